@@ -1,0 +1,1 @@
+"""The objective: critics, estimators, priors, and the LightningModule that trains with them."""

@@ -1,0 +1,14 @@
+"""Random draws that depend on where training stands, and on nothing else."""
+
+import numpy as np
+import torch
+
+
+def generator_for(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator for `key`, say (seed, epoch, step, rank): equal keys, equal draws.
+
+    Every draw of the training path comes from such a generator. So nothing has to be stored to
+    resume a run exactly, and what an observer draws elsewhere cannot move the training.
+    """
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state) >> 1)  # manual_seed takes 63 bits

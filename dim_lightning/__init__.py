@@ -1,0 +1,45 @@
+"""Deep InfoMax with PyTorch Lightning.
+
+The path of an image, which is the order of the folders and of the imports:
+
+    data         images uint8 [n, 3, h, w] --augmentation--> float in [0, 1]
+    encoders     images -> Features: feature map C [n, c, h, w], layers to probe, mean and
+                 log variance of p(z|x) [n, d]
+    infomax      critics: (images, C, z) -> Scores: joint [n, m], marginal [n, k, m]
+                 estimators: Scores -> nats; priors: Features -> nats
+                 objective: -alpha I_global - beta I_local + gamma prior
+                 deep_infomax: the LightningModule that descends it
+    evaluation   frozen features -> accuracies and geometry, plain functions
+    run          the folder of a run: config, environment, metrics, pictures, page
+    callbacks    probe, neighbours, geometry, pictures: they observe, and never change the training
+    cli          python -m dim_lightning fit --config FILE
+
+Shape letters: n images, c channels at h x w locations, m locations a critic scores, k negatives an
+image, d dimensions of the code.
+
+The paper's symbols here: x `images`; C_psi(x) `feature_map`; E_psi(x), y, z `embedding`, or `mean`
+and `log_variance` where Gaussian; T_global, T_local `global_critic`, `local_critic`; alpha, beta,
+gamma `global_weight`, `local_weight`, `prior_weight`.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "BlogEncoder": "encoders",
+    "DeepInfoMax": "infomax.deep_infomax",
+    "Encoder": "encoders",
+    "FeatureShape": "encoders",
+    "Features": "encoders",
+    "ImageDataModule": "data",
+    "InputError": "errors",
+    "Scores": "infomax.estimators",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public class when it is first asked for: `import dim_lightning` stays quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import nn
+
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.errors import InputError
+
+
+def num_parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def convolution_parameters(inputs, outputs):
+    return (
+        9 * inputs * outputs + outputs + 2 * outputs
+    )  # weight, bias, batch norm's scale and shift
+
+
+@pytest.mark.parametrize(
+    ("image_size", "widths", "expected"),
+    [(32, (64, 128, 256), 1_684_480), (64, (32, 64, 128, 256), 1_702_144)],
+)
+def test_parameter_counts_of_the_script(image_size, widths, expected):
+    encoder = BlogEncoder(image_size, widths)
+    channels = (3, *widths)
+    by_hand = sum(convolution_parameters(*pair) for pair in zip(channels, widths, strict=False))
+    by_hand += 2 * convolution_parameters(256, 256) + 2 * (256 * 256 + 256)
+    assert num_parameters(encoder) == by_hand == expected
+
+
+@pytest.mark.parametrize(("image_size", "widths"), [(32, (64, 128, 256)), (64, (32, 64, 128, 256))])
+def test_feature_map_is_4x4x256(image_size, widths):
+    encoder = BlogEncoder(image_size, widths)
+    features = encoder(torch.rand(2, 3, image_size, image_size))
+    assert encoder.feature_shape == (256, 4, 4)
+    assert features.feature_map.shape == (2, 256, 4, 4)
+    assert features.mean.shape == features.log_variance.shape == (2, 256)
+    assert {name: x.shape[1] for name, x in features.layers.items()} == {
+        "conv": 4096,
+        "pool": 256,
+        "embedding": 256,
+    }
+    assert features.layers["embedding"] is features.mean
+
+
+def test_equals_the_layers_as_the_article_orders_them():
+    """Convolution, batch norm, LeakyReLU, then pooling: our order must give the same numbers."""
+    torch.manual_seed(0)
+    encoder = BlogEncoder(16, (8, 16), embedding_dim=8, pixel_range=(-1.0, 1.0)).double()
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):  # scales of both signs are what could break it
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    images = torch.rand(5, 3, 16, 16, dtype=torch.double)
+
+    def block(x, convolution, norm):
+        return torch.nn.functional.leaky_relu(norm(convolution(x)), 0.2)
+
+    local, glob = encoder.local_trunk, encoder.global_trunk
+    x = 2 * images - 1
+    for i in (0, 4):
+        x = torch.nn.functional.max_pool2d(block(x, local[i], local[i + 1]), 2)
+    features = encoder(images)
+    torch.testing.assert_close(features.feature_map, x)
+    for i in (0, 3):
+        x = block(x, glob[i], glob[i + 1])
+    pooled = x.amax(dim=(2, 3))
+    torch.testing.assert_close(features.layers["pool"], pooled)
+    torch.testing.assert_close(features.mean, encoder.mean(pooled))
+    torch.testing.assert_close(features.log_variance, encoder.log_variance(pooled))
+
+
+def test_image_too_small_is_refused():
+    with pytest.raises(InputError, match=r"image size 8 is too small .* at least 16 pixels"):
+        BlogEncoder(8, (64, 128, 256))
+    assert BlogEncoder(16, (8, 8, 8)).feature_shape == (8, 2, 2)

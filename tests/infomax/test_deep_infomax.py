@@ -1,0 +1,162 @@
+import copy
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from dim_lightning.data import Batch, Digits, ImageDataModule
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
+from dim_lightning.infomax.objective import Objective
+
+
+def small_encoder(image_size):
+    return BlogEncoder(image_size, (8, 16), embedding_dim=8)
+
+
+def build(**settings):
+    L.seed_everything(0, verbose=False)
+    return DeepInfoMax(small_encoder, image_size=16, **settings)
+
+
+def batch(num_images=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(num_images, 3, 16, 16, generator=generator)
+    return Batch(images, torch.arange(num_images) % 3, torch.arange(num_images))
+
+
+def trainer(tmp_path, **settings):
+    return L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        **{"enable_checkpointing": False, **settings},
+    )
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+def digits(data_root, **settings):
+    return ImageDataModule(Digits(), root=data_root, image_size=16, batch_size=256, **settings)
+
+
+class Record(Callback):
+    """Keeps every batch's terms."""
+
+    def __init__(self):
+        self.terms = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.terms.append({name: term.item() for name, term in outputs["terms"].items()})
+
+
+def test_training_step_returns_what_callbacks_read_detached():
+    output = build().training_step(batch(), 0)
+    assert output["loss"].requires_grad
+    assert not output["embedding"].requires_grad
+    assert output["embedding"].dtype == torch.float32
+    assert output["embedding"].shape == (8, 8)
+    assert set(output["terms"]) == {"loss", "global", "local", "prior"}
+    assert not any(term.requires_grad for term in output["terms"].values())
+
+
+def test_labels_never_reach_the_loss():
+    """Another order of the labels, or none at all, gives the same terms."""
+    module, one = build(), batch()
+    terms = module.training_step(one, 0)["terms"]
+    for labels in (one.labels.flip(0), torch.full_like(one.labels, -1)):
+        assert module.training_step(one._replace(labels=labels), 0)["terms"] == terms
+
+
+def test_draws_depend_on_seed_epoch_and_step_alone():
+    module = build()
+    first = module.training_step(batch(), 3)["terms"]
+    torch.rand(100)  # what anybody else draws
+    assert module.training_step(batch(), 3)["terms"] == first
+    assert module.training_step(batch(), 4)["terms"] != first
+    module.seed = 1
+    assert module.training_step(batch(), 3)["terms"] != first
+
+
+def test_evaluation_uses_the_mean_of_the_code():
+    module = build().eval()
+    expected = module.encoder(batch().images).mean
+    torch.testing.assert_close(module.predict_step(batch(), 0)["embedding"], expected)
+    torch.testing.assert_close(module.validation_step(batch(), 0)["embedding"], expected)
+    torch.testing.assert_close(module(batch().images), expected)
+
+
+def test_a_validation_batch_of_one_image_has_a_code_and_no_terms():
+    output = build().eval().validation_step(batch(1), 0)
+    assert output["embedding"].shape == (1, 8)
+    assert "terms" not in output
+
+
+@pytest.mark.parametrize(
+    ("weights", "built"),
+    [
+        ({"global_weight": 0.0}, (False, True)),
+        ({"local_weight": 0.0}, (True, False)),
+        ({}, (True, True)),
+    ],
+)
+def test_nothing_of_an_unused_critic_is_built(weights, built):
+    objective = build(**weights).objective
+    assert isinstance(objective, Objective)
+    assert (objective.global_critic is not None, objective.local_critic is not None) == built
+    names = {name.split(".")[0] for name, _ in objective.named_parameters()}
+    assert names == {n for n, b in zip(("global_critic", "local_critic"), built, strict=True) if b}
+
+
+def test_golden_first_losses():
+    """A change of the mathematics, the initialisation or the draws shows here first."""
+    terms = build().training_step(batch(), 0)["terms"]
+    golden = GOLDEN
+    assert {k: v.item() for k, v in terms.items()} == pytest.approx(golden, rel=1e-4)
+
+
+def test_training_lowers_the_loss_and_is_repeatable(tmp_path, data_root):
+    runs = []
+    for _ in range(2):
+        record = Record()
+        module = build()
+        trainer(tmp_path, max_epochs=3, callbacks=[record]).fit(module, digits(data_root))
+        runs.append((record.terms, module.state_dict()))
+    (terms, state), (again, state_again) = runs
+    assert terms == again
+    assert all(torch.equal(state[name], state_again[name]) for name in state)
+    assert terms[-1]["loss"] < terms[0]["loss"] - 0.5
+
+
+def test_resuming_at_an_epoch_gives_the_same_weights(tmp_path, data_root):
+    straight = build()
+    trainer(tmp_path, max_epochs=3).fit(straight, digits(data_root))
+    first = trainer(tmp_path, max_epochs=1)
+    first.fit(build(), digits(data_root))
+    first.save_checkpoint(tmp_path / "one.ckpt")
+    resumed = build()
+    torch.rand(7)
+    trainer(tmp_path, max_epochs=3).fit(
+        resumed, digits(data_root), ckpt_path=tmp_path / "one.ckpt", weights_only=True
+    )
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_checkpoint_holds_plain_types_only(tmp_path, data_root):
+    one = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    module = build(local_weight=1.0)
+    one.fit(module, digits(data_root))
+    one.save_checkpoint(tmp_path / "one.ckpt")
+    stored = torch.load(tmp_path / "one.ckpt", weights_only=True)["hyper_parameters"]
+    assert stored["local_weight"] == 1.0
+    assert "encoder" not in stored
+    loaded = DeepInfoMax.load_from_checkpoint(tmp_path / "one.ckpt", encoder=small_encoder)
+    images = batch().images
+    torch.testing.assert_close(loaded.eval()(images), copy.deepcopy(module).cpu().eval()(images))

@@ -1,12 +1,13 @@
 """Deep InfoMax as a LightningModule: encoder, objective, optimiser and logs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.data import Batch
 from dim_lightning.encoders import BlogEncoder, Encoder, Features, FeatureShape
@@ -48,8 +49,8 @@ class DeepInfoMax(L.LightningModule):
         global_weight: float = 0.5,
         local_weight: float = 1.5,
         prior_weight: float = 0.01,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scheduler: LRSchedulerCallable | None = None,
+        optimizer: Callable[[Iterable], Optimizer] = torch.optim.Adam,
+        lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
         image_size: int = 32,
         seed: int = 0,
     ):

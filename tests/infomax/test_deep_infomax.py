@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import lightning as L
 import pytest
@@ -9,6 +10,9 @@ from dim_lightning.data import Batch, Digits, ImageDataModule
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
 from dim_lightning.infomax.objective import Objective
+
+# a step outside a Trainer has nowhere to log to
+pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
 
 def small_encoder(image_size):
@@ -43,7 +47,9 @@ def data_root(tmp_path_factory):
 
 
 def digits(data_root, **settings):
-    return ImageDataModule(Digits(), root=data_root, image_size=16, batch_size=256, **settings)
+    return ImageDataModule(
+        Digits(), root=data_root, **{"image_size": 16, "batch_size": 256, **settings}
+    )
 
 
 class Record(Callback):
@@ -117,16 +123,18 @@ def test_nothing_of_an_unused_critic_is_built(weights, built):
 def test_golden_first_losses():
     """A change of the mathematics, the initialisation or the draws shows here first."""
     terms = build().training_step(batch(), 0)["terms"]
-    golden = GOLDEN
-    assert {k: v.item() for k, v in terms.items()} == pytest.approx(golden, rel=1e-4)
+    golden = {"loss": 2.783350, "global": -1.386364, "local": -1.386808, "prior": 0.995663}
+    assert {k: v.item() for k, v in terms.items()} == pytest.approx(golden, rel=1e-5)
 
 
 def test_training_lowers_the_loss_and_is_repeatable(tmp_path, data_root):
     runs = []
     for _ in range(2):
         record = Record()
-        module = build()
-        trainer(tmp_path, max_epochs=3, callbacks=[record]).fit(module, digits(data_root))
+        module = build(optimizer=partial(torch.optim.Adam, lr=3e-3))
+        trainer(tmp_path, max_epochs=4, callbacks=[record]).fit(
+            module, digits(data_root, batch_size=32)
+        )
         runs.append((record.terms, module.state_dict()))
     (terms, state), (again, state_again) = runs
     assert terms == again

@@ -1,0 +1,167 @@
+"""Adds finished runs to experiments/results.csv and renews the tables of experiments/README.md.
+
+    python experiments/record.py runs/cifar10_blog/1 runs/digits_blog/1 ...
+
+A row of results.csv is one figure of one run, so the file only grows; a run that is recorded again
+(after `test`, say) replaces its own rows. A table a data set gives mean ± standard deviation over
+the seeds. Without arguments only the tables are renewed.
+"""
+
+import csv
+import io
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dim_lightning.run.environment import read_environment
+from dim_lightning.run.folder import CONFIG, existing_run_folder, write_atomically
+from dim_lightning.run.result import read_result
+
+HERE = Path(__file__).parent
+RUN_COLUMNS = [
+    *("data", "experiment", "seed", "started", "commit", "epochs", "minutes"),
+    *("images_per_second", "precision", "machine", "threads"),
+]
+COLUMNS = [*RUN_COLUMNS, "split", "metric", "value"]
+BEGIN, END = "<!-- tables: begin, written by record.py -->", "<!-- tables: end -->"
+TABLE_METRICS = {
+    "linear": "probe/linear/{layer}/top1",
+    "MLP-200": "probe/mlp200/{layer}/top1",
+    "kNN 20, cosine": "knn/cosine/k20_t0.07/{layer}/top1",
+    "kNN 200, cosine": "knn/cosine/k200_t0.1/{layer}/top1",
+}
+Rows = list[dict[str, str]]
+
+
+def rows_of(run_dir: Path) -> Rows:
+    """One row a figure: accuracies and geometry of the last validation, and all of the test."""
+    config = yaml.safe_load((run_dir / CONFIG).read_text())
+    environment, result = read_environment(run_dir), read_result(run_dir)
+    fit = result["fit"]
+    changed = "+changes" if environment["uncommitted_changes"] else ""
+    run = {
+        "data": config["data"]["source"]["class_path"].rsplit(".", 1)[-1],
+        "experiment": config["experiment"],
+        "seed": config["seed_everything"],
+        "started": environment["started"],
+        "commit": (environment["commit"] or "unknown")[:10] + changed,
+        "epochs": fit["epochs"],
+        "minutes": round(fit["seconds"] / 60, 1),
+        "images_per_second": round(fit["images_per_second"]),
+        "precision": config["trainer"]["precision"] or "32-true",
+        "machine": environment["cpu"],
+        "threads": environment["threads"],
+    }
+    figures = [("val", name, value) for name, value in fit["last"].items()]
+    figures += [("test", name, value) for name, value in result.get("test", {}).items()]
+    return [
+        {key: str(value) for key, value in run.items()}
+        | {"split": split, "metric": name, "value": f"{value:.6g}"}
+        for split, name, value in figures
+        if isinstance(value, int | float) and "/" in name and not name.startswith("train/")
+    ]
+
+
+def add(rows: Rows, table: Path) -> Rows:
+    """All rows of the file at `table` after `rows` were put in."""
+
+    def run(row: dict[str, str]) -> tuple[str, ...]:
+        return row["experiment"], row["seed"], row["started"], row["commit"]
+
+    stored: Rows = []
+    if table.is_file():
+        with table.open(newline="") as file:
+            stored = list(csv.DictReader(file))
+    renewed = {run(row) for row in rows}
+    rows = [*(row for row in stored if run(row) not in renewed), *rows]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(table, text.getvalue())
+    return rows
+
+
+def tables(rows: Rows) -> str:
+    """A Markdown table a data set, test accuracies in percent."""
+    grouped: dict[str, dict[tuple[str, ...], Rows]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row["split"] == "test":
+            key = (row["experiment"], row["epochs"], row["precision"])
+            grouped[row["data"]][key].append(row)
+    sections = []
+    for data, experiments in sorted(grouped.items()):
+        lines = [f"### {data}", "", "| experiment | layer | " + " | ".join(TABLE_METRICS) + " |"]
+        lines.append("|---" * (len(TABLE_METRICS) + 2) + "|")
+        for (name, epochs, precision), group in experiments.items():
+            lines += _lines(f"{name}, {epochs} epochs, {precision}", group)
+        lines += ["", *_footnotes(experiments.values())]
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections)
+
+
+def _lines(title: str, group: Rows) -> list[str]:
+    """A row a layer, the floors last."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for row in group:
+        values[row["metric"]].append(float(row["value"]))
+    layers = dict.fromkeys(
+        metric.removesuffix("/top1").removeprefix("random/").rsplit("/", 1)[-1]
+        for metric in values
+        if metric.endswith("/top1")
+    )
+    lines = []
+    for prefix, what in (("", title), ("random/", "random encoder")):
+        for layer in layers:
+            names = [prefix + metric.format(layer=layer) for metric in TABLE_METRICS.values()]
+            cells = [_mean_and_spread(values[name]) if name in values else "" for name in names]
+            if any(cells):
+                lines.append(
+                    f"| {'' if layer == 'pixels' else what} | {layer} | {' | '.join(cells)} |"
+                )
+    return lines
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    mean = f"{100 * statistics.mean(values):.2f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}"
+
+
+def _footnotes(groups: Any) -> list[str]:
+    """Where the numbers come from: seeds, commit, time, machine of each experiment."""
+    notes = []
+    for group in groups:
+        runs = {tuple(row[name] for name in RUN_COLUMNS): row for row in group}.values()
+        first = group[0]
+        seeds = ", ".join(sorted({row["seed"] for row in runs}, key=int))
+        commits = ", ".join(dict.fromkeys(row["commit"] for row in runs))
+        minutes = statistics.mean(float(row["minutes"]) for row in runs)
+        speed = statistics.mean(float(row["images_per_second"]) for row in runs)
+        notes.append(
+            f"- {first['experiment']}: seeds {seeds}; commit {commits}; {minutes:.1f} minutes a run, "
+            f"{speed:,.0f} images/s in training; {first['machine']}, {first['threads']} threads"
+        )
+    return notes
+
+
+def renew(page: Path, content: str) -> None:
+    """Puts `content` between the marks of `page`."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    write_atomically(page, f"{before}{BEGIN}\n\n{content}\n\n{END}{after}")
+
+
+def main(run_dirs: list[str]) -> None:
+    """Records the runs and renews the page."""
+    rows = [row for run_dir in run_dirs for row in rows_of(existing_run_folder(Path(run_dir)))]
+    renew(HERE / "README.md", tables(add(rows, HERE / "results.csv")))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,158 @@
+"""A linear classifier that learns beside the encoder, on detached codes."""
+
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+
+class LinearProbe(Callback):
+    """Logs how well the classes can be read off the codes, each validation epoch.
+
+    A batch norm without parameters, which standardises, and a linear layer, trained by an Adam of
+    their own on the codes of the training batches, as the objective sees them. The encoder does
+    not notice. This is a quick look that lags behind a moving encoder; the figure to publish is
+    that of `test`.
+
+    Logs `probe/online/top1` (validation, in [0, 1]), its running best `probe/online/top1_best`
+    (what a sweep should maximise) and `probe/online/train_loss` (nats). On several processes the
+    gradients and the statistics are averaged, so that there is one probe.
+
+    Args:
+        learning_rate: of Adam.
+        weight_decay: of Adam.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, learning_rate: float = 1e-3, weight_decay: float = 0.0, seed: int = 0):
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.seed = seed
+        self.best = 0.0
+        self._probe: nn.Sequential | None = None
+        self._optimizer: torch.optim.Adam | None = None
+        self._accuracy: MulticlassAccuracy | None = None
+        self._stored: dict[str, Any] | None = None
+        self._num_classes: int | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Learns the number of classes; says so where there are none."""
+        self._num_classes = getattr(trainer.datamodule, "num_classes", None)  # type: ignore[attr-defined]
+        if stage == "fit" and self._num_classes is None:
+            rank_zero_info("linear probe: off, since the pictures have no labels")
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Builds the probe, or takes up the one of the checkpoint."""
+        self._build(pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """One step of the probe on the codes of this batch."""
+        if self._probe is None or self._optimizer is None or len(outputs["embedding"]) < 2:
+            return
+        embedding, labels = outputs["embedding"].detach().float(), outputs["labels"]
+        self._probe.train()
+        with torch.enable_grad():
+            logits = self._probe(embedding)
+            total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
+            loss = total / (labels >= 0).sum().clamp_min(1)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._average_over_processes(trainer)
+        self._optimizer.step()
+        pl_module.log("probe/online/train_loss", loss.detach(), batch_size=len(labels))
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the count; a checkpoint that is only validated brings its probe along."""
+        if self._probe is None and self._stored is not None:
+            self._build(pl_module)
+        if self._accuracy is not None:
+            self._accuracy.reset()
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Counts the images of this batch that are classified rightly."""
+        if trainer.sanity_checking or self._probe is None or self._accuracy is None:
+            return
+        self._probe.eval()
+        self._accuracy.update(self._probe(outputs["embedding"].float()), outputs["labels"])
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Logs the accuracy and the best one so far."""
+        if trainer.sanity_checking or self._accuracy is None:
+            return
+        top1 = self._accuracy.compute()
+        pl_module.log("probe/online/top1", top1, prog_bar=True, sync_dist=True)
+        if trainer.state.fn == "fit":
+            self.best = max(self.best, top1.item())
+            pl_module.log("probe/online/top1_best", self.best, sync_dist=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The probe, its optimiser and its best accuracy, in plain types and tensors."""
+        if self._probe is None or self._optimizer is None:
+            return self._stored or {}
+        return {
+            "probe": self._probe.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps the state until the sizes and the device are known."""
+        self._stored = state_dict
+        self._probe = None
+
+    def _build(self, pl_module: L.LightningModule) -> None:
+        if self._num_classes is None or self._probe is not None:
+            return
+        device = pl_module.device
+        self._probe = _probe(int(pl_module.embedding_dim), self._num_classes, self.seed).to(device)
+        self._optimizer = torch.optim.Adam(
+            self._probe.parameters(), self.learning_rate, weight_decay=self.weight_decay
+        )
+        self._accuracy = MulticlassAccuracy(
+            self._num_classes, average="micro", ignore_index=-1, validate_args=False
+        ).to(device)
+        if self._stored is not None:
+            self._probe.load_state_dict(self._stored["probe"])
+            self._optimizer.load_state_dict(self._stored["optimizer"])
+            self.best = self._stored["best"]
+            self._stored = None
+
+    def _average_over_processes(self, trainer: L.Trainer) -> None:
+        """One mean of the gradients and of the running statistics, in a single exchange."""
+        if trainer.world_size == 1 or self._probe is None:
+            return
+        means: list[Tensor] = [b for b in self._probe.buffers() if b.is_floating_point()]
+        means += [p.grad for p in self._probe.parameters() if p.grad is not None]
+        flat = torch.cat([tensor.flatten() for tensor in means])
+        averaged = trainer.strategy.reduce(flat, reduce_op="mean")
+        for tensor, part in zip(means, averaged.split([t.numel() for t in means]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+def _probe(embedding_dim: int, num_classes: int, seed: int) -> nn.Sequential:
+    """The layers, drawn from `seed`; the global generator is left where it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return nn.Sequential(
+            nn.BatchNorm1d(embedding_dim, affine=False), nn.Linear(embedding_dim, num_classes)
+        )

@@ -1,0 +1,272 @@
+"""Nearest neighbours while training: the accuracy of their vote, and pictures to look at."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import Tensor
+
+from dim_lightning.callbacks.pictures import Block, write_grid
+from dim_lightning.data import Batch
+from dim_lightning.evaluation import Extracted, extract, neighbours, vote
+from dim_lightning.evaluation.knn import Metric
+from dim_lightning.run.folder import PICTURES
+from dim_lightning.seeding import generator_for
+
+_K, _TEMPERATURE = 20, 0.07
+_SHOWN = 9
+_METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
+_NAMES = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
+
+
+class Neighbours(Callback):
+    """Looks up validation images among clean training images, in the space of the codes.
+
+    Logs, every few epochs and on the last,
+    `knn/cosine/k20_t0.07/top1`: accuracy of the weighted vote, over all validation images, and
+    `neighbours/<metric>/precision`: share of their nine nearest that have their class,
+    both in [0, 1]; and draws in `pictures/`, of the same queries each time,
+    `neighbours_cosine.png`, `neighbours_euclidean.png`: a query and its nine nearest, and
+    `prior_samples.png`: the images nearest to codes drawn from the prior N(0, I).
+
+    Queries are validation images and the bank is of training images, so that no query finds
+    itself. Without labels there is no accuracy and there are no frames; the pictures stay.
+
+    Args:
+        every_n_epochs: how often; the last epoch is always looked at.
+        bank_size: number of training images to search, a seeded choice; all of them if null.
+        num_queries: rows of the pictures.
+        seed: of the choice of queries and of the codes drawn from the prior.
+    """
+
+    def __init__(
+        self,
+        every_n_epochs: int = 5,
+        bank_size: int | None = 10_000,
+        num_queries: int = 10,
+        seed: int = 0,
+    ):
+        self.every_n_epochs = every_n_epochs
+        self.bank_size = bank_size
+        self.num_queries = num_queries
+        self.seed = seed
+        self._queries: list[tuple[Tensor, Tensor]] = []
+        self._precision: dict[str, float] = {}
+        self._stored_epoch: int | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Says so where there are no labels."""
+        if stage == "fit" and not _data(trainer).labelled:
+            rank_zero_info("kNN accuracy: off, since the pictures have no labels")
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remembers which epoch the weights are of."""
+        self._stored_epoch = checkpoint["epoch"]
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets the codes of the validation before."""
+        self._queries = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keeps the codes that the model has just computed."""
+        if self._due(trainer) and _data(trainer).labelled:
+            self._queries.append((outputs["embedding"].float().cpu(), outputs["labels"].cpu()))
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Searches, logs and draws."""
+        if not self._due(trainer):
+            return
+        batches = _data(trainer).clean_dataloader("train", limit=self.bank_size)
+        bank = _codes(trainer, pl_module, batches)
+        if self._queries:
+            self._log_accuracy(trainer, pl_module, bank)
+            self._queries = []
+        if trainer.is_global_zero:
+            for path in self._draw(trainer, pl_module, bank):
+                for logger in trainer.loggers:
+                    if hasattr(logger, "log_image"):
+                        logger.log_image(
+                            f"pictures/{path.stem}", [str(path)], step=trainer.global_step
+                        )
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Prints the last precisions."""
+        if self._precision:
+            figures = ", ".join(f"{100 * p:.1f} % {m}" for m, p in self._precision.items())
+            rank_zero_info(f"share of the nine nearest with the query's class: {figures}")
+
+    def _due(self, trainer: L.Trainer) -> bool:
+        if trainer.sanity_checking:
+            return False
+        epochs = trainer.current_epoch + 1
+        return (
+            trainer.state.fn != "fit"
+            or epochs % self.every_n_epochs == 0
+            or epochs == trainer.max_epochs
+            or trainer.global_step == trainer.max_steps
+        )
+
+    def _log_accuracy(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted
+    ) -> None:
+        codes, labels = (torch.cat(parts) for parts in zip(*self._queries, strict=True))
+        known = labels >= 0
+        figures = _figures(codes[known], labels[known], bank, _data(trainer).num_classes)
+        count = int(known.sum())
+        for name, share in figures.items():
+            pair = torch.tensor([share * count, count], device=pl_module.device)
+            right, total = trainer.strategy.reduce(pair, reduce_op="sum").tolist()
+            figures[name] = right / max(total, 1)
+            pl_module.log(name, figures[name], sync_dist=True)
+        self._precision = {
+            m: figures[key] for m in _METRICS if (key := f"neighbours/{m}/precision") in figures
+        }
+
+    def _draw(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted
+    ) -> list[Path]:
+        data, folder = _data(trainer), Path(trainer.default_root_dir) / PICTURES
+        epochs = trainer.current_epoch + (trainer.state.fn == "fit")
+        if trainer.state.fn != "fit" and self._stored_epoch is not None:
+            epochs = self._stored_epoch + 1
+        after = f"after {epochs} epoch" + "s" * (epochs != 1)
+        val = data.split("val")
+        rows = chosen_queries(val.labels, self.num_queries, self.seed)
+        images, labels = val.pictures(torch.tensor(rows)), torch.from_numpy(val.labels[rows])
+        query = Batch(images, labels, torch.tensor(rows))
+        codes = _codes(trainer, pl_module, [query]).code
+        paths = []
+        for metric in _METRICS:
+            index = neighbours(codes, bank.code, _shown(bank), metric)[1]
+            found = _Found(data.split("train"), bank, index, data.class_names)
+            path = folder / f"neighbours_{metric}.png"
+            title = f"Nearest neighbours by {_NAMES[metric]}, {after}"
+            write_grid(
+                path,
+                title,
+                self._subtitle(metric, found, labels, len(bank.labels)),
+                [_query_block(query, data.class_names), found.block(labels)],
+                legend=data.labelled,
+            )
+            paths.append(path)
+        return [*paths, self._draw_prior(trainer, folder / "prior_samples.png", bank, after)]
+
+    def _subtitle(self, metric: str, found: "_Found", labels: Tensor, bank_size: int) -> str:
+        searched = f"{len(labels)} validation images among {bank_size:,} training images"
+        if metric not in self._precision:
+            return f"{searched}, by the codes of the encoder"
+        here = (found.labels == labels[:, None]).double().mean().item()
+        return (
+            f"Precision of the nine: {self._precision[metric]:.1%} over all validation images, "
+            f"{here:.1%} in these rows. {searched}."
+        )
+
+    def _draw_prior(self, trainer: L.Trainer, path: Path, bank: Extracted, after: str) -> Path:
+        data, shown = _data(trainer), min(5, len(bank.code))
+        generator = generator_for(self.seed, 1)
+        draws = torch.randn(self.num_queries, bank.code.shape[1], generator=generator)
+        blocks = []
+        for metric in _METRICS:
+            index = neighbours(draws, bank.code, shown, metric)[1]
+            block = _Found(data.split("train"), bank, index, data.class_names).block(None)
+            blocks.append(block._replace(heading=f"nearest by {_NAMES[metric]}"))
+        title = f"Training images nearest to draws from the prior, {after}"
+        subtitle = f"One code z ~ N(0, I) a row; {len(bank.code):,} training images were searched."
+        write_grid(path, title, subtitle, blocks)
+        return path
+
+
+class _Found(NamedTuple):
+    """What a search in the bank gave: rows `index` [q, k] of it."""
+
+    split: Any
+    bank: Extracted
+    index: Tensor
+    class_names: list[str] | None
+
+    @property
+    def labels(self) -> Tensor:
+        return self.bank.labels[self.index]
+
+    def block(self, query_labels: Tensor | None) -> Block:
+        """The pictures, with the names of their classes and, beside a query, frames."""
+        images = self.split.pictures(self.bank.indices[self.index.flatten()])
+        captions = frames = None
+        if self.class_names is not None:
+            captions = [[_name(self.class_names, c) for c in row] for row in self.labels.tolist()]
+            if query_labels is not None:
+                frames = (self.labels == query_labels[:, None]).tolist()
+        images = images.unflatten(0, tuple(self.index.shape))
+        return Block("nearest training images, the nearest first", images, captions, frames)
+
+
+def chosen_queries(labels: np.ndarray, count: int, seed: int) -> list[int]:
+    """Positions of `count` images, as many classes as there can be, in order of class.
+
+    They depend on the labels and the seed alone, so that runs show the same queries.
+    """
+    order = torch.randperm(len(labels), generator=generator_for(seed, 0)).tolist()
+    seen: dict[int, int] = {}
+    ranked = []
+    for position, row in enumerate(order):
+        label = int(labels[row])
+        seen[label] = seen.get(label, 0) + 1
+        ranked.append((seen[label] if label >= 0 else 0, position, row))
+    chosen = [row for _, _, row in sorted(ranked)[:count]]
+    return sorted(chosen, key=lambda row: int(labels[row]))
+
+
+def _figures(codes: Tensor, labels: Tensor, bank: Extracted, num_classes: int) -> dict[str, float]:
+    """Accuracy and precisions of these queries; what the bank is too small for is left out."""
+    figures: dict[str, float] = {}
+    known = bank.labels >= 0
+    bank_codes, bank_labels = bank.code[known], bank.labels[known]
+    for metric in _METRICS:
+        k = min(_K if metric == "cosine" else _SHOWN, len(bank_codes))
+        similarity, index = neighbours(codes, bank_codes, k, metric)
+        found = bank_labels[index]
+        if k == _K:
+            predicted = vote(similarity, found, num_classes, _TEMPERATURE)
+            name = f"knn/cosine/k{_K}_t{_TEMPERATURE}/top1"
+            figures[name] = (predicted == labels).double().mean().item()
+        same = found[:, :_SHOWN] == labels[:, None]
+        figures[f"neighbours/{metric}/precision"] = same.double().mean().item()
+    return figures
+
+
+def _codes(trainer: L.Trainer, pl_module: L.LightningModule, batches: Any) -> Extracted:
+    with trainer.precision_plugin.forward_context():
+        return extract(pl_module.encoder, batches, pl_module.device, layers=())  # type: ignore
+
+
+def _query_block(query: Batch, class_names: list[str] | None) -> Block:
+    captions = None
+    if class_names is not None:
+        captions = [[_name(class_names, label)] for label in query.labels.tolist()]
+    return Block("query", query.images[:, None], captions)
+
+
+def _name(class_names: list[str], label: int) -> str:
+    return class_names[label] if label >= 0 else "?"
+
+
+def _shown(bank: Extracted) -> int:
+    return min(_SHOWN, len(bank.code))
+
+
+def _data(trainer: L.Trainer) -> Any:
+    return trainer.datamodule  # type: ignore[attr-defined]

@@ -1,0 +1,100 @@
+"""Stops training at the first number that is not finite, before a checkpoint keeps it."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from dim_lightning.errors import InputError
+
+
+class NonFiniteGuard(Callback):
+    """Watches the terms of every step and the weights; says which term and which step.
+
+    The watching stays on the device and asks nothing back: the flags are read every
+    `trainer.log_every_n_steps` steps and at the end of each epoch, where checkpoints are written
+    (Lightning calls those that write them last).
+
+    Args:
+        checkpoint: the file that holds the last good state, named in the message.
+    """
+
+    def __init__(self, checkpoint: Path | None = None) -> None:
+        self._checkpoint = checkpoint
+        self._names: list[str] = []
+        self._first_bad: Tensor | None = None  # the step at which each term went bad, -1 if never
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Marks the terms that are not finite.
+
+        Raises:
+            InputError: a term or a weight is not finite.
+        """
+        self._mark(outputs["terms"], trainer.global_step)
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._check(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks at the terms and the weights.
+
+        Raises:
+            InputError: a term or a weight is not finite.
+        """
+        self._check(trainer, pl_module)
+
+    def _mark(self, terms: dict[str, Tensor], step: int) -> None:
+        bad = ~torch.isfinite(torch.stack([term.float() for term in terms.values()]))
+        if self._first_bad is None:
+            self._names = list(terms)
+            self._first_bad = torch.full_like(bad, -1, dtype=torch.long)
+        self._first_bad = torch.where(bad & (self._first_bad < 0), step, self._first_bad)
+
+    def _check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        steps = [] if self._first_bad is None else self._first_bad.tolist()
+        # the loss is bad whenever a term is: name the term
+        bad = sorted(
+            (step, name == "loss", name)
+            for step, name in zip(steps, self._names, strict=True)
+            if step >= 0
+        )
+        if bad:
+            step, _, name = bad[0]
+            what = "the loss" if name == "loss" else f"the {name} term"
+            raise InputError(
+                self._message(f"{what} became NaN or infinite at step {step}", trainer)
+            )
+        tensor = _first_bad_tensor(pl_module)
+        if tensor:
+            what = f"{tensor} became NaN or infinite by step {trainer.global_step}"
+            raise InputError(self._message(what, trainer))
+
+    def _message(self, what: str, trainer: L.Trainer) -> str:
+        kept = "no epoch was finished, so no checkpoint was kept"
+        if self._checkpoint is not None and self._checkpoint.is_file():
+            kept = f"the last good checkpoint is {self._checkpoint}"
+        return (
+            f"{what} (epoch {trainer.current_epoch + 1}); expected finite numbers; {kept}; try a "
+            "lower learning rate (model.optimizer) or --trainer.gradient_clip_val 1"
+        )
+
+
+@torch.no_grad()
+def _first_bad_tensor(module: torch.nn.Module) -> str | None:
+    """The first weight or running statistic that is not finite; one answer from the device."""
+    tensors = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
+    if not tensors:
+        return None
+    good = torch.stack([torch.isfinite(tensor).all() for tensor in tensors.values()])
+    if bool(good.all()):
+        return None
+    return list(tensors)[int(good.logical_not().nonzero()[0])]

@@ -1,0 +1,60 @@
+"""What every callback here asks of a run: its data, its codes, how far it is, where pictures go."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.evaluation import Extracted, extract
+from dim_lightning.run.folder import PICTURES
+
+
+def data_of(trainer: L.Trainer) -> ImageDataModule:
+    """The data module of the run."""
+    return trainer.datamodule  # type: ignore[attr-defined]
+
+
+def features_of(
+    trainer: L.Trainer,
+    pl_module: L.LightningModule,
+    batches: Iterable[Batch],
+    layers: Sequence[str] | None = None,
+) -> Extracted:
+    """Features of `batches` by the run's encoder as it is, in the precision of the run.
+
+    Args:
+        trainer: of the run.
+        pl_module: has the encoder.
+        batches: images to look at.
+        layers: as for `extract`; () for the code alone.
+    """
+    encoder: Any = pl_module.encoder
+    with trainer.precision_plugin.forward_context():
+        return extract(encoder, batches, pl_module.device, layers)
+
+
+def epochs_trained(trainer: L.Trainer, stored_epoch: int | None = None) -> int:
+    """How many epochs the weights have been trained for, the one under way included.
+
+    Args:
+        trainer: of the run.
+        stored_epoch: epoch, from 0, of the checkpoint that was loaded, if one was.
+    """
+    if trainer.state.fn == "fit":
+        return trainer.current_epoch + 1
+    return trainer.current_epoch if stored_epoch is None else stored_epoch + 1
+
+
+def picture_path(trainer: L.Trainer, name: str) -> Path:
+    """Where the picture `name` of this run lies."""
+    return Path(trainer.default_root_dir) / PICTURES / f"{name}.png"
+
+
+def send_pictures(trainer: L.Trainer, paths: Sequence[Path]) -> None:
+    """Passes pictures on to the loggers that take some."""
+    for logger in trainer.loggers:
+        if hasattr(logger, "log_image"):
+            for path in paths:
+                logger.log_image(f"pictures/{path.stem}", [str(path)], step=trainer.global_step)

@@ -1,0 +1,257 @@
+"""Drawing: grids of neighbours, and the statistics of the codes against their prior."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from dim_lightning.evaluation import Geometry
+from dim_lightning.run.folder import explained, write_atomically
+
+_RIGHT, _WRONG = (34, 150, 84), (208, 58, 52)
+_INK, _FAINT, _PAPER = (28, 32, 38), (110, 118, 128), (255, 255, 255)
+_TILE = 96  # wanted side of a picture on the page
+_FRAME, _GAP, _BLOCK_GAP, _MARGIN = 4, 6, 22, 24
+
+
+class Block(NamedTuple):
+    """Columns of a grid that belong together.
+
+    Attributes:
+        heading: stands above the columns.
+        images: [rows, columns, 3, h, w].
+        captions: below each picture, or None.
+        right: whether to frame each picture green (True) or red (False); None for no frames.
+    """
+
+    heading: str
+    images: UInt8[Tensor, "rows columns 3 h w"]
+    captions: Sequence[Sequence[str]] | None = None
+    right: Sequence[Sequence[bool]] | None = None
+
+
+def write_grid(
+    path: Path, title: str, subtitle: str, blocks: Sequence[Block], legend: bool = False
+) -> None:
+    """Draws blocks of pictures side by side, row by row, as a PNG.
+
+    Small pictures are enlarged by a whole factor without smoothing, large ones reduced.
+
+    Args:
+        path: the file, put in place whole.
+        title: first line.
+        subtitle: second line, fainter.
+        blocks: all of the same number of rows and the same size of picture.
+        legend: whether to explain the frames.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    rows = len(blocks[0].images)
+    tile = _tile_size(blocks[0].images.shape[-2:])
+    caption = 17 if any(block.captions for block in blocks) else 0
+    pitch_x, pitch_y = tile[0] + 2 * _FRAME + _GAP, tile[1] + 2 * _FRAME + _GAP + caption
+    columns = sum(block.images.shape[1] for block in blocks)
+    width = 2 * _MARGIN + columns * pitch_x - _GAP + (len(blocks) - 1) * _BLOCK_GAP
+    width = max(width, 2 * _MARGIN + int(_font(15).getlength(subtitle)))
+    head = _MARGIN + 86
+    page = Image.new("RGB", (width, head + rows * pitch_y + _MARGIN - _GAP), _PAPER)
+    draw = ImageDraw.Draw(page)
+    draw.text((_MARGIN, _MARGIN - 6), title, _INK, _font(22, bold=True))
+    draw.text((_MARGIN, _MARGIN + 26), subtitle, _FAINT, _font(15))
+    if legend:
+        _draw_legend(draw, width)
+    left = _MARGIN
+    for block in blocks:
+        draw.text((left + _FRAME, head - 24), block.heading, _INK, _font(14, bold=True))
+        for row in range(rows):
+            for column in range(block.images.shape[1]):
+                corner = (left + column * pitch_x, head + row * pitch_y)
+                _draw_picture(page, draw, block, row, column, corner, tile)
+        left += block.images.shape[1] * pitch_x + _BLOCK_GAP
+    _save(page, path)
+
+
+def write_statistics(path: Path, geometry: Geometry, codes: Tensor, subtitle: str) -> None:
+    """Draws means, spreads, histogram and spectrum of the codes beside the prior N(0, I), as PNG.
+
+    Args:
+        path: the file, put in place whole.
+        geometry: of the codes.
+        codes: [n, d], drawn from p(z|x): what the prior is about.
+        subtitle: which codes these are.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 8), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"Codes against the prior N(0, I)\n{subtitle}", x=0.02, ha="left", fontsize=13)
+    axes = figure.subplots(2, 2)
+    _plot_means(axes[0, 0], geometry)
+    _plot_spreads(axes[0, 1], geometry)
+    _plot_histogram(axes[1, 0], codes)
+    _plot_spectrum(axes[1, 1], geometry)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.title.set_fontsize(11)
+        axis.title.set_fontweight("bold")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    _write(path, stream.getvalue())
+
+
+_BLUE, _ORANGE, _GREY = "#2f6db5", "#d9822b", "#8a919b"
+
+
+def _plot_means(axis: Any, geometry: Geometry) -> None:
+    means = geometry.mean.sort().values.numpy()
+    axis.bar(np.arange(len(means)), means, width=1.0, color=_BLUE)
+    axis.axhline(0, color=_GREY, linewidth=1)
+    limit = max(0.25, 1.1 * float(np.abs(means).max()))
+    axis.set(
+        title=f"Mean of each dimension (average |mean| {np.abs(means).mean():.3f}; prior 0)",
+        xlabel="dimension, sorted by mean",
+        ylabel="mean",
+        ylim=(-limit, limit),
+    )
+
+
+def _plot_spreads(axis: Any, geometry: Geometry) -> None:
+    order = geometry.std.argsort(descending=True)
+    index = np.arange(len(order))
+    axis.plot(index, geometry.std[order], color=_BLUE, label="of the mean codes", linewidth=2)
+    axis.plot(
+        index, geometry.aggregate_std[order], color=_ORANGE, label="of drawn codes", linewidth=1.5
+    )
+    axis.axhline(1, color=_GREY, linestyle="--", linewidth=1, label="prior: 1")
+    average = geometry.aggregate_std.mean().item()
+    axis.set(
+        title=f"Standard deviation of each dimension (drawn codes: {average:.3f}; prior 1)",
+        xlabel="dimension, sorted by spread of the mean codes",
+        ylabel="standard deviation",
+    )
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False, fontsize=9)
+
+
+def _plot_histogram(axis: Any, codes: Tensor) -> None:
+    values = codes.flatten().numpy()
+    grid = np.linspace(-5, 5, 401)
+    bins = np.linspace(-5, 5, 101)
+    outside = float((np.abs(values) > 5).mean())
+    density = np.histogram(values, bins)[0] / (len(values) * (bins[1] - bins[0]))
+    axis.stairs(density, bins, fill=True, color=_ORANGE, alpha=0.45, label="drawn codes")
+    normal = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
+    axis.plot(grid, normal, color=_GREY, linestyle="--", linewidth=1.5, label="prior: N(0, 1)")
+    axis.set(
+        title="All coordinates of the drawn codes"
+        + (f" ({outside:.1%} lie beyond ±5)" if outside > 0 else ""),
+        xlabel="value",
+        ylabel="density",
+        xlim=(-5, 5),
+    )
+    axis.legend(frameon=False, fontsize=9)
+
+
+def _plot_spectrum(axis: Any, geometry: Geometry) -> None:
+    values = geometry.singular_values.numpy()
+    relative = np.maximum(values / max(float(values[0]), 1e-30), 1e-8)
+    index = np.arange(1, len(values) + 1)
+    axis.semilogy(index, relative, color=_BLUE, linewidth=2)
+    axis.axvline(geometry.effective_rank, color=_ORANGE, linewidth=1.5)
+    axis.annotate(
+        f" effective rank {geometry.effective_rank:.1f}",
+        (geometry.effective_rank, 1.0),
+        color=_ORANGE,
+        ha="left" if geometry.effective_rank < 0.6 * len(values) else "right",
+        va="top",
+    )
+    axis.set(
+        title=f"Singular values of the mean codes (effective rank {geometry.effective_rank:.1f} "
+        f"of {len(values)})",
+        xlabel="index",
+        ylabel="relative to the largest",
+    )
+
+
+def _tile_size(size: Sequence[int]) -> tuple[int, int]:
+    """Width and height at which a picture is drawn."""
+    height, width = size
+    longest = max(height, width)
+    if longest > 1.5 * _TILE:
+        return round(width * 1.5 * _TILE / longest), round(height * 1.5 * _TILE / longest)
+    factor = max(1, math.ceil(_TILE / longest - 0.25))
+    return width * factor, height * factor
+
+
+def _draw_picture(
+    page: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    block: Block,
+    row: int,
+    column: int,
+    corner: tuple[int, int],
+    tile: tuple[int, int],
+) -> None:
+    left, top = corner
+    pixels = block.images[row, column].permute(1, 2, 0).contiguous().numpy()
+    enlarges = tile[0] >= pixels.shape[1]
+    resample = Image.Resampling.NEAREST if enlarges else Image.Resampling.LANCZOS
+    if block.right is not None:
+        frame = (left, top, left + tile[0] + 2 * _FRAME - 1, top + tile[1] + 2 * _FRAME - 1)
+        draw.rectangle(frame, fill=_RIGHT if block.right[row][column] else _WRONG)
+    page.paste(Image.fromarray(pixels).resize(tile, resample), (left + _FRAME, top + _FRAME))
+    if block.captions is not None:
+        font = _font(12)
+        text = _shortened(block.captions[row][column], font, tile[0] + 2 * _FRAME)
+        middle = left + _FRAME + tile[0] / 2
+        draw.text((middle, top + tile[1] + 2 * _FRAME + 2), text, _FAINT, font, anchor="ma")
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, width: int) -> None:
+    """What the frames mean, at the upper right."""
+    right, font = width - _MARGIN, _font(13)
+    for text, colour in (("another class", _WRONG), ("class of the query", _RIGHT)):
+        right -= int(font.getlength(text))
+        draw.text((right, _MARGIN), text, _INK, font)
+        draw.rectangle((right - 20, _MARGIN + 1, right - 8, _MARGIN + 13), outline=colour, width=3)
+        right -= 40
+
+
+def _shortened(text: str, font: Any, width: float) -> str:
+    """`text`, cut to fit `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font that comes with matplotlib: present everywhere, and it knows many alphabets."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+
+
+def _save(page: Image.Image, path: Path) -> None:
+    stream = io.BytesIO()
+    page.save(stream, "PNG", optimize=True)
+    _write(path, stream.getvalue())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)

@@ -1,0 +1,159 @@
+"""Keeps the run folder true while the run goes on: speed, result.json, the page."""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.environment import now, write_environment
+from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.report import final_figures
+from dim_lightning.run.result import update_result
+from dim_lightning.run.summary import write_summary
+
+_MIN_SECONDS = 30.0
+_MAX_SHARE = 0.02
+
+
+class RunRecord(Callback):
+    """Logs images/s each epoch; writes the figures of the run and its page.
+
+    The page is drawn anew after a validation if the last one is half a minute old and drawing
+    takes less than a fiftieth of the time, and whenever training ends, however it ends.
+
+    Args:
+        run_dir: the run's folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._num_images = 0
+        self._seconds = 0.0
+        self._epoch_images = 0
+        self._epoch_seconds = 0.0
+        self._mark = 0.0
+        self._speeds: list[float] = []
+        self._page_seconds = 0.0
+        self._page_time = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on counting from."""
+        return {
+            "num_images": self._num_images,
+            "seconds": self._seconds,
+            "speeds": list(self._speeds),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on counting."""
+        self._num_images = state_dict["num_images"]
+        self._seconds = state_dict["seconds"]
+        self._speeds = list(state_dict["speeds"])
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets what was logged after the checkpoint this run goes on from."""
+        if trainer.global_step:
+            for logger in trainer.loggers:
+                if isinstance(logger, MetricsFile):
+                    logger.forget_from(trainer.global_step)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock."""
+        self._page_time = self._mark = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the epoch's count."""
+        self._epoch_images, self._epoch_seconds = 0, 0.0
+        self._seconds += self._lap()
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Counts images and training time; validation and what else runs between is not in it."""
+        lap = self._lap()
+        self._seconds += lap
+        self._epoch_seconds += lap
+        num_images = len(outputs["embedding"]) * trainer.world_size
+        self._epoch_images += num_images
+        self._num_images += num_images
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keeps validation out of the training speed, and refreshes the figures."""
+        self._seconds += self._lap()
+        if not trainer.sanity_checking and trainer.training:
+            self._write(trainer, "running")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Logs the epoch's images/s."""
+        self._seconds += self._lap()
+        speed = self._epoch_images / max(self._epoch_seconds, 1e-9)
+        self._speeds.append(speed)
+        pl_module.log("speed/images_per_second", speed, batch_size=1, rank_zero_only=True)
+        if trainer.num_training_batches < trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            _log_last_step(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the figures and the page of a finished run."""
+        self._write(trainer, "interrupted" if trainer.interrupted else "completed", final=True)
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Writes how far the run came."""
+        if trainer.state.fn != "fit":
+            return
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            self._write(trainer, "interrupted", final=True)
+        else:
+            reason = str(exception) if isinstance(exception, InputError) else repr(exception)
+            self._write(trainer, "failed", final=True, reason=reason)
+
+    def _lap(self) -> float:
+        """Seconds since the last call."""
+        previous, self._mark = self._mark, time.monotonic()
+        return self._mark - previous
+
+    @rank_zero_only
+    def _write(
+        self, trainer: L.Trainer, status: str, final: bool = False, reason: str | None = None
+    ) -> None:
+        figures = {
+            "status": status,
+            "reason": reason,
+            "epochs": trainer.current_epoch + (status == "running"),
+            "steps": trainer.global_step,
+            "seconds": round(self._seconds, 1),
+            "images_seen": self._num_images,
+            "images_per_second": round(statistics.median(self._speeds or [0.0]), 1),
+            **final_figures(self._run_dir),
+        }
+        update_result(self._run_dir, "fit", figures)
+        if final:
+            write_environment(self._run_dir, {"finished": now()})
+        if final or self._page_is_due():
+            start = time.monotonic()
+            write_summary(self._run_dir)
+            self._page_time = time.monotonic()
+            self._page_seconds = self._page_time - start
+
+    def _page_is_due(self) -> bool:
+        age = time.monotonic() - self._page_time
+        return age > max(_MIN_SECONDS, self._page_seconds / _MAX_SHARE)
+
+
+def _log_last_step(trainer: L.Trainer) -> None:
+    """Logs the terms of an epoch that is too short for a step of it to be logged anyway."""
+    terms = {n: float(v) for n, v in trainer.callback_metrics.items() if n.startswith("train/")}
+    for logger in trainer.loggers:
+        logger.log_metrics({**terms, "epoch": trainer.current_epoch}, trainer.global_step - 1)

@@ -1,0 +1,168 @@
+"""What a person sees of a run: a bar on a terminal, and a line an epoch everywhere."""
+
+import sys
+import time
+from typing import Any, TextIO
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from torch import Tensor
+from tqdm import tqdm
+
+SHORT_NAMES = {
+    "probe/online/top1": "probe",
+    "knn/cosine/k20_t0.07/top1": "kNN",
+    "geometry/effective_rank": "effective rank",
+}
+_REFRESH_SECONDS = 0.25
+
+
+class EpochLines(Callback):
+    """Prints one line an epoch: where we are, the terms, the accuracies, the speed."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Prints the line, above the bar if there is one."""
+        pl_module.print(epoch_line(trainer))
+
+
+def epoch_line(trainer: L.Trainer) -> str:
+    """The epoch just finished, in one line; losses in nats, accuracies in percent."""
+    values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    parts = [f"epoch {trainer.current_epoch + 1}/{_epochs(trainer)}"]
+    parts += [
+        f"{name.removeprefix('train/')} {value:.3f}"
+        for name, value in values.items()
+        if name.startswith("train/") and not name.endswith(("_step", "_epoch"))
+    ]
+    for key, short in SHORT_NAMES.items():
+        if key in values:
+            is_share = key.endswith("top1")
+            parts.append(f"{short} {values[key]:.1%}" if is_share else f"{short} {values[key]:.1f}")
+    if "speed/images_per_second" in values:
+        parts.append(f"{values['speed/images_per_second']:,.0f} images/s")
+    return "  ".join(parts)
+
+
+class TerminalBar(ProgressBar):
+    """One bar an epoch, in images, so that its rate is images/s; the terms stand behind it.
+
+    Args:
+        stream: where it is drawn; standard output if None.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self._stream = stream
+        self._bar: tqdm | None = None
+        self._shown = True
+        self._last_refresh = 0.0
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether anything is drawn; Lightning then prints through `print`."""
+        return self._shown
+
+    def disable(self) -> None:
+        """Draws nothing; Lightning calls it on every process but the first."""
+        self._shown = False
+
+    def enable(self) -> None:
+        """Draws again."""
+        self._shown = True
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Prints a line above the bar."""
+        if self._shown:
+            tqdm.write(kwargs.get("sep", " ").join(map(str, args)), file=self._out())
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Starts the epoch's bar."""
+        self._open(f"epoch {trainer.current_epoch + 1}/{_epochs(trainer)}", _num_images(trainer))
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Moves the bar; reads the terms from the device a few times a second, not every step."""
+        self._advance(len(outputs["embedding"]) * trainer.world_size)
+        if time.monotonic() - self._last_refresh > _REFRESH_SECONDS:
+            self._show_terms(outputs["terms"])
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        """Takes the epoch's bar away; its line stays."""
+        self._close()
+
+    def on_test_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Starts a bar over the test images."""
+        self._open("test", None)
+
+    def on_test_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
+        """Moves the bar."""
+        self._advance(len(outputs["embedding"]) * trainer.world_size)
+
+    def on_test_epoch_end(self, *_: Any) -> None:
+        """Takes the bar away."""
+        self._close()
+
+    def on_predict_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Starts a bar over the images to be embedded."""
+        self._open("predict", None)
+
+    def on_predict_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
+        """Moves the bar."""
+        self._advance(len(outputs["embedding"]) * trainer.world_size)
+
+    def on_predict_end(self, *_: Any) -> None:
+        """Takes the bar away."""
+        self._close()
+
+    def on_exception(self, *_: Any) -> None:
+        """Leaves a clean line to the error."""
+        self._close()
+
+    def _out(self) -> TextIO:
+        return self._stream or sys.stdout
+
+    def _open(self, title: str, total: int | None) -> None:
+        self._close()
+        if self._shown:
+            self._bar = tqdm(
+                desc=title,
+                total=total,
+                unit=" images",
+                file=self._out(),
+                leave=False,
+                dynamic_ncols=True,
+                mininterval=_REFRESH_SECONDS,
+            )
+
+    def _advance(self, num_images: int) -> None:
+        if self._bar is not None:
+            self._bar.update(num_images)
+
+    def _show_terms(self, terms: dict[str, Tensor]) -> None:
+        self._last_refresh = time.monotonic()
+        if self._bar is not None:
+            text = "  ".join(f"{name} {float(value):.3f}" for name, value in terms.items())
+            self._bar.set_postfix_str(text, refresh=False)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _epochs(trainer: L.Trainer) -> str:
+    return str(trainer.max_epochs) if trainer.max_epochs and trainer.max_epochs > 0 else "?"
+
+
+def _num_images(trainer: L.Trainer) -> int | None:
+    """Images in an epoch over all processes; None for a stream without end."""
+    batch_size = getattr(trainer.train_dataloader, "batch_size", None)
+    if batch_size is None or trainer.num_training_batches == float("inf"):
+        return None
+    return int(trainer.num_training_batches) * int(batch_size) * trainer.world_size

@@ -1,0 +1,20 @@
+"""The command line: fit, validate, test, predict, compare."""
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: the command line after the program's name; the process's own if None.
+
+    Returns:
+        The exit code: 0, 2 for what the user can put right, 130 after Ctrl-C, 143 when terminated.
+    """
+    from dim_lightning.cli.entry import run  # the heavy imports wait until somebody asks
+
+    return run(arguments)
+
+
+__all__ = ["main"]

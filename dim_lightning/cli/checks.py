@@ -1,0 +1,51 @@
+"""What is looked at before a run folder is made."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from dim_lightning.data import ImageDataModule
+from dim_lightning.errors import InputError
+from dim_lightning.run.checkpoint import check_fits, differences
+
+
+def check_data(datamodule: ImageDataModule, command: str) -> None:
+    """Finds, decodes and splits the pictures.
+
+    Raises:
+        InputError: the data is missing, unreadable or too little.
+    """
+    datamodule.prepare_data()
+    datamodule.setup(command)
+
+
+def check_checkpoint(path: Path, model: L.LightningModule) -> None:
+    """Looks at a checkpoint to start from, and says which settings differ from its own.
+
+    Raises:
+        InputError: there is none, it is unreadable, or of another model.
+    """
+    stored = check_fits(path, model).get("hyper_parameters", {})
+    ours = {name: value for name, value in dict(model.hparams).items() if not callable(value)}
+    lines = differences(stored, ours)
+    if lines:
+        listed = "".join(f"\n  model.{line}" for line in lines)
+        rank_zero_info(
+            f"{path} was trained with other settings:{listed}\nThe model is built with the "
+            "settings asked for now; the optimiser goes on from its stored state."
+        )
+
+
+def check_trainer(config: dict[str, Any]) -> None:
+    """Refuses what the run folder decides.
+
+    Raises:
+        InputError: trainer.default_root_dir is set.
+    """
+    if config.get("default_root_dir") is not None:
+        raise InputError(
+            f"trainer.default_root_dir is {config['default_root_dir']!r}, but a run's files lie "
+            "in <runs_dir>/<experiment>/<n>; set runs_dir and experiment instead"
+        )

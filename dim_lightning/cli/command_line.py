@@ -1,0 +1,250 @@
+"""LightningCLI with run folders: what is parsed, checked and built, in this order."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from dim_lightning.callbacks.geometry import Geometry
+from dim_lightning.callbacks.linear_probe import LinearProbe
+from dim_lightning.callbacks.neighbours import Neighbours
+from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
+from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer
+from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
+from dim_lightning.cli.fixed import fixed_callbacks
+from dim_lightning.cli.parser import MODE, Parser, check_files
+from dim_lightning.cli.place import is_first_process, work_folder
+from dim_lightning.data import ImageDataModule
+from dim_lightning.errors import InputError
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
+from dim_lightning.run.checkpoint import AtomicCheckpointIO
+from dim_lightning.run.environment import describe_environment, write_environment
+from dim_lightning.run.folder import CONFIG, explained, remove_unused_folder, write_atomically
+from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.report import closing_message, opening_message
+from dim_lightning.run.result import update_result
+from dim_lightning.run.summary import write_summary
+from dim_lightning.run.wandb_logger import WandbLogger
+
+COMMANDS = ("fit", "validate", "test", "predict")
+DESCRIPTION = (
+    "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
+    "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several."
+)
+GROUPS = ("trainer", "model", "data", "probe", "neighbours", "geometry", "evaluation")
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "enable_model_summary": False,  # the opening line has the size
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,  # the data is checked before the run folder is made
+}
+
+
+class CommandLine(LightningCLI):
+    """Parses, seeds, builds model and data, checks them, makes the run folder, runs the command.
+
+    The configuration is never changed after it is parsed: the run folder, metrics.csv and the
+    callbacks that every run has are given to the Trainer by this class, not through the config.
+
+    Args:
+        arguments: the command line after the program's name.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._arguments = arguments
+        self.run_dir: Path
+        super().__init__(
+            DeepInfoMax,
+            ImageDataModule,
+            save_config_callback=None,
+            trainer_defaults=TRAINER_DEFAULTS,
+            parser_class=Parser,
+            parser_kwargs={
+                **MODE,
+                "prog": "python -m dim_lightning",
+                "description": DESCRIPTION,
+                **{command: dict(MODE) for command in COMMANDS},
+            },
+            auto_configure_optimizers=False,
+            args=arguments,
+        )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The seed, a whole number: one that is drawn could not be linked to model and data."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What a run has beside trainer, model and data."""
+        parser.add_argument("--experiment", type=str, default="unnamed", help="The run's name.")
+        parser.add_argument("--runs_dir", type=str, default="runs", help="Where runs lie.")
+        parser.add_argument("--run", type=str | None, help="The folder of a run to go on with.")
+        parser.add_lightning_class_args(LinearProbe, "probe")
+        parser.add_lightning_class_args(Neighbours, "neighbours")
+        parser.add_lightning_class_args(Geometry, "geometry")
+        parser.add_lightning_class_args(OfflineEvaluation, "evaluation")
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("seed_everything", "probe.seed")
+        parser.link_arguments("data.image_size", "model.image_size")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses `args` alone; Lightning's own warns if the process was started with others."""
+        check_files(args, GROUPS)
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: a checkpoint's settings would silently win over those asked for."""
+
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        """Lightning's, with its table of figures off: the closing message has them."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if "verbose" in self._subcommand_method_arguments[subcommand]:
+            parser.set_defaults({"verbose": False})
+        return parser
+
+    def instantiate_trainer(self, **_: Any) -> L.Trainer:
+        """Checks what the run needs, makes its folder, and builds the Trainer in it."""
+        config = dict(self._get(self.config_init, "trainer"))
+        check_trainer(config)
+        if self._option("ckpt_path"):
+            check_checkpoint(Path(self._option("ckpt_path")), self.model)
+        check_data(self.datamodule, self._command)
+        is_new = self._option("run") is None
+        self.run_dir = work_folder(
+            Path(self._option("runs_dir")), self._option("experiment"), self._option("run")
+        )
+        try:
+            self._write_inputs()
+            return self._trainer(config, self.run_dir)
+        except BaseException as error:
+            if is_new and is_first_process():
+                remove_unused_folder(self.run_dir)
+            if isinstance(error, MisconfigurationException):
+                raise InputError(f"trainer: {error}") from error
+            raise
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs the command; a run on Weights & Biases is closed however it ends.
+
+        Raises:
+            StoppedError: after Ctrl-C or a request to terminate, which Lightning makes exits of.
+        """
+        failed = True
+        try:
+            super()._run_subcommand(subcommand)
+            failed = False
+        except SIGTERMException as error:
+            raise StoppedError(self.run_dir, TERMINATED) from error
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise StoppedError(self.run_dir, INTERRUPTED) from error
+            raise
+        finally:
+            for logger in self.trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.finish(failed)
+
+    def before_fit(self) -> None:
+        """Says what starts and where."""
+        size = sum(parameter.numel() for parameter in self.model.parameters())
+        splits = {"training": "train", "validation": "val"}
+        counts = {name: len(self.datamodule.split(split)) for name, split in splits.items()}
+        self.trainer.print(opening_message(self.run_dir, size, counts))
+
+    def after_fit(self) -> None:
+        """Says what was reached, where it lies and what to try next."""
+        self._close("fit")
+
+    def after_validate(self) -> None:
+        """The same after `validate`."""
+        self._close("validate")
+
+    def after_test(self) -> None:
+        """The same after `test`."""
+        self._close("test")
+
+    def after_predict(self) -> None:
+        """The same after `predict`."""
+        self._close("predict")
+
+    def _close(self, command: str) -> None:
+        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        if self.trainer.is_global_zero:
+            if command != "fit":
+                update_result(self.run_dir, command, figures)
+                write_summary(self.run_dir)
+            print(closing_message(self.run_dir, command))  # noqa: T201
+
+    @property
+    def _command(self) -> str:
+        return str(self.subcommand)
+
+    def _option(self, name: str) -> Any:
+        return self._get(self.config, name)
+
+    def _trainer(self, config: dict[str, Any], run_dir: Path) -> L.Trainer:
+        """The Trainer of `config` that works in `run_dir`."""
+        keyed = [self._get(self.config_init, key) for key in self._callback_keys()]
+        fixed = fixed_callbacks(run_dir, self._command, config)
+        callbacks = [*_as_list(config["callbacks"]), *keyed, *fixed]
+        bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        config |= {
+            "default_root_dir": str(run_dir),
+            "callbacks": callbacks,
+            "enable_progress_bar": bar,
+            "enable_checkpointing": any(isinstance(c, Checkpoint) for c in callbacks),
+            "logger": self._loggers(config["logger"], run_dir),
+            "plugins": [*_as_list(config["plugins"]), AtomicCheckpointIO()],
+        }
+        return L.Trainer(**config)
+
+    def _callback_keys(self) -> list[str]:
+        return self._parser(self.subcommand).callback_keys
+
+    def _loggers(self, asked: Any, run_dir: Path) -> list[Logger]:
+        """metrics.csv, and the loggers asked for; none at all for `logger: false`."""
+        if asked is False:
+            return []
+        others = [logger for logger in _as_list(asked) if isinstance(logger, Logger)]
+        for logger in others:
+            if isinstance(logger, WandbLogger):
+                logger.place_in(run_dir, yaml.safe_load(self._config_text()))
+        # what later commands find stands in result.json; rows of theirs would bend the curves
+        return [MetricsFile(run_dir), *others] if self.subcommand == "fit" else others
+
+    def _config_text(self) -> str:
+        """The resolved configuration, as `--config` takes it back."""
+        parser = self._parser(self.subcommand)
+        config = self.config[self.subcommand].clone()
+        config.pop("run", None)
+        return parser.dump(config, skip_unset=False)
+
+    @rank_zero_only
+    def _write_inputs(self) -> None:
+        """config.yaml and environment.json of a run that trains, or that is new."""
+        if self.subcommand != "fit" and self._option("run") is not None:
+            return
+        with explained(self.run_dir):
+            _keep_previous(self.run_dir / CONFIG, self._config_text())
+            write_environment(self.run_dir, describe_environment(self._arguments))
+
+
+def _keep_previous(path: Path, text: str) -> None:
+    """Writes `text`; a different file that was there moves to a name of its own."""
+    if path.is_file() and path.read_text() != text:
+        number = len(list(path.parent.glob("config.*.yaml"))) + 1
+        path.rename(path.with_name(f"config.{number}.yaml"))
+    write_atomically(path, text)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

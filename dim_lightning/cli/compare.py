@@ -1,0 +1,44 @@
+"""`compare`: several finished runs in one figure."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.comparison import load_runs, write_comparison
+from dim_lightning.run.folder import explained, new_numbered_folder
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors like those of the other commands."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"compare: {message}; see `compare --help`")
+
+
+def compare(arguments: list[str]) -> int:
+    """Draws the comparison and says where it lies.
+
+    Raises:
+        InputError: fewer than two runs, or one that is none or has not come far enough.
+    """
+    parser = _Parser(
+        prog="dim_lightning compare", description="Compares finished runs in one figure."
+    )
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write into; <runs_dir>/comparisons/<n> if left out"
+    )
+    options = parser.parse_args(arguments)
+    runs = load_runs(options.runs)
+    if options.output is None:
+        output = new_numbered_folder(options.runs[0].absolute().parent.parent / "comparisons")
+    else:
+        output = options.output
+        with explained(output):
+            output.mkdir(parents=True, exist_ok=True)
+    with explained(output):
+        made = write_comparison(runs, output)
+    lines = [made.table, *(f"warning: {warning}" for warning in made.warnings), ""]
+    print("\n".join([*lines, *map(str, made.files)]))  # noqa: T201
+    return 0

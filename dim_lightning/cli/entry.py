@@ -1,0 +1,116 @@
+"""Runs one command and turns how it ended into an exit code and, at most, one short message."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import jsonargparse
+from omegaconf.errors import OmegaConfBaseException
+
+from dim_lightning.cli.ending import INTERRUPTED, StoppedError
+from dim_lightning.cli.place import is_first_process, with_run_files
+from dim_lightning.errors import InputError
+from dim_lightning.run.folder import DISK_ERRORS, disk_error
+
+USER_ERROR = 2
+
+_HINTS = (
+    "💡 Tip",  # advertises other products
+    "GPU available",  # the opening line says what is used
+    "TPU available",
+    "HPU available",
+    "Using bfloat16 Automatic Mixed Precision",
+    "Seed set to",
+    "`Trainer.fit` stopped",
+    "Restoring states",
+    "Restored all states",
+    "Loaded model weights",
+    "[rank: 0] Received SIGTERM",  # said once, by us
+    "\nDetected KeyboardInterrupt",
+)
+_NOISE = (
+    # workers cost more than they give for images that lie decoded in memory
+    ".*does not have many workers.*",
+    # between Lightning 2.6 and newer versions of torch; nothing to be done about it here
+    ".*LeafSpec.*deprecated.*",
+    # an epoch of few steps is not a mistake
+    r".*The number of training batches \(\d+\) is smaller than the logging interval.*",
+    # the callbacks of fit have nothing to do in the other commands
+    ".*callbacks used to create the checkpoint need to be provided.*'RunRecord'.*",
+    # a run that starts from another run's checkpoint keeps files of its own
+    "The dirpath has changed from.*",
+    # a resumed run goes on in its own folder
+    ".*Checkpoint directory .* exists and is not empty.*",
+)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code.
+
+    Args:
+        arguments: the command line after the program's name; the process's own if None.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with _quiet():
+            return _dispatch(words)
+    except InputError as error:
+        return _complain(str(error))
+    except OmegaConfBaseException as error:
+        key = str(error.full_key or "").partition(".")[2]  # without the command
+        return _complain(f"{key or 'the configuration'}: {str(error).splitlines()[0]}")
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            return _complain(str(disk_error(error)))
+        raise
+    except StoppedError as stop:
+        return _say(str(stop), stop.code)
+    except KeyboardInterrupt:
+        return _say("interrupted before anything was trained", INTERRUPTED)
+    except SystemExit as end:  # --help, and what the parser prints
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["compare"]:
+        from dim_lightning.cli.compare import compare
+
+        return compare(words[1:])
+    jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    from dim_lightning.cli.command_line import CommandLine
+
+    CommandLine(with_run_files(words))
+    return 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leaves out Lightning's hints and two of its warnings, and nothing else."""
+
+    def useful(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(_HINTS)
+
+    names = [n for n in logging.root.manager.loggerDict if n.startswith("lightning")]
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addFilter(useful)
+    try:
+        with warnings.catch_warnings():
+            for message in _NOISE:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(useful)
+
+
+def _complain(message: str) -> int:
+    return _say(f"error: {message}", USER_ERROR)
+
+
+def _say(message: str, code: int) -> int:
+    if is_first_process():
+        sys.stderr.write(f"{message}\n")
+    return code

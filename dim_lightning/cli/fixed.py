@@ -1,0 +1,49 @@
+"""The callbacks that every run has, whatever its configuration says."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
+from dim_lightning.callbacks.non_finite import NonFiniteGuard
+from dim_lightning.callbacks.run_record import RunRecord
+from dim_lightning.callbacks.screen import EpochLines, TerminalBar
+from dim_lightning.run.folder import CHECKPOINTS, LAST_CHECKPOINT
+
+
+def fixed_callbacks(run_dir: Path, command: str, trainer_config: dict[str, Any]) -> list[Callback]:
+    """Screen, and what belongs to `command`, in the order they have to be called.
+
+    Args:
+        run_dir: the run's folder.
+        command: fit, validate, test or predict.
+        trainer_config: the arguments of the Trainer.
+    """
+    callbacks: list[Callback] = []
+    if sys.stdout.isatty() and trainer_config["enable_progress_bar"] is not False:
+        callbacks.append(TerminalBar())
+    if command == "fit":
+        # the guard first, so that nothing records or keeps a broken state; the record before the
+        # line that shows its speed
+        callbacks += [NonFiniteGuard(run_dir / LAST_CHECKPOINT), RunRecord(run_dir), EpochLines()]
+        if trainer_config["enable_checkpointing"] is not False:
+            callbacks.append(_checkpoint(run_dir))
+    if command == "predict":
+        callbacks.append(EmbeddingWriter())
+    return callbacks
+
+
+def _checkpoint(run_dir: Path) -> ModelCheckpoint:
+    """The state after each epoch: as last.ckpt, and once more under the epoch's number.
+
+    There are two files so that one is whole whatever happens, and the number says how far.
+    """
+    return ModelCheckpoint(
+        dirpath=run_dir / CHECKPOINTS,
+        filename="{epoch}",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )

@@ -1,0 +1,201 @@
+"""Parse errors in one short sentence, with the nearest valid name."""
+
+import difflib
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterable
+
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (?P<words>.+)")
+_UNKNOWN_KEY = re.compile(
+    r"(?:does not accept option|[Kk]ey) '(?P<key>[\w.]+)'(?: is not expected)?$"
+)
+_OPTION = re.compile(r"(?:Option|Key) '(?P<key>[\w.]+)' is not (?:accepted|expected)")
+_CLASS_PATH = re.compile(r"class_path[='\": ]+(?P<path>[\w.]+)'")
+_ATTRIBUTE = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
+_MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")
+_COMMAND = re.compile(r"invalid choice: '?(?P<found>[^'\s]+)'? \(choose from (?P<known>[^)]+)\)")
+_NO_COMMAND = re.compile(r'expected "subcommand" to be one of \{(?P<known>[^}]+)\}')
+_FILE = re.compile(r"File does not exist: '?(?P<path>[^'\n]+)'?")
+_LINKED = re.compile(r'Linked "(?P<key>[\w.]+)" must be given via "(?P<source>[\w.]+)"')
+_PARSER_KEY = re.compile(r'Parser key "(?P<key>[\w.]+)"')
+_EXPECTED = re.compile(r"Expected an? (?P<type>.+?)(?:\. Got value|$)", re.MULTILINE)
+_GOT = re.compile(r"(?:Got value|Given value): (?P<value>.+?)(?:\. Got value|$)", re.MULTILINE)
+_SHORT_NAME = re.compile(r"Expected a dot import path string: (?P<name>\w+)")
+_PLAIN = {
+    "NoneType": "null",
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text",
+    "bool": "true or false",
+    "Sequence": "a list",
+    "Iterable": "a list",
+}
+_LONGEST = 300
+_FEW = 15
+
+
+def parse_error(message: str, keys: Iterable[str]) -> str:
+    """What was found, what was expected and what to do, from jsonargparse's `message`.
+
+    Args:
+        message: the error in jsonargparse's words, often of many lines.
+        keys: the valid keys.
+    """
+    for explain in _EXPLANATIONS:
+        text = explain(message, list(keys))
+        if text:
+            return text
+    return _shortened(message)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The question "did you mean ...?", or what there is if nothing comes close."""
+    known = [k for k in known if k]
+    groups = {k.rsplit(".", 1)[0] for k in known if "." in k}
+    keys = [k for k in known if k not in groups]
+    found = difflib.get_close_matches(name, keys, n=1, cutoff=0.7)
+    ending = name.rsplit(".", 1)[-1]
+    if not found or found[0].count(".") != name.count("."):
+        # the right name under the wrong parent, or without one
+        endings = {k.rsplit(".", 1)[-1]: k for k in reversed(keys)}
+        found = [endings[n] for n in difflib.get_close_matches(ending, endings, 1, 0.8)] or found
+    if found:
+        return f"did you mean {found[0]}?"
+    listed = f"expected one of {', '.join(keys)}" if 0 < len(keys) <= _FEW else "see `fit --help`"
+    return f"nothing comes close; {listed}"
+
+
+def _command(message: str, _: list[str]) -> str | None:
+    match = _COMMAND.search(message)
+    if match:
+        known = [*re.findall(r"\w+", match["known"]), "compare"]
+        return f"{match['found']} is no command; expected one of {', '.join(known)}; " + nearest(
+            match["found"], known
+        )
+    match = _NO_COMMAND.search(message)
+    if match:
+        known = [*match["known"].split(","), "compare"]
+        return f"no command given; expected one of {', '.join(known)}; or --help"
+    return None
+
+
+def _file(message: str, _: list[str]) -> str | None:
+    match = _FILE.search(message)
+    return match and f"there is no file {match['path']}; expected a YAML configuration"
+
+
+def _unknown_key(message: str, keys: list[str]) -> str | None:
+    match = _UNRECOGNIZED.search(message)
+    if match:
+        word = match["words"].split()[0]
+        name = word.lstrip("-").split("=")[0]
+        if not word.startswith("-"):
+            return f"{word} was not expected there; options are given as --key value"
+        return f"unknown option --{name}; {nearest(name, keys)}"
+    match = _UNKNOWN_KEY.search(message.strip())
+    return match and f"unknown key {match['key']}; {nearest(match['key'], keys)}"
+
+
+def _unknown_option(message: str, _: list[str]) -> str | None:
+    match = _OPTION.search(message)
+    if not match:
+        return None
+    path = _CLASS_PATH.search(message)
+    known = _parameters(path["path"]) if path else []
+    of = f" of {path['path']}" if path else ""
+    return (
+        f"{_where(message)}: unknown parameter {match['key']}{of}; {nearest(match['key'], known)}"
+    )
+
+
+def _unknown_class(message: str, _: list[str]) -> str | None:
+    match = _ATTRIBUTE.search(message)
+    if match:
+        known = [n for n in dir(importlib.import_module(match["module"])) if n[0] != "_"]
+        advice = nearest(match["name"], known)
+        return f"{_where(message)}: there is no {match['name']} in {match['module']}; {advice}"
+    match = _MODULE.search(message)
+    return match and (
+        f"{_where(message)}: there is no module {match['name']}; expected an import path"
+    )
+
+
+def _linked(message: str, _: list[str]) -> str | None:
+    match = _LINKED.search(message)
+    return match and f"{match['key']} follows {match['source']}; set {match['source']} instead"
+
+
+def _short_name(message: str, _: list[str]) -> str | None:
+    """A class named without its module that is not one of those known."""
+    match = _SHORT_NAME.search(message)
+    if not match or (set(_types(message)) - {"null"} and "'class_path'" not in message):
+        return None
+    known = {name for module in list(sys.modules) for name in _public_classes(module)}
+    advice = nearest(match["name"], sorted(known))
+    return f"{_where(message)} is {match['name']!r}, which is no known class; {advice}"
+
+
+def _type(message: str, _: list[str]) -> str | None:
+    value, types = _GOT.search(_innermost(message)), _types(message)
+    if not (value and types):
+        return None
+    return f"{_where(message)} is {_shortened(value['value'], 80)!r}; expected {' or '.join(types)}"
+
+
+def _where(message: str) -> str:
+    """The key, through the parameters of the classes on the way."""
+    return ".".join(match["key"] for match in _PARSER_KEY.finditer(message))
+
+
+def _innermost(message: str) -> str:
+    """What is said of the last key named; up to its value if that stands on the same line."""
+    last = [match.end() for match in _PARSER_KEY.finditer(message)][-1:]
+    text = message[last[0] :] if last else message
+    line = re.search(r"Expected .*Got value: .*", text)
+    return line[0] if line and len(_PARSER_KEY.findall(message)) > 1 else text
+
+
+def _types(message: str) -> list[str]:
+    """The types that would do, in plain words."""
+    found = [_type_name(match["type"]) for match in _EXPECTED.finditer(_innermost(message))]
+    return list(dict.fromkeys(name for name in found if not name.startswith(("path", "dot"))))
+
+
+def _type_name(text: str) -> str:
+    text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).strip()
+    text = re.sub(r"typing\.Literal\[(.*)\]", r"\1", text)
+    return _PLAIN.get(text, text)
+
+
+def _public_classes(module: str) -> list[str]:
+    if not module.startswith(("dim_lightning.", "torch.optim.", "lightning.pytorch.")):
+        return []
+    return [name for name in dir(sys.modules[module]) if name[0].isupper()]
+
+
+def _parameters(path: str) -> list[str]:
+    """Names of the parameters of what lies at an import path."""
+    module, _, name = path.rpartition(".")
+    try:
+        return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return []
+
+
+def _shortened(message: str, longest: int = _LONGEST) -> str:
+    text = " ".join(message.split())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+_EXPLANATIONS = (
+    _command,
+    _file,
+    _unknown_key,
+    _unknown_option,
+    _unknown_class,
+    _linked,
+    _short_name,
+    _type,
+)

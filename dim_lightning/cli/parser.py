@@ -1,0 +1,68 @@
+"""The parser: short errors instead of pages of usage."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from lightning.pytorch.cli import LightningArgumentParser
+
+from dim_lightning.cli.messages import parse_error
+from dim_lightning.errors import InputError
+
+MODE = {"parser_mode": "omegaconf+", "allow_abbrev": False}
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser, whose errors are an `InputError` that names the nearest valid key."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Ends parsing.
+
+        Raises:
+            InputError: what was found, what was expected, what to do.
+        """
+        if not self.exit_on_error:  # a trial parse of jsonargparse, which expects its own error
+            super().error(message, ex)
+        raise InputError(parse_error(message, self._keys())) from ex
+
+    def _keys(self) -> list[str]:
+        """Every key of this parser and of its subcommands, with dots."""
+        parsers: list[Any] = [self]
+        if self._subcommands_action is not None:
+            parsers += self._subcommands_action.choices.values()
+        return sorted({a.dest for p in parsers for a in p._actions if not a.dest.startswith("_")})
+
+
+def check_files(words: list[str], groups: tuple[str, ...]) -> None:
+    """Looks at the shape of the --config files, which jsonargparse lets pass in two cases.
+
+    Args:
+        words: the command line.
+        groups: keys that hold further keys; a plain value there would be dropped in silence.
+
+    Raises:
+        InputError: a file is no YAML, or has a plain value for a group.
+    """
+    for path in _config_files(words):
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f", line {mark.line + 1}" if mark else ""
+            problem = getattr(error, "problem", None) or "it is not text"
+            raise InputError(f"{path}{line} is not YAML: {problem}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path} holds no settings; expected lines such as `model:`")
+        for name in groups:
+            if name in content and not isinstance(content[name], dict):
+                raise InputError(
+                    f"{path}: {name} is {content[name]!r}; expected settings below it, such as "
+                    f"{name}: {{...}}"
+                )
+
+
+def _config_files(words: list[str]) -> list[Path]:
+    named = [b for a, b in pairwise(words) if a in ("--config", "-c")]
+    named += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
+    return [Path(name) for name in named if Path(name).is_file()]

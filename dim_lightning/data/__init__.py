@@ -1,0 +1,28 @@
+"""Where images come from: sources, the cache of decoded pictures, batches and augmentation."""
+
+from dim_lightning.data.augmentation import Augmentation, CropAndFlip, to_float
+from dim_lightning.data.batch import Batch, ImageSplit
+from dim_lightning.data.datamodule import ImageDataModule
+from dim_lightning.data.sources import (
+    CIFAR10,
+    CIFAR100,
+    Digits,
+    PictureFolder,
+    Source,
+    TinyImageNet,
+)
+
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "Augmentation",
+    "Batch",
+    "CropAndFlip",
+    "Digits",
+    "ImageDataModule",
+    "ImageSplit",
+    "PictureFolder",
+    "Source",
+    "TinyImageNet",
+    "to_float",
+]

@@ -1,0 +1,69 @@
+"""Batches of uint8 to floats, and random changes of them: one draw an image, on the device."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from dim_lightning.errors import InputError
+
+
+def to_float(images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """The images as float32 in [0, 1], in the memory format they come in."""
+    return images.to(torch.float32).div_(255)
+
+
+class Augmentation(ABC):
+    """A random change of images that leaves what they show."""
+
+    @abstractmethod
+    def __call__(
+        self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator
+    ) -> Float[Tensor, "n 3 new_h new_w"]:
+        """The images changed, each by a draw of its own; values stay in [0, 1].
+
+        Args:
+            images: float in [0, 1], channels_last; not to be changed in place.
+            generator: on the device of the images; every draw comes from it.
+        """
+
+
+class CropAndFlip(Augmentation):
+    """Moves each image by up to `shift` pixels and mirrors some of them.
+
+    The usual augmentation of small pictures: a random crop of the padded image, and a horizontal
+    flip. Source: He et al., 2016, section 4.2 (4 pixels, one half).
+    """
+
+    def __init__(self, shift: int = 4, flip_prob: float = 0.5) -> None:
+        """Set how far and how often.
+
+        Args:
+            shift: largest shift in pixels; 0 for none.
+            flip_prob: share of the images that are mirrored left to right.
+        """
+        if shift < 0 or not 0 <= flip_prob <= 1:
+            raise InputError(
+                f"CropAndFlip was given shift {shift} and flip_prob {flip_prob}; expected "
+                "shift >= 0 and flip_prob between 0 and 1; change data.augmentation"
+            )
+        self.shift = shift
+        self.flip_prob = flip_prob
+
+    def __call__(
+        self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator
+    ) -> Float[Tensor, "n 3 h w"]:
+        """The images, each shifted and mirrored by a draw of its own."""
+        n, _, height, width = images.shape
+        shifts = torch.randint(
+            2 * self.shift + 1, (2, n, 1), generator=generator, device=images.device
+        )
+        flipped = torch.rand(n, 1, generator=generator, device=images.device) < self.flip_prob
+        rows = torch.arange(height, device=images.device) + shifts[0]
+        columns = torch.arange(width, device=images.device).expand(n, width)
+        columns = torch.where(flipped, width - 1 - columns, columns) + shifts[1]
+        padded = F.pad(images, [self.shift] * 4).permute(0, 2, 3, 1)
+        image = torch.arange(n, device=images.device)[:, None, None]
+        return padded[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

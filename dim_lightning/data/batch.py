@@ -1,0 +1,99 @@
+"""One split of a data set, from which whole batches are fetched at once."""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dim_lightning.data.cache import Cached
+
+
+class Batch(NamedTuple):
+    """n images and what is known of them.
+
+    Attributes:
+        images: from a loader uint8 [n, 3, h, w]; in the model's hands float32 in [0, 1], and
+            augmented when training. Always in the channels_last memory format.
+        labels: class of each image, int64 [n]; -1 where unlabelled.
+        indices: position of each image in its split, int64 [n].
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+class ImageSplit(Dataset[Batch]):
+    """The images of one split: chosen rows of a memory-mapped array.
+
+    Attributes:
+        part: path of the array, without the ".npy".
+        rows: the rows of `images` that belong to this split, int64 [n].
+        labels: class of each image of the split, int64 [n]; -1 where unlabelled.
+    """
+
+    def __init__(self, part: Path, rows: np.ndarray, labels: np.ndarray) -> None:
+        """Take some pictures of a part.
+
+        Args:
+            part: path of its array uint8 [N, h, w, 3] in numpy's format, without the ".npy".
+            rows: int64 [n], rows of that array.
+            labels: int64 [N], the class of every row of that array.
+        """
+        self.part = part
+        self.rows = rows
+        self.labels = labels[rows]
+
+    @classmethod
+    def of_part(cls, cached: Cached, name: str, rows: np.ndarray | None = None) -> "ImageSplit":
+        """The given rows of a part of a cache, all if None."""
+        labels = np.load(cached.folder / f"{name}_labels.npy")
+        return cls(cached.folder / name, np.arange(len(labels)) if rows is None else rows, labels)
+
+    @property
+    def names(self) -> list[str] | None:
+        """Path of the file of each image, None where the images were no files."""
+        file = self.part.with_name(f"{self.part.name}_names.json")
+        if not file.exists():
+            return None
+        names = json.loads(file.read_text("utf-8"))
+        return [names[row] for row in self.rows]
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """Every image of the file, uint8 [N, h, w, 3], mapped into memory and not read."""
+        return np.load(self.part.with_name(f"{self.part.name}.npy"), mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the map: it would be sent to another process as a copy of all its pixels."""
+        return {name: value for name, value in vars(self).items() if name != "images"}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pictures(
+        self, indices: Sequence[int] | np.ndarray | Tensor
+    ) -> UInt8[Tensor, "n 3 height width"]:
+        """The images at these positions of the split, channels_last."""
+        pixels = self.images[self.rows[np.asarray(indices, np.int64)]]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+    def __getitem__(self, index: int) -> Batch:
+        """The image at one position, as a batch of one."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """A whole batch: what a DataLoader asks for where a data set has this method."""
+        positions = np.asarray(indices, np.int64)
+        return Batch(
+            images=self.pictures(positions),
+            labels=torch.from_numpy(self.labels[positions]),
+            indices=torch.from_numpy(positions),
+        )

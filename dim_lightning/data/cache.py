@@ -1,0 +1,236 @@
+"""Pictures decoded once, to arrays that are mapped into memory from then on."""
+
+import errno
+import hashlib
+import json
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dim_lightning.data.disk import explained, folder_when_done, locked, on_disk
+from dim_lightning.data.pictures import decode
+from dim_lightning.data.progress import progress
+from dim_lightning.data.sources.listing import CACHE_TAG, shortened
+from dim_lightning.data.sources.source import Found, Part, Parts
+from dim_lightning.errors import InputError
+
+FORMAT = 1  # to be raised whenever the same pictures would be stored in another way
+MAX_UNREADABLE = 0.01  # share of the pictures
+SETTING = "data.cache_dir"
+META = "meta.json"
+WINDOW = 512  # pictures decoded at a time: bounds the memory
+
+
+class Cached(NamedTuple):
+    """A decoded data set on the disk.
+
+    Attributes:
+        folder: holds for each part <part>.npy, uint8 [n, size, size, 3], <part>_labels.npy, int64
+            [n], and <part>_names.json, the files' paths if they were files.
+        parts: number of pictures of each part; "train", and "test" if the data set has one.
+        class_names: name of each class, None where unlabelled.
+    """
+
+    folder: Path
+    parts: dict[str, int]
+    class_names: list[str] | None
+
+
+def cached(found: Found, size: int, cache_dir: Path) -> Cached:
+    """The data set decoded to `size` x `size`, at once if that was done before.
+
+    The folder's name says what it was made from and how. A change in the source, in the size or in
+    the format gives another name, so that what is found is right. Several processes may ask at
+    once: one decodes, the others wait for it. It decodes beside and renames, so a process that is
+    stopped leaves no half of a cache; what was cut short by a full disk is found out by its size.
+
+    Args:
+        found: the data set.
+        size: height and width in pixels.
+        cache_dir: folder of all caches.
+
+    Raises:
+        InputError: too many pictures are unreadable, or `cache_dir` cannot be written.
+    """
+    key = hashlib.sha256(repr((FORMAT, size, list(found.fingerprint))).encode()).hexdigest()[:12]
+    folder = cache_dir / f"{found.name}-{size}px-{key}"
+    ready = _open(folder)  # without the lock: works in a read-only folder too
+    if ready:
+        return ready
+    _make_cache_dir(cache_dir)
+    with locked(cache_dir / f".{folder.name}.lock", SETTING):
+        ready = _open(folder)  # another process may have come first
+        if ready is None:
+            _build(found, size, folder)
+            ready = _open(folder)
+    if ready is None:
+        raise InputError(f"{folder} cannot be read back; expected what was just written; remove it")
+    return ready
+
+
+def _make_cache_dir(cache_dir: Path) -> None:
+    """Make the folder and mark it as a cache, so that nobody takes it for a class of pictures."""
+    with explained(cache_dir, SETTING):
+        if not cache_dir.exists():
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            signature = "Signature: 8a477f597d28d172789f06886806bc55\n"
+            (cache_dir / CACHE_TAG).write_text(signature, "utf-8")
+
+
+def _open(folder: Path) -> Cached | None:
+    """The cache in `folder`; None if there is none, or if it is damaged."""
+    try:
+        meta = json.loads((folder / META).read_text("utf-8"))
+        for part, count in meta["parts"].items():
+            images = np.load(folder / f"{part}.npy", mmap_mode="r")  # raises if the file is short
+            labels = np.load(folder / f"{part}_labels.npy")
+            if not len(images) == len(labels) == count:
+                raise ValueError(part)
+        return Cached(folder, meta["parts"], meta["class_names"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError):
+        sys.stderr.write(f"{folder} is damaged; decoding the pictures again\n")
+        return None
+
+
+def _build(found: Found, size: int, folder: Path) -> None:
+    """Decode the data set into `folder`, which is not there until it is whole."""
+    parts = found.read()
+    given = {name: getattr(parts, name) for name in ("train", "test") if getattr(parts, name)}
+    total = sum(len(part.labels) for part in given.values())
+    unreadable: list[str] = []
+    what = f"decoding {found.origin} once to {size}x{size}, into {folder.absolute()}"
+    with explained(folder.parent, SETTING):
+        _check_space(folder.parent, total * size * size * 3)
+        with folder_when_done(folder) as partial, progress(what, total, unit="pictures") as advance:
+            counts = {}
+            for name, part in given.items():
+                pixels = _decoded(part, size, unreadable, advance)
+                counts[name] = _write(partial, name, part, size, pixels)
+            _judge(unreadable, total, found.origin)
+            meta = _meta(found, parts, size, counts, unreadable)
+            with (partial / META).open("w", encoding="utf-8") as file:
+                json.dump(meta, file, indent=1)
+                file.flush()
+                on_disk(file.fileno())
+    _name_older(folder, found.origin)
+
+
+def _meta(
+    found: Found, parts: Parts, size: int, counts: dict[str, int], unreadable: list[str]
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "origin": found.origin,
+        "image_size": size,
+        "class_names": parts.class_names,
+        "parts": counts,
+        "unreadable": unreadable,
+    }
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sizes = f"{needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
+        raise OSError(errno.ENOSPC, f"too little space, {sizes}")
+
+
+def _decoded(
+    part: Part, size: int, unreadable: list[str], advance: Callable[[int], object]
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Windows of readable pictures with their positions; the others are added to `unreadable`."""
+
+    def attempt(position: int) -> np.ndarray | Exception:
+        try:
+            return decode(part.pictures[position], size)
+        except Exception as error:  # the readers of broken files raise nearly anything
+            return error
+
+    # Threads do: Pillow decodes and scales outside the interpreter's lock.
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of pictures that are odd and yet readable
+        for start in range(0, len(part.labels), WINDOW):
+            window = range(start, min(start + WINDOW, len(part.labels)))
+            good = []
+            for position, result in zip(window, pool.map(attempt, window), strict=True):
+                if isinstance(result, Exception):
+                    unreadable.append(f"{_name(part, position)} ({result})")
+                else:
+                    good.append((position, result))
+            advance(len(window))
+            yield good
+
+
+def _name(part: Part, position: int) -> str:
+    picture = part.pictures[position]
+    return picture if isinstance(picture, str) else f"picture {position}"
+
+
+def _write(
+    folder: Path,
+    name: str,
+    part: Part,
+    size: int,
+    windows: Iterator[list[tuple[int, np.ndarray]]],
+) -> int:
+    """Write the pictures of one part; how many there are.
+
+    Written as a stream and not through a memory map, where a full disk would kill the process.
+    """
+    kept: list[int] = []
+    with (folder / f"{name}.npy").open("wb") as file:
+        _header(file, len(part.labels), size)
+        for window in windows:
+            for position, pixels in window:
+                file.write(np.ascontiguousarray(pixels).data)
+                kept.append(position)
+        file.seek(0)
+        _header(file, len(kept), size)  # as long as the first one: numpy leaves room for the count
+        file.flush()
+        on_disk(file.fileno())
+    np.save(folder / f"{name}_labels.npy", part.labels[kept])
+    if not isinstance(part.pictures, np.ndarray):
+        names = json.dumps([part.pictures[position] for position in kept])
+        (folder / f"{name}_names.json").write_text(names, "utf-8")
+    return len(kept)
+
+
+def _header(file: Any, count: int, size: int) -> None:
+    shape = (count, size, size, 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _judge(unreadable: list[str], total: int, origin: str) -> None:
+    """Name the pictures that cannot be read.
+
+    Raises:
+        InputError: there are too many of them.
+    """
+    if not unreadable:
+        return
+    found = f"{len(unreadable):,} of {total:,} pictures in {origin} cannot be read"
+    names = shortened(unreadable)
+    if len(unreadable) >= MAX_UNREADABLE * total:
+        raise InputError(
+            f"{found}: {names}; expected fewer than {MAX_UNREADABLE:.0%}; mend or remove them"
+        )
+    sys.stderr.write(f"{found} and are left out: {names}\n")
+
+
+def _name_older(folder: Path, origin: str) -> None:
+    """Tell of caches of the same pictures as they were before: they fill the disk."""
+    stem = folder.name.rpartition("-")[0]
+    for other in folder.parent.glob(f"{stem}-*/{META}"):
+        if other.parent == folder:
+            continue
+        if json.loads(other.read_text("utf-8")).get("origin") == origin:
+            sys.stderr.write(f"{other.parent} is of an older state of {origin}: may be removed\n")

@@ -1,0 +1,265 @@
+"""Training, validation and test images of any source, as batches."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jsonargparse import lazy_instance
+from lightning import LightningDataModule
+from torch import distributed
+from torch.utils.data import DataLoader, DistributedSampler
+
+from dim_lightning.data.augmentation import Augmentation, to_float
+from dim_lightning.data.batch import Batch, ImageSplit
+from dim_lightning.data.cache import Cached, cached
+from dim_lightning.data.sources import Digits, Source
+from dim_lightning.errors import InputError
+from dim_lightning.seeding import generator_for
+
+SplitName = Literal["train", "val", "test"]
+DEFAULT_SOURCE = lazy_instance(Digits)
+
+
+class ImageDataModule(LightningDataModule):
+    """Images of a source: decoded once, split by a seed, served in batches.
+
+    Validation is a share of the training part. Testing uses the test part of the source, or a share
+    set aside where it has none. The order of training depends on `seed` and the epoch and on
+    nothing else; each loader has a generator of its own, so that reading one moves no other.
+
+    Attributes (after `prepare_data` and `setup`):
+        class_names: name of each class, None where the pictures are unlabelled.
+    """
+
+    def __init__(
+        self,
+        source: Source = DEFAULT_SOURCE,
+        root: str = "data",
+        image_size: int = 32,
+        batch_size: int = 64,
+        eval_batch_size: int = 256,
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        num_workers: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        """Choose the images.
+
+        Args:
+            source: the data set, e.g. CIFAR10, TinyImageNet, PictureFolder.
+            root: folder in which data sets are looked for, and into which they are downloaded.
+            image_size: height and width in pixels, to which every picture is brought.
+            batch_size: images a training step and process.
+            eval_batch_size: most images a batch of validation, testing and prediction.
+            validation_fraction: share of the training images that validation takes.
+            test_fraction: share set aside for testing where the source has no test part.
+            split_seed: chooses these shares; keep it where runs are compared.
+            seed: of the order and the augmentation; the command line takes it from seed_everything.
+            augmentation: random change of the training images; none if null.
+            num_workers: processes that fetch batches; a copy from memory needs none.
+            cache_dir: folder of decoded pictures; <root>/cache if null.
+
+        Raises:
+            InputError: a number is out of its range.
+        """
+        super().__init__()
+        _check_range("image_size", image_size, 1, "a size in pixels")
+        _check_range("batch_size", batch_size, 2, "an image's negatives are others of its batch")
+        _check_range("eval_batch_size", eval_batch_size, 2, "as in data.batch_size")
+        _check_range("num_workers", num_workers, 0, "a number of processes")
+        _check_fraction("validation_fraction", validation_fraction)
+        _check_fraction("test_fraction", test_fraction)
+        self.source = source
+        self.root = Path(root).expanduser()
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.split_seed = split_seed
+        self.seed = seed
+        self.augmentation = augmentation
+        self.num_workers = num_workers
+        self.cache_dir = Path(cache_dir).expanduser() if cache_dir else self.root / "cache"
+        self.class_names: list[str] | None = None
+        self._cached: Cached | None = None
+        self._splits: dict[str, ImageSplit] = {}
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the pictures have classes."""
+        return self.class_names is not None
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes there are, None where the pictures are unlabelled."""
+        return None if self.class_names is None else len(self.class_names)
+
+    def prepare_data(self) -> None:
+        """Find or download the pictures, and decode them if that was not done before.
+
+        Raises:
+            InputError: they are missing or unreadable, or the cache cannot be written.
+        """
+        if self._cached is None:
+            self._cached = cached(self.source.find(self.root), self.image_size, self.cache_dir)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the decoded pictures and split them; quick where `prepare_data` came before.
+
+        Raises:
+            InputError: there are too few images.
+        """
+        self.prepare_data()  # in other processes than the first: finds what that one decoded
+        assert self._cached is not None
+        if not self._splits:
+            self.class_names = self._cached.class_names
+            self._splits = self._split(self._cached)
+        if stage in (None, "fit"):
+            self._check_batches()
+
+    def split(self, name: SplitName) -> ImageSplit:
+        """The images of a split, uint8 and unchanged."""
+        return self._splits[name]
+
+    def clean_dataloader(self, split: SplitName, limit: int | None = None) -> DataLoader[Batch]:
+        """Batches of uint8 images in a fixed order, never augmented; for use outside of training.
+
+        Args:
+            split: which images.
+            limit: most images; which of them is drawn by `split_seed`, their order stays.
+        """
+        images = self.split(split)
+        if limit is None or limit >= len(images):
+            return self._loader(images, self.eval_batch_size)
+        chosen = np.random.default_rng((self.split_seed, limit)).permutation(len(images))[:limit]
+        return self._loader(images, self.eval_batch_size, sampler=np.sort(chosen).tolist())
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches, all of them full; each process has its share of the images."""
+        images = self.split("train")
+        processes, rank = self._processes()
+        # Also on one process: its order is drawn from (seed, epoch), and Lightning, which tells it
+        # the epoch, does not put a sampler of its own in its place.
+        sampler: DistributedSampler[Batch] = DistributedSampler(
+            images, processes, rank, shuffle=True, seed=self.seed, drop_last=True
+        )
+        return self._loader(
+            images,
+            self.batch_size,
+            sampler=sampler,
+            drop_last=True,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation images in order."""
+        return self._loader(self.split("val"), self._eval_size("val"))
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test images in order."""
+        return self._loader(self.split("test"), self._eval_size("test"))
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The test part of the source in order; all pictures where it has none of its own."""
+        assert self._cached is not None
+        if "test" in self._cached.parts:
+            return self.test_dataloader()
+        return self._loader(ImageSplit.of_part(self._cached, "train"), self.eval_batch_size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """The batch with floats in [0, 1], augmented when training, on the model's device."""
+        images = to_float(batch.images)
+        trainer = self.trainer
+        if self.augmentation is not None and trainer is not None and trainer.training:
+            # Lightning counts a batch as ready only after this hook.
+            step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            key = (self.seed, trainer.current_epoch, step, trainer.global_rank)
+            images = self.augmentation(images, generator_for(*key, device=images.device))
+        return batch._replace(images=images)
+
+    def _split(self, cached: Cached) -> dict[str, ImageSplit]:
+        count = cached.parts["train"]
+        order = np.random.default_rng(self.split_seed).permutation(count)
+        num_test = 0 if "test" in cached.parts else round(self.test_fraction * count)
+        num_val = round(self.validation_fraction * (count - num_test))
+        tested, validated, trained = np.split(order, [num_test, num_test + num_val])
+        splits = {
+            "train": ImageSplit.of_part(cached, "train", np.sort(trained)),
+            "val": ImageSplit.of_part(cached, "train", np.sort(validated)),
+            "test": ImageSplit.of_part(cached, "test")
+            if "test" in cached.parts
+            else ImageSplit.of_part(cached, "train", np.sort(tested)),
+        }
+        for name, images in splits.items():
+            if len(images) < 2:
+                raise InputError(
+                    f"{count} training pictures leave {len(images)} for the split {name}; expected "
+                    "at least 2; add pictures, or raise data.validation_fraction or "
+                    "data.test_fraction"
+                )
+        return splits
+
+    def _check_batches(self) -> None:
+        processes, _ = self._processes()
+        share = len(self.split("train")) // processes
+        if share < self.batch_size:
+            among = f" for each of {processes} processes" if processes > 1 else ""
+            raise InputError(
+                f"{share} training images{among} are fewer than a batch of {self.batch_size}; "
+                f"expected at least one batch; set data.batch_size to at most {share}, or add "
+                "pictures"
+            )
+
+    def _processes(self) -> tuple[int, int]:
+        """How many processes train together, and which of them this is."""
+        if self.trainer is not None:
+            return self.trainer.world_size, self.trainer.global_rank
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_world_size(), distributed.get_rank()
+        return 1, 0
+
+    def _eval_size(self, split: SplitName) -> int:
+        """`eval_batch_size`, or the next smaller size that leaves no image alone in a last batch.
+
+        A single image has no negatives.
+        """
+        processes, _ = self._processes()
+        share = -(-len(self.split(split)) // processes)
+        sizes = range(self.eval_batch_size, 1, -1)
+        return next((size for size in sizes if share % size != 1), self.eval_batch_size)
+
+    def _loader(self, images: ImageSplit, batch_size: int, **options: Any) -> DataLoader[Batch]:
+        return DataLoader(
+            images,
+            batch_size,
+            collate_fn=_as_it_is,
+            pin_memory=torch.cuda.is_available(),
+            # Without one of its own, starting to read it would draw from the global generator.
+            generator=generator_for(self.seed),
+            **options,
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """The batch: `ImageSplit` gives whole ones."""
+    return batch
+
+
+def _check_range(name: str, value: int, least: int, why: str) -> None:
+    if value < least:
+        raise InputError(
+            f"data.{name} is {value}; expected at least {least} ({why}); set data.{name}"
+        )
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise InputError(
+            f"data.{name} is {value}; expected a share between 0 and 1; set data.{name}"
+        )

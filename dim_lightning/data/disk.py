@@ -1,0 +1,79 @@
+"""Writing into folders that may be full, read-only or somebody else's at the same time."""
+
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dim_lightning.errors import InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def explained(folder: Path, setting: str) -> Iterator[None]:
+    """Turn the system's error about writing into one that names `folder` and `setting`.
+
+    Raises:
+        InputError: the folder is full, read-only or no folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in _FULL
+        raise InputError(
+            f"cannot write into {folder.absolute()}: {error.strerror or error}; expected a folder "
+            f"that can be written{', with space left' if full else ''}; "
+            f"{'free some space or ' if full else ''}set {setting} to another folder"
+        ) from error
+
+
+@contextmanager
+def locked(path: Path, setting: str) -> Iterator[None]:
+    """Hold the file `path` as a lock between processes, waiting for it if need be.
+
+    Raises:
+        InputError: the lock's folder cannot be written.
+    """
+    lock = FileLock(path)
+    with explained(path.parent, setting):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            sys.stderr.write(f"waiting for another process that holds {path}\n")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def folder_when_done(path: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `path` if all goes well and is removed if not.
+
+    Beside `path`, so that one renaming puts it in place: `path` is whole or is not there. Only for
+    the holder of a lock on `path`: what a killed process left behind is removed first.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)  # spoilt, or it would have been used
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def on_disk(file: int) -> None:
+    """Have the system write what it still keeps of a file, so that no renaming comes first."""
+    os.fsync(file)

@@ -1,0 +1,63 @@
+"""One picture, of any size and mode, as RGB pixels of one size."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+WHITE = (255, 255, 255, 255)
+
+
+def decode(picture: str | Path | np.ndarray, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The picture as RGB: its shorter side scaled to `size` (antialiased), its centre cut out.
+
+    Turned upright as its EXIF entry says; what shines through a transparent picture is white; of
+    an animation, the first frame.
+
+    Args:
+        picture: a file's path, or pixels [h, w, 3] or [h, w] (gray) in 0..255.
+        size: height and width of the result, in pixels.
+
+    Raises:
+        Exception: nearly any; the readers of broken files are not choosy.
+    """
+    if isinstance(picture, np.ndarray):
+        return np.asarray(centre_square(to_rgb(Image.fromarray(picture)), size))
+    with Image.open(picture) as opened:
+        # A JPEG is read at a half, a quarter or an eighth of its size, where still twice `size`.
+        opened.draft(None, (2 * size, 2 * size))
+        ImageOps.exif_transpose(opened, in_place=True)
+        return np.asarray(centre_square(to_rgb(opened), size))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in mode RGB, whatever its mode."""
+    if image.mode.startswith(("I", "F")):  # Pillow would clip them to 0..255
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A 16-bit or floating-point gray image in 0..255; floats are read as 0..1 or 0..255."""
+    values = np.asarray(image, np.float64)
+    if image.mode.startswith("I"):
+        values = values / 257  # 65535 -> 255
+    elif values.max(initial=0) <= 1:
+        values = values * 255
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+def centre_square(image: Image.Image, size: int) -> Image.Image:
+    """The largest square in the middle of `image`, scaled to `size`."""
+    width, height = image.size
+    side = min(width, height)
+    if (width, height) == (size, size):
+        return image
+    left, top = (width - side) / 2, (height - side) / 2
+    # Bilinear as torchvision's Resize; Pillow's filters widen when shrinking, i.e. antialias.
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box)

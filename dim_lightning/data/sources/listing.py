@@ -1,0 +1,85 @@
+"""Which pictures lie in a folder."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dim_lightning.data.sources.source import Part
+from dim_lightning.errors import InputError
+
+SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
+    *(".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+)
+# Marks a folder as a cache (https://bford.info/cachedir): ours may lie among somebody's pictures.
+CACHE_TAG = "CACHEDIR.TAG"
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of this name is a picture, by its suffix; hidden files are not."""
+    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in `folder` by name, without hidden ones and caches."""
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if entry.is_dir()
+        and not entry.name.startswith((".", "__MACOSX"))
+        and not (entry / CACHE_TAG).exists()
+    )
+
+
+def pictures_in(folder: Path) -> list[str]:
+    """Paths of the pictures that lie directly in `folder`, by name."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.path for entry in entries if is_picture(entry.name))
+
+
+def pictures_below(folder: Path) -> list[str]:
+    """Paths of the pictures in `folder` and all folders below it, in a fixed order."""
+    paths = pictures_in(folder)
+    for below in subfolders(folder):
+        # A link to a folder is followed from the top only: a link upwards would not end.
+        paths += [] if below.is_symlink() else pictures_below(below)
+    return paths
+
+
+def class_part(classes: dict[str, list[str]], names: list[str]) -> Part:
+    """The pictures of each class, in the order of `names`, which gives the labels."""
+    counts = [len(classes.get(name, [])) for name in names]
+    paths = [path for name in names for path in classes.get(name, [])]
+    return Part(paths, np.repeat(np.arange(len(names), dtype=np.int64), counts))
+
+
+def class_folders(folders: list[Path]) -> dict[str, list[str]]:
+    """The pictures of each class folder, by the folder's name.
+
+    Raises:
+        InputError: a class folder without pictures.
+    """
+    classes = {folder.name: pictures_below(folder) for folder in folders}
+    empty = [name for name, paths in classes.items() if not paths]
+    if empty:
+        raise InputError(
+            f"no pictures in {len(empty)} of the {len(classes)} class folders of "
+            f"{folders[0].parent}: {shortened(empty)}; expected picture files in each; "
+            "fill or remove the empty ones"
+        )
+    return classes
+
+
+def shortened(names: list[str], limit: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def stamps(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+    """Path, size in bytes and time of the last change (ns) of each file."""
+    for path in paths:
+        status = os.stat(path)  # noqa: PTH116  # a hundred thousand of them: a Path each is slow
+        yield path, status.st_size, status.st_mtime_ns

@@ -1,0 +1,119 @@
+"""A folder of one's own pictures."""
+
+from pathlib import Path
+
+import numpy as np
+
+from dim_lightning.data.sources.listing import (
+    class_folders,
+    class_part,
+    pictures_below,
+    pictures_in,
+    shortened,
+    stamps,
+    subfolders,
+)
+from dim_lightning.data.sources.source import Found, Part, Parts, Source
+from dim_lightning.errors import InputError
+
+LAYOUTS = "<path>/{train,test}/<class>/*, <path>/<class>/* or, unlabelled, <path>/*"
+
+
+class PictureFolder(Source):
+    """A folder of one's own pictures, labelled by class folders or not at all.
+
+    Layouts: `<path>/{train,test}/<class>/*`, `<path>/<class>/*`, or unlabelled `<path>/*` (also
+    `<path>/{train,test}/*`). Where pictures lie in a folder itself, all below it are taken
+    too and none is labelled; a single class folder is no label either. Without a folder test/, one
+    called val/, valid/ or validation/ is the test part. Hidden files and other files are passed by.
+    """
+
+    def __init__(self, path: str, labelled: bool | None = None) -> None:
+        """Say where the pictures lie.
+
+        Args:
+            path: the folder.
+            labelled: whether folders are classes; None: as the layout suggests.
+        """
+        self.path = path
+        self.labelled = labelled
+
+    def find(self, root: Path) -> Found:
+        """The pictures in the folder; `root` has no part in it.
+
+        Raises:
+            InputError: no such folder, no pictures in it, or a class folder without pictures.
+        """
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            found = "a file" if folder.exists() else "nothing"
+            raise InputError(
+                f"{folder.absolute()} is {found}; expected a folder of pictures, {LAYOUTS}; "
+                "set data.source.init_args.path"
+            )
+        train, test = _parts_of(folder)
+        classes = self._classes(train)
+        parts = self._read(train, test, classes)
+        paths = [*parts.train.pictures, *(parts.test.pictures if parts.test else ())]
+        name = "pictures-" + "".join(c if c.isalnum() else "_" for c in folder.absolute().name)
+        fingerprint = [parts.class_names, *stamps(paths)]
+        return Found(name, str(folder.absolute()), fingerprint, lambda: parts)
+
+    def _classes(self, train: Path) -> dict[str, list[str]] | None:
+        """Pictures by class, None where they are unlabelled."""
+        loose, folders = pictures_in(train), subfolders(train)
+        if self.labelled and (loose or not folders):
+            raise InputError(
+                f"{train} holds {len(loose)} pictures and {len(folders)} folders; expected class "
+                "folders only, as data.source.init_args.labelled is true; move the pictures into "
+                "class folders, or set it to false"
+            )
+        if self.labelled is False or loose or not folders:
+            return None
+        if not any(pictures_below(each) for each in folders):
+            raise _no_pictures(train)
+        classes = class_folders(folders)
+        return classes if len(classes) > 1 or self.labelled else None
+
+    def _read(self, train: Path, test: Path | None, classes: dict[str, list[str]] | None) -> Parts:
+        if classes is None:
+            return Parts(_unlabelled(train), _unlabelled(test) if test else None, None)
+        names = sorted(classes)
+        if test is None:
+            return Parts(class_part(classes, names), None, names)
+        tested = class_folders(subfolders(test))
+        if not tested or not set(tested) <= set(names):
+            strange = shortened(sorted(set(tested) - set(names)))
+            raise InputError(
+                f"{test} holds {len(tested)} classes, not in {train.name}/ are: "
+                f"{strange or 'none'}; expected classes of {train.name}/; rename or remove others"
+            )
+        return Parts(class_part(classes, names), class_part(tested, names), names)
+
+
+def _parts_of(folder: Path) -> tuple[Path, Path | None]:
+    """The folders of the training and of the test pictures, if it has such."""
+    tests = [folder / name for name in ("test", "val", "valid", "validation")]
+    test = next((each for each in tests if each.is_dir()), None)
+    if (folder / "train").is_dir():
+        return folder / "train", test
+    if (folder / "test").is_dir():
+        raise InputError(
+            f"{folder} holds a folder test/ and none called train/; expected {LAYOUTS}; "
+            "rename or add a folder"
+        )
+    return folder, None
+
+
+def _unlabelled(folder: Path) -> Part:
+    paths = pictures_below(folder)
+    if not paths:
+        raise _no_pictures(folder)
+    return Part(paths, np.full(len(paths), -1, np.int64))
+
+
+def _no_pictures(folder: Path) -> InputError:
+    return InputError(
+        f"no pictures in {folder.absolute()} nor in the folders below; expected {LAYOUTS} "
+        "(.jpg, .png, ...); set data.source.init_args.path to a folder of pictures"
+    )

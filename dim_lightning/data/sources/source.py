@@ -1,0 +1,67 @@
+"""What a source of pictures gives: where they lie, what they are, nothing decoded yet."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Part(NamedTuple):
+    """The training or the test part of a data set.
+
+    Attributes:
+        pictures: paths of picture files, or pixels uint8 [h, w, 3] or [h, w]; an array [n, h, w, 3]
+            will do.
+        labels: class of each picture, int64 [n]; -1 where unlabelled.
+    """
+
+    pictures: Sequence[str] | np.ndarray
+    labels: np.ndarray
+
+
+class Parts(NamedTuple):
+    """A whole data set.
+
+    Attributes:
+        train: the training part.
+        test: the test part, None where the data set has none of its own.
+        class_names: name of each class, None where unlabelled.
+    """
+
+    train: Part
+    test: Part | None
+    class_names: list[str] | None
+
+
+class Found(NamedTuple):
+    """A data set that was found.
+
+    Attributes:
+        name: short and fit for a file's name, e.g. "cifar10".
+        origin: where it was found, for people to read.
+        fingerprint: everything that the pictures and labels depend on. If it is the same, so are
+            they; it is made without opening a picture.
+        read: gives the data set, its pictures not yet decoded.
+    """
+
+    name: str
+    origin: str
+    fingerprint: Sequence[object]
+    read: Callable[[], Parts]
+
+
+class Source(ABC):
+    """A data set of pictures."""
+
+    @abstractmethod
+    def find(self, root: Path) -> Found:
+        """Find the data set, or download it.
+
+        Args:
+            root: folder in which data sets lie, and into which they are downloaded.
+
+        Raises:
+            InputError: it is neither there nor can it be had, or it is not laid out as expected.
+        """

@@ -1,0 +1,32 @@
+"""Frozen features to numbers: plain functions on tensors.
+
+features.py   an encoder and batches of images -> features, layer by layer, and pixels
+knn.py        nearest neighbours and the accuracy of their vote
+probes.py     softmax regression solved to convergence, and the paper's MLP with 200 units
+geometry.py   effective rank and the moments of the codes, against their prior
+"""
+
+from dim_lightning.evaluation.features import Extracted, extract, observing, pixels
+from dim_lightning.evaluation.geometry import Geometry, effective_rank, geometry_of, uniformity
+from dim_lightning.evaluation.knn import accuracy, knn_accuracy, knn_predict, neighbours, vote
+from dim_lightning.evaluation.probes import Labelled, LinearResult, linear_probe, mlp_probe
+
+__all__ = [
+    "Extracted",
+    "Geometry",
+    "Labelled",
+    "LinearResult",
+    "accuracy",
+    "effective_rank",
+    "extract",
+    "geometry_of",
+    "knn_accuracy",
+    "knn_predict",
+    "linear_probe",
+    "mlp_probe",
+    "neighbours",
+    "observing",
+    "pixels",
+    "uniformity",
+    "vote",
+]

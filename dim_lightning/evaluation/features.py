@@ -1,0 +1,120 @@
+"""Features of images by a frozen encoder, layer by layer."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from dim_lightning.data import Batch, to_float
+from dim_lightning.encoders import Encoder
+from dim_lightning.errors import InputError
+
+
+class Extracted(NamedTuple):
+    """Features of n images, on the CPU, float32.
+
+    Attributes:
+        layers: name -> [n, k], in the order in which an image meets them.
+        code: mean of p(z|x), [n, d].
+        log_variance: log variance of p(z|x), [n, d]; None where p(z|x) is a point.
+        labels: classes; -1 where unlabelled.
+        indices: the images' positions in their split.
+    """
+
+    layers: dict[str, Tensor]
+    code: Float[Tensor, "n d"]
+    log_variance: Float[Tensor, "n d"] | None
+    labels: Int64[Tensor, " n"]
+    indices: Int64[Tensor, " n"]
+
+
+@contextmanager
+def observing(module: nn.Module) -> Iterator[None]:
+    """Within, `module` is in eval mode, without gradients, and draws nothing that lasts.
+
+    Afterwards each submodule is in the mode it was in (parts of a training module may be in eval
+    mode), and the global generators are where they were.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
+    module.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(list(devices)):
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def extract(
+    encoder: Encoder,
+    batches: Iterable[Batch],
+    device: torch.device | str = "cpu",
+    layers: Sequence[str] | None = None,
+) -> Extracted:
+    """Features of all images of `batches` by the encoder as it is, in eval mode.
+
+    Batch-norm statistics, training modes and global generators stay as they are. The encoder runs
+    in the precision of the caller's autocast context.
+
+    Args:
+        encoder: on `device`.
+        batches: images as bytes or as floats in [0, 1].
+        device: where the encoder is.
+        layers: names in `Features.layers` to keep; all of them if None.
+
+    Raises:
+        InputError: for a layer that the encoder does not have, and if there are no images.
+    """
+    stores: dict[str, list[Tensor]] = {}
+    parts: list[dict[str, Tensor]] = []
+    dtype = next((p.dtype for p in encoder.parameters()), torch.float32)
+    with observing(encoder):
+        for batch in batches:
+            features = encoder(as_floats(batch.images.to(device)).to(dtype))
+            for name, value in _chosen(features.layers, layers).items():
+                stores.setdefault(name, []).append(value.float().cpu())
+            rest = {"code": features.mean.float(), "log_variance": features.log_variance}
+            rest.update(labels=batch.labels, indices=batch.indices)
+            parts.append({name: value.cpu() for name, value in rest.items() if value is not None})
+    if not parts:
+        raise InputError("no images to take features of; expected at least one batch")
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    noise = whole.pop("log_variance", None)
+    return Extracted(
+        layers={name: torch.cat(stores.pop(name)) for name in list(stores)},
+        log_variance=None if noise is None else noise.float(),
+        **whole,
+    )
+
+
+def pixels(batches: Iterable[Batch]) -> Float[Tensor, "n k"]:
+    """The images themselves, flattened, values in [0, 1]: k = 3 h w.
+
+    Raises:
+        InputError: if there are no images.
+    """
+    rows = [as_floats(batch.images).flatten(1) for batch in batches]
+    if not rows:
+        raise InputError("no images to take the pixels of; expected at least one batch")
+    return torch.cat(rows)
+
+
+def as_floats(images: Tensor) -> Float[Tensor, "n 3 height width"]:
+    """Images with values in [0, 1], from bytes or from such floats."""
+    return to_float(images) if images.dtype == torch.uint8 else images
+
+
+def _chosen(layers: dict[str, Tensor], names: Sequence[str] | None) -> dict[str, Tensor]:
+    if names is None:
+        return layers
+    unknown = [name for name in names if name not in layers]
+    if unknown:
+        raise InputError(
+            f"the encoder has no layer {unknown[0]!r}; expected one of {', '.join(layers)}; name "
+            "one of these"
+        )
+    return {name: layers[name] for name in layers if name in names}

@@ -1,0 +1,112 @@
+"""The shape of a set of codes: whether it collapsed, and whether it follows its prior."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+_DEAD_VARIANCE = 0.01
+
+
+class Geometry(NamedTuple):
+    """Statistics of n codes of d dimensions, each p(z|x) = N(mean, variance) or a point.
+
+    Attributes:
+        mean: of each dimension of the mean codes, [d].
+        std: of each dimension of the mean codes, [d].
+        aggregate_std: of each dimension of codes drawn from p(z|x), [d]: what the prior asks to
+            be 1. Equal to `std` for an encoder without noise.
+        singular_values: of the mean codes, descending, [min(n, d)].
+        effective_rank: see `effective_rank`.
+        correlation_abs: mean absolute correlation of two different dimensions of the mean codes,
+            0 for the prior; of n independent draws about 0.8 / sqrt(n).
+        dead_share: share of the dimensions whose mean code has a variance of at most 0.01, i.e.
+            that say nothing of the image. Source: active units, Burda et al., 2016, section 4.3.
+        uniformity: see `uniformity`.
+    """
+
+    mean: Float[Tensor, " d"]
+    std: Float[Tensor, " d"]
+    aggregate_std: Float[Tensor, " d"]
+    singular_values: Float[Tensor, " r"]
+    effective_rank: float
+    correlation_abs: float
+    dead_share: float
+    uniformity: float
+
+    def summary(self) -> dict[str, float]:
+        """The figures that fit in a log, by name."""
+        return {
+            "effective_rank": self.effective_rank,
+            "mean_abs": self.mean.abs().mean().item(),
+            "std_mean": self.std.mean().item(),
+            "std_min": self.std.min().item(),
+            "aggregate_std_mean": self.aggregate_std.mean().item(),
+            "correlation_abs": self.correlation_abs,
+            "dead_share": self.dead_share,
+            "uniformity": self.uniformity,
+        }
+
+
+def geometry_of(
+    mean: Float[Tensor, "n d"], log_variance: Float[Tensor, "n d"] | None = None
+) -> Geometry:
+    """The statistics of the codes with this mean and, where p(z|x) is Gaussian, log variance."""
+    codes = mean.double()
+    centre, variance = codes.mean(dim=0), codes.var(dim=0, correction=0)
+    noise = 0.0 if log_variance is None else log_variance.double().exp().mean(dim=0)
+    values = torch.linalg.svdvals(codes)
+    return Geometry(
+        mean=centre.float(),
+        std=variance.sqrt().float(),
+        aggregate_std=(variance + noise).sqrt().float(),
+        singular_values=values.float(),
+        effective_rank=_rank_of(values),
+        correlation_abs=_mean_abs_correlation(codes - centre),
+        dead_share=(variance <= _DEAD_VARIANCE).double().mean().item(),
+        uniformity=uniformity(mean),
+    )
+
+
+def effective_rank(embeddings: Float[Tensor, "n d"]) -> float:
+    """How many directions the codes use, between 1 and min(n, d); 0 if all of them are zero.
+
+    exp(-sum_k p_k log p_k) with p_k = s_k / sum(s), s the singular values of the codes as they are
+    (not centred: codes that all lie near one point have collapsed).
+
+    Source: RankMe, Garrido et al., 2023, equation 1; the entropy of Roy and Vetterli, 2007.
+    """
+    return _rank_of(torch.linalg.svdvals(embeddings.double()))
+
+
+def uniformity(embeddings: Float[Tensor, "n d"], limit: int = 2048) -> float:
+    """The log of the mean of exp(-2 |u - v|^2) over pairs of codes of length 1.
+
+    The first `limit` codes are taken, and brought to that length.
+
+    0 if all point the same way; about -4 for many directions spread evenly in many dimensions.
+
+    Source: Wang and Isola, 2020, equation 3 (t = 2).
+    """
+    if len(embeddings) < 2:
+        return 0.0
+    squared = F.pdist(F.normalize(embeddings[:limit].double(), dim=1)).square()
+    return (-2 * squared).logsumexp(dim=0).sub(torch.tensor(len(squared)).log()).item()
+
+
+def _rank_of(singular_values: Tensor) -> float:
+    total = singular_values.sum()
+    if total == 0:
+        return 0.0
+    return torch.special.entr(singular_values / total).sum().exp().item()
+
+
+def _mean_abs_correlation(centred: Tensor) -> float:
+    dim = centred.shape[1]
+    if dim < 2:
+        return 0.0
+    directions = F.normalize(centred, dim=0)
+    off_diagonal = (directions.mT @ directions).fill_diagonal_(0).abs()
+    return (off_diagonal.sum() / (dim * (dim - 1))).item()

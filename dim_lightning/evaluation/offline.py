@@ -1,0 +1,129 @@
+"""The figures of frozen features, layer by layer, and the floors they stand on."""
+
+import copy
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dim_lightning.data import Batch
+from dim_lightning.encoders import Encoder
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation.features import as_floats
+from dim_lightning.evaluation.knn import Metric, accuracy, neighbours, vote
+from dim_lightning.evaluation.probes import Labelled, LinearResult, linear_probe, mlp_probe
+
+LINEAR, MLP = "probe/linear", "probe/mlp200"
+KNN_SETTINGS = ((20, 0.07), (200, 0.1))
+
+_METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
+_LARGEST_PIXELS = 32
+
+
+class Splits(NamedTuple):
+    """One kind of features of the three splits: fitted on, choosing penalties, reported."""
+
+    train: Labelled
+    val: Labelled
+    test: Labelled
+
+
+def linear_figure(splits: Splits, num_classes: int) -> tuple[dict[str, float], LinearResult]:
+    """`LINEAR` -> test accuracy of softmax regression in [0, 1], and how it was found."""
+    result = linear_probe(*splits, num_classes)
+    return {LINEAR: result.top1}, result
+
+
+def mlp_figure(splits: Splits, num_classes: int, epochs: int, seed: int) -> dict[str, float]:
+    """`MLP` -> test accuracy, in [0, 1], of the paper's probe."""
+    top1 = mlp_probe(splits.train, splits.test, num_classes, epochs=epochs, seed=seed)
+    return {MLP: top1}
+
+
+def knn_figures(splits: Splits, num_classes: int) -> dict[str, float]:
+    """Protocol -> test accuracy in [0, 1] of the vote of the nearest training images.
+
+    Both metrics and each of `KNN_SETTINGS` that the training split is large enough for. The names
+    say k, and the temperature where it plays a part: in Euclidean votes all neighbours are equal.
+    """
+    figures: dict[str, float] = {}
+    train, test = splits.train, splits.test
+    possible = [(k, t) for k, t in KNN_SETTINGS if k <= len(train.labels)]
+    if not possible:
+        return figures
+    largest = max(k for k, _ in possible)
+    for metric in _METRICS:
+        value, index = neighbours(test.features, train.features, largest, metric)
+        for k, t in possible:
+            weighted = metric == "cosine"
+            found = train.labels[index[:, :k]]
+            predicted = vote(value[:, :k], found, num_classes, t if weighted else None)
+            name = f"knn/{metric}/k{k}" + (f"_t{t}" if weighted else "")
+            figures[name] = accuracy(predicted, test.labels)
+    return figures
+
+
+def raw_pixels(batches: Iterable[Batch]) -> Float[Tensor, "n k"]:
+    """The images, flattened, values in [0, 1]; averaged down to 32 x 32 where they are larger.
+
+    Raises:
+        InputError: if there are no images.
+    """
+    rows = []
+    for batch in batches:
+        images = as_floats(batch.images).contiguous()
+        if max(images.shape[2:]) > _LARGEST_PIXELS:
+            images = F.adaptive_avg_pool2d(images, _LARGEST_PIXELS)
+        rows.append(images.flatten(1))
+    if not rows:
+        raise InputError("no images to take the pixels of; expected at least one batch")
+    return torch.cat(rows)
+
+
+def untrained(
+    encoder: Encoder, batches: Iterable[Batch], device: torch.device | str, seed: int = 0
+) -> Encoder:
+    """A copy of `encoder` with fresh weights: what its architecture alone can do.
+
+    Weights are drawn by each part's `reset_parameters`; batch-norm statistics are those of
+    `batches`, as without any the features of deep layers would hardly vary. Neither `encoder` nor
+    the global generators change.
+
+    Raises:
+        InputError: if a part has parameters and no `reset_parameters`.
+    """
+    fresh = copy.deepcopy(encoder)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(seed)
+        fresh.cpu()  # draws on the CPU, so that the floor is the same on every machine
+        for name, part in fresh.named_modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+            elif any(True for _ in part.parameters(recurse=False)):
+                raise InputError(
+                    f"the encoder's part {name or type(part).__name__!r} has parameters and no "
+                    "reset_parameters(), so that it cannot be drawn anew; give it that method to "
+                    "have the floor of an untrained encoder"
+                )
+    fresh.to(device)
+    _take_statistics(fresh, batches, device)
+    return fresh.eval()
+
+
+def _take_statistics(
+    encoder: Encoder, batches: Iterable[Batch], device: torch.device | str
+) -> None:
+    """Gives batch norms the average statistics of `batches`; nothing else is in training mode."""
+    norms = [part for part in encoder.modules() if isinstance(part, _BatchNorm)]
+    encoder.eval()
+    for norm in norms:
+        norm.train()
+        norm.momentum = None  # the plain average over all batches
+    dtype = next((p.dtype for p in encoder.parameters()), torch.float32)
+    with torch.no_grad():
+        for batch in batches if norms else ():
+            encoder(as_floats(batch.images.to(device)).to(dtype))

@@ -1,0 +1,13 @@
+"""The folder of one run: what went in, what came out, and one page that shows it.
+
+```
+runs/<experiment>/<n>/
+  config.yaml        every setting; `fit --config` takes it back and gives the same run
+  environment.json   versions, processor, threads, commit, command, start and end
+  metrics.csv        what was logged, a row a step
+  checkpoints/       last.ckpt, and the same state under the name of its epoch
+  pictures/          neighbours, prior samples, geometry
+  result.json        the figures of `fit` and of `test`
+  summary.html       all of that on one page that opens from disk
+```
+"""

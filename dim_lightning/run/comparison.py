@@ -1,0 +1,263 @@
+"""Finished runs side by side: one figure, their neighbours for the same queries, a table."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.curves import COLOURS, STYLE, Panel, draw_panel, run_curve
+from dim_lightning.run.folder import CONFIG, PICTURES, existing_run_folder, write_atomically
+from dim_lightning.run.metrics import Point, read_metrics
+from dim_lightning.run.report import KNN, PROBE, offline_headlines
+from dim_lightning.run.result import read_result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANELS = (
+    ("Online linear probe, validation", "accuracy, %", (PROBE,), 100.0),
+    ("kNN (k = 20, cosine), validation", "accuracy, %", (KNN,), 100.0),
+    ("Local term, validation", "nats", ("val/local", "train/local"), 1.0),
+    ("Global term, validation", "nats", ("val/global", "train/global"), 1.0),
+    ("Prior term, validation", "nats", ("val/prior", "train/prior"), 1.0),
+)
+_NEIGHBOURS = f"{PICTURES}/neighbours_cosine.png"
+_SAME = ("data.source", "data.image_size", "data.validation_fraction", "data.split_seed")
+_SAME_QUERIES = "neighbours."
+
+
+class RunData(NamedTuple):
+    """What a comparison needs of one run."""
+
+    label: str
+    folder: Path
+    config: dict[str, Any]
+    series: dict[str, list[Point]]
+    finals: dict[str, float]
+
+
+class Comparison(NamedTuple):
+    """What was written, and what makes the runs hard to compare."""
+
+    files: list[Path]
+    warnings: list[str]
+    table: str
+
+
+def load_runs(folders: Sequence[Path]) -> list[RunData]:
+    """The runs to compare.
+
+    Raises:
+        InputError: fewer than two, one that is no run, or one that has no figures yet.
+    """
+    if len(folders) < 2:
+        raise InputError(
+            f"compare got {len(folders)} run folder(s); expected at least two, such as "
+            "runs/digits/1 runs/digits_local/1"
+        )
+    return [_load(existing_run_folder(folder)) for folder in folders]
+
+
+def write_comparison(runs: Sequence[RunData], output: Path) -> Comparison:
+    """Draws figure, neighbours and table of `runs` into the folder `output`.
+
+    Args:
+        runs: from `load_runs`.
+        output: an existing folder.
+    """
+    warnings = not_the_same(runs)
+    figure = output / "comparison.png"
+    write_atomically(figure, _figure_png(runs, warnings))
+    files = [figure]
+    neighbours = _neighbours_png(runs)
+    if neighbours is not None:
+        files.append(output / "neighbours.png")
+        write_atomically(files[-1], neighbours)
+    rows = _rows(runs)
+    files += [output / "comparison.md", output / "comparison.csv"]
+    table = _markdown(rows)
+    notes = "".join(f"\nNote: {warning}.\n" for warning in warnings)
+    write_atomically(files[-2], f"{table}\n{notes}")
+    write_atomically(files[-1], _csv(rows))
+    return Comparison(files, warnings, table)
+
+
+def not_the_same(runs: Sequence[RunData]) -> list[str]:
+    """What must agree for figures to be compared, and does not."""
+    warnings = []
+    for key in sorted({key for run in runs for key in run.config}):
+        of_data = any(key == name or key.startswith(f"{name}.") for name in _SAME)
+        if of_data or key.startswith(_SAME_QUERIES):
+            values = {run.label: run.config.get(key) for run in runs}
+            if len({str(value) for value in values.values()}) > 1:
+                listed = ", ".join(f"{value} in {label}" for label, value in values.items())
+                warnings.append(f"{key} is not the same: {listed}")
+    return warnings
+
+
+def flat_config(folder: Path) -> dict[str, Any]:
+    """A run's settings by their full name, with dots."""
+    return _flat(yaml.safe_load((folder / CONFIG).read_text()) or {})
+
+
+def _load(folder: Path) -> RunData:
+    result, series = read_result(folder), read_metrics(folder)
+    if not result.get("fit", {}).get("epochs"):
+        raise InputError(f"{folder} has no finished epoch yet; expected a run that fit completed")
+    label = "/".join(folder.resolve().parts[-2:])
+    last = result["fit"].get("last", {})
+    finals = {
+        name: last[key]
+        for name, key in (("online probe", PROBE), ("kNN", KNN))
+        if last.get(key) is not None
+    }
+    finals |= {f"test {h.label}": value for h, value in offline_headlines(result.get("test", {}))}
+    return RunData(label, folder, flat_config(folder), series, finals)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _figure_png(runs: Sequence[RunData], warnings: Sequence[str]) -> bytes:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(14, 8), layout="constrained")
+        axes = figure.subplots(2, 3).flatten()
+        for place, panel in zip((0, 1, 3, 4, 5), _PANELS, strict=True):
+            _draw_lines(axes[place], runs, *panel)
+        _draw_bars(axes[2], runs)
+        _name_runs(figure, runs)
+        if warnings:
+            text = "Not the same in all runs: " + "; ".join(warnings)
+            figure.supxlabel(text, fontsize=9, color="#c2410c", wrap=True)
+        return _png(figure)
+
+
+def _name_runs(figure: "Figure", runs: Sequence[RunData]) -> None:
+    """One legend for all panels: the runs have the same colour everywhere."""
+    from matplotlib.patches import Patch
+
+    patches = [
+        Patch(color=_colour(place), label=f"{run.label} ({_epochs(run)} epochs)")
+        for place, run in enumerate(runs)
+    ]
+    figure.legend(handles=patches, loc="outside upper center", ncols=min(len(runs), 4), fontsize=11)
+
+
+def _draw_lines(
+    axes: "Axes",
+    runs: Sequence[RunData],
+    title: str,
+    unit: str,
+    keys: Sequence[str],
+    factor: float,
+) -> None:
+    """One metric of every run that has it, each in its run's colour."""
+    colours, curves = [], []
+    for place, run in enumerate(runs):
+        key = next((key for key in keys if key in run.series), None)
+        if key is not None:
+            curves.append(run_curve(run.label, run.series, key, factor))
+            colours.append(_colour(place))
+    draw_panel(axes, Panel(title, unit, curves), colours, legend=False)
+    if not curves:
+        axes.text(0.5, 0.5, "no run has it", ha="center", transform=axes.transAxes, color="#64748b")
+
+
+def _draw_bars(axes: "Axes", runs: Sequence[RunData]) -> None:
+    """The last accuracies, grouped by protocol, with the figure on each bar."""
+    names = list(dict.fromkeys(name for run in runs for name in run.finals))
+    width = 0.8 / len(runs)
+    for place, run in enumerate(runs):
+        found = [(i, 100 * run.finals[n]) for i, n in enumerate(names) if n in run.finals]
+        bars = axes.bar(
+            [i + (place - (len(runs) - 1) / 2) * width for i, _ in found],
+            [value for _, value in found],
+            width * 0.92,
+            color=_colour(place),
+        )
+        axes.bar_label(bars, fmt="%.1f", fontsize=8, color="#334155", padding=2)
+    axes.set_xticks(range(len(names)), [name.replace("test ", "test\n") for name in names])
+    axes.set(title="Final accuracy", ylabel="accuracy, %")
+    axes.margins(y=0.12)
+    axes.grid(False, axis="x")
+
+
+def _neighbours_png(runs: Sequence[RunData]) -> bytes | None:
+    """The runs' neighbour pictures beside one another, named; None if a run has none."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    paths = [run.folder / _NEIGHBOURS for run in runs]
+    if not all(path.is_file() for path in paths):
+        return None
+    pictures = [Image.open(path).convert("RGB") for path in paths]
+    heading, gap = 44, 24
+    height = max(picture.height for picture in pictures) + heading
+    width = sum(picture.width for picture in pictures) + gap * (len(pictures) - 1)
+    sheet = Image.new("RGB", (width, height), "white")
+    draw, left = ImageDraw.Draw(sheet), 0
+    for run, picture in zip(runs, pictures, strict=True):
+        draw.text((left + 8, 8), run.label, fill="#0f172a", font=ImageFont.load_default(22))
+        sheet.paste(picture, (left, heading))
+        left += picture.width + gap
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _rows(runs: Sequence[RunData]) -> list[dict[str, str]]:
+    """A row a run: the model's settings that differ, epochs, and the last accuracies."""
+    keys = sorted({k for run in runs for k in run.config if k.startswith("model.")})
+    differing = [k for k in keys if len({str(run.config.get(k)) for run in runs}) > 1]
+    names = list(dict.fromkeys(name for run in runs for name in run.finals))
+    rows = []
+    for run in runs:
+        row = {"run": run.label}
+        row |= {k.removeprefix("model."): str(run.config.get(k, "")) for k in differing}
+        row["epochs"] = str(_epochs(run))
+        row |= {f"{n}, %": f"{100 * run.finals[n]:.1f}" if n in run.finals else "" for n in names}
+        rows.append(row)
+    return rows
+
+
+def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    header = list(rows[0])
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(row[name] for name in header) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _csv(rows: Sequence[Mapping[str, str]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _epochs(run: RunData) -> int:
+    return int(read_result(run.folder)["fit"]["epochs"])
+
+
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, facecolor="white")
+    return buffer.getvalue()

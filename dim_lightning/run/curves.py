@@ -1,0 +1,176 @@
+"""Curves of a run as inline SVG."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dim_lightning.run.metrics import Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#2563a8", "#d97706", "#2e8b57", "#8b5cf6", "#c2410c", "#64748b")
+STYLE: Any = {  # matplotlib types its keys as one long Literal
+    "svg.fonttype": "none",  # text stays text, in the page's own font
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": "#94a3b8",
+    "axes.labelcolor": "#475569",
+    "axes.titlecolor": "#0f172a",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e2e8f0",
+    "xtick.color": "#64748b",
+    "ytick.color": "#64748b",
+    "legend.frameon": False,
+}
+_MOST_POINTS = 200
+
+
+class Curve(NamedTuple):
+    """One line of a panel: its label, and value against epochs of training done."""
+
+    label: str
+    epochs: list[float]
+    values: list[float]
+
+
+class Panel(NamedTuple):
+    """One picture of curves that share an axis."""
+
+    title: str
+    unit: str
+    curves: list[Curve]
+
+
+def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
+    """The pictures of a run: accuracies, loss, terms, geometry; only those that have data.
+
+    Args:
+        series: metric -> its values.
+    """
+
+    def curves(names: Mapping[str, str], factor: float = 1.0) -> list[Curve]:
+        found = {n: label for n, label in names.items() if n in series}
+        return [run_curve(label, series, name, factor) for name, label in found.items()]
+
+    made = [
+        Panel(
+            "Accuracy on validation images",
+            "accuracy, %",
+            curves(
+                {
+                    "probe/online/top1": "online linear probe",
+                    "knn/cosine/k20_t0.07/top1": "kNN, k = 20, cosine",
+                },
+                100,
+            ),
+        ),
+        Panel("Loss", "nats", curves({"train/loss": "training", "val/loss": "validation"})),
+        *(
+            Panel(
+                f"{name.capitalize()} term",
+                "nats",
+                curves({f"train/{name}": "training", f"val/{name}": "validation"}),
+            )
+            for name in ("local", "global", "prior")
+        ),
+        Panel(
+            "Effective rank of the code",
+            "dimensions",
+            curves({"geometry/effective_rank": "validation"}),
+        ),
+        Panel("Spread of the code", "std over images", curves(_spreads(series))),
+    ]
+    return [panel for panel in made if panel.curves]
+
+
+def run_curve(
+    label: str, series: Mapping[str, list[Point]], name: str, factor: float = 1.0
+) -> Curve:
+    """One metric of a run against the epochs of training done, its values times `factor`."""
+    return _curve(label, series[name], steps_per_epoch(series), factor)
+
+
+def panel_svg(panel: Panel) -> str:
+    """The picture of a panel, as an <svg> element."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({**STYLE, "svg.hashsalt": panel.title}):
+        figure = Figure(figsize=(5.4, 3.1), layout="constrained")
+        draw_panel(figure.add_subplot(), panel)
+        return figure_svg(figure)
+
+
+def draw_panel(
+    axes: "Axes", panel: Panel, colours: Sequence[str] = COLOURS, legend: bool = True
+) -> None:
+    """Draws a panel's curves, with a legend where there are several."""
+    for curve, colour in zip(panel.curves, colours, strict=False):
+        marker = "o" if len(curve.epochs) < 15 else None
+        axes.plot(
+            curve.epochs,
+            curve.values,
+            color=colour,
+            label=curve.label,
+            marker=marker,
+            markersize=3.5,
+            linewidth=1.8,
+        )
+    axes.set(title=panel.title, xlabel="epoch", ylabel=panel.unit)
+    axes.margins(x=0.02)
+    axes.ticklabel_format(useOffset=False)
+    if legend and len(panel.curves) > 1:
+        axes.legend(fontsize=9)
+    _whole_epochs(axes)
+
+
+def figure_svg(figure: "Figure") -> str:
+    """A figure as an <svg> element, without the file's own heading."""
+    buffer = io.StringIO()
+    # no date: the same run draws the same page
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:
+    """Optimiser steps an epoch has, from what was logged at the ends of epochs; 1 if unknown."""
+    ends = [
+        (point.step + 1) / (point.epoch + 1)
+        for name, points in series.items()
+        if not name.startswith("train/")
+        for point in points
+    ]
+    return float(np.median(ends)) if ends else 1.0
+
+
+def _curve(label: str, points: Sequence[Point], steps: float, factor: float) -> Curve:
+    epochs = np.array([(point.step + 1) / steps for point in points])
+    values = np.array([point.value for point in points]) * factor
+    if len(values) > _MOST_POINTS:  # means over equal stretches, else the page grows by the hour
+        parts = np.array_split(np.arange(len(values)), _MOST_POINTS)
+        epochs = np.array([epochs[part].mean() for part in parts])
+        values = np.array([values[part].mean() for part in parts])
+    return Curve(label, epochs.tolist(), values.tolist())
+
+
+def _spreads(series: Mapping[str, list[Point]]) -> dict[str, str]:
+    names = [n for n in sorted(series) if n.startswith("geometry/") and "std" in n]
+    return {n: n.removeprefix("geometry/").replace("_", " ") for n in names}
+
+
+def _whole_epochs(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))

@@ -1,0 +1,107 @@
+"""environment.json: on what, with what and from which commit a run was made."""
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dim_lightning.run.folder import ENVIRONMENT, write_atomically
+
+_PACKAGES = (
+    "dim-lightning",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "jsonargparse",
+    "numpy",
+    "scikit-learn",
+    "pillow",
+)
+
+
+def describe_environment(arguments: list[str]) -> dict[str, Any]:
+    """What a reader needs to repeat a run; no host, user or folder names.
+
+    Args:
+        arguments: the command line after the program's name.
+    """
+    return {
+        "started": now(),
+        "finished": None,
+        "command": "python -m dim_lightning " + shlex.join(arguments),
+        **git_state(Path(__file__).parent),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "cpu": cpu_model(),
+        "cpu_cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+    }
+
+
+def write_environment(run_dir: Path, values: dict[str, Any]) -> None:
+    """Writes `values` over those the file has already."""
+    content = {**read_environment(run_dir), **values}
+    write_atomically(run_dir / ENVIRONMENT, json.dumps(content, indent=2) + "\n")
+
+
+def read_environment(run_dir: Path) -> dict[str, Any]:
+    """What was written; empty if nothing was."""
+    path = run_dir / ENVIRONMENT
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """The commit of the code in `folder` and whether it was changed since; None out of git."""
+    # an environment inside somebody's repository must not pass for a commit of this project
+    tracked = _git(folder, "ls-files", "--error-unmatch", "environment.py") is not None
+    commit = _git(folder, "rev-parse", "HEAD") if tracked else None
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no") if commit else None
+    return {"commit": commit, "uncommitted_changes": bool(changes) if commit else None}
+
+
+def cpu_model() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def command_line(arguments: list[str] | None) -> list[str]:
+    """`arguments`, or those the process was started with."""
+    return sys.argv[1:] if arguments is None else arguments

@@ -1,0 +1,152 @@
+"""Where a run lies: numbered folders that never overwrite one another."""
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dim_lightning.errors import InputError
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.csv"
+CHECKPOINTS = "checkpoints"
+LAST_CHECKPOINT = f"{CHECKPOINTS}/last.ckpt"
+PICTURES = "pictures"
+RESULT = "result.json"
+SUMMARY = "summary.html"
+
+_NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space or point runs_dir to another disk",
+    errno.EDQUOT: "your disk quota is used up; free some space or point runs_dir to another disk",
+    errno.EROFS: "the file system is read-only; point runs_dir to a folder you can write to",
+    errno.EACCES: "you may not write there; point runs_dir to a folder you can write to",
+    errno.EPERM: "you may not write there; point runs_dir to a folder you can write to",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another runs_dir",
+    errno.EEXIST: "a file of that name is in the way; choose another runs_dir",
+    errno.ENAMETOOLONG: "that name is too long; choose a shorter one",
+}
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+def disk_error(error: OSError, path: Path | str | None = None) -> InputError:
+    """What a failed write means to the user, and what to do about it.
+
+    Args:
+        error: what the operating system said.
+        path: what was being written; the error's own file name if None.
+    """
+    where = path if path is not None else error.filename or "the run folder"
+    code = error.errno or 0
+    reason = _REASONS.get(code, f"{error.strerror or error}; choose another runs_dir")
+    return InputError(f"cannot write {where}: {reason}")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns an operating system's error into an `InputError` that names `path`.
+
+    Raises:
+        InputError: what could not be written, why, and what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def new_numbered_folder(parent: Path) -> Path:
+    """A folder `parent`/<n> of its own, n one above the largest there.
+
+    `mkdir` decides the race: of two processes that ask at once each gets another number.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    with explained(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0) + 1
+        while True:
+            try:
+                (parent / str(number)).mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return parent / str(number)
+
+
+def new_run_folder(runs_dir: Path, experiment: str) -> Path:
+    """The folder `runs_dir`/`experiment`/<n> of a new run.
+
+    Raises:
+        InputError: the name is no plain name, or the folder cannot be written.
+    """
+    if not _NAME.fullmatch(experiment):
+        raise InputError(
+            f"experiment is {experiment!r}; expected a plain name such as digits or "
+            "cifar10/local, of letters, digits and -_.+=,"
+        )
+    return new_numbered_folder(runs_dir / experiment)
+
+
+def remove_unused_folder(folder: Path) -> None:
+    """Takes a run folder that never came to train away again, and its empty parent."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    folder.rmdir()
+    with suppress(OSError):  # other runs of this name
+        folder.parent.rmdir()
+
+
+def existing_run_folder(path: Path) -> Path:
+    """`path`, if it is the folder of a run.
+
+    Raises:
+        InputError: there is no such folder, or it holds no run.
+    """
+    if (path / CONFIG).is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"there is no run folder {path}; {_runs_nearby(path.parent)}")
+    raise InputError(f"{path} is not a run folder: it holds no {CONFIG}; {_runs_nearby(path)}")
+
+
+def last_checkpoint(run_dir: Path) -> Path:
+    """The newest state of a run.
+
+    Raises:
+        InputError: the run has saved none yet.
+    """
+    path = run_dir / LAST_CHECKPOINT
+    if path.is_file():
+        return path
+    raise InputError(
+        f"{run_dir} has no {LAST_CHECKPOINT}; expected a run that finished at least one epoch"
+    )
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file beside its place and renames it: nobody ever sees half of it."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).chmod(0o644)  # mkstemp's 0600 would hide a page from a web server
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _runs_nearby(folder: Path) -> str:
+    """Some run folders under `folder`, newest first, as advice."""
+    found = sorted(folder.glob(f"*/{CONFIG}")) + sorted(folder.glob(f"*/*/{CONFIG}"))
+    newest = sorted(found, key=lambda config: config.stat().st_mtime, reverse=True)[:3]
+    if newest:
+        return "runs here: " + ", ".join(str(config.parent) for config in newest)
+    return "expected a folder that fit made, such as runs/digits/1"

@@ -1,0 +1,76 @@
+"""What each logged number means, in a sentence or two."""
+
+import re
+
+_MEANINGS = (
+    (
+        r"(train|val|test)/loss",
+        "What is minimised: -alpha x global - beta x local + gamma x prior.",
+    ),
+    (
+        r"(train|val|test)/local",
+        "The estimator's value, in nats, on pairs of a code and one location of a feature map: "
+        "real pairs against those of other images. Larger is better. With jensen_shannon it lies "
+        "between -2 log 2 = -1.386, chance, and 0.",
+    ),
+    (
+        r"(train|val|test)/global",
+        "The same on pairs of a code and a whole image.",
+    ),
+    (
+        r"(train|val|test)/prior",
+        "How far the codes are from their prior; for a Gaussian encoder the KL divergence to "
+        "N(0, I), in nats a dimension. Smaller is closer.",
+    ),
+    (
+        r"probe/online/top1",
+        "Validation accuracy of a linear classifier that is trained beside the encoder, on its "
+        "detached code. The encoder never sees a label.",
+    ),
+    (r"probe/online/top1_best", "The largest probe/online/top1 so far."),
+    (r"probe/online/train_loss", "Cross-entropy of that classifier on training images, in nats."),
+    (
+        r"(random/)?knn/(cosine|euclidean)/k\d+.*",
+        "Accuracy of a vote among the k nearest training images by the code (or by the layer "
+        "named). t is the temperature that weights the votes of the cosine form.",
+    ),
+    (
+        r"neighbours/\w+/precision",
+        "Share of the neighbours in the pictures that have the class of their query.",
+    ),
+    (
+        r"geometry/effective_rank",
+        "In how many directions the validation codes spread (RankMe: the exponential of the "
+        "entropy of their normalised singular values). Near 1 they have collapsed.",
+    ),
+    (r"geometry/mean_abs", "Mean distance of the codes' per-dimension mean from 0, the prior's."),
+    (r"geometry/std\w*", "Spread of the mean codes along a dimension; 0 is a dead dimension."),
+    (r"geometry/\w+", "A statistic of the validation codes."),
+    (
+        r"(random/)?probe/linear/.*",
+        "Test accuracy of multinomial logistic regression on frozen, standardised features.",
+    ),
+    (
+        r"(random/)?probe/mlp200/.*",
+        "Test accuracy of the paper's probe, a network of one hidden layer of 200 units.",
+    ),
+    (r"speed/images_per_second", "Training images a second, validation left out."),
+    (r"lr-.*", "Learning rate."),
+)
+
+
+def meaning(name: str) -> str | None:
+    """What the metric `name` is; None for one that this project does not know."""
+    for pattern, text in _MEANINGS:
+        if re.fullmatch(pattern, name):
+            return text
+    return None
+
+
+def unit(name: str) -> str:
+    """The unit of a metric, for an axis."""
+    if name.endswith(("top1", "top1_best", "precision")):
+        return "accuracy, %"
+    if re.fullmatch(r"(train|val|test)/\w+", name):
+        return "nats"
+    return "images/s" if name.startswith("speed/") else ""

@@ -1,0 +1,125 @@
+"""metrics.csv: what was logged, a row a step, and reading it back."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from dim_lightning.run.folder import METRICS, write_atomically
+
+_POSITION = ("epoch", "step")
+
+
+class Point(NamedTuple):
+    """One logged number: epoch (counted from 0), optimiser step, value."""
+
+    epoch: int
+    step: int
+    value: float
+
+
+class MetricsFile(Logger):
+    """Writes metrics.csv straight into the run folder, each row as it comes.
+
+    Lightning's own CSVLogger keeps rows in memory until its next flush, so a killed run loses
+    them, and it deletes the file of a run that goes on. Here a row is on disk when it is logged;
+    a key that appears late adds a column (the file is rewritten beside and renamed).
+    """
+
+    def __init__(self, run_dir: str | Path) -> None:
+        super().__init__()
+        self._path = Path(run_dir) / METRICS
+        self._columns: list[str] = []
+
+    @property
+    def name(self) -> str:
+        """The experiment: the name of the folder that holds the numbered runs."""
+        return self._path.parent.parent.name
+
+    @property
+    def version(self) -> str:
+        """The number of the run."""
+        return self._path.parent.name
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self._path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Nothing: config.yaml has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Adds one row."""
+        row = {"epoch": "", "step": "" if step is None else str(step)}
+        row.update({name: _number(value) for name, value in metrics.items()})
+        if not self._columns:
+            self._columns = _read_table(self._path)[0]
+        new = [name for name in row if name not in self._columns]
+        if new:
+            names = sorted(set(self._columns + new) - set(_POSITION))
+            self._columns = [*_POSITION, *names]
+            rows = _read_table(self._path)[1]
+            write_atomically(self._path, _table(self._columns, [*rows, row]))
+        else:
+            with self._path.open("a", newline="") as file:
+                file.write(_table(self._columns, [row], header=False))
+
+    @rank_zero_only
+    def forget_from(self, step: int) -> None:
+        """Drops rows at or after `step`: a run that goes on from a checkpoint logs them anew."""
+        columns, rows = _read_table(self._path)
+        kept = [row for row in rows if row["step"] and int(row["step"]) < step]
+        if columns:
+            write_atomically(self._path, _table(columns, kept))
+
+
+def read_metrics(run_dir: Path) -> dict[str, list[Point]]:
+    """Metric -> its values in the order they were logged; empty if nothing was logged yet."""
+    series: dict[str, list[Point]] = {}
+    for row in _read_table(run_dir / METRICS)[1]:
+        epoch, step = (int(float(row[name] or 0)) for name in _POSITION)
+        for name, value in row.items():
+            if name not in _POSITION and value:
+                series.setdefault(name, []).append(Point(epoch, step, float(value)))
+    return series
+
+
+def last(points: list[Point]) -> Point:
+    """The newest value."""
+    return points[-1]
+
+
+def best(points: list[Point], choose: Callable[..., Point] = max) -> Point:
+    """The best value, the largest unless `choose` is min; of equal ones the earliest."""
+    return choose(points, key=lambda point: point.value)
+
+
+def _number(value: Any) -> str:
+    """Nine significant digits give a float32 back exactly."""
+    return str(value) if isinstance(value, int) else f"{float(value):.9g}"
+
+
+def _table(columns: list[str], rows: list[dict[str, str]], header: bool = True) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and complete rows: a last line cut short by a crash is left out."""
+    if not path.is_file():
+        return [], []
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [row for row in reader if None not in row.values()]
+        return list(reader.fieldnames or []), rows

@@ -1,0 +1,182 @@
+"""The figures people ask for first, from a run's files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dim_lightning.run.folder import PICTURES, SUMMARY
+from dim_lightning.run.metrics import best, last, read_metrics
+from dim_lightning.run.result import read_result
+
+PROBE = "probe/online/top1"
+KNN = "knn/cosine/k20_t0.07/top1"
+RANK = "geometry/effective_rank"
+ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
+TERM_NAMES = ("loss", "local", "global", "prior")
+
+
+class Headline(NamedTuple):
+    """One figure as a person reads it: what it is, the figure, and the small print."""
+
+    label: str
+    value: str
+    note: str
+
+
+def final_figures(run_dir: Path) -> dict[str, Any]:
+    """Last value of every metric, and the best accuracies with the epoch (from 1) they came at."""
+    series = read_metrics(run_dir)
+    tops = {name: best(points) for name, points in series.items() if name in ACCURACIES}
+    return {
+        "last": {name: last(points).value for name, points in sorted(series.items())},
+        "best": {n: {"value": p.value, "epoch": p.epoch + 1} for n, p in tops.items()},
+    }
+
+
+def headlines(run_dir: Path) -> list[Headline]:
+    """Accuracies first, then losses; only those the run has."""
+    result = read_result(run_dir)
+    fit, test = result.get("fit", {}), result.get("test", {})
+    lines = [line for line, _ in offline_headlines(test)]
+    for name, label in ACCURACIES.items():
+        top = fit.get("best", {}).get(name)
+        if top:
+            note = f"validation, last epoch; best {top['value']:.1%} at epoch {top['epoch']}"
+            lines.append(Headline(label, f"{fit['last'][name]:.1%}", note))
+    for stage, note in (("train", "training, last step logged"), ("val", "validation, last epoch")):
+        value = fit.get("last", {}).get(f"{stage}/loss")
+        if value is not None:
+            lines.append(Headline(f"{stage} loss", f"{value:.3f}", note))
+    rank = fit.get("last", {}).get(RANK)
+    if rank is not None:
+        lines.append(Headline("effective rank", f"{rank:.1f}", "of the validation codes"))
+    return lines
+
+
+def offline_headlines(test: Mapping[str, Any]) -> list[tuple[Headline, float]]:
+    """Linear probe and kNN on the code, of the offline evaluation, with the bare fraction."""
+    return [(_test_headline(name, value), value) for name, value in _chosen(test).items()]
+
+
+def flat_figures(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a section of result.json by their full name."""
+    flat: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flat_figures(value, f"{prefix}{name}/"))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            flat[f"{prefix}{name}"] = float(value)
+    return flat
+
+
+def opening_message(run_dir: Path, num_parameters: int, splits: Mapping[str, int]) -> str:
+    """What starts, on how much, and where.
+
+    Args:
+        run_dir: the run's folder.
+        num_parameters: of the model, critics included.
+        splits: name of a split -> its number of images.
+    """
+    images = ", ".join(f"{count:,} {name}" for name, count in splits.items())
+    return f"{run_dir}: {images} images, {num_parameters / 1e6:.2f} M parameters"
+
+
+def closing_message(run_dir: Path, command: str) -> str:
+    """What was reached, where it lies, and what to try next."""
+    fit = read_result(run_dir).get("fit", {})
+    seconds, speed = fit.get("seconds", 0.0), fit.get("images_per_second", 0.0)
+    lines = []
+    if command == "fit":
+        epochs = fit.get("epochs", 0)
+        unit = "epoch" if epochs == 1 else "epochs"
+        lines.append(f"{epochs} {unit} in {duration(seconds)}, {speed:,.0f} images/s")
+    lines += [f"  {h.label:<24} {h.value:>8}   {h.note}" for h in headlines(run_dir)]
+    lines += ["", f"run folder  {run_dir}", f"page        {run_dir / SUMMARY}"]
+    if (run_dir / PICTURES).is_dir():
+        lines.append(f"pictures    {run_dir / PICTURES}")
+    lines.append(f"next        {next_command(run_dir, command)}")
+    return "\n".join(lines)
+
+
+def next_command(run_dir: Path, command: str) -> str:
+    """What one would type next."""
+    after = {"fit": "test", "validate": "test", "test": "predict"}.get(command)
+    if after is None:
+        return f"python -m dim_lightning compare {run_dir} ANOTHER_RUN"
+    return f"python -m dim_lightning {after} --run {run_dir}"
+
+
+def duration(seconds: float) -> str:
+    """`seconds` in the units a person would use."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The accuracies of the offline evaluation: a row a layer, a column a protocol, in percent.
+
+    Floors, an untrained encoder's features and raw pixels, come last. None if there are none.
+    """
+    flat = {n: v for n, v in flat_figures(test).items() if n.endswith("/top1")}
+    values = {_place(name): value for name, value in flat.items()}
+    if not values:
+        return None
+    rows = sorted(dict.fromkeys(row for row, _ in values), key=_is_floor)
+    columns = list(dict.fromkeys(column for _, column in values))
+    tops = {c: max(v for (_, column), v in values.items() if column == c) for c in columns}
+
+    def cell(row: str, column: str) -> dict[str, Any]:
+        value = values.get((row, column))
+        if value is None:
+            return {"text": "", "best": False}
+        return {"text": f"{100 * value:.1f}", "best": value == tops[column]}
+
+    return {
+        "columns": columns,
+        "rows": [
+            {"name": row, "floor": _is_floor(row), "cells": [cell(row, c) for c in columns]}
+            for row in rows
+        ],
+    }
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Row and column of an accuracy such as random/knn/cosine/k20_t0.07/y/top1."""
+    *protocol, layer, _ = name.split("/")
+    if protocol[0] == "random":
+        return f"random encoder, {layer}", _protocol(protocol[1:])
+    return ("raw pixels" if layer == "pixels" else layer), _protocol(protocol)
+
+
+def _protocol(parts: list[str]) -> str:
+    if parts == ["probe", "linear"]:
+        return "linear probe"
+    if parts == ["probe", "mlp200"]:
+        return "MLP-200 probe"
+    return " ".join(parts).replace("knn", "kNN").replace("_t", " T").replace(" k", " k=")
+
+
+def _is_floor(row: str) -> bool:
+    return row.startswith("random encoder") or row == "raw pixels"
+
+
+def _chosen(test: Mapping[str, Any]) -> dict[str, float]:
+    """The linear probe and kNN on the code, of the offline evaluation."""
+    flat = {n: v for n, v in flat_figures(test).items() if not n.startswith("random/")}
+    wanted = ("probe/linear/", "knn/cosine/k20_t0.07/")
+    chosen: dict[str, float] = {}
+    for prefix in wanted:
+        names = [n for n in flat if n.startswith(prefix) and n.endswith("/top1")]
+        names = [n for n in names if "/pixels/" not in n]
+        if names:
+            chosen[names[-1]] = flat[names[-1]]  # layers stand in the encoder's order, code last
+    return chosen
+
+
+def _test_headline(name: str, value: float) -> Headline:
+    kind = "linear probe" if name.startswith("probe/linear") else "kNN, k = 20"
+    layer = name.split("/")[-2]
+    return Headline(kind, f"{value:.1%}", f"test, layer {layer}, offline")

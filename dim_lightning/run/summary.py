@@ -1,0 +1,118 @@
+"""summary.html: one page that shows a run, complete in itself."""
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dim_lightning.run.curves import panel_svg, panels
+from dim_lightning.run.environment import read_environment
+from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY, write_atomically
+from dim_lightning.run.glossary import meaning
+from dim_lightning.run.metrics import read_metrics
+from dim_lightning.run.page import TEMPLATE
+from dim_lightning.run.report import accuracy_table, duration, flat_figures, headlines
+from dim_lightning.run.result import read_result
+
+_CAPTIONS = {
+    "neighbours_cosine": "Validation images (left) and their nine nearest training images by "
+    "cosine similarity of the code.",
+    "neighbours_euclidean": "The same by Euclidean distance.",
+    "prior_samples": "Training images nearest to codes drawn from the prior N(0, I): if the "
+    "codes follow the prior, every row is a coherent set.",
+    "embedding_statistics": "Mean and standard deviation of each dimension of the code, against "
+    "those of the prior.",
+}
+
+
+def write_summary(run_dir: Path) -> Path:
+    """Draws the page of a run from the files in its folder, whatever of them there is.
+
+    Args:
+        run_dir: the run's folder.
+
+    Returns:
+        The page's path.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(TEMPLATE).render(**_content(run_dir))
+    write_atomically(run_dir / SUMMARY, page)
+    return run_dir / SUMMARY
+
+
+def _content(run_dir: Path) -> dict[str, Any]:
+    result, environment = read_result(run_dir), read_environment(run_dir)
+    series = read_metrics(run_dir)
+    fit = result.get("fit", {})
+    names = [*series, *flat_figures(result.get("test", {}))]
+    config = run_dir / CONFIG
+    return {
+        "title": " / ".join(run_dir.resolve().parts[-2:]),
+        "status": fit.get("status", "started"),
+        "reason": fit.get("reason"),
+        "about": _about(fit, environment),
+        "machine": _machine(environment),
+        "command": environment.get("command", ""),
+        "headlines": headlines(run_dir),
+        "tables": accuracy_table(result.get("test", {})),
+        "curves": [panel_svg(panel) for panel in panels(series)],
+        "pictures": _pictures(run_dir),
+        "glossary": _glossary(names),
+        "config": config.read_text() if config.is_file() else "",
+        "environment": json.dumps(environment, indent=2),
+        "result": json.dumps(result, indent=2),
+    }
+
+
+def _about(fit: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    started = environment.get("started", "").replace("T", " ")[:16]
+    parts = [f"Deep InfoMax, started {started} UTC" if started else "Deep InfoMax"]
+    if fit:
+        epochs = fit.get("epochs", 0)
+        parts.append(f"{epochs} epoch{'s' * (epochs != 1)} in {duration(fit.get('seconds', 0.0))}")
+        parts.append(f"{fit.get('images_seen', 0):,} images seen")
+        parts.append(f"{fit.get('images_per_second', 0):,.0f} images/s")
+    return " · ".join(parts)
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    if not environment:
+        return ""
+    packages = environment.get("packages", {})
+    commit = environment.get("commit")
+    changed = " with uncommitted changes" if environment.get("uncommitted_changes") else ""
+    parts = [
+        environment.get("cpu", ""),
+        f"{environment.get('threads')} threads",
+        *environment.get("gpus", []),
+        f"PyTorch {packages.get('torch')}, Lightning {packages.get('lightning')}",
+        f"commit {commit[:10]}{changed}" if commit else "no commit",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _pictures(run_dir: Path) -> list[dict[str, str]]:
+    """The pictures in the order of `_CAPTIONS`, others after them."""
+    order = list(_CAPTIONS)
+    paths = sorted((run_dir / PICTURES).glob("*.png"))
+    paths.sort(key=lambda path: order.index(path.stem) if path.stem in order else len(order))
+    return [
+        {
+            "data": base64.b64encode(path.read_bytes()).decode(),
+            "caption": _CAPTIONS.get(path.stem, path.stem.replace("_", " ")),
+        }
+        for path in paths
+    ]
+
+
+def _glossary(names: list[str]) -> list[dict[str, Any]]:
+    """Each explanation once, with the names it is for."""
+    entries: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        text = meaning(name)
+        if text and len(entries.setdefault(text, [])) < 4:
+            entries[text].append(name)
+    return [{"text": text, "names": names} for text, names in entries.items()]

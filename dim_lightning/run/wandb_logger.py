@@ -1,0 +1,158 @@
+"""Weights & Biases, which never stops a run: without network or login it records offline."""
+
+import json
+import netrc
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.folder import write_atomically
+
+_STATE = "wandb.json"
+_SECONDS_TO_ANSWER = 5
+
+
+class WandbLogger(LightningWandbLogger):
+    """Logs a run to Weights & Biases, in its run folder, under an id that a resumed run keeps.
+
+    Args:
+        project: the project there.
+        entity: the user or team; the login's own if None.
+        name: the run's name; <experiment>/<n> if None.
+        group: a name that several runs share.
+        tags: labels of the run.
+        notes: what the run is about.
+        mode: "online", "offline" or "disabled"; if None online when a server answers and a key is
+            known, offline otherwise, which is said in one line.
+
+    Raises:
+        InputError: wandb is not installed.
+    """
+
+    def __init__(
+        self,
+        project: str = "dim_lightning",
+        entity: str | None = None,
+        name: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+        notes: str | None = None,
+        mode: str | None = None,
+    ) -> None:
+        try:
+            super().__init__(
+                project=project, entity=entity, name=name, group=group, tags=tags, notes=notes
+            )
+        except ModuleNotFoundError as error:
+            raise InputError(
+                "trainer.logger asks for Weights & Biases, but wandb is not installed; "
+                "run: pip install 'dim-lightning[wandb]', or leave the logger out"
+            ) from error
+        self._mode = mode
+
+    @rank_zero_only
+    def place_in(self, run_dir: Path, config: dict[str, Any]) -> None:
+        """Starts in a run folder, or goes on with the run that folder began.
+
+        Args:
+            run_dir: the run's folder; W&B's files go to wandb/ in it.
+            config: every setting, nested, for the run's page.
+        """
+        mode = self._mode or os.environ.get("WANDB_MODE") or self._reachable_mode()
+        import wandb
+
+        # the process-wide WANDB_MODE, which Lightning's `offline` sets, would outlive this run
+        self._wandb_init.update(
+            dir=str(run_dir),
+            mode=mode,
+            config=config,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        self._save_dir = str(run_dir)
+        self._wandb_init["name"] = self._wandb_init["name"] or "/".join(run_dir.parts[-2:])
+        self._wandb_init["id"] = os.environ.get("WANDB_RUN_ID") or _stored_id(run_dir)
+        self._wandb_init.pop("anonymous")  # Lightning still passes it; wandb warns that it is gone
+        run = self._opened()
+        state = {"id": run.id, "mode": self._wandb_init["mode"]}
+        write_atomically(run_dir / _STATE, json.dumps(state, indent=2) + "\n")
+
+    def _opened(self) -> Any:
+        """The run, open; offline where the server refuses it."""
+        import wandb
+
+        try:
+            run = self.experiment
+        except wandb.errors.Error as error:
+            if self._wandb_init["mode"] != "online":
+                raise
+            rank_zero_info(f"Weights & Biases: {error}; this run records offline")
+            self._wandb_init["mode"] = "offline"
+            run = self.experiment
+        if self._wandb_init["mode"] == "online":
+            rank_zero_info(f"Weights & Biases: {run.url}")
+        return run
+
+    @rank_zero_only
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Nothing: `place_in` gave the whole nested configuration, which holds them."""
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Leaves the run open: `finish` closes it when the command is done."""
+
+    @rank_zero_only
+    def finish(self, failed: bool = False) -> None:
+        """Closes the run, so that the next one of this process starts its own."""
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=int(failed))
+            self._experiment = None
+
+    def _reachable_mode(self) -> str:
+        """Offline, and a line that says why, if there is no login or nobody answers."""
+        problem = _problem()
+        if problem is None:
+            return "online"
+        rank_zero_info(
+            f"Weights & Biases: {problem}, so this run records offline; "
+            "`wandb sync` on its wandb folder sends it later"
+        )
+        return "offline"
+
+
+def _problem() -> str | None:
+    """Why nothing can be sent, or None."""
+    import wandb
+
+    server = wandb.setup().settings.base_url
+    if not _has_login(server):
+        return "not logged in (`wandb login`)"
+    try:
+        with urllib.request.urlopen(server, timeout=_SECONDS_TO_ANSWER):
+            return None
+    except urllib.error.HTTPError:
+        return None  # somebody answered
+    except OSError:
+        return f"no answer from {server}"
+
+
+def _has_login(server: str) -> bool:
+    """Whether wandb will find a key, so that it does not stop the run to ask for one."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    try:
+        known = netrc.netrc(os.environ.get("NETRC"))
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return known.authenticators(urllib.parse.urlparse(server).hostname or server) is not None
+
+
+def _stored_id(run_dir: Path) -> str | None:
+    path = run_dir / _STATE
+    return json.loads(path.read_text())["id"] if path.is_file() else None

@@ -1,0 +1,54 @@
+"""Every experiment's config builds, trains a batch, and says what it is and how it is run."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from small_data import cifar10_folders, picture, tiny_imagenet
+
+from dim_lightning.cli import main
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+CONFIGS = sorted(
+    str(path.relative_to(EXPERIMENTS))
+    for path in EXPERIMENTS.rglob("*.yaml")
+    if path.name != "wandb.yaml"
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    cifar10_folders(root)
+    tiny_imagenet(root)
+    for i in range(90):
+        picture(root / "mine" / f"{i}.jpg", 70, i)
+    return root
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_one_batch(name, root, tmp_path):
+    own = ["--data.source.path", str(root / "mine")] if name.startswith("pictures/") else []
+    options = {
+        "data.root": root,
+        "runs_dir": tmp_path,
+        "trainer.max_epochs": 1,
+        "trainer.limit_train_batches": 1,
+        "trainer.precision": "32-true",
+        "trainer.accelerator": "cpu",
+    }
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    assert main(["fit", "--config", str(EXPERIMENTS / name), *words, *own]) == 0
+    experiment = yaml.safe_load((EXPERIMENTS / name).read_text())["experiment"]
+    run = tmp_path / experiment / "1"
+    metrics = (run / "metrics.csv").read_text()
+    assert "train/loss" in metrics
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_opens_with_its_command(name):
+    comment = re.match(r"(#.*\n)+", (EXPERIMENTS / name).read_text())
+    assert comment
+    assert f"fit --config experiments/{name}" in comment[0]

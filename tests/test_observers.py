@@ -1,0 +1,63 @@
+"""Callbacks observe: with all of them or none, and whatever the labels, the encoder is the same."""
+
+from functools import partial
+
+import lightning as L
+import pytest
+import torch
+
+from dim_lightning.callbacks import Geometry, LinearProbe, Neighbours
+from dim_lightning.data import Digits, ImageDataModule
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
+
+
+def trained(tmp_path, callbacks, relabel=None):
+    """The weights after two epochs."""
+    L.seed_everything(0, verbose=False)
+    encoder = partial(BlogEncoder, widths=(8, 16), embedding_dim=8)
+    module = DeepInfoMax(encoder, image_size=16)
+    data = ImageDataModule(Digits(), root=str(tmp_path / "data"), image_size=16, batch_size=256)
+    data.prepare_data()
+    data.setup("fit")
+    if relabel is not None:
+        split = data.split("train")
+        split.labels = relabel(split.labels)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path / "run",
+    )
+    trainer.fit(module, data)
+    return module.state_dict(), trainer.callback_metrics
+
+
+@pytest.fixture
+def alone(tmp_path):
+    return trained(tmp_path / "alone", [])[0]
+
+
+def assert_equal(state, other):
+    assert state.keys() == other.keys()
+    for name, tensor in state.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def test_the_encoder_does_not_notice_its_observers(tmp_path, alone):
+    callbacks = [LinearProbe(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
+    state, metrics = trained(tmp_path / "watched", callbacks)
+    assert_equal(alone, state)
+    assert {"probe/online/top1", "knn/cosine/k20_t0.07/top1"} <= set(metrics)
+
+
+def test_labels_reach_the_probe_only(tmp_path, alone):
+    state, metrics = trained(tmp_path / "right", [LinearProbe()])
+    shuffled, other = trained(tmp_path / "wrong", [LinearProbe()], lambda labels: labels[::-1].copy())
+    assert_equal(alone, state)
+    assert_equal(alone, shuffled)
+    assert metrics["probe/online/train_loss"] != other["probe/online/train_loss"]

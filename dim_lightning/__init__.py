@@ -33,7 +33,7 @@ _HOMES = {
     "Features": "encoders",
     "ImageDataModule": "data",
     "InputError": "errors",
-    "Scores": "infomax.estimators",
+    "Scores": "infomax.scores",
 }
 __all__ = list(_HOMES)
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,6 @@ def test_links_to_lines_lead_to_the_definition(name, path, line):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_configs_named_in_commands_exist(command):
     words = shlex.split(command)
-    for option, value in zip(words, words[1:], strict=False):
+    for option, value in pairwise(words):
         if option == "--config":
             assert (PROJECT / value).is_file()

@@ -1,7 +1,22 @@
 """Callbacks observe: with any of them on or off, the trained encoder is the same to the bit."""
 
+from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
 from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
+from dim_lightning.callbacks.non_finite import NonFiniteGuard
+from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
+from dim_lightning.callbacks.run_record import RunRecord
+from dim_lightning.callbacks.screen import EpochLines, TerminalBar
 
-__all__ = ["Geometry", "LinearProbe", "Neighbours"]
+__all__ = [
+    "EmbeddingWriter",
+    "EpochLines",
+    "Geometry",
+    "LinearProbe",
+    "Neighbours",
+    "NonFiniteGuard",
+    "OfflineEvaluation",
+    "RunRecord",
+    "TerminalBar",
+]

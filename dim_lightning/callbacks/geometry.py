@@ -1,14 +1,21 @@
 """The shape of the codes while training: does the prior hold, did anything collapse."""
 
-from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from dim_lightning.callbacks.observation import (
+    after_epochs,
+    data_of,
+    epochs_in,
+    features_of,
+    picture_path,
+    send_pictures,
+)
 from dim_lightning.callbacks.pictures import write_statistics
-from dim_lightning.evaluation import Extracted, extract, geometry_of
-from dim_lightning.run.folder import PICTURES
+from dim_lightning.evaluation import Extracted, geometry_of
 from dim_lightning.seeding import generator_for
 
 
@@ -30,25 +37,29 @@ class Geometry(Callback):
 
     def __init__(self, num_images: int = 2048):
         self.num_images = num_images
+        self._stored_epochs: int | None = None
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remembers how far the weights are."""
+        self._stored_epochs = epochs_in(checkpoint)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the codes, logs and draws."""
         if trainer.sanity_checking:
             return
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        batches = data.clean_dataloader("val", limit=self.num_images)
-        with trainer.precision_plugin.forward_context():
-            seen = extract(pl_module.encoder, batches, pl_module.device, layers=())  # type: ignore
+        batches = data_of(trainer).clean_dataloader("val", limit=self.num_images)
+        seen = features_of(trainer, pl_module, batches, layers=())
         geometry = geometry_of(seen.code, seen.log_variance)
         for name, value in geometry.summary().items():
             pl_module.log(f"geometry/{name}", value, sync_dist=True)
         if trainer.is_global_zero:
-            path = Path(trainer.default_root_dir) / PICTURES / "embedding_statistics.png"
-            write_statistics(path, geometry, _drawn(seen), f"{len(seen.code):,} validation images")
-            for logger in trainer.loggers:
-                if hasattr(logger, "log_image"):
-                    key = f"pictures/{path.stem}"
-                    logger.log_image(key, [str(path)], step=trainer.global_step)
+            after = after_epochs(trainer, self._stored_epochs)
+            subtitle = f"{len(seen.code):,} validation images, {after}"
+            path = picture_path(trainer, "embedding_statistics")
+            write_statistics(path, geometry, _drawn(seen), subtitle)
+            send_pictures(trainer, [path])
 
 
 def _drawn(seen: Extracted) -> torch.Tensor:

@@ -6,9 +6,10 @@ import lightning as L
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
+
+from dim_lightning.callbacks.observation import data_of
 
 
 class LinearProbe(Callback):
@@ -42,9 +43,12 @@ class LinearProbe(Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Learns the number of classes; says so where there are none."""
-        self._num_classes = getattr(trainer.datamodule, "num_classes", None)  # type: ignore[attr-defined]
+        self._num_classes = data_of(trainer).num_classes
         if stage == "fit" and self._num_classes is None:
-            rank_zero_info("linear probe: off, since the pictures have no labels")
+            pl_module.print(
+                "the pictures have no labels: linear probe and kNN accuracy are off, the pictures "
+                "of neighbours stay on"
+            )
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Builds the probe, or takes up the one of the checkpoint."""
@@ -124,7 +128,8 @@ class LinearProbe(Callback):
         if self._num_classes is None or self._probe is not None:
             return
         device = pl_module.device
-        self._probe = _probe(int(pl_module.embedding_dim), self._num_classes, self.seed).to(device)
+        embedding_dim: Any = pl_module.embedding_dim
+        self._probe = _probe(embedding_dim, self._num_classes, self.seed).to(device)
         self._optimizer = torch.optim.Adam(
             self._probe.parameters(), self.learning_rate, weight_decay=self.weight_decay
         )

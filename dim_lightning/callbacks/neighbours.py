@@ -7,14 +7,20 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 
+from dim_lightning.callbacks.observation import (
+    after_epochs,
+    data_of,
+    epochs_in,
+    features_of,
+    picture_path,
+    send_pictures,
+)
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
-from dim_lightning.evaluation import Extracted, extract, neighbours, vote
+from dim_lightning.evaluation import Extracted, neighbours, vote
 from dim_lightning.evaluation.knn import Metric
-from dim_lightning.run.folder import PICTURES
 from dim_lightning.seeding import generator_for
 
 _K, _TEMPERATURE = 20, 0.07
@@ -56,18 +62,13 @@ class Neighbours(Callback):
         self.seed = seed
         self._queries: list[tuple[Tensor, Tensor]] = []
         self._precision: dict[str, float] = {}
-        self._stored_epoch: int | None = None
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Says so where there are no labels."""
-        if stage == "fit" and not _data(trainer).labelled:
-            rank_zero_info("kNN accuracy: off, since the pictures have no labels")
+        self._stored_epochs: int | None = None
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remembers which epoch the weights are of."""
-        self._stored_epoch = checkpoint["epoch"]
+        """Remembers how far the weights are."""
+        self._stored_epochs = epochs_in(checkpoint)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets the codes of the validation before."""
@@ -83,31 +84,26 @@ class Neighbours(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps the codes that the model has just computed."""
-        if self._due(trainer) and _data(trainer).labelled:
+        if self._due(trainer) and data_of(trainer).labelled:
             self._queries.append((outputs["embedding"].float().cpu(), outputs["labels"].cpu()))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Searches, logs and draws."""
         if not self._due(trainer):
             return
-        batches = _data(trainer).clean_dataloader("train", limit=self.bank_size)
-        bank = _codes(trainer, pl_module, batches)
+        batches = data_of(trainer).clean_dataloader("train", limit=self.bank_size)
+        bank = features_of(trainer, pl_module, batches, layers=())
         if self._queries:
             self._log_accuracy(trainer, pl_module, bank)
             self._queries = []
         if trainer.is_global_zero:
-            for path in self._draw(trainer, pl_module, bank):
-                for logger in trainer.loggers:
-                    if hasattr(logger, "log_image"):
-                        logger.log_image(
-                            f"pictures/{path.stem}", [str(path)], step=trainer.global_step
-                        )
+            send_pictures(trainer, self._draw(trainer, pl_module, bank))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the last precisions."""
         if self._precision:
             figures = ", ".join(f"{100 * p:.1f} % {m}" for m, p in self._precision.items())
-            rank_zero_info(f"share of the nine nearest with the query's class: {figures}")
+            pl_module.print(f"share of the nine nearest with the query's class: {figures}")
 
     def _due(self, trainer: L.Trainer) -> bool:
         if trainer.sanity_checking:
@@ -125,7 +121,7 @@ class Neighbours(Callback):
     ) -> None:
         codes, labels = (torch.cat(parts) for parts in zip(*self._queries, strict=True))
         known = labels >= 0
-        figures = _figures(codes[known], labels[known], bank, _data(trainer).num_classes)
+        figures = _figures(codes[known], labels[known], bank, data_of(trainer).num_classes or 0)
         count = int(known.sum())
         for name, share in figures.items():
             pair = torch.tensor([share * count, count], device=pl_module.device)
@@ -139,21 +135,17 @@ class Neighbours(Callback):
     def _draw(
         self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted
     ) -> list[Path]:
-        data, folder = _data(trainer), Path(trainer.default_root_dir) / PICTURES
-        epochs = trainer.current_epoch + (trainer.state.fn == "fit")
-        if trainer.state.fn != "fit" and self._stored_epoch is not None:
-            epochs = self._stored_epoch + 1
-        after = f"after {epochs} epoch" + "s" * (epochs != 1)
+        data, after = data_of(trainer), after_epochs(trainer, self._stored_epochs)
         val = data.split("val")
         rows = chosen_queries(val.labels, self.num_queries, self.seed)
         images, labels = val.pictures(torch.tensor(rows)), torch.from_numpy(val.labels[rows])
         query = Batch(images, labels, torch.tensor(rows))
-        codes = _codes(trainer, pl_module, [query]).code
+        codes = features_of(trainer, pl_module, [query], layers=()).code
         paths = []
         for metric in _METRICS:
             index = neighbours(codes, bank.code, _shown(bank), metric)[1]
             found = _Found(data.split("train"), bank, index, data.class_names)
-            path = folder / f"neighbours_{metric}.png"
+            path = picture_path(trainer, f"neighbours_{metric}")
             title = f"Nearest neighbours by {_NAMES[metric]}, {after}"
             write_grid(
                 path,
@@ -163,7 +155,7 @@ class Neighbours(Callback):
                 legend=data.labelled,
             )
             paths.append(path)
-        return [*paths, self._draw_prior(trainer, folder / "prior_samples.png", bank, after)]
+        return [*paths, self._draw_prior(trainer, bank, after)]
 
     def _subtitle(self, metric: str, found: "_Found", labels: Tensor, bank_size: int) -> str:
         searched = f"{len(labels)} validation images among {bank_size:,} training images"
@@ -175,8 +167,9 @@ class Neighbours(Callback):
             f"{here:.1%} in these rows. {searched}."
         )
 
-    def _draw_prior(self, trainer: L.Trainer, path: Path, bank: Extracted, after: str) -> Path:
-        data, shown = _data(trainer), min(5, len(bank.code))
+    def _draw_prior(self, trainer: L.Trainer, bank: Extracted, after: str) -> Path:
+        path = picture_path(trainer, "prior_samples")
+        data, shown = data_of(trainer), min(5, len(bank.code))
         generator = generator_for(self.seed, 1)
         draws = torch.randn(self.num_queries, bank.code.shape[1], generator=generator)
         blocks = []
@@ -191,26 +184,26 @@ class Neighbours(Callback):
 
 
 class _Found(NamedTuple):
-    """What a search in the bank gave: rows `index` [q, k] of it."""
+    """What a search in the bank gave: `rows` [q, k] of it."""
 
     split: Any
     bank: Extracted
-    index: Tensor
+    rows: Tensor
     class_names: list[str] | None
 
     @property
     def labels(self) -> Tensor:
-        return self.bank.labels[self.index]
+        return self.bank.labels[self.rows]
 
     def block(self, query_labels: Tensor | None) -> Block:
         """The pictures, with the names of their classes and, beside a query, frames."""
-        images = self.split.pictures(self.bank.indices[self.index.flatten()])
+        images = self.split.pictures(self.bank.indices[self.rows.flatten()])
         captions = frames = None
         if self.class_names is not None:
             captions = [[_name(self.class_names, c) for c in row] for row in self.labels.tolist()]
             if query_labels is not None:
                 frames = (self.labels == query_labels[:, None]).tolist()
-        images = images.unflatten(0, tuple(self.index.shape))
+        images = images.unflatten(0, tuple(self.rows.shape))
         return Block("nearest training images, the nearest first", images, captions, frames)
 
 
@@ -248,11 +241,6 @@ def _figures(codes: Tensor, labels: Tensor, bank: Extracted, num_classes: int) -
     return figures
 
 
-def _codes(trainer: L.Trainer, pl_module: L.LightningModule, batches: Any) -> Extracted:
-    with trainer.precision_plugin.forward_context():
-        return extract(pl_module.encoder, batches, pl_module.device, layers=())  # type: ignore
-
-
 def _query_block(query: Batch, class_names: list[str] | None) -> Block:
     captions = None
     if class_names is not None:
@@ -266,7 +254,3 @@ def _name(class_names: list[str], label: int) -> str:
 
 def _shown(bank: Extracted) -> int:
     return min(_SHOWN, len(bank.code))
-
-
-def _data(trainer: L.Trainer) -> Any:
-    return trainer.datamodule  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
 """What every callback here asks of a run: its data, its codes, how far it is, where pictures go."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,27 @@ def features_of(
         return extract(encoder, batches, pl_module.device, layers)
 
 
-def epochs_trained(trainer: L.Trainer, stored_epoch: int | None = None) -> int:
-    """How many epochs the weights have been trained for, the one under way included.
+def epochs_in(checkpoint: Mapping[str, Any]) -> int:
+    """How many epochs of training a checkpoint has seen begin."""
+    return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
+
+
+def after_epochs(trainer: L.Trainer, stored: int | None = None) -> str:
+    """How far the weights are, in words: "after 3 epochs", the one under way included.
 
     Args:
         trainer: of the run.
-        stored_epoch: epoch, from 0, of the checkpoint that was loaded, if one was.
+        stored: epochs of the checkpoint that was loaded, if one was.
     """
+    epochs = epochs_trained(trainer, stored)
+    return f"after {epochs} epoch" + "s" * (epochs != 1)
+
+
+def epochs_trained(trainer: L.Trainer, stored: int | None = None) -> int:
+    """How many epochs the weights have been trained for, the one under way included."""
     if trainer.state.fn == "fit":
         return trainer.current_epoch + 1
-    return trainer.current_epoch if stored_epoch is None else stored_epoch + 1
+    return trainer.current_epoch if stored is None else stored
 
 
 def picture_path(trainer: L.Trainer, name: str) -> Path:

@@ -92,10 +92,14 @@ def write_statistics(path: Path, geometry: Geometry, codes: Tensor, subtitle: st
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(12, 8), dpi=110, layout="constrained")
+    figure = Figure(
+        figsize=(13, 8.5), dpi=110, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
+    )
     FigureCanvasAgg(figure)
-    figure.suptitle(f"Codes against the prior N(0, I)\n{subtitle}", x=0.02, ha="left", fontsize=13)
+    title = f"Codes against the prior N(0, I): {subtitle}"
+    figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
     axes = figure.subplots(2, 2)
     _plot_means(axes[0, 0], geometry)
     _plot_spreads(axes[0, 1], geometry)
@@ -103,8 +107,6 @@ def write_statistics(path: Path, geometry: Geometry, codes: Tensor, subtitle: st
     _plot_spectrum(axes[1, 1], geometry)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-        axis.title.set_fontsize(11)
-        axis.title.set_fontweight("bold")
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     _write(path, stream.getvalue())
@@ -119,7 +121,7 @@ def _plot_means(axis: Any, geometry: Geometry) -> None:
     axis.axhline(0, color=_GREY, linewidth=1)
     limit = max(0.25, 1.1 * float(np.abs(means).max()))
     axis.set(
-        title=f"Mean of each dimension (average |mean| {np.abs(means).mean():.3f}; prior 0)",
+        title=f"Means: {np.abs(means).mean():.3f} from 0 on average",
         xlabel="dimension, sorted by mean",
         ylabel="mean",
         ylim=(-limit, limit),
@@ -136,7 +138,7 @@ def _plot_spreads(axis: Any, geometry: Geometry) -> None:
     axis.axhline(1, color=_GREY, linestyle="--", linewidth=1, label="prior: 1")
     average = geometry.aggregate_std.mean().item()
     axis.set(
-        title=f"Standard deviation of each dimension (drawn codes: {average:.3f}; prior 1)",
+        title=f"Standard deviations: {average:.3f} on average, of drawn codes",
         xlabel="dimension, sorted by spread of the mean codes",
         ylabel="standard deviation",
     )
@@ -170,15 +172,14 @@ def _plot_spectrum(axis: Any, geometry: Geometry) -> None:
     axis.semilogy(index, relative, color=_BLUE, linewidth=2)
     axis.axvline(geometry.effective_rank, color=_ORANGE, linewidth=1.5)
     axis.annotate(
-        f" effective rank {geometry.effective_rank:.1f}",
+        f" effective rank {geometry.effective_rank:.1f} of {len(values)} ",
         (geometry.effective_rank, 1.0),
         color=_ORANGE,
         ha="left" if geometry.effective_rank < 0.6 * len(values) else "right",
         va="top",
     )
     axis.set(
-        title=f"Singular values of the mean codes (effective rank {geometry.effective_rank:.1f} "
-        f"of {len(values)})",
+        title="Singular values of the mean codes",
         xlabel="index",
         ylabel="relative to the largest",
     )
@@ -228,7 +229,7 @@ def _draw_legend(draw: ImageDraw.ImageDraw, width: int) -> None:
         right -= 40
 
 
-def _shortened(text: str, font: Any, width: float) -> str:
+def _shortened(text: str, font: Any, width: int) -> str:
     """`text`, cut to fit `width` pixels."""
     if font.getlength(text) <= width:
         return text

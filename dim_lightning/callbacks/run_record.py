@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,13 @@ class RunRecord(Callback):
         """Writes how far the run came."""
         if trainer.state.fn != "fit":
             return
-        if isinstance(exception, KeyboardInterrupt | SIGTERMException):
-            self._write(trainer, "interrupted", final=True)
-        else:
-            reason = str(exception) if isinstance(exception, InputError) else repr(exception)
-            self._write(trainer, "failed", final=True, reason=reason)
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        reason = str(exception) if isinstance(exception, InputError) else repr(exception)
+        with suppress(Exception):  # on a full disk, say: the error to see is the first one
+            if stopped:
+                self._write(trainer, "interrupted", final=True)
+            else:
+                self._write(trainer, "failed", final=True, reason=reason)
 
     def _lap(self) -> float:
         """Seconds since the last call."""

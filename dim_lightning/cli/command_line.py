@@ -109,6 +109,21 @@ class CommandLine(LightningCLI):
             parser.set_defaults({"verbose": False})
         return parser
 
+    def instantiate_classes(self) -> None:
+        """Builds model, data and callbacks.
+
+        Raises:
+            InputError: as a class raised it; jsonargparse hides it in an error of its own where
+                the parameter allows several types.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            hidden: BaseException | None = error
+            while hidden is not None and not isinstance(hidden, InputError):
+                hidden = hidden.__cause__ or hidden.__context__
+            raise hidden or error from error
+
     def instantiate_trainer(self, **_: Any) -> L.Trainer:
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
         config = dict(self._get(self.config_init, "trainer"))
@@ -123,11 +138,9 @@ class CommandLine(LightningCLI):
         try:
             self._write_inputs()
             return self._trainer(config, self.run_dir)
-        except BaseException as error:
+        except BaseException:
             if is_new and is_first_process():
                 remove_unused_folder(self.run_dir)
-            if isinstance(error, MisconfigurationException):
-                raise InputError(f"trainer: {error}") from error
             raise
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -203,7 +216,10 @@ class CommandLine(LightningCLI):
             "logger": self._loggers(config["logger"], run_dir),
             "plugins": [*_as_list(config["plugins"]), AtomicCheckpointIO()],
         }
-        return L.Trainer(**config)
+        try:
+            return L.Trainer(**config)
+        except (MisconfigurationException, ValueError, ImportError) as error:
+            raise InputError(f"trainer: {error}") from error
 
     def _callback_keys(self) -> list[str]:
         return self._parser(self.subcommand).callback_keys

@@ -35,6 +35,9 @@ _NOISE = (
     ".*does not have many workers.*",
     # between Lightning 2.6 and newer versions of torch; nothing to be done about it here
     ".*LeafSpec.*deprecated.*",
+    # what Lightning 2.6 still calls in jsonargparse 4
+    r"(?s)\s*By default only one JsonargparseDeprecationWarning.*",
+    r"(?s)\s*.*(add_instantiator|instantiate_classes|skip_none).*was deprecated.*",
     # an epoch of few steps is not a mistake
     r".*The number of training batches \(\d+\) is smaller than the logging interval.*",
     # the callbacks of fit have nothing to do in the other commands

@@ -82,7 +82,8 @@ class ImageSplit(Dataset[Batch]):
         self, indices: Sequence[int] | np.ndarray | Tensor
     ) -> UInt8[Tensor, "n 3 height width"]:
         """The images at these positions of the split, channels_last."""
-        pixels = self.images[self.rows[np.asarray(indices, np.int64)]]
+        positions = torch.as_tensor(indices, dtype=torch.int64).cpu().numpy()
+        pixels = self.images[self.rows[positions]]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
     def __getitem__(self, index: int) -> Batch:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from dim_lightning.data.sources.listing import CACHE_TAG, shortened
 from dim_lightning.data.sources.source import Found, Part, Parts
 from dim_lightning.errors import InputError
 
-FORMAT = 1  # to be raised whenever the same pictures would be stored in another way
+FORMAT = 2  # to be raised whenever the same pictures would be stored in another way
 MAX_UNREADABLE = 0.01  # share of the pictures
 SETTING = "data.cache_dir"
 META = "meta.json"
@@ -232,5 +233,8 @@ def _name_older(folder: Path, origin: str) -> None:
     for other in folder.parent.glob(f"{stem}-*/{META}"):
         if other.parent == folder:
             continue
-        if json.loads(other.read_text("utf-8")).get("origin") == origin:
-            sys.stderr.write(f"{other.parent} is of an older state of {origin}: may be removed\n")
+        with suppress(OSError, ValueError):  # being removed, or damaged: nothing to tell
+            if json.loads(other.read_text("utf-8"))["origin"] == origin:
+                sys.stderr.write(
+                    f"{other.parent} is an older state of {origin}: remove it if unused\n"
+                )

@@ -58,6 +58,6 @@ def centre_square(image: Image.Image, size: int) -> Image.Image:
     if (width, height) == (size, size):
         return image
     left, top = (width - side) / 2, (height - side) / 2
-    # Bilinear as torchvision's Resize; Pillow's filters widen when shrinking, i.e. antialias.
+    # Pillow's filters widen when shrinking, i.e. antialias.
     box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box)

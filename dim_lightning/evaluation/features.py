@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -91,13 +92,20 @@ def extract(
     )
 
 
-def pixels(batches: Iterable[Batch]) -> Float[Tensor, "n k"]:
+def pixels(batches: Iterable[Batch], largest: int = 32) -> Float[Tensor, "n k"]:
     """The images themselves, flattened, values in [0, 1]: k = 3 h w.
+
+    Images with a side above `largest` are averaged down to `largest` x `largest` first.
 
     Raises:
         InputError: if there are no images.
     """
-    rows = [as_floats(batch.images).flatten(1) for batch in batches]
+    rows = []
+    for batch in batches:
+        images = as_floats(batch.images).contiguous()
+        if max(images.shape[2:]) > largest:
+            images = F.adaptive_avg_pool2d(images, largest)
+        rows.append(images.flatten(1))
     if not rows:
         raise InputError("no images to take the pixels of; expected at least one batch")
     return torch.cat(rows)

@@ -5,9 +5,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dim_lightning.data import Batch
@@ -21,7 +18,6 @@ LINEAR, MLP = "probe/linear", "probe/mlp200"
 KNN_SETTINGS = ((20, 0.07), (200, 0.1))
 
 _METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
-_LARGEST_PIXELS = 32
 
 
 class Splits(NamedTuple):
@@ -32,16 +28,36 @@ class Splits(NamedTuple):
     test: Labelled
 
 
-def linear_figure(splits: Splits, num_classes: int) -> tuple[dict[str, float], LinearResult]:
-    """`LINEAR` -> test accuracy of softmax regression in [0, 1], and how it was found."""
-    result = linear_probe(*splits, num_classes)
-    return {LINEAR: result.top1}, result
+class LayerResult(NamedTuple):
+    """What `layer_figures` found.
+
+    Attributes:
+        figures: protocol -> test accuracy in [0, 1].
+        linear: how the linear probe among them was found.
+    """
+
+    figures: dict[str, float]
+    linear: LinearResult
 
 
-def mlp_figure(splits: Splits, num_classes: int, epochs: int, seed: int) -> dict[str, float]:
-    """`MLP` -> test accuracy, in [0, 1], of the paper's probe."""
-    top1 = mlp_probe(splits.train, splits.test, num_classes, epochs=epochs, seed=seed)
-    return {MLP: top1}
+def layer_figures(
+    splits: Splits, num_classes: int, mlp_epochs: int = 30, seed: int = 0
+) -> LayerResult:
+    """Every protocol on one kind of features: `LINEAR`, `MLP` and those of `knn_figures`.
+
+    Args:
+        splits: the features.
+        num_classes: c.
+        mlp_epochs: of the MLP probe; 0 leaves it out.
+        seed: of the MLP probe.
+    """
+    linear = linear_probe(*splits, num_classes)
+    figures = {LINEAR: linear.top1}
+    if mlp_epochs > 0:
+        figures[MLP] = mlp_probe(
+            splits.train, splits.test, num_classes, epochs=mlp_epochs, seed=seed
+        )
+    return LayerResult(figures | knn_figures(splits, num_classes), linear)
 
 
 def knn_figures(splits: Splits, num_classes: int) -> dict[str, float]:
@@ -65,23 +81,6 @@ def knn_figures(splits: Splits, num_classes: int) -> dict[str, float]:
             name = f"knn/{metric}/k{k}" + (f"_t{t}" if weighted else "")
             figures[name] = accuracy(predicted, test.labels)
     return figures
-
-
-def raw_pixels(batches: Iterable[Batch]) -> Float[Tensor, "n k"]:
-    """The images, flattened, values in [0, 1]; averaged down to 32 x 32 where they are larger.
-
-    Raises:
-        InputError: if there are no images.
-    """
-    rows = []
-    for batch in batches:
-        images = as_floats(batch.images).contiguous()
-        if max(images.shape[2:]) > _LARGEST_PIXELS:
-            images = F.adaptive_avg_pool2d(images, _LARGEST_PIXELS)
-        rows.append(images.flatten(1))
-    if not rows:
-        raise InputError("no images to take the pixels of; expected at least one batch")
-    return torch.cat(rows)
 
 
 def untrained(

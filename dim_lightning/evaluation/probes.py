@@ -140,6 +140,7 @@ class SoftmaxSolver:
             line_search_fn="strong_wolfe",
         )
 
+        @torch.no_grad()  # the optimiser switches gradients on; these are worked out by hand
         def closure() -> Tensor:
             weight = torch.linalg.solve_triangular(factor.mT, seen, upper=True)
             loss, weight_gradient, bias.grad = self._loss_and_gradients(weight, bias)
@@ -222,9 +223,9 @@ def mlp_probe(
     device = train.features.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         _seed_forked(seed, device)
-        network = _mlp(train.features.shape[1], hidden, dropout, num_classes).to(device)
         mean, scale = standardisation(train.features)
         with torch.inference_mode(False), torch.enable_grad():
+            network = _mlp(train.features.shape[1], hidden, dropout, num_classes).to(device)
             _train(network, train, (mean, scale), epochs, batch_size, learning_rate, seed)
     network.eval()
     with torch.no_grad():

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dim_lightning.encoders import FeatureShape
-from dim_lightning.infomax.estimators import Scores
+from dim_lightning.infomax.scores import Scores
 
 
 class Critic(nn.Module, ABC):

@@ -5,23 +5,10 @@ a variational lower bound of a divergence, reached by the best critic only: neve
 information' itself.
 """
 
-from typing import NamedTuple
-
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-
-class Scores(NamedTuple):
-    """A critic's values T for n codes, at m locations.
-
-    Attributes:
-        joint: T of code i with location m of its own image, [n, m].
-        marginal: T of code i with location m of k other images, [n, k, m].
-    """
-
-    joint: Float[Tensor, "n m"]
-    marginal: Float[Tensor, "n k m"]
+from dim_lightning.infomax.scores import Scores
 
 
 def jensen_shannon(scores: Scores) -> Tensor:

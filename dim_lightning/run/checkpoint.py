@@ -47,7 +47,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"there is no checkpoint {path}; expected a file such as last.ckpt")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
         size = path.stat().st_size
         raise InputError(
             f"{path} ({size} bytes) cannot be read as a checkpoint; it is cut short or another "

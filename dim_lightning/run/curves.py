@@ -72,7 +72,7 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
                     "probe/online/top1": "online linear probe",
                     "knn/cosine/k20_t0.07/top1": "kNN, k = 20, cosine",
                 },
-                100,
+                100.0,
             ),
         ),
         Panel("Loss", "nats", curves({"train/loss": "training", "val/loss": "validation"})),

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dim_lightning.infomax.estimators import Scores, jensen_shannon
+from dim_lightning.infomax.estimators import jensen_shannon
+from dim_lightning.infomax.scores import Scores
 
 
 def scores(joint, marginal):

@@ -1,0 +1,35 @@
+import pytest
+from PIL import Image
+from tiny_run import digits, tiny_module, trainer
+
+from dim_lightning.callbacks import Geometry
+from dim_lightning.evaluation import extract, geometry_of
+
+
+def test_the_logged_figures_are_those_of_the_clean_validation_codes(tmp_path, digits_root):
+    data, module, run = digits(digits_root), tiny_module(), trainer(tmp_path, [Geometry()])
+    run.fit(module, data)
+    seen = extract(module.encoder, data.clean_dataloader("val"))
+    expected = geometry_of(seen.code, seen.log_variance).summary()
+    logged = {
+        name.removeprefix("geometry/"): value.item()
+        for name, value in run.callback_metrics.items()
+        if name.startswith("geometry/")
+    }
+    assert logged == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert 1 < logged["effective_rank"] <= 6
+    assert logged["aggregate_std_mean"] > logged["std_mean"]
+
+
+def test_the_picture_is_drawn(tmp_path, digits_root):
+    run = trainer(tmp_path, [Geometry(num_images=50)], limit_train_batches=1)
+    run.fit(tiny_module(), digits(digits_root))
+    with Image.open(tmp_path / "pictures" / "embedding_statistics.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 600
+
+
+def test_in_bfloat16_the_figures_are_finite(tmp_path, digits_root):
+    run = trainer(tmp_path, [Geometry()], precision="bf16-mixed", limit_train_batches=1)
+    run.fit(tiny_module(), digits(digits_root))
+    assert 1 < run.callback_metrics["geometry/effective_rank"] <= 6

@@ -1,0 +1,197 @@
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from tiny_run import digits, tiny_module, trainer, unlabelled
+
+from dim_lightning.callbacks import Geometry, LinearProbe, Neighbours
+from dim_lightning.evaluation import extract
+
+
+def observers():
+    return [LinearProbe(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
+
+
+def fit(folder, data, callbacks=(), epochs=1, **options):
+    module, run = tiny_module(), trainer(folder, callbacks, epochs, **options)
+    run.fit(module, data)
+    return module, run
+
+
+def assert_equal(state, other):
+    assert state.keys() == other.keys()
+    for name, value in state.items():
+        assert torch.equal(value, other[name]), name
+
+
+def probe_state(probe):
+    """The probe's tensors and numbers by name, its optimiser's included."""
+    state = probe.state_dict()
+    flat = {f"probe.{name}": value for name, value in state["probe"].items()}
+    for index, values in state["optimizer"]["state"].items():
+        flat |= {f"adam.{index}.{name}": value for name, value in values.items()}
+    return {name: value.clone() for name, value in flat.items()}
+
+
+def test_the_encoder_does_not_notice_its_observers(tmp_path, digits_root):
+    alone, _ = fit(tmp_path / "alone", digits(digits_root), epochs=2)
+    watched, _ = fit(tmp_path / "watched", digits(digits_root), observers(), epochs=2)
+    assert_equal(alone.state_dict(), watched.state_dict())
+
+
+# frozen parts are what this test is about
+@pytest.mark.filterwarnings("ignore:Found .* in eval mode at the start of training")
+def test_submodules_stay_in_their_modes(tmp_path, digits_root):
+    module = tiny_module()
+    module.encoder.global_trunk.eval()  # frozen by its owner
+    run = trainer(tmp_path, observers(), limit_train_batches=2)
+    run.fit(module, digits(digits_root))
+    assert not any(part.training for part in module.encoder.global_trunk.modules())
+    assert all(part.training for part in module.encoder.local_trunk.modules())
+
+
+def test_the_probe_reads_the_classes_off_the_code(tmp_path, digits_root):
+    probe = LinearProbe(learning_rate=1e-2)
+    _, run = fit(tmp_path, digits(digits_root, batch_size=32), [probe], epochs=3)
+    metrics = run.callback_metrics
+    assert metrics["probe/online/top1"] > 0.25  # chance is a tenth
+    assert metrics["probe/online/train_loss"] < 2.2  # chance is log 10 = 2.3
+
+
+def test_the_logged_accuracy_is_that_of_the_probe_on_clean_validation_codes(tmp_path, digits_root):
+    probe, data = LinearProbe(learning_rate=1e-2), digits(digits_root)
+    module, run = fit(tmp_path, data, [probe])
+    seen = extract(module.encoder, data.clean_dataloader("val"))
+    state = probe.state_dict()["probe"]
+    standard = (seen.code - state["0.running_mean"]) / (state["0.running_var"] + 1e-5).sqrt()
+    predicted = (standard @ state["1.weight"].T + state["1.bias"]).argmax(dim=1)
+    expected = (predicted == seen.labels).double().mean().item()
+    assert run.callback_metrics["probe/online/top1"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_best_accuracy_is_kept(tmp_path, digits_root):
+    class Seen(LinearProbe):
+        def __init__(self):
+            super().__init__(learning_rate=0.5)  # unstable on purpose
+            self.tops = []
+
+        def on_validation_epoch_end(self, trainer, pl_module):
+            super().on_validation_epoch_end(trainer, pl_module)
+            if not trainer.sanity_checking:
+                self.tops.append(trainer.callback_metrics["probe/online/top1"].item())
+
+    probe = Seen()
+    _, run = fit(tmp_path, digits(digits_root), [probe], epochs=4)
+    assert len(probe.tops) == 4
+    assert run.callback_metrics["probe/online/top1_best"] == pytest.approx(max(probe.tops))
+
+
+def test_a_resumed_probe_is_the_same_to_the_bit(tmp_path, digits_root):
+    def run_to(epochs, folder, probe, **options):
+        module = tiny_module()
+        module.dropout.p = 0.0  # it draws from the global generator, which no checkpoint holds
+        keep = ModelCheckpoint(folder, save_last=True, save_top_k=0, save_on_train_epoch_end=True)
+        run = trainer(folder, [probe, keep], epochs, enable_checkpointing=True)
+        run.fit(module, digits(digits_root), **options)
+        return run.callback_metrics
+
+    straight, resumed = LinearProbe(), LinearProbe()
+    expected = run_to(3, tmp_path / "straight", straight)
+    run_to(1, tmp_path / "resumed", LinearProbe())
+    checkpoint = tmp_path / "resumed" / "last.ckpt"
+    found = run_to(3, tmp_path / "resumed", resumed, ckpt_path=checkpoint, weights_only=True)
+    assert_equal(probe_state(straight), probe_state(resumed))
+    assert found["probe/online/top1_best"] == expected["probe/online/top1_best"]
+    assert found["probe/online/train_loss"] == expected["probe/online/train_loss"]
+
+
+def test_a_checkpoint_brings_its_probe_to_validation(tmp_path, digits_root):
+    data, probe = digits(digits_root), LinearProbe(learning_rate=1e-2)
+    _, run = fit(tmp_path, data, [probe], epochs=2)
+    expected = run.callback_metrics["probe/online/top1"]
+    run.save_checkpoint(tmp_path / "end.ckpt")
+    later = trainer(tmp_path, [LinearProbe()])
+    options = {"ckpt_path": tmp_path / "end.ckpt", "weights_only": True, "verbose": False}
+    (metrics,) = later.validate(tiny_module(), digits(digits_root), **options)
+    assert metrics["probe/online/top1"] == expected
+    assert "probe/online/top1_best" not in metrics
+
+
+def test_labels_reach_the_probe_only(tmp_path, digits_root):
+    first, second = LinearProbe(), LinearProbe()
+    right, _ = fit(tmp_path, digits(digits_root), [first])
+    data = digits(digits_root)
+    data.setup("fit")
+    labels = data.split("train").labels
+    data.split("train").labels = labels[::-1].copy()
+    wrong, _ = fit(tmp_path, data, [second])
+    assert_equal(right.state_dict(), wrong.state_dict())
+    weight = "probe.1.weight"
+    assert not torch.equal(probe_state(first)[weight], probe_state(second)[weight])
+
+
+def test_images_without_a_label_teach_nothing(tmp_path, digits_root):
+    data = digits(digits_root)
+    data.setup("fit")
+    data.split("train").labels = data.split("train").labels * 0 - 1
+    probe = LinearProbe()
+    before = None
+
+    class Before(LinearProbe):
+        def on_train_start(self, trainer, pl_module):
+            nonlocal before
+            before = probe.state_dict()["probe"]["1.weight"].clone()
+
+    fit(tmp_path, data, [probe, Before()])
+    assert torch.equal(probe.state_dict()["probe"]["1.weight"], before)
+
+
+def test_without_labels_the_probe_says_so_and_is_off(tmp_path, capsys):
+    callbacks = [LinearProbe(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
+    _, run = fit(tmp_path, unlabelled(tmp_path), callbacks)
+    said = [line for line in capsys.readouterr().out.splitlines() if "no labels" in line]
+    assert said == [
+        "the pictures have no labels: linear probe and kNN accuracy are off, the pictures of "
+        "neighbours stay on"
+    ]
+    assert not any(name.startswith(("probe/", "knn/")) for name in run.callback_metrics)
+    assert (tmp_path / "pictures" / "neighbours_cosine.png").is_file()
+
+
+def test_the_probe_is_built_without_the_global_generator(tmp_path, digits_root):
+    probe = LinearProbe()
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    data, module, run = digits(digits_root), tiny_module(), trainer(tmp_path, [probe])
+    torch.set_rng_state(state)
+    run.strategy._lightning_module = module
+    data.setup("fit")
+    run.datamodule = data
+    probe.setup(run, module, "fit")
+    probe.on_train_start(run, module)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert probe.state_dict()["probe"]["1.weight"].shape == (10, 6)
+
+
+class SameEverywhere(LinearProbe):
+    """Fails unless the probes of all processes are equal at the end."""
+
+    def on_train_end(self, trainer, pl_module):
+        weights = torch.cat([v.flatten().float() for v in self.state_dict()["probe"].values()])
+        everywhere = pl_module.all_gather(weights)
+        assert len(everywhere) == 2
+        assert torch.equal(everywhere[0], everywhere[1])
+        assert not torch.equal(weights[-10:], torch.zeros(10))
+
+
+# Lightning's advice on speed, which matters little here
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:.*recommended to use a single device")
+def test_two_processes_have_one_probe_and_do_not_wait_for_each_other(tmp_path, digits_root):
+    callbacks = [SameEverywhere(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
+    data = digits(digits_root)
+    data.prepare_data()
+    _, run = fit(tmp_path, data, callbacks, strategy="ddp_spawn", devices=2)
+    assert run.callback_metrics["probe/online/top1"] > 0
+    assert 0 < run.callback_metrics["knn/cosine/k20_t0.07/top1"] <= 1
+    assert (tmp_path / "pictures" / "prior_samples.png").is_file()

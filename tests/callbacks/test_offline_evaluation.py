@@ -1,0 +1,103 @@
+import json
+
+import pytest
+import torch
+from tiny_run import digits, tiny_module, trainer, unlabelled
+
+from dim_lightning.callbacks import OfflineEvaluation
+from dim_lightning.callbacks.offline_evaluation import by_protocol, table
+from dim_lightning.evaluation import extract, knn_accuracy
+
+
+@pytest.fixture
+def facts():
+    return {
+        "dim": {"conv": 4096, "y": 64, "random/y": 64, "pixels": 3072},
+        "l2": {"conv": 0.01, "y": 0.001, "random/y": 0.1, "pixels": 1.0},
+        "num_train": 45_000,
+        "num_val": 5_000,
+        "num_test": 10_000,
+        "chance": 0.1,
+        "seconds": 61.5,
+        "epochs_trained": 12,
+    }
+
+
+ROWS = {
+    "conv": {"probe/linear": 0.61234, "probe/mlp200": 0.7, "knn/cosine/k20_t0.07": 0.5},
+    "y": {"probe/linear": 0.5, "probe/mlp200": 0.6, "knn/cosine/k20_t0.07": 0.4},
+    "random/y": {"probe/linear": 0.3, "knn/cosine/k20_t0.07": 0.29},
+    "pixels": {"probe/linear": 0.39, "knn/cosine/k20_t0.07": 0.339},
+}
+
+
+def test_names_state_protocol_layer_and_floor():
+    named = by_protocol(ROWS)
+    assert named["probe/linear/conv/top1"] == 0.61234
+    assert named["knn/cosine/k20_t0.07/pixels/top1"] == 0.339
+    assert named["random/probe/linear/y/top1"] == 0.3
+    assert len(named) == 10
+    linear = [name for name in named if name.startswith("probe/linear/")]
+    assert [name.split("/")[2] for name in linear] == ["conv", "y", "pixels"]
+
+
+def test_the_table_is_in_percent_with_the_floors_at_the_bottom(facts):
+    lines = table(ROWS, facts).splitlines()
+    starts = [line.split("  ")[0] for line in lines]
+    order = ["conv", "y", "random encoder, y", "raw pixels"]
+    places = [starts.index(start) for start in order]
+    assert places == sorted(places)
+    assert "61.23" in lines[places[0]]
+    assert "70.00" in lines[places[0]]
+    assert lines[places[2] - 1].startswith("---")
+    assert any("12 epochs" in line and "10,000 test images" in line for line in lines)
+    assert "always the largest class: 10.00" in lines
+    assert all(len(line) <= 100 for line in lines)
+    ends = {len(lines[place]) for place in places}
+    assert len(ends) == 1  # the columns stand below one another
+
+
+def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys):
+    data, module = digits(digits_root), tiny_module()
+    run = trainer(tmp_path)
+    run.fit(module, data)
+    run.save_checkpoint(tmp_path / "end.ckpt")
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+
+    run = trainer(tmp_path, [OfflineEvaluation(mlp_epochs=1)])
+    torch.manual_seed(4)
+    state = torch.get_rng_state()
+    run.test(module, data, ckpt_path=tmp_path / "end.ckpt", weights_only=True, verbose=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+    result = json.loads((tmp_path / "result.json").read_text())["test"]
+    layers = ("conv", "pool", "embedding")
+    protocols = ("knn/cosine/k20_t0.07", "knn/cosine/k200_t0.1", "knn/euclidean/k20")
+    names = {f"{p}/{layer}/top1" for p in ("probe/linear", *protocols) for layer in layers}
+    names |= {f"probe/mlp200/{layer}/top1" for layer in layers}
+    names |= {"probe/linear/pixels/top1", "random/knn/cosine/k20_t0.07/embedding/top1"}
+    assert names <= set(result)
+    assert all(0 <= result[name] <= 1 for name in names)
+    assert result["probe/linear/pixels/top1"] > 0.85
+    splits = {n: len(data.split(n)) for n in ("train", "val", "test")}
+    assert {n: result[f"num_{n}"] for n in splits} == splits
+    assert result["epochs_trained"] == 1
+    assert set(result["l2"]) == {*layers, "random/embedding", "pixels"}
+    assert result["seconds"] > 0
+    assert "accuracy (micro average) on the test split" in result["protocol"]
+
+    bank, query = (extract(module.encoder, data.clean_dataloader(s)) for s in ("train", "test"))
+    expected = knn_accuracy(query.code, query.labels, bank.code, bank.labels, 10)
+    assert result["knn/cosine/k20_t0.07/embedding/top1"] == pytest.approx(expected)
+
+    out = capsys.readouterr().out
+    assert "random encoder, embedding" in out
+    assert f"{100 * expected:.2f}" in out
+
+
+def test_without_labels_it_says_so(tmp_path, capsys):
+    run = trainer(tmp_path, [OfflineEvaluation()])
+    run.test(tiny_module(), unlabelled(tmp_path), verbose=False)
+    assert "no labels" in capsys.readouterr().out
+    assert not (tmp_path / "result.json").exists()

@@ -1,0 +1,127 @@
+"""Bad input: one short error, exit code 2, and nothing half written."""
+
+import pytest
+
+from dim_lightning.cli import main
+from dim_lightning.run.result import read_result
+
+YAML_CASES = {
+    "modl: {local_weight: 1}": "unknown key modl.local_weight; did you mean model.local_weight?",
+    "model: {local_wieght: 1}": "unknown key model.local_wieght; did you mean model.local_weight?",
+    "model: 3": "model is 3; expected settings below it",
+    "a: [": "line 1 is not YAML",
+    "just words": "holds no settings",
+    "model: {local_weight: '${model.nope}'}": "model.local_weight: Interpolation key",
+    "model: {encoder: BlogEncodr}": "which is no known class; did you mean BlogEncoder?",
+    "model: {encoder: dim_lightning.encoders.BlogEncodr}": "did you mean BlogEncoder?",
+    "model: {encoder: dim_lightnin.BlogEncoder}": "there is no module dim_lightnin",
+    "model: {encoder: {class_path: BlogEncoder, init_args: {embeding_dim: 3}}}": (
+        "unknown parameter embeding_dim of dim_lightning.BlogEncoder; did you mean embedding_dim?"
+    ),
+    "model: {encoder: {class_path: BlogEncoder, init_args: {embedding_dim: big}}}": (
+        "model.encoder.embedding_dim is 'big'; expected a whole number"
+    ),
+    "model: {estimator: dim_lightning.infomax.estimators.jensen_shanon}": (
+        "did you mean jensen_shannon?"
+    ),
+    "model: {optimizer: {class_path: torch.optim.Adam, init_args: {learning_rate: 1}}}": (
+        "unknown parameter learning_rate of torch.optim.Adam"
+    ),
+    "data: {source: CIFAR11}": "did you mean CIFAR10?",
+    "trainer: {logger: {class_path: Foo}}": "trainer.logger is 'Foo', which is no known class",
+}
+OPTION_CASES = {
+    "--model.local_wieght=1": "did you mean model.local_weight?",
+    "--trainer.max_epoch=3": "did you mean trainer.max_epochs?",
+    "--local_weight=1": "did you mean model.local_weight?",
+    "--model.local_weight=much": "model.local_weight is 'much'; expected a number",
+    "--data.batch_size=3.5": "data.batch_size is '3.5'; expected a whole number",
+    "--data.batch_size=1": "expected at least 2",
+    "--data.batch_size=5000": "fewer than a batch of 5000",
+    "--data.image_size=2": "too small",
+    "--model.seed=3": "set seed_everything instead",
+    "--trainer.default_root_dir=/tmp": "set runs_dir and experiment instead",
+    "--trainer.accelerator=abacus": "trainer: ",
+    "--experiment=../up": "expected a plain name",
+    "--ckpt_path=none.ckpt": "there is no checkpoint none.ckpt",
+    "--config=none.yaml": "there is no file",
+    "stray": "stray was not expected there",
+}
+
+
+def _error(capsys, code):
+    """The one error, on the last line of standard error, of a command that ended with `code`."""
+    assert code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "error" in line] == lines[-1:]
+    assert lines[-1].startswith("error: ")
+    assert len(lines[-1]) < 500
+    return lines[-1]
+
+
+@pytest.mark.parametrize("content", YAML_CASES)
+def test_configuration_files(workshop, capsys, content):
+    before = workshop.made()
+    code = workshop.fit("--config", workshop.write("bad.yaml", content))
+    assert YAML_CASES[content] in _error(capsys, code)
+    assert workshop.made() == before
+
+
+@pytest.mark.parametrize("option", OPTION_CASES)
+def test_options(workshop, capsys, option):
+    before = workshop.made()
+    assert OPTION_CASES[option] in _error(capsys, workshop.fit(option))
+    assert workshop.made() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fitt"], "did you mean fit?"),
+        ([], "no command given"),
+        (["test", "--run", "nowhere"], "no run folder nowhere"),
+        (["compare"], "expected at least two"),
+        (["compare", "--foo"], "--foo"),
+    ],
+)
+def test_commands(capsys, words, said):
+    assert said in _error(capsys, main(words))
+
+
+def test_a_runs_dir_that_cannot_be_written(workshop, capsys):
+    file = workshop.write("a_file", "")
+    assert "is a file" in _error(capsys, workshop.fit("--runs_dir", file))
+
+
+def test_a_checkpoint_of_another_model(workshop, finished, capsys):
+    before, path = workshop.made(), finished / "checkpoints" / "last.ckpt"
+    words = ["--ckpt_path", str(path), "--config"]
+    wide = "model: {encoder: {class_path: BlogEncoder, init_args: {widths: [6]}}}"
+    text = _error(capsys, workshop.fit(*words, workshop.write("wide.yaml", wide)))
+    assert str(path) in text
+    assert "encoder.local_trunk.0.weight is [4, 3, 3, 3]; expected [6, 3, 3, 3]" in text
+    assert workshop.made() == before
+
+
+def test_a_number_that_is_none_stops_the_run_and_keeps_no_broken_state(workshop, capsys):
+    words = ["--trainer.max_epochs", "3", "--model.optimizer.lr", "1e30"]
+    text = _error(capsys, workshop.fit("--experiment", "nan", *words))
+    assert "became NaN or infinite at step" in text
+    run = workshop.runs / "nan" / "1"
+    fit = read_result(run)["fit"]
+    assert fit["status"] == "failed"
+    assert "NaN" in fit["reason"]
+    assert not (run / "checkpoints" / "last.ckpt").exists()
+    assert (run / "summary.html").is_file()
+
+
+def test_wandb_not_installed(workshop, capsys, monkeypatch):
+    monkeypatch.setattr("lightning.pytorch.loggers.wandb._WANDB_AVAILABLE", False)
+    before = workshop.made()
+    config = workshop.write(
+        "wandb.yaml",
+        {"trainer": {"logger": {"class_path": "dim_lightning.run.wandb_logger.WandbLogger"}}},
+    )
+    text = _error(capsys, workshop.fit("--config", config))
+    assert "pip install 'dim-lightning[wandb]'" in text
+    assert workshop.made() == before

@@ -1,0 +1,138 @@
+"""From a command to a run folder that is complete, can be repeated, and goes on."""
+
+import json
+import re
+
+import pytest
+import torch
+import yaml
+
+from dim_lightning.cli import main
+from dim_lightning.run.metrics import read_metrics
+from dim_lightning.run.result import read_result
+
+
+def _weights(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def _same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_folder_is_complete(finished):
+    assert {path.name for path in finished.iterdir()} >= {
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "result.json",
+        "summary.html",
+        "checkpoints",
+        "pictures",
+    }
+    names = sorted(path.name for path in (finished / "checkpoints").iterdir())
+    assert names == ["epoch=0.ckpt", "last.ckpt"]
+    series = read_metrics(finished)
+    assert {"train/loss", "val/loss", "probe/online/top1", "speed/images_per_second"} <= set(series)
+    fit = read_result(finished)["fit"]
+    assert fit["status"] == "completed"
+    assert (fit["epochs"], fit["steps"], fit["images_seen"]) == (1, 3, 96)
+    assert fit["best"]["probe/online/top1"]["epoch"] == 1
+    environment = json.loads((finished / "environment.json").read_text())
+    assert environment["finished"] >= environment["started"]
+
+
+def test_nothing_in_a_checkpoint_but_plain_types(finished):
+    stored = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
+    assert stored["hyper_parameters"]["encoder"]["init_args"]["widths"] == [4]
+    assert stored["hyper_parameters"]["image_size"] == 8
+
+
+def test_its_config_gives_the_same_run_again_in_a_new_folder(finished):
+    assert main(["fit", "--config", str(finished / "config.yaml")]) == 0
+    again = finished.parent / "2"
+    assert _same(_weights(finished), _weights(again))
+    assert (again / "config.yaml").read_text() == (finished / "config.yaml").read_text()
+
+
+def test_an_override_of_an_interpolated_value_reaches_what_points_to_it(workshop):
+    config = workshop.write(
+        "points.yaml", "data:\n  batch_size: 16\ntrainer:\n  max_epochs: ${data.batch_size}\n"
+    )
+    stop = ["--data.batch_size", "2", "--trainer.limit_train_batches", "1"]
+    assert workshop.fit("--config", config, "--experiment", "points", *stop) == 0
+    run = workshop.runs / "points" / "1"
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+    assert read_result(run)["fit"]["epochs"] == 2
+
+
+def test_a_stopped_run_goes_on_exactly(workshop):
+    """Two epochs are one epoch and one more, weights and metrics."""
+    assert workshop.fit("--experiment", "whole", "--trainer.max_epochs", "2") == 0
+    assert workshop.fit("--experiment", "parts") == 0
+    run = workshop.runs / "parts" / "1"
+    assert main(["fit", "--run", str(run), "--trainer.max_epochs", "2"]) == 0
+    whole = workshop.runs / "whole" / "1"
+    assert _same(_weights(whole), _weights(run))
+    expected, found = read_metrics(whole), read_metrics(run)
+    for name in ("train/loss", "val/loss", "probe/online/top1"):
+        assert found[name] == expected[name]
+    assert read_result(run)["fit"]["images_seen"] == read_result(whole)["fit"]["images_seen"]
+    assert (run / "config.1.yaml").is_file()
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["epoch=1.ckpt", "last.ckpt"]
+
+
+def test_what_is_asked_for_wins_over_the_checkpoint_and_the_difference_is_said(
+    workshop, finished, caplog
+):
+    words = ["--ckpt_path", str(finished / "checkpoints" / "last.ckpt")]
+    words += ["--model.local_weight", "2.5", "--trainer.max_epochs", "2", "--experiment", "asked"]
+    with caplog.at_level("INFO", "lightning"):
+        assert workshop.fit(*words) == 0
+    config = yaml.safe_load((workshop.runs / "asked" / "1" / "config.yaml").read_text())
+    assert config["model"]["local_weight"] == 2.5
+    stored = torch.load(
+        workshop.runs / "asked" / "1" / "checkpoints" / "last.ckpt", weights_only=True
+    )
+    assert stored["hyper_parameters"]["local_weight"] == 2.5
+    assert "model.local_weight: 1.5 in the checkpoint, 2.5 now" in caplog.text
+
+
+def test_the_other_commands_work_on_a_run(finished, capsys):
+    metrics = (finished / "metrics.csv").read_text()
+    config = (finished / "config.yaml").read_text()
+    assert main(["validate", "--run", str(finished)]) == 0
+    assert main(["test", "--run", str(finished)]) == 0
+    result = read_result(finished)
+    assert "val/loss" in result["validate"]
+    assert result["test"]["probe/linear/embedding/top1"] > 0.2
+    assert f"predict --run {finished}" in capsys.readouterr().out
+    assert "Offline evaluation" in (finished / "summary.html").read_text()
+    assert (finished / "metrics.csv").read_text() == metrics
+    assert (finished / "config.yaml").read_text() == config
+    assert main(["predict", "--run", str(finished)]) == 0
+    assert (finished / "embeddings.npz").is_file()
+
+
+def test_one_line_an_epoch_and_a_closing_message(workshop, capsys):
+    assert workshop.fit("--experiment", "lines", "--trainer.max_epochs", "2") == 0
+    out = capsys.readouterr().out
+    lines = re.findall(r"^epoch \d/2 .*", out, re.MULTILINE)
+    assert len(lines) == 2
+    for part in ("loss", "local", "global", "prior", "probe", "images/s"):
+        assert part in lines[0]
+    run = workshop.runs / "lines" / "1"
+    for part in ("online linear probe", str(run / "summary.html"), f"test --run {run}"):
+        assert part in out
+    assert "Tip" not in out
+    assert "\r" not in out
+
+
+@pytest.mark.parametrize("setting", ["false", "null"])
+def test_checkpoints_and_loggers_can_be_off(workshop, setting):
+    words = ["--trainer.enable_checkpointing", setting, "--trainer.logger", setting]
+    assert workshop.fit("--experiment", f"off-{setting}", *words) == 0
+    run = workshop.runs / f"off-{setting}" / "1"
+    assert (run / "checkpoints").exists() == (setting == "null")
+    assert (run / "metrics.csv").exists() == (setting == "null")
+    assert (run / "summary.html").is_file()

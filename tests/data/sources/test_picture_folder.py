@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from dim_lightning.data import PictureFolder
+from dim_lightning.errors import InputError
+
+
+def read(folder, **settings):
+    return PictureFolder(str(folder), **settings).find(folder).read()
+
+
+def relative(part, folder):
+    return [path.removeprefix(f"{folder}/") for path in part.pictures]
+
+
+def test_class_folders_are_labels_in_the_order_of_the_alphabet(class_folders):
+    parts = read(class_folders)
+    assert parts.class_names == ["ant", "bee", "cow"]
+    assert parts.test is None
+    assert parts.train.labels.tolist() == np.repeat([0, 1, 2], 10).tolist()
+    assert relative(parts.train, class_folders)[10] == "bee/0.png"
+
+
+@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
+def test_test_folder_gives_the_test_part(tmp_path, draw, name):
+    draw(tmp_path / "train" / "a" / "1.png")
+    draw(tmp_path / "train" / "b" / "1.png")
+    draw(tmp_path / name / "b" / "2.jpg")
+    parts = read(tmp_path)
+    assert parts.class_names == ["a", "b"]
+    assert relative(parts.test, tmp_path) == [f"{name}/b/2.jpg"]
+    assert parts.test.labels.tolist() == [1]
+
+
+def test_loose_pictures_are_unlabelled_and_found_at_any_depth(tmp_path, draw):
+    for name in ("b.png", "a.JPG", "deep/er/c.webp", ".hidden/d.png"):
+        draw(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    parts = read(tmp_path)
+    assert parts.class_names is None
+    assert parts.train.labels.tolist() == [-1, -1, -1]
+    assert relative(parts.train, tmp_path) == ["a.JPG", "b.png", "deep/er/c.webp"]
+
+
+def test_one_class_alone_is_no_label_unless_told(tmp_path, draw):
+    draw(tmp_path / "all" / "1.png")
+    assert read(tmp_path).class_names is None
+    assert read(tmp_path, labelled=True).class_names == ["all"]
+
+
+def test_labels_can_be_left_aside(class_folders):
+    parts = read(class_folders, labelled=False)
+    assert parts.class_names is None
+    assert len(parts.train.pictures) == 30
+
+
+def test_our_own_cache_among_the_pictures_is_no_class(class_folders):
+    cache = class_folders / "cache"
+    cache.mkdir()
+    (cache / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+    assert read(class_folders).class_names == ["ant", "bee", "cow"]
+
+
+def missing(folder, draw):
+    return folder / "nowhere"
+
+
+def file(folder, draw):
+    return draw(folder / "picture.png")
+
+
+def no_pictures(folder, draw):
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def only_empty_folders(folder, draw):
+    (folder / "a").mkdir()
+    return folder
+
+
+def empty_class(folder, draw):
+    draw(folder / "full" / "1.png")
+    (folder / "hollow").mkdir()
+    return folder
+
+
+def strange_test_class(folder, draw):
+    draw(folder / "train" / "a" / "1.png")
+    draw(folder / "train" / "b" / "1.png")
+    draw(folder / "test" / "c" / "1.png")
+    return folder
+
+
+def nothing_to_train_on(folder, draw):
+    draw(folder / "test" / "a" / "1.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        (missing, "is nothing; expected a folder"),
+        (file, "is a file; expected a folder"),
+        (no_pictures, "no pictures in"),
+        (only_empty_folders, "no pictures in"),
+        (empty_class, "1 of the 2 class folders.*hollow"),
+        (strange_test_class, "not in train/ are: c"),
+        (nothing_to_train_on, "none called train/"),
+    ],
+)
+def test_what_cannot_be_used_is_told(tmp_path, draw, layout, words):
+    with pytest.raises(InputError, match=words):
+        read(layout(tmp_path, draw))
+
+
+def test_loose_pictures_where_labels_are_wanted_are_refused(tmp_path, draw):
+    draw(tmp_path / "loose.png")
+    draw(tmp_path / "a" / "1.png")
+    with pytest.raises(InputError, match="1 pictures and 1 folders"):
+        read(tmp_path, labelled=True)

@@ -1,0 +1,240 @@
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from dim_lightning.data.cache import cached
+from dim_lightning.data.sources import Found, Part, Parts, PictureFolder
+from dim_lightning.errors import InputError
+
+
+def build(pictures, cache_dir, size=8):
+    return cached(PictureFolder(str(pictures)).find(cache_dir), size, cache_dir)
+
+
+def arrays(ready):
+    images = np.load(ready.folder / "train.npy", mmap_mode="r")
+    return np.array(images), np.load(ready.folder / "train_labels.npy")
+
+
+def left_behind(cache_dir):
+    """Everything in the folder that is not a finished cache, a lock or the mark of a cache."""
+    return [
+        entry.name
+        for entry in cache_dir.iterdir()
+        if not (entry / "meta.json").exists()
+        and not entry.name.endswith(".lock")
+        and entry.name != "CACHEDIR.TAG"
+    ]
+
+
+def test_pictures_and_labels_are_stored_in_order(class_folders, tmp_path):
+    ready = build(class_folders, tmp_path / "cache")
+    images, labels = arrays(ready)
+    assert ready.class_names == ["ant", "bee", "cow"]
+    assert ready.parts == {"train": 30}
+    assert images.shape == (30, 8, 8, 3)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int64
+    expected = [(80 * label, i, 0) for label in range(3) for i in range(10)]
+    assert images[:, 4, 4].tolist() == [list(colour) for colour in expected]
+    assert labels.tolist() == [label for label in range(3) for _ in range(10)]
+    names = json.loads((ready.folder / "train_names.json").read_text())
+    assert names[11] == str(class_folders / "bee" / "1.png")
+
+
+def test_second_time_nothing_is_decoded(class_folders, tmp_path):
+    first = build(class_folders, tmp_path / "cache")
+    before = (first.folder / "train.npy").stat().st_mtime_ns
+    again = build(class_folders, tmp_path / "cache")
+    assert again == first
+    assert (again.folder / "train.npy").stat().st_mtime_ns == before
+
+
+def changed_pixels(folder, draw):
+    draw(folder / "ant" / "0.png", colour=250)
+
+
+def added(folder, draw):
+    draw(folder / "ant" / "new.png", colour=250)
+
+
+def removed(folder, draw):
+    (folder / "ant" / "0.png").unlink()
+
+
+def renamed_class(folder, draw):
+    (folder / "ant").rename(folder / "zebra")
+
+
+@pytest.mark.parametrize("change", [changed_pixels, added, removed, renamed_class])
+def test_a_changed_source_is_decoded_anew(class_folders, tmp_path, draw, change, capfd):
+    first = build(class_folders, tmp_path / "cache")
+    change(class_folders, draw)
+    again = build(class_folders, tmp_path / "cache")
+    assert again.folder != first.folder
+    assert f"{first.folder} is an older state" in capfd.readouterr().err
+    one, two = arrays(first), arrays(again)
+    same = one[0].shape == two[0].shape and np.array_equal(one[0], two[0])
+    assert not (same and first.class_names == again.class_names)
+
+
+def test_sizes_lie_side_by_side(class_folders, tmp_path):
+    assert arrays(build(class_folders, tmp_path / "cache", 8))[0].shape[1:3] == (8, 8)
+    assert arrays(build(class_folders, tmp_path / "cache", 4))[0].shape[1:3] == (4, 4)
+
+
+@pytest.mark.parametrize("name", ["train.npy", "train_labels.npy", "meta.json"])
+def test_a_file_cut_short_is_noticed_and_mended(class_folders, tmp_path, name, capfd):
+    first = build(class_folders, tmp_path / "cache")
+    whole = (first.folder / name).read_bytes()
+    (first.folder / name).write_bytes(whole[:-20])
+    again = build(class_folders, tmp_path / "cache")
+    assert (again.folder / name).read_bytes() == whole
+    assert "is damaged" in capfd.readouterr().err
+
+
+def test_what_a_killed_process_left_is_cleared_away(class_folders, tmp_path):
+    first = build(class_folders, tmp_path / "cache")
+    expected = arrays(first)[0]
+    first.folder.rename(first.folder.with_name(f"{first.folder.name}.partial"))
+    (tmp_path / "cache" / f"{first.folder.name}.partial" / "meta.json").unlink()
+    again = build(class_folders, tmp_path / "cache")
+    assert np.array_equal(arrays(again)[0], expected)
+    assert left_behind(tmp_path / "cache") == []
+
+
+class Interrupted(list):
+    """Pictures at which somebody presses Ctrl-C."""
+
+    def __getitem__(self, position):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_build_leaves_nothing(tmp_path):
+    parts = Parts(Part(Interrupted(["a.png"]), np.zeros(1, np.int64)), None, ["a"])
+    found = Found("stopped", "nowhere", ["once"], lambda: parts)
+    with pytest.raises(KeyboardInterrupt):
+        cached(found, 8, tmp_path / "cache")
+    assert left_behind(tmp_path / "cache") == []
+
+
+def break_pictures(folder, count):
+    paths = sorted(folder.rglob("*.png"))[:count]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-30])
+    return paths
+
+
+def test_few_unreadable_pictures_are_named_counted_and_left_out(tmp_path, draw, capfd):
+    folder = tmp_path / "many"
+    for i in range(201):
+        draw(folder / "ab"[i % 2] / f"{i:03}.png", (4, 4), colour=i)
+    (broken,) = break_pictures(folder, 1)
+    ready = build(folder, tmp_path / "cache", 4)
+    images, labels = arrays(ready)
+    assert ready.parts == {"train": 200}
+    assert Counter(labels.tolist()) == {0: 100, 1: 100}
+    assert images[:100, 0, 0, 0].tolist() == list(range(2, 202, 2))
+    message = capfd.readouterr().err
+    assert "1 of 201 pictures" in message
+    assert str(broken) in message
+    assert json.loads((ready.folder / "meta.json").read_text())["unreadable"][0].startswith(
+        str(broken)
+    )
+
+
+def test_one_in_a_hundred_unreadable_is_an_error(tmp_path, draw):
+    folder = tmp_path / "many"
+    for i in range(100):
+        draw(folder / f"{i:03}.png", (4, 4), colour=i)
+    (broken,) = break_pictures(folder, 1)
+    with pytest.raises(InputError, match="1 of 100 pictures") as error:
+        build(folder, tmp_path / "cache", 4)
+    assert str(broken) in str(error.value)
+    assert left_behind(tmp_path / "cache") == []
+
+
+def test_a_file_where_the_folder_should_be_is_explained(class_folders, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"data\.cache_dir") as error:
+        build(class_folders, tmp_path / "file" / "cache")
+    assert str(tmp_path / "file") in str(error.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may write into any folder")
+def test_a_read_only_folder_is_explained_and_one_with_the_cache_is_used(class_folders, tmp_path):
+    cache_dir = tmp_path / "cache"
+    first = build(class_folders, cache_dir)
+    cache_dir.chmod(0o500)
+    try:
+        assert build(class_folders, cache_dir) == first
+        with pytest.raises(InputError, match=r"Permission denied.*data\.cache_dir"):
+            build(class_folders, cache_dir, 4)
+    finally:
+        cache_dir.chmod(0o700)
+
+
+# Files of this process may not grow beyond a limit: what a full disk looks like to it.
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from dim_lightning.data.cache import cached
+from dim_lightning.data.sources import PictureFolder
+from dim_lightning.errors import InputError
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    cached(PictureFolder(sys.argv[1]).find(Path()), 64, Path(sys.argv[2]))
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_explained_and_leaves_nothing(class_folders, tmp_path):
+    cache_dir = tmp_path / "cache"
+    command = [sys.executable, "-c", FULL_DISK, str(class_folders), str(cache_dir)]
+    message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert message.startswith(f"cannot write into {cache_dir}: File too large")
+    assert "free some space or set data.cache_dir" in message
+    assert left_behind(cache_dir) == []
+
+
+def test_too_little_space_is_told_before_anything_is_decoded(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    count = free // (4000 * 4000 * 3) + 2
+    part = Part(["never-read.png"] * count, np.zeros(count, np.int64))
+    found = Found("huge", "nowhere", ["once"], lambda: Parts(part, None, ["a"]))
+    with pytest.raises(InputError, match=r"too little space.*GB needed.*free some space"):
+        cached(found, 4000, tmp_path / "cache")
+    assert left_behind(tmp_path / "cache") == []
+
+
+def build_with_others(folder, cache_dir, barrier, built):
+    barrier.wait(120)
+    ready = build(folder, cache_dir)
+    built.put((str(ready.folder), arrays(ready)[0].sum().item()))
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_get_the_same_whole_cache(class_folders, tmp_path, capfd):
+    context = multiprocessing.get_context("spawn")
+    barrier, built = context.Barrier(2), context.Queue()
+    arguments = (class_folders, tmp_path / "cache", barrier, built)
+    processes = [context.Process(target=build_with_others, args=arguments) for _ in range(2)]
+    for process in processes:
+        process.start()
+    one, two = built.get(timeout=120), built.get(timeout=120)
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert one == two
+    assert one[1] == arrays(build(class_folders, tmp_path / "cache"))[0].sum()
+    assert left_behind(tmp_path / "cache") == []
+    assert capfd.readouterr().err.count("done in") == 1  # only one of them decoded

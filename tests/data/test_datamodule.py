@@ -1,0 +1,348 @@
+import json
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from torch.utils.data import DistributedSampler
+
+from dim_lightning.data import (
+    Augmentation,
+    CropAndFlip,
+    Digits,
+    ImageDataModule,
+    PictureFolder,
+    TinyImageNet,
+)
+from dim_lightning.errors import InputError
+
+# Images that lie decoded in memory need no workers.
+NO_WORKERS = "ignore:.*does not have many workers"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("root")
+
+
+def digits(root, **settings):
+    return ready(ImageDataModule(Digits(), str(root), **{"image_size": 8, **settings}))
+
+
+def ready(datamodule):
+    datamodule.prepare_data()
+    datamodule.setup()
+    return datamodule
+
+
+def order(loader, epoch=0):
+    assert isinstance(loader.sampler, DistributedSampler)
+    loader.sampler.set_epoch(epoch)
+    return torch.cat([batch.indices for batch in loader]).tolist()
+
+
+def files(datamodule, name):
+    """What the images of a split are in the source."""
+    split = datamodule.split(name)
+    return {(str(split.part), row) for row in split.rows.tolist()}
+
+
+def test_a_source_without_test_part_is_cut_into_three_that_share_nothing(root):
+    datamodule = digits(root)
+    train, val, test = (files(datamodule, name) for name in ("train", "val", "test"))
+    assert (len(train), len(val), len(test)) == (1294, 144, 359)
+    assert len(train | val | test) == 1797
+    assert datamodule.labelled
+    assert datamodule.num_classes == 10
+    assert datamodule.class_names == [str(digit) for digit in range(10)]
+
+
+def test_the_split_depends_on_its_own_seed_alone(root):
+    first = files(digits(root), "val")
+    assert files(digits(root, seed=5, batch_size=16), "val") == first
+    assert files(digits(root, split_seed=1), "val") != first
+
+
+def test_validation_is_cut_from_the_training_part_alone(tmp_path, tiny):
+    settings = {"image_size": 8, "batch_size": 2, "validation_fraction": 0.25}
+    datamodule = ready(ImageDataModule(TinyImageNet(), str(tmp_path), **settings))
+    assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [9, 3, 6]
+    assert {part for part, _ in files(datamodule, "train") | files(datamodule, "val")} == {
+        str(datamodule.split("val").part)
+    }
+    names = datamodule.split("test").names
+    assert [Path(name).name for name in names] == [f"val_{i}.JPEG" for i in (5, 0, 4, 1, 2, 3)]
+
+
+def test_names_and_labels_belong_to_the_images(tmp_path, class_folders):
+    source = PictureFolder(str(class_folders))
+    datamodule = ready(ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2))
+    for split in map(datamodule.split, ("train", "val", "test")):
+        for i, name in enumerate(split.names):
+            label = ["ant", "bee", "cow"].index(Path(name).parent.name)
+            assert split.labels[i] == label
+            assert split.pictures([i])[0, :, 4, 4].tolist() == [80 * label, int(Path(name).stem), 0]
+
+
+def test_unlabelled_pictures(tmp_path, draw):
+    for i in range(30):
+        draw(tmp_path / "mine" / f"{i}.png", colour=i)
+    source = PictureFolder(str(tmp_path / "mine"))
+    datamodule = ready(ImageDataModule(source, str(tmp_path), image_size=8, batch_size=4))
+    assert not datamodule.labelled
+    assert datamodule.class_names is None
+    assert datamodule.num_classes is None
+    assert next(iter(datamodule.train_dataloader())).labels.tolist() == [-1] * 4
+    # without a test part of its own, everything is predicted, in the order of the files
+    batches = list(datamodule.predict_dataloader())
+    assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(30))
+
+
+def test_training_batches_are_full_and_meet_each_image_once(root):
+    seen = order(digits(root).train_dataloader())
+    assert len(seen) == len(set(seen)) == 1280
+
+
+def test_an_epoch_has_its_own_order_whatever_was_read_before(root):
+    quiet = digits(root)
+    expected = [order(quiet.train_dataloader(), epoch) for epoch in range(3)]
+    assert expected[0] != expected[1] != expected[2]
+    busy = digits(root)
+    state = torch.get_rng_state()
+    for _ in busy.val_dataloader():
+        next(iter(busy.clean_dataloader("train", limit=100)))
+    loader = busy.train_dataloader()
+    assert order(loader, 2) == expected[2]  # as after a restart
+    list(busy.test_dataloader())
+    assert order(loader, 1) == expected[1]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert order(digits(root, seed=1).train_dataloader(), 2) != expected[2]
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_evaluation_reads_every_image_in_order(root, name):
+    datamodule = digits(root)
+    loader = getattr(datamodule, f"{name}_dataloader")()
+    indices = torch.cat([batch.indices for batch in loader]).tolist()
+    assert indices == list(range(len(datamodule.split(name))))
+
+
+def test_clean_batches_are_a_seeded_choice_in_order(root):
+    datamodule = digits(root)
+    batches = list(datamodule.clean_dataloader("train", limit=300))
+    indices = torch.cat([batch.indices for batch in batches])
+    assert len(indices) == 300
+    assert (indices.diff() > 0).all()
+    assert indices[-1] > 1000  # from all over the split
+    assert batches[0].images.dtype == torch.uint8
+    assert torch.equal(batches[0].images, datamodule.split("train").pictures(batches[0].indices))
+    again = datamodule.clean_dataloader("train", limit=300)
+    assert torch.equal(indices, torch.cat([batch.indices for batch in again]))
+    assert len(datamodule.clean_dataloader("train", limit=10**6).dataset) == 1294
+
+
+@pytest.mark.parametrize("size", [2, 3, 11, 13, 143, 144])
+def test_no_image_is_left_alone_in_a_last_validation_batch(root, size):
+    batches = list(digits(root, eval_batch_size=size).val_dataloader())
+    sizes = [len(batch.indices) for batch in batches]
+    assert sum(sizes) == 144
+    assert min(sizes) >= 2
+    assert max(sizes) <= size
+
+
+@pytest.mark.slow
+def test_workers_bring_the_same_batches(root):
+    alone, helped = digits(root), digits(root, num_workers=2)
+    pairs = zip(alone.train_dataloader(), helped.train_dataloader(), strict=True)
+    assert all(torch.equal(one.images, two.images) for one, two in pairs)
+
+
+class Watcher(L.LightningModule):
+    """Keeps the batches that its steps are given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = {"train": [], "val": [], "test": []}
+
+    def training_step(self, batch, batch_idx):
+        self.seen["train"].append((self.current_epoch, batch_idx, batch))
+        return self.weight * batch.images.mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.seen["val"].append((self.current_epoch, batch_idx, batch))
+
+    def test_step(self, batch, batch_idx):
+        self.seen["test"].append((0, batch_idx, batch))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def trainer(tmp_path, **settings):
+    return L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=tmp_path,
+        **{"enable_checkpointing": False, "max_epochs": 2, **settings},
+    )
+
+
+def fitted(tmp_path, root, ckpt_path=None, settings=None, **options):
+    watcher, run = Watcher(), trainer(tmp_path, **options)
+    run.fit(watcher, digits(root, batch_size=400, **(settings or {})), ckpt_path=ckpt_path)
+    return watcher, run
+
+
+@pytest.mark.filterwarnings(NO_WORKERS)
+def test_steps_see_floats_and_only_training_is_augmented(tmp_path, root):
+    watcher, run = fitted(tmp_path, root, settings={"augmentation": CropAndFlip(shift=2)})
+    run.test(watcher, run.datamodule, verbose=False)
+    for name, batches in watcher.seen.items():
+        for _, _, batch in batches:
+            plain = run.datamodule.split(name).pictures(batch.indices) / 255
+            assert batch.images.dtype == torch.float32
+            assert batch.images.is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(batch.images, plain) == (name != "train")
+    assert {name: len(batches) for name, batches in watcher.seen.items()} == {
+        "train": 6,
+        "val": 2,
+        "test": 2,
+    }
+
+
+@pytest.mark.filterwarnings(NO_WORKERS)
+def test_each_step_draws_anew_and_resuming_draws_the_same(tmp_path, root):
+    settings = {"augmentation": CropAndFlip(shift=2)}
+    whole, _ = fitted(tmp_path, root, settings=settings)
+    _, first = fitted(tmp_path, root, settings=settings, max_epochs=1)
+    first.save_checkpoint(tmp_path / "first.ckpt")
+    rest, _ = fitted(tmp_path, root, tmp_path / "first.ckpt", settings)
+    expected = [seen for seen in whole.seen["train"] if seen[0] == 1]
+    assert len(expected) == len(rest.seen["train"]) == 3
+    for (_, step, batch), (_, again, resumed) in zip(expected, rest.seen["train"], strict=True):
+        assert step == again
+        assert torch.equal(batch.indices, resumed.indices)
+        assert torch.equal(batch.images, resumed.images)
+
+
+@pytest.mark.filterwarnings(NO_WORKERS)
+def test_no_two_steps_share_their_draws(tmp_path, root):
+    class Recorder(Augmentation):
+        def __init__(self):
+            self.draws = []
+
+        def __call__(self, images, generator):
+            self.draws.append(torch.rand((), generator=generator).item())
+            return images
+
+    recorder = Recorder()
+    fitted(tmp_path, root, settings={"augmentation": recorder}, accumulate_grad_batches=3)
+    assert len(recorder.draws) == len(set(recorder.draws)) == 6
+
+
+class Diary(Watcher):
+    """Writes the indices that each process met."""
+
+    def on_fit_end(self):
+        seen = {
+            name: torch.cat([batch.indices for _, _, batch in batches]).tolist()
+            for name, batches in self.seen.items()
+        }
+        folder = Path(self.trainer.default_root_dir)
+        (folder / f"{self.global_rank}.json").write_text(json.dumps(seen))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(NO_WORKERS)
+def test_two_processes_share_the_images(tmp_path, root):
+    run = trainer(tmp_path, strategy="ddp_spawn", devices=2, max_epochs=1)
+    run.fit(Diary(), digits(root, batch_size=100))
+    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    trained = [set(each["train"]) for each in (one, two)]
+    assert [len(each["train"]) for each in (one, two)] == [600, 600]
+    assert not trained[0] & trained[1]
+    assert set(one["val"] + two["val"]) == set(range(144))
+
+
+def test_fewer_images_than_a_batch_is_told_when_training(root):
+    datamodule = ImageDataModule(Digits(), str(root), image_size=8, batch_size=1295)
+    datamodule.prepare_data()
+    datamodule.setup("test")  # reads what it can: no training batch is asked for
+    with pytest.raises(InputError, match=r"1294 training images are fewer than a batch of 1295"):
+        datamodule.setup("fit")
+
+
+def test_a_single_image_in_a_batch_has_no_negatives():
+    with pytest.raises(InputError, match=r"data\.batch_size is 1; expected at least 2"):
+        ImageDataModule(batch_size=1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"image_size": 0},
+        {"eval_batch_size": 1},
+        {"num_workers": -1},
+        {"validation_fraction": 0.0},
+        {"validation_fraction": 1.0},
+        {"test_fraction": float("nan")},
+    ],
+)
+def test_impossible_numbers_are_named(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=rf"data\.{name} is .*; expected .*; set data\.{name}"):
+        ImageDataModule(**settings)
+
+
+def test_too_few_pictures_for_three_splits_are_told(tmp_path, draw):
+    for i in range(5):
+        draw(tmp_path / "few" / f"{i}.png")
+    source = PictureFolder(str(tmp_path / "few"))
+    datamodule = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2)
+    datamodule.prepare_data()
+    with pytest.raises(InputError, match=r"5 training pictures leave 0 for the split val"):
+        datamodule.setup()
+
+
+@pytest.fixture(params=["yaml", "omegaconf+"])
+def parser(request):
+    made = ArgumentParser(exit_on_error=False, parser_mode=request.param)
+    made.add_class_arguments(ImageDataModule, "data")
+    return made
+
+
+def built(parser, *arguments):
+    return parser.instantiate(parser.parse_args(list(arguments))).data
+
+
+def test_the_digits_are_the_default(parser):
+    assert isinstance(built(parser).source, Digits)
+    assert "class_path: dim_lightning.data.Digits" in parser.dump(parser.parse_args([]))
+    assert "data.source" in parser.format_help()
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100", "TinyImageNet", "Digits"])
+def test_sources_go_by_their_short_names(parser, name):
+    assert type(built(parser, "--data.source", name).source).__name__ == name
+
+
+def test_settings_of_a_source_are_given_with_or_without_init_args(parser):
+    for key in ("data.source.init_args.path", "data.source.path"):
+        source = built(parser, "--data.source", "PictureFolder", f"--{key}", "here").source
+        assert isinstance(source, PictureFolder)
+        assert source.path == "here"
+
+
+def test_a_dump_builds_the_same(parser):
+    arguments = ["--data.source=PictureFolder", "--data.source.path=here"]
+    arguments += ["--data.augmentation=CropAndFlip", "--data.augmentation.shift=2"]
+    text = parser.dump(parser.parse_args(arguments))
+    again = parser.instantiate(parser.parse_string(text)).data
+    assert again.source.path == "here"
+    assert isinstance(again.augmentation, CropAndFlip)
+    assert again.augmentation.shift == 2

@@ -1,0 +1,82 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dim_lightning.evaluation import effective_rank, geometry_of, uniformity
+
+
+def normal(n, d, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def test_effective_rank_is_rankme():
+    codes = normal(50, 8) @ torch.diag(torch.arange(1.0, 9.0)) + 0.5
+    values = np.linalg.svd(codes.double().numpy(), compute_uv=False)
+    share = values / values.sum()
+    expected = np.exp(-(share * np.log(share)).sum())
+    assert effective_rank(codes) == pytest.approx(expected, rel=1e-9)
+    assert geometry_of(codes).effective_rank == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("codes", "rank"),
+    [
+        (torch.eye(7), 7.0),
+        (torch.outer(torch.arange(1.0, 6.0), torch.tensor([1.0, -2.0, 3.0])), 1.0),
+        (torch.ones(20, 4), 1.0),
+        (torch.zeros(5, 3), 0.0),
+        (torch.cat([torch.eye(2), torch.zeros(2, 3)], dim=1), 2.0),
+    ],
+    ids=["identity", "rank one", "one point", "nothing", "two of five"],
+)
+def test_effective_rank_of_known_cases(codes, rank):
+    assert effective_rank(codes) == pytest.approx(rank, abs=1e-5)
+
+
+def test_codes_of_the_prior_look_like_the_prior():
+    summary = geometry_of(normal(20_000, 4)).summary()
+    assert summary["mean_abs"] == pytest.approx(0, abs=0.02)
+    assert summary["std_mean"] == pytest.approx(1, abs=0.02)
+    assert summary["aggregate_std_mean"] == pytest.approx(1, abs=0.02)
+    assert summary["correlation_abs"] == pytest.approx(0, abs=0.02)
+    assert summary["effective_rank"] == pytest.approx(4, abs=0.02)
+    assert summary["dead_share"] == 0
+
+
+def test_moments_are_those_of_each_dimension():
+    codes = normal(30, 3) * torch.tensor([1.0, 2.0, 3.0]) + torch.tensor([0.0, 1.0, 2.0])
+    geometry = geometry_of(codes)
+    np.testing.assert_allclose(geometry.mean, codes.numpy().mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(geometry.std, codes.numpy().std(axis=0), rtol=1e-5)
+
+
+def test_noise_adds_to_the_spread_of_drawn_codes():
+    codes = normal(5000, 2)
+    log_variance = torch.full_like(codes, math.log(3.0))
+    geometry = geometry_of(codes, log_variance)
+    expected = (geometry.std.square() + 3).sqrt()
+    torch.testing.assert_close(geometry.aggregate_std, expected)
+
+
+def test_dimensions_that_say_nothing_are_counted():
+    codes = normal(500, 4)
+    codes[:, 1] = 2.0
+    codes[:, 3] *= 0.05
+    assert geometry_of(codes).dead_share == 0.5
+
+
+def test_correlation_sees_repeated_dimensions():
+    codes = normal(500, 1).repeat(1, 3)
+    assert geometry_of(codes).correlation_abs == pytest.approx(1)
+
+
+def test_uniformity_of_known_cases():
+    assert uniformity(torch.ones(5, 3)) == pytest.approx(0, abs=1e-6)
+    opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])  # one pair, at distance 2
+    assert uniformity(opposite) == pytest.approx(-8)
+    codes = torch.nn.functional.normalize(normal(40, 6).double(), dim=1)
+    squared = torch.cdist(codes, codes).square()[~torch.eye(40, dtype=torch.bool)]
+    expected = (-2 * squared).exp().mean().log().item()
+    assert uniformity(normal(40, 6)) == pytest.approx(expected, rel=1e-6)

@@ -1,0 +1,103 @@
+import pytest
+import torch
+from torch import nn
+
+from dim_lightning.data import Batch
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation import Labelled, knn_accuracy
+from dim_lightning.evaluation.offline import Splits, knn_figures, layer_figures, untrained
+
+
+def split(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (n,), generator=generator)
+    return Labelled(
+        nn.functional.one_hot(labels, 5) + torch.randn(n, 5, generator=generator), labels
+    )
+
+
+def splits(train=250):
+    return Splits(split(train, 0), split(40, 1), split(60, 2))
+
+
+def images(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.zeros(20, dtype=torch.int64)
+    return [Batch(torch.rand(20, 3, 8, 8, generator=generator), labels, torch.arange(20))]
+
+
+def small_encoder():
+    torch.manual_seed(0)
+    encoder = BlogEncoder(8, widths=(4, 8), embedding_dim=5)
+    for part in encoder.parameters():
+        part.data += 1.0
+    return encoder
+
+
+def test_every_protocol_is_measured_and_named():
+    result = layer_figures(splits(), 3, mlp_epochs=1)
+    assert set(result.figures) == {
+        "probe/linear",
+        "probe/mlp200",
+        "knn/cosine/k20_t0.07",
+        "knn/cosine/k200_t0.1",
+        "knn/euclidean/k20",
+        "knn/euclidean/k200",
+    }
+    assert all(0.34 < top1 <= 1 for top1 in result.figures.values())
+    assert result.figures["probe/linear"] == result.linear.top1
+
+
+def test_knn_figures_are_those_of_one_vote_each():
+    data = splits()
+    figures = knn_figures(data, 3)
+    for metric in ("cosine", "euclidean"):
+        for k, t in ((20, 0.07), (200, 0.1)):
+            top1 = knn_accuracy(data.test.features, data.test.labels, *data.train, 3, k, t, metric)
+            name = f"knn/{metric}/k{k}" + (f"_t{t}" if metric == "cosine" else "")
+            assert figures[name] == top1
+
+
+def test_settings_that_the_training_split_is_too_small_for_are_left_out():
+    assert set(knn_figures(splits(train=50), 3)) == {"knn/cosine/k20_t0.07", "knn/euclidean/k20"}
+    assert knn_figures(splits(train=10), 3) == {}
+
+
+def test_an_untrained_encoder_has_fresh_weights_and_fitting_statistics():
+    encoder = small_encoder()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    state = torch.get_rng_state()
+    fresh = untrained(encoder, images(), "cpu", seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert not fresh.training
+    for name, value in fresh.named_parameters():
+        if value.ndim > 1:
+            assert not torch.equal(value, before[name]), name
+    with torch.no_grad():
+        activations = fresh.local_trunk[:2](fresh_pixels(fresh, images()))
+    torch.testing.assert_close(activations.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(activations.var((0, 2, 3)), torch.ones(4), atol=1e-2, rtol=0)
+
+
+def fresh_pixels(encoder, batches):
+    low, high = encoder.pixel_range
+    return batches[0].images * (high - low) + low
+
+
+def test_the_floor_depends_on_its_seed_alone():
+    torch.manual_seed(5)
+    first = untrained(small_encoder(), images(), "cpu", seed=0).state_dict()
+    torch.manual_seed(6)
+    again = untrained(small_encoder(), images(), "cpu", seed=0).state_dict()
+    other = untrained(small_encoder(), images(), "cpu", seed=1).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["mean.weight"], other["mean.weight"])
+
+
+def test_weights_that_cannot_be_drawn_anew_are_named():
+    encoder = small_encoder()
+    encoder.head = nn.ParameterList([nn.Parameter(torch.ones(2))])
+    with pytest.raises(InputError, match="'head' has parameters and no reset_parameters"):
+        untrained(encoder, images(), "cpu")

@@ -1,0 +1,58 @@
+"""Several runs in one figure, and what makes them hard to compare."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dim_lightning.cli import main
+from dim_lightning.errors import InputError
+from dim_lightning.run.comparison import load_runs, not_the_same
+
+
+@pytest.fixture
+def runs(tmp_path, make_run):
+    local = "data: {split_seed: 0}\nmodel: {local_weight: 0}\n"
+    return [
+        make_run(tmp_path / "both" / "1"),
+        make_run(tmp_path / "global_only" / "1", 0.5, local),
+    ]
+
+
+def test_one_command_draws_them(runs, tmp_path, capsys):
+    assert main(["compare", *map(str, runs)]) == 0
+    output = tmp_path / "comparisons" / "1"
+    assert str(output / "comparison.png") in capsys.readouterr().out
+    figure = np.asarray(Image.open(output / "comparison.png").convert("RGB"))
+    assert figure.shape[1] > 1000
+    assert len(np.unique(figure.reshape(-1, 3), axis=0)) > 50
+    sheet = Image.open(output / "neighbours.png")
+    assert sheet.width > 2 * 60
+    with (output / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == ["both/1", "global_only/1"]
+    assert [row["local_weight"] for row in rows] == ["1.5", "0"]
+    assert [row["online probe, %"] for row in rows] == ["80.0", "40.0"]
+    assert main(["compare", *map(str, runs)]) == 0
+    assert (tmp_path / "comparisons" / "2").is_dir()
+
+
+def test_to_a_folder_of_ones_own(runs, tmp_path):
+    words = ["--output", str(tmp_path / "deep" / "own")]
+    assert main(["compare", *map(str, runs), *words]) == 0
+    assert (tmp_path / "deep" / "own" / "comparison.md").is_file()
+
+
+def test_other_data_is_said(runs, make_run, tmp_path, capsys):
+    other = make_run(tmp_path / "other" / "1", config="data: {split_seed: 7}\n")
+    assert not_the_same(load_runs(runs)) == []
+    assert main(["compare", str(runs[0]), str(other)]) == 0
+    assert "data.split_seed is not the same: 0 in both/1, 7 in other/1" in capsys.readouterr().out
+
+
+def test_a_run_without_figures(runs, tmp_path):
+    (tmp_path / "new" / "1").mkdir(parents=True)
+    (tmp_path / "new" / "1" / "config.yaml").write_text("")
+    with pytest.raises(InputError, match="no finished epoch"):
+        load_runs([runs[0], tmp_path / "new" / "1"])

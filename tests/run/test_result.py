@@ -1,0 +1,60 @@
+"""result.json and environment.json."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.environment import (
+    describe_environment,
+    git_state,
+    read_environment,
+    write_environment,
+)
+from dim_lightning.run.result import read_result, update_result
+
+
+def test_sections_and_names_are_kept(tmp_path):
+    update_result(tmp_path, "fit", {"epochs": 3, "a": 1})
+    update_result(tmp_path, "test", {"probe/linear/y/top1": 0.9})
+    update_result(tmp_path, "fit", {"a": 2})
+    assert read_result(tmp_path) == {
+        "fit": {"epochs": 3, "a": 2},
+        "test": {"probe/linear/y/top1": 0.9},
+    }
+
+
+def test_values_become_plain(tmp_path):
+    values = {"t": torch.tensor([1.0, 2.0]), "n": np.float32(0.5), "p": Path("a"), "x": (1, 2)}
+    update_result(tmp_path, "fit", {**values, "nested": {"nan": float("nan")}})
+    assert read_result(tmp_path)["fit"] == {
+        "t": [1.0, 2.0],
+        "n": 0.5,
+        "p": "a",
+        "x": [1, 2],
+        "nested": {"nan": None},
+    }
+
+
+def test_a_broken_file_is_named(tmp_path):
+    (tmp_path / "result.json").write_text("{")
+    with pytest.raises(InputError, match=r"result\.json"):
+        read_result(tmp_path)
+
+
+def test_environment_says_what_a_reader_needs(tmp_path):
+    write_environment(tmp_path, describe_environment(["fit", "--config", "a b.yaml"]))
+    write_environment(tmp_path, {"finished": "later"})
+    found = read_environment(tmp_path)
+    assert found["command"] == "python -m dim_lightning fit --config 'a b.yaml'"
+    assert found["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert found["threads"] == torch.get_num_threads()
+    assert found["finished"] == "later"
+    assert json.loads((tmp_path / "environment.json").read_text()) == found
+
+
+def test_no_commit_of_somebody_elses_repository(tmp_path):
+    assert git_state(tmp_path) == {"commit": None, "uncommitted_changes": None}

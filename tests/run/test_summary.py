@@ -1,0 +1,102 @@
+"""The page of a run and the words at its end."""
+
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from dim_lightning.run.curves import panel_svg, panels, steps_per_epoch
+from dim_lightning.run.glossary import meaning, unit
+from dim_lightning.run.metrics import Point, read_metrics
+from dim_lightning.run.report import accuracy_table, closing_message, duration, headlines
+from dim_lightning.run.result import read_result
+from dim_lightning.run.summary import write_summary
+
+
+def test_the_page_is_complete_in_itself(run):
+    page = write_summary(run).read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)
+    for part in ("digits / 1", "completed", "80.0%", "Effective rank", "local_weight: 1.5"):
+        assert part in page
+    assert page.count("<svg") == len(panels(read_metrics(run)))
+    assert page.count("data:image/png;base64,") == 1
+    assert "nats" in page
+
+
+def test_a_page_of_a_run_that_has_only_begun(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: <b>&")
+    page = write_summary(tmp_path).read_text()
+    assert "started" in page
+    assert "a: &lt;b&gt;&amp;" in page
+
+
+def test_the_same_run_draws_the_same_page(run):
+    assert write_summary(run).read_text() == write_summary(run).read_text()
+
+
+def test_curves_are_drawn_against_epochs_of_training_done(run):
+    series = read_metrics(run)
+    assert steps_per_epoch(series) == 10
+    loss = next(panel for panel in panels(series) if panel.title == "Loss")
+    assert loss.curves[0].epochs == [1, 2, 3]
+    assert loss.curves[0].values == [3, 2, 1]
+    ET.fromstring(panel_svg(loss))
+
+
+def test_long_curves_stay_small():
+    points = [Point(step // 100, step, 1.0) for step in range(20_000)]
+    panel = panels({"train/loss": points})[0]
+    assert len(panel.curves[0].values) == 200
+
+
+def test_headlines_begin_with_the_test_figures(run):
+    lines = headlines(run)
+    assert [line.value for line in lines[:3]] == ["75.0%", "70.0%", "80.0%"]
+    assert "best 90.0% at epoch 1" in lines[2].note
+
+
+def test_the_table_has_a_row_a_layer_and_floors_last(run):
+    table = accuracy_table(read_result(run)["test"])
+    names = [row["name"] for row in table["rows"]]
+    assert names == ["conv", "embedding", "raw pixels", "random encoder, embedding"]
+    assert [row["floor"] for row in table["rows"]] == [False, False, True, True]
+    assert table["columns"][0] == "linear probe"
+    best = [cell["text"] for row in table["rows"] for cell in row["cells"] if cell["best"]]
+    assert best == ["80.0", "70.0"]
+    assert accuracy_table({"test/loss": 1.0}) is None
+
+
+def test_the_closing_message_says_what_where_and_next(run):
+    text = closing_message(run, "fit")
+    assert text.startswith("3 epochs in 1 min 15 s, 99 images/s")
+    assert str(run / "summary.html") in text
+    assert text.endswith(f"python -m dim_lightning test --run {run}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(9.4, "9 s"), (59.9, "1 min 00 s"), (3700, "1 h 01 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train/loss",
+        "val/prior",
+        "probe/online/top1",
+        "knn/cosine/k20_t0.07/top1",
+        "random/knn/euclidean/k200/embedding/top1",
+        "probe/mlp200/conv/top1",
+        "geometry/dead_share",
+    ],
+)
+def test_logged_names_are_explained(name):
+    assert meaning(name)
+
+
+def test_units():
+    assert unit("train/local") == "nats"
+    assert unit("probe/online/top1") == "accuracy, %"
+    assert meaning("something/else") is None

@@ -57,7 +57,9 @@ def test_the_encoder_does_not_notice_its_observers(tmp_path, alone):
 
 def test_labels_reach_the_probe_only(tmp_path, alone):
     state, metrics = trained(tmp_path / "right", [LinearProbe()])
-    shuffled, other = trained(tmp_path / "wrong", [LinearProbe()], lambda labels: labels[::-1].copy())
+    shuffled, other = trained(
+        tmp_path / "wrong", [LinearProbe()], lambda labels: labels[::-1].copy()
+    )
     assert_equal(alone, state)
     assert_equal(alone, shuffled)
     assert metrics["probe/online/train_loss"] != other["probe/online/train_loss"]

@@ -13,9 +13,9 @@ from dim_lightning.data import Batch
 from dim_lightning.encoders import BlogEncoder, Encoder, Features, FeatureShape
 from dim_lightning.infomax.critics import ConcatLocalCritic, Critic, ImageGlobalCritic
 from dim_lightning.infomax.estimators import jensen_shannon
-from dim_lightning.infomax.scores import Scores
 from dim_lightning.infomax.objective import Objective
 from dim_lightning.infomax.priors import gaussian_kl
+from dim_lightning.infomax.scores import Scores
 from dim_lightning.seeding import generator_for
 
 

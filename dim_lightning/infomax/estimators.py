@@ -12,7 +12,7 @@ from dim_lightning.infomax.scores import Scores
 
 
 def jensen_shannon(scores: Scores) -> Tensor:
-    """Bound on a Jensen-Shannon divergence, in nats, between 2 JSD - 2 log 2 and below.
+    """Lower bound, in nats, of 2 JSD - 2 log 2, JSD the Jensen-Shannon divergence of J and M.
 
     E_J[-softplus(-T)] - E_M[softplus(T)], J the joint distribution, M the product of marginals.
     This is E_J[log sigmoid(T)] + E_M[log(1 - sigmoid(T))]: minus the cross-entropy of telling

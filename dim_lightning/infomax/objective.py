@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.critics import Critic
-from dim_lightning.infomax.scores import Scores
 from dim_lightning.infomax.negatives import derangement
+from dim_lightning.infomax.scores import Scores
 
 
 class Objective(nn.Module):

@@ -144,8 +144,8 @@ def _footnotes(groups: Any) -> list[str]:
         minutes = statistics.mean(float(row["minutes"]) for row in runs)
         speed = statistics.mean(float(row["images_per_second"]) for row in runs)
         notes.append(
-            f"- {first['experiment']}: seeds {seeds}; commit {commits}; {minutes:.1f} minutes a run, "
-            f"{speed:,.0f} images/s in training; {first['machine']}, {first['threads']} threads"
+            f"- {first['experiment']}: seeds {seeds}; commit {commits}; {minutes:.1f} minutes a "
+            f"run, {speed:,.0f} images/s in training; {first['machine']}, {first['threads']} threads"
         )
     return notes
 

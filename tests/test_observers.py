@@ -3,6 +3,7 @@
 from functools import partial
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 

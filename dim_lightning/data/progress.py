@@ -24,8 +24,7 @@ def progress(
         A function to be told how many more are done.
     """
     if sys.stderr.isatty():
-        scale = {"total": total or None, "initial": done, "unit": unit, "unit_scale": True}
-        with tqdm(desc=what, **scale) as bar:
+        with tqdm(desc=what, total=total or None, initial=done, unit=unit, unit_scale=True) as bar:
             yield bar.update
         return
     start = time.monotonic()

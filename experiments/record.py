@@ -145,7 +145,8 @@ def _footnotes(groups: Any) -> list[str]:
         speed = statistics.mean(float(row["images_per_second"]) for row in runs)
         notes.append(
             f"- {first['experiment']}: seeds {seeds}; commit {commits}; {minutes:.1f} minutes a "
-            f"run, {speed:,.0f} images/s in training; {first['machine']}, {first['threads']} threads"
+            f"run, {speed:,.0f} images/s in training; {first['machine']}, "
+            f"{first['threads']} threads"
         )
     return notes
 

@@ -3,7 +3,6 @@
 from functools import partial
 
 import lightning as L
-import numpy as np
 import pytest
 import torch
 

@@ -18,6 +18,7 @@ _RIGHT, _WRONG = (34, 150, 84), (208, 58, 52)
 _INK, _FAINT, _PAPER = (28, 32, 38), (110, 118, 128), (255, 255, 255)
 _TILE = 96  # wanted side of a picture on the page
 _FRAME, _GAP, _BLOCK_GAP, _MARGIN = 4, 6, 22, 24
+_LEGEND_WIDTH = 300
 
 
 class Block(NamedTuple):
@@ -59,7 +60,8 @@ def write_grid(
     pitch_x, pitch_y = tile[0] + 2 * _FRAME + _GAP, tile[1] + 2 * _FRAME + _GAP + caption
     columns = sum(block.images.shape[1] for block in blocks)
     width = 2 * _MARGIN + columns * pitch_x - _GAP + (len(blocks) - 1) * _BLOCK_GAP
-    width = max(width, 2 * _MARGIN + int(_font(15).getlength(subtitle)))
+    first_line = int(_font(22, bold=True).getlength(title)) + (_LEGEND_WIDTH if legend else 0)
+    width = max(width, 2 * _MARGIN + max(first_line, int(_font(15).getlength(subtitle))))
     head = _MARGIN + 86
     page = Image.new("RGB", (width, head + rows * pitch_y + _MARGIN - _GAP), _PAPER)
     draw = ImageDraw.Draw(page)

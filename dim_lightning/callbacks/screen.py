@@ -2,7 +2,9 @@
 
 import sys
 import time
-from typing import Any, TextIO
+from collections.abc import Mapping
+from io import TextIOBase
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ProgressBar
@@ -22,13 +24,18 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the line, above the bar if there is one."""
-        pl_module.print(epoch_line(trainer))
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        pl_module.print(epoch_line(f"{trainer.current_epoch + 1}/{_epochs(trainer)}", values))
 
 
-def epoch_line(trainer: L.Trainer) -> str:
-    """The epoch just finished, in one line; losses in nats, accuracies in percent."""
-    values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    parts = [f"epoch {trainer.current_epoch + 1}/{_epochs(trainer)}"]
+def epoch_line(epoch: str, values: Mapping[str, float]) -> str:
+    """An epoch in one line; losses in nats, accuracies in percent.
+
+    Args:
+        epoch: which one, of how many.
+        values: what was logged.
+    """
+    parts = [f"epoch {epoch}"]
     parts += [
         f"{name.removeprefix('train/')} {value:.3f}"
         for name, value in values.items()
@@ -50,7 +57,7 @@ class TerminalBar(ProgressBar):
         stream: where it is drawn; standard output if None.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIOBase | None = None) -> None:
         super().__init__()
         self._stream = stream
         self._bar: tqdm | None = None
@@ -124,7 +131,7 @@ class TerminalBar(ProgressBar):
         """Leaves a clean line to the error."""
         self._close()
 
-    def _out(self) -> TextIO:
+    def _out(self) -> Any:
         return self._stream or sys.stdout
 
     def _open(self, title: str, total: int | None) -> None:

@@ -27,8 +27,8 @@ def test_one_command_draws_them(runs, tmp_path, capsys):
     figure = np.asarray(Image.open(output / "comparison.png").convert("RGB"))
     assert figure.shape[1] > 1000
     assert len(np.unique(figure.reshape(-1, 3), axis=0)) > 50
-    sheet = Image.open(output / "neighbours.png")
-    assert sheet.width > 2 * 60
+    with Image.open(output / "neighbours.png") as sheet:
+        assert sheet.width > 2 * 60
     with (output / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["run"] for row in rows] == ["both/1", "global_only/1"]

@@ -26,7 +26,7 @@ def test_offline_by_itself_nested_config_and_the_same_run_again(alone, caplog):
     assert "records offline" in caplog.text
     assert logger.experiment.config["model"]["local_weight"] == 1.5
     assert logger.experiment.name == "digits/1"
-    assert logger.experiment.project_name() == "dim_lightning"
+    assert logger.experiment.project == "dim_lightning"
     logger.log_metrics({"train/loss": 1.0}, 3)
     logger.finish()
     state = json.loads((alone / "wandb.json").read_text())

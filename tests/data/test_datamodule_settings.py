@@ -1,0 +1,84 @@
+import pytest
+from jsonargparse import ArgumentParser
+
+from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, PictureFolder
+from dim_lightning.errors import InputError
+
+
+def test_fewer_images_than_a_batch_is_told_when_training(tmp_path):
+    datamodule = ImageDataModule(Digits(), str(tmp_path), image_size=8, batch_size=1295)
+    datamodule.prepare_data()
+    datamodule.setup("test")  # reads what it can: no training batch is asked for
+    with pytest.raises(InputError, match=r"1294 training images are fewer than a batch of 1295"):
+        datamodule.setup("fit")
+
+
+def test_a_single_image_in_a_batch_has_no_negatives():
+    with pytest.raises(InputError, match=r"data\.batch_size is 1; expected at least 2"):
+        ImageDataModule(batch_size=1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"image_size": 0},
+        {"eval_batch_size": 1},
+        {"num_workers": -1},
+        {"validation_fraction": 0.0},
+        {"validation_fraction": 1.0},
+        {"test_fraction": float("nan")},
+    ],
+)
+def test_impossible_numbers_are_named(settings):
+    (name,) = settings
+    with pytest.raises(InputError, match=rf"data\.{name} is .*; expected .*; set data\.{name}"):
+        ImageDataModule(**settings)
+
+
+def test_too_few_pictures_for_three_splits_are_told(tmp_path, draw):
+    for i in range(5):
+        draw(tmp_path / "few" / f"{i}.png")
+    source = PictureFolder(str(tmp_path / "few"))
+    datamodule = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2)
+    datamodule.prepare_data()
+    with pytest.raises(InputError, match=r"5 training pictures leave 0 for the split val"):
+        datamodule.setup()
+
+
+@pytest.fixture(params=["yaml", "omegaconf+"])
+def parser(request):
+    made = ArgumentParser(exit_on_error=False, parser_mode=request.param)
+    made.add_class_arguments(ImageDataModule, "data")
+    return made
+
+
+def built(parser, *arguments):
+    return parser.instantiate(parser.parse_args(list(arguments))).data
+
+
+def test_the_digits_are_the_default(parser):
+    assert isinstance(built(parser).source, Digits)
+    assert "class_path: dim_lightning.data.Digits" in parser.dump(parser.parse_args([]))
+    assert "data.source" in parser.format_help()
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100", "TinyImageNet", "Digits"])
+def test_sources_go_by_their_short_names(parser, name):
+    assert type(built(parser, "--data.source", name).source).__name__ == name
+
+
+def test_settings_of_a_source_are_given_with_or_without_init_args(parser):
+    for key in ("data.source.init_args.path", "data.source.path"):
+        source = built(parser, "--data.source", "PictureFolder", f"--{key}", "here").source
+        assert isinstance(source, PictureFolder)
+        assert source.path == "here"
+
+
+def test_a_dump_builds_the_same(parser):
+    arguments = ["--data.source=PictureFolder", "--data.source.path=here"]
+    arguments += ["--data.augmentation=CropAndFlip", "--data.augmentation.shift=2"]
+    text = parser.dump(parser.parse_args(arguments))
+    again = parser.instantiate(parser.parse_string(text)).data
+    assert again.source.path == "here"
+    assert isinstance(again.augmentation, CropAndFlip)
+    assert again.augmentation.shift == 2

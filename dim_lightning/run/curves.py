@@ -145,14 +145,12 @@ def figure_svg(figure: "Figure") -> str:
 
 
 def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:
-    """Optimiser steps an epoch has, from what was logged at the ends of epochs; 1 if unknown."""
-    ends = [
-        (point.step + 1) / (point.epoch + 1)
-        for name, points in series.items()
-        if not name.startswith("train/")
-        for point in points
-    ]
-    return float(np.median(ends)) if ends else 1.0
+    """Optimiser steps an epoch has; 1 if unknown.
+
+    What is logged at the end of an epoch has the largest ratio of steps to epochs.
+    """
+    points = [point for points in series.values() for point in points]
+    return max(((point.step + 1) / (point.epoch + 1) for point in points), default=1.0)
 
 
 def _curve(label: str, points: Sequence[Point], steps: float, factor: float) -> Curve:

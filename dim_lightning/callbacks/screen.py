@@ -20,11 +20,33 @@ _REFRESH_SECONDS = 0.25
 
 
 class EpochLines(Callback):
-    """Prints one line an epoch: where we are, the terms, the accuracies, the speed."""
+    """Prints one line an epoch: the terms' means over the epoch, the accuracies, the speed."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._num_steps = 0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the epoch's means."""
+        self._sums, self._num_steps = {}, 0
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Adds the terms up where they are, without asking the device for them."""
+        self._num_steps += 1
+        for name, term in outputs["terms"].items():
+            self._sums[name] = self._sums[name] + term if name in self._sums else term.clone()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the line, above the bar if there is one."""
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        values |= {f"train/{n}": float(total) / self._num_steps for n, total in self._sums.items()}
         pl_module.print(epoch_line(f"{trainer.current_epoch + 1}/{_epochs(trainer)}", values))
 
 

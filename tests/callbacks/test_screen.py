@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from small_module import train
+from small_module import Small, train
 
 from dim_lightning.callbacks.screen import EpochLines, TerminalBar, epoch_line
 
@@ -22,6 +22,15 @@ def test_the_bar_counts_images_and_names_the_terms_and_lines_stay(monkeypatch):
     for part in ("epoch 1/2:", "epoch 2/2:", "/24", " images/s", "loss 1.250  local -1.000"):
         assert part in text
     assert "\nepoch 1/2" in text.replace("\r", "\n")
+
+
+def test_a_line_has_the_means_of_its_epoch():
+    stream = io.StringIO()
+    module = Small({1: {"loss": 7.25}})  # the other five steps of the first epoch have 1.25
+    train([TerminalBar(stream), EpochLines()], module, enable_progress_bar=True, max_epochs=2)
+    lines = [line for line in stream.getvalue().replace("\r", "\n").splitlines() if "  " in line]
+    assert any(line.startswith("epoch 1/2  loss 2.250") for line in lines)
+    assert any(line.startswith("epoch 2/2  loss 1.250") for line in lines)
 
 
 def test_a_disabled_bar_is_silent():

@@ -249,7 +249,8 @@ def _query_block(query: Batch, class_names: list[str] | None) -> Block:
 
 
 def _name(class_names: list[str], label: int) -> str:
-    return class_names[label] if label >= 0 else "?"
+    """The name of a class, without the synonyms that follow a comma."""
+    return class_names[label].split(",")[0] if label >= 0 else "?"
 
 
 def _shown(bank: Extracted) -> int:

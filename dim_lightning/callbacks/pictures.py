@@ -60,8 +60,7 @@ def write_grid(
     pitch_x, pitch_y = tile[0] + 2 * _FRAME + _GAP, tile[1] + 2 * _FRAME + _GAP + caption
     columns = sum(block.images.shape[1] for block in blocks)
     width = 2 * _MARGIN + columns * pitch_x - _GAP + (len(blocks) - 1) * _BLOCK_GAP
-    first_line = int(_font(22, bold=True).getlength(title)) + (_LEGEND_WIDTH if legend else 0)
-    width = max(width, 2 * _MARGIN + max(first_line, int(_font(15).getlength(subtitle))))
+    width = max(width, 2 * _MARGIN + _head_width(title, subtitle, legend))
     head = _MARGIN + 86
     page = Image.new("RGB", (width, head + rows * pitch_y + _MARGIN - _GAP), _PAPER)
     draw = ImageDraw.Draw(page)
@@ -219,6 +218,11 @@ def _draw_picture(
         text = _shortened(block.captions[row][column], font, tile[0] + 2 * _FRAME)
         middle = left + _FRAME + tile[0] / 2
         draw.text((middle, top + tile[1] + 2 * _FRAME + 2), text, _FAINT, font, anchor="ma")
+
+
+def _head_width(title: str, subtitle: str, legend: bool) -> int:
+    first = _font(22, bold=True).getlength(title) + (_LEGEND_WIDTH if legend else 0)
+    return math.ceil(max(first, _font(15).getlength(subtitle)))
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, width: int) -> None:

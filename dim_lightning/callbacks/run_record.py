@@ -100,7 +100,7 @@ class RunRecord(Callback):
         self._seconds += self._lap()
         speed = self._epoch_images / max(self._epoch_seconds, 1e-9)
         self._speeds.append(speed)
-        pl_module.log("speed/images_per_second", speed, batch_size=1, rank_zero_only=True)
+        pl_module.log("speed/images_per_second", speed, batch_size=1, sync_dist=True)
         if trainer.num_training_batches < trainer.log_every_n_steps:  # type: ignore[attr-defined]
             _log_last_step(trainer)
 

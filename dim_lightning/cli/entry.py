@@ -27,7 +27,7 @@ _HINTS = (
     "Restoring states",
     "Restored all states",
     "Loaded model weights",
-    "[rank: 0] Received SIGTERM",  # said once, by us
+    "Received SIGTERM",  # said once, by us
     "\nDetected KeyboardInterrupt",
 )
 _NOISE = (
@@ -90,10 +90,11 @@ def _dispatch(words: list[str]) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leaves out Lightning's hints and two of its warnings, and nothing else."""
+    """Leaves out the hints and warnings listed above, and nothing else."""
 
     def useful(record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith(_HINTS)
+        message = record.getMessage()
+        return not message.partition("] ")[2].startswith(_HINTS) and not message.startswith(_HINTS)
 
     names = [n for n in logging.root.manager.loggerDict if n.startswith("lightning")]
     loggers = [logging.getLogger(name) for name in names]

@@ -237,7 +237,7 @@ class ImageDataModule(LightningDataModule):
     def _loader(self, images: ImageSplit, batch_size: int, **options: Any) -> DataLoader[Batch]:
         return DataLoader(
             images,
-            batch_size,
+            batch_size=batch_size,  # by name: Lightning calls it again with one of its own
             collate_fn=_as_it_is,
             pin_memory=torch.cuda.is_available(),
             # Without one of its own, starting to read it would draw from the global generator.

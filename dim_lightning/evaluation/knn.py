@@ -48,24 +48,14 @@ def neighbours(
     queries, bank = queries.float(), bank.float()
     if metric == "cosine":
         queries, bank = F.normalize(queries, dim=1), F.normalize(bank, dim=1)
-        offset = bank.new_zeros(len(bank))
-    else:  # |q - b|^2 = |q|^2 - 2 (q.b - |b|^2 / 2); centring saves digits and moves no distance
-        mean = bank.mean(dim=0)
-        queries, bank = queries - mean, bank - mean
-        offset = bank.square().sum(dim=1) / -2
-    chunk = chunk or max(1, _SCORES_AT_ONCE // len(bank))
-    values = queries.new_empty(len(queries), k)
-    indices = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
-    with torch.autocast(bank.device.type, enabled=False):
-        for start in range(0, len(queries), chunk):
-            block = queries[start : start + chunk]
-            score, index = torch.addmm(offset, block, bank.T).topk(k, dim=1)
-            values[start : start + chunk] = score
-            indices[start : start + chunk] = index
-    if metric == "cosine":
-        return values.clamp_(-1, 1), indices
-    squared = queries.square().sum(dim=1, keepdim=True) - 2 * values
-    return squared.clamp_min_(0).sqrt_(), indices
+        similarity, index = _largest(queries, bank, bank.new_zeros(len(bank)), k, chunk)
+        return similarity.clamp_(-1, 1), index
+    mean = bank.mean(dim=0)  # taking it away saves digits and moves no distance
+    queries, bank = queries - mean, bank - mean
+    # |q - b|^2 = |q|^2 - 2 (q.b - |b|^2 / 2)
+    closeness, index = _largest(queries, bank, bank.square().sum(dim=1) / -2, k, chunk)
+    squared = queries.square().sum(dim=1, keepdim=True) - 2 * closeness
+    return squared.clamp_min_(0).sqrt_(), index
 
 
 def knn_predict(
@@ -129,3 +119,18 @@ def vote(
 def accuracy(predicted: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> float:
     """Share of equal entries, in [0, 1]: every image counts the same (micro average)."""
     return (predicted == labels).double().mean().item()
+
+
+def _largest(
+    queries: Tensor, bank: Tensor, offset: Tensor, k: int, chunk: int | None
+) -> tuple[Tensor, Tensor]:
+    """The k largest of q.b + offset for each query, [q, k], and the rows b of the bank."""
+    chunk = chunk or max(1, _SCORES_AT_ONCE // len(bank))
+    values = queries.new_empty(len(queries), k)
+    rows = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+    with torch.autocast(bank.device.type, enabled=False):
+        for start in range(0, len(queries), chunk):
+            scores = torch.addmm(offset, queries[start : start + chunk], bank.T)
+            found = scores.topk(k, dim=1)
+            values[start : start + chunk], rows[start : start + chunk] = found
+    return values, rows

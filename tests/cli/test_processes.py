@@ -1,0 +1,51 @@
+"""Several processes: one run, one folder; and a process that is told to stop."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from dim_lightning.run.result import read_result
+
+
+def _command(workshop, *words):
+    command = [sys.executable, "-m", "dim_lightning", "fit", "--config", workshop.config]
+    places = ["--data.root", str(workshop.folder / "data"), "--runs_dir", str(workshop.runs)]
+    return [*command, *places, *words]
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_folder(workshop):
+    words = ["--experiment", "two", "--trainer.strategy", "ddp", "--trainer.devices", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        _command(workshop, *words), capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (workshop.runs / "two").iterdir()] == ["1"]
+    assert read_result(workshop.runs / "two" / "1")["fit"]["images_seen"] == 2 * 96
+    assert done.stdout.count("epoch 1/1") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stop", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
+)
+def test_a_stopped_run_says_how_to_go_on(workshop, stop, code, said):
+    command = _command(workshop, "--experiment", stop, "--trainer.max_epochs", "1000")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            process.send_signal(getattr(signal, stop))
+            break
+    _, errors = process.communicate(timeout=120)
+    run = workshop.runs / stop / "1"
+    assert process.returncode == code
+    assert f"{said}; to go on: python -m dim_lightning fit --run {run}" in errors
+    assert "Traceback" not in errors
+    assert read_result(run)["fit"]["status"] == "interrupted"

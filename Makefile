@@ -31,10 +31,10 @@ train: install
 	$(BIN)/python -m dim_lightning fit --config experiments/digits/blog.yaml $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-fast: install
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto -m 'not slow'
 
 check: install
 	$(BIN)/ruff check .

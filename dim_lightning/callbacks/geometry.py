@@ -8,9 +8,11 @@ from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.observation import (
     after_epochs,
+    checked_interval,
     data_of,
     epochs_in,
     features_of,
+    is_due,
     picture_path,
     send_pictures,
 )
@@ -27,16 +29,19 @@ class Geometry(Callback):
     `geometry/std_mean`, `geometry/std_min`: spread of the mean codes along a dimension.
     `geometry/aggregate_std_mean`: spread of codes drawn from p(z|x); the prior's is 1.
     `geometry/correlation_abs`, `geometry/dead_share`, `geometry/uniformity`: see
-    `dim_lightning.evaluation.geometry`. Draws them all in `pictures/embedding_statistics.png`.
+    `dim_lightning.evaluation.geometry`. Every few epochs and on the last they are drawn in
+    `pictures/embedding_statistics.png`.
 
     Every process looks at the same images, so that nothing has to be exchanged.
 
     Args:
         num_images: the most validation images to look at, a seeded choice.
+        every_n_epochs: how often they are drawn; the last epoch always is.
     """
 
-    def __init__(self, num_images: int = 2048):
+    def __init__(self, num_images: int = 2048, every_n_epochs: int = 5):
         self.num_images = num_images
+        self.every_n_epochs = checked_interval("geometry", every_n_epochs)
         self._stored_epochs: int | None = None
 
     def on_load_checkpoint(
@@ -54,7 +59,7 @@ class Geometry(Callback):
         geometry = geometry_of(seen.code, seen.log_variance)
         for name, value in geometry.summary().items():
             pl_module.log(f"geometry/{name}", value, sync_dist=True)
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and is_due(trainer, self.every_n_epochs):
             after = after_epochs(trainer, self._stored_epochs)
             subtitle = f"{len(seen.code):,} validation images, {after}"
             path = picture_path(trainer, "embedding_statistics")

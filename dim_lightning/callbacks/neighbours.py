@@ -11,9 +11,11 @@ from torch import Tensor
 
 from dim_lightning.callbacks.observation import (
     after_epochs,
+    checked_interval,
     data_of,
     epochs_in,
     features_of,
+    is_due,
     picture_path,
     send_pictures,
 )
@@ -56,7 +58,7 @@ class Neighbours(Callback):
         num_queries: int = 10,
         seed: int = 0,
     ):
-        self.every_n_epochs = every_n_epochs
+        self.every_n_epochs = checked_interval("neighbours", every_n_epochs)
         self.bank_size = bank_size
         self.num_queries = num_queries
         self.seed = seed
@@ -84,12 +86,12 @@ class Neighbours(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps the codes that the model has just computed."""
-        if self._due(trainer) and data_of(trainer).labelled:
+        if is_due(trainer, self.every_n_epochs) and data_of(trainer).labelled:
             self._queries.append((outputs["embedding"].float().cpu(), outputs["labels"].cpu()))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Searches, logs and draws."""
-        if not self._due(trainer):
+        if not is_due(trainer, self.every_n_epochs):
             return
         batches = data_of(trainer).clean_dataloader("train", limit=self.bank_size)
         bank = features_of(trainer, pl_module, batches, layers=())
@@ -104,17 +106,6 @@ class Neighbours(Callback):
         if self._precision:
             figures = ", ".join(f"{100 * p:.1f} % {m}" for m, p in self._precision.items())
             pl_module.print(f"share of the nine nearest with the query's class: {figures}")
-
-    def _due(self, trainer: L.Trainer) -> bool:
-        if trainer.sanity_checking:
-            return False
-        epochs = trainer.current_epoch + 1
-        return (
-            trainer.state.fn != "fit"
-            or epochs % self.every_n_epochs == 0
-            or epochs == trainer.max_epochs
-            or trainer.global_step == trainer.max_steps
-        )
 
     def _log_accuracy(
         self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted

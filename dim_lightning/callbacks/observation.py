@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 
 from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, extract
 from dim_lightning.run.folder import PICTURES
 
@@ -14,6 +15,33 @@ from dim_lightning.run.folder import PICTURES
 def data_of(trainer: L.Trainer) -> ImageDataModule:
     """The data module of the run."""
     return trainer.datamodule  # type: ignore[attr-defined]
+
+
+def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
+    """Whether to look now: every few epochs of `fit` and on its last; always in other commands."""
+    if trainer.sanity_checking:
+        return False
+    epochs = trainer.current_epoch + 1
+    return (
+        trainer.state.fn != "fit"
+        or epochs % every_n_epochs == 0
+        or epochs == trainer.max_epochs
+        or trainer.global_step == trainer.max_steps
+    )
+
+
+def checked_interval(key: str, every_n_epochs: int) -> int:
+    """`every_n_epochs`, if it can be one.
+
+    Raises:
+        InputError: it is less than 1.
+    """
+    if every_n_epochs < 1:
+        raise InputError(
+            f"{key}.every_n_epochs is {every_n_epochs}; expected at least 1; a number above "
+            "trainer.max_epochs looks at the last epoch only"
+        )
+    return every_n_epochs
 
 
 def features_of(

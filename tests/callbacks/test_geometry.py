@@ -1,8 +1,10 @@
 import pytest
+from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from tiny_run import digits, tiny_module, trainer
 
-from dim_lightning.callbacks import Geometry
+from dim_lightning.callbacks import Geometry, Neighbours
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, geometry_of
 
 
@@ -33,3 +35,25 @@ def test_in_bfloat16_the_figures_are_finite(tmp_path, digits_root):
     run = trainer(tmp_path, [Geometry()], precision="bf16-mixed", limit_train_batches=1)
     run.fit(tiny_module(), digits(digits_root))
     assert 1 < run.callback_metrics["geometry/effective_rank"] <= 6
+
+
+def test_the_picture_is_drawn_at_its_epochs_only(tmp_path, digits_root):
+    callback = Geometry(num_images=50, every_n_epochs=2)
+    drawn = []
+
+    class Watch(Callback):
+        def on_validation_end(self, trainer, pl_module):
+            path = tmp_path / "pictures" / "embedding_statistics.png"
+            drawn.append(path.is_file())
+            path.unlink(missing_ok=True)
+
+    options = {"epochs": 3, "num_sanity_val_steps": 0, "limit_train_batches": 1}
+    run = trainer(tmp_path, [callback, Watch()], **options)
+    run.fit(tiny_module(), digits(digits_root))
+    assert drawn == [False, True, True]  # every second, and the last
+
+
+@pytest.mark.parametrize("callback", [Geometry, Neighbours])
+def test_an_interval_below_one_is_refused(callback):
+    with pytest.raises(InputError, match="every_n_epochs is 0"):
+        callback(every_n_epochs=0)

@@ -1,16 +1,17 @@
 """Adds finished runs to experiments/results.csv and renews the tables of experiments/README.md.
 
-    python experiments/record.py runs/cifar10_blog/1 runs/digits_blog/1 ...
+    python experiments/record.py runs/digits_blog/1 runs/digits_blog/2 ...
+    python experiments/record.py --data "CIFAR-10 (JPEG copy)" runs/cifar10_blog/1
 
 A row of results.csv is one figure of one run, so the file only grows; a run that is recorded again
 (after `test`, say) replaces its own rows. A table a data set gives mean ± standard deviation over
 the seeds. Without arguments only the tables are renewed.
 """
 
+import argparse
 import csv
 import io
 import statistics
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,19 @@ TABLE_METRICS = {
 Rows = list[dict[str, str]]
 
 
-def rows_of(run_dir: Path) -> Rows:
-    """One row a figure: accuracies and geometry of the last validation, and all of the test."""
+def rows_of(run_dir: Path, data: str | None = None) -> Rows:
+    """One row a figure: accuracies and geometry of the last validation, and all of the test.
+
+    Args:
+        run_dir: the run's folder.
+        data: what to call its data; the name of its source if None.
+    """
     config = yaml.safe_load((run_dir / CONFIG).read_text())
     environment, result = read_environment(run_dir), read_result(run_dir)
     fit = result["fit"]
     changed = "+changes" if environment["uncommitted_changes"] else ""
     run = {
-        "data": config["data"]["source"]["class_path"].rsplit(".", 1)[-1],
+        "data": data or config["data"]["source"]["class_path"].rsplit(".", 1)[-1],
         "experiment": config["experiment"],
         "seed": config["seed_everything"],
         "started": environment["started"],
@@ -120,9 +126,8 @@ def _lines(title: str, group: Rows) -> list[str]:
             names = [prefix + metric.format(layer=layer) for metric in TABLE_METRICS.values()]
             cells = [_mean_and_spread(values[name]) if name in values else "" for name in names]
             if any(cells):
-                lines.append(
-                    f"| {'' if layer == 'pixels' else what} | {layer} | {' | '.join(cells)} |"
-                )
+                name = "raw pixels" if layer == "pixels" else what
+                lines.append(f"| {name} | {layer} | {' | '.join(cells)} |")
     return lines
 
 
@@ -158,11 +163,15 @@ def renew(page: Path, content: str) -> None:
     write_atomically(page, f"{before}{BEGIN}\n\n{content}\n\n{END}{after}")
 
 
-def main(run_dirs: list[str]) -> None:
+def main() -> None:
     """Records the runs and renews the page."""
-    rows = [row for run_dir in run_dirs for row in rows_of(existing_run_folder(Path(run_dir)))]
+    parser = argparse.ArgumentParser(description="Records finished runs.")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")
+    parser.add_argument("--data", help="what to call the data of these runs")
+    options = parser.parse_args()
+    rows = [row for run in options.runs for row in rows_of(existing_run_folder(run), options.data)]
     renew(HERE / "README.md", tables(add(rows, HERE / "results.csv")))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

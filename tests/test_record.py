@@ -1,0 +1,96 @@
+"""The results file and the tables made from it."""
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).parent.parent / "experiments" / "record.py"
+spec = importlib.util.spec_from_file_location("record", PATH)
+record = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(record)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    def make(seed, linear, started="2026-01-01T00:00:00+00:00"):
+        folder = tmp_path / f"run{seed}"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").write_text(
+            f"experiment: blog\nseed_everything: {seed}\n"
+            "data: {source: {class_path: dim_lightning.data.Digits}}\n"
+            "trainer: {precision: bf16-mixed}\n"
+        )
+        environment = {
+            "started": started,
+            "commit": "0123456789abcdef",
+            "uncommitted_changes": False,
+            "cpu": "a processor",
+            "threads": 2,
+        }
+        (folder / "environment.json").write_text(json.dumps(environment))
+        result = {
+            "fit": {
+                "epochs": 3,
+                "seconds": 90.0,
+                "images_per_second": 1234.4,
+                "last": {"probe/online/top1": 0.5, "train/loss": 1.0},
+            },
+            "test": {
+                "probe/linear/embedding/top1": linear,
+                "probe/linear/pixels/top1": 0.25,
+                "random/probe/linear/embedding/top1": 0.125,
+                "seconds": 3.0,
+            },
+        }
+        (folder / "result.json").write_text(json.dumps(result))
+        return folder
+
+    return make
+
+
+def test_a_row_a_figure_with_where_it_comes_from(make_run):
+    rows = {row["metric"]: row for row in record.rows_of(make_run(7, 0.5))}
+    assert set(rows) == {
+        "probe/online/top1",
+        "probe/linear/embedding/top1",
+        "probe/linear/pixels/top1",
+        "random/probe/linear/embedding/top1",
+    }
+    row = rows["probe/linear/embedding/top1"]
+    assert row["data"] == "Digits"
+    assert row["seed"] == "7"
+    assert row["commit"] == "0123456789"
+    assert row["minutes"] == "1.5"
+    assert row["value"] == "0.5"
+    assert rows["probe/online/top1"]["split"] == "val"
+
+
+def test_a_run_recorded_again_replaces_its_rows_only(make_run, tmp_path):
+    table = tmp_path / "results.csv"
+    record.add(record.rows_of(make_run(0, 0.5)), table)
+    record.add(record.rows_of(make_run(1, 0.6)), table)
+    record.add(record.rows_of(make_run(0, 0.7)), table)
+    with table.open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["metric"] == "probe/linear/embedding/top1"]
+    assert sorted((row["seed"], row["value"]) for row in rows) == [("0", "0.7"), ("1", "0.6")]
+
+
+def test_the_table_has_mean_and_spread_over_seeds_and_the_floors(make_run):
+    rows = record.rows_of(make_run(0, 0.5)) + record.rows_of(make_run(1, 0.6), "Digits")
+    lines = record.tables(rows).splitlines()
+    assert lines[0] == "### Digits"
+    cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines if line[:1] == "|"]
+    assert ["blog, 3 epochs, bf16-mixed", "embedding", "55.00 ± 7.07"] in cells
+    assert ["raw pixels", "pixels", "25.00 ± 0.00"] in cells
+    assert ["random encoder", "embedding", "12.50 ± 0.00"] in cells
+    assert "seeds 0, 1; commit 0123456789; 1.5 minutes a run" in lines[-1]
+
+
+def test_only_what_stands_between_the_marks_is_renewed(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n")
+    record.renew(page, "new")
+    assert page.read_text() == f"before\n{record.BEGIN}\n\nnew\n\n{record.END}\nafter\n"

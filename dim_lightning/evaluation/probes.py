@@ -141,13 +141,13 @@ class SoftmaxSolver:
         )
 
         @torch.no_grad()  # the optimiser switches gradients on; these are worked out by hand
-        def closure() -> Tensor:
+        def closure() -> float:
             weight = torch.linalg.solve_triangular(factor.mT, seen, upper=True)
             loss, weight_gradient, bias.grad = self._loss_and_gradients(weight, bias)
             weight_gradient += l2 * weight
             gradient = torch.linalg.solve_triangular(factor, weight_gradient, upper=False)
             seen.grad = gradient.contiguous()
-            return loss + l2 / 2 * weight.square().sum()
+            return loss + l2 / 2 * weight.square().sum(dtype=torch.float64).item()
 
         optimizer.step(closure)
         closure()  # the gradient where the search ended
@@ -179,17 +179,17 @@ class SoftmaxSolver:
         scaled = weight / self.scale[:, None]
         return scaled, bias - self.mean @ scaled
 
-    def _loss_and_gradients(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss_and_gradients(self, weight: Tensor, bias: Tensor) -> tuple[float, Tensor, Tensor]:
         """Mean cross-entropy, and its gradients for the weights and the bias."""
         padding = (0, -self.num_classes % _CLASS_MULTIPLE)
         scaled, intercept = self._on_raw_features(weight, bias)
         scaled, intercept = F.pad(scaled, padding), F.pad(intercept, padding, value=-1e30)
         rows = max(1, _VALUES_AT_ONCE // self.features.shape[1])
-        loss = torch.zeros((), device=weight.device)
+        loss = 0.0  # in double: the line search compares losses that differ by less than 1e-7
         moment, total = torch.zeros_like(scaled), torch.zeros_like(intercept)
         for x, y in zip(self.features.split(rows), self.labels.split(rows), strict=True):
             log_prob = torch.addmm(intercept, x, scaled).log_softmax(dim=1)
-            loss -= log_prob.gather(1, y[:, None]).sum()
+            loss -= log_prob.gather(1, y[:, None]).sum(dtype=torch.float64).item()
             residual = log_prob.exp_()
             residual.scatter_add_(1, y[:, None], -torch.ones_like(residual[:, :1]))
             moment.addmm_(x.mT, residual)

@@ -21,7 +21,7 @@ def test_two_processes_share_one_folder(workshop):
     words = ["--experiment", "two", "--trainer.strategy", "ddp", "--trainer.devices", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        _command(workshop, *words), capture_output=True, text=True, timeout=300, env=environment
+        _command(workshop, *words), capture_output=True, text=True, timeout=600, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (workshop.runs / "two").iterdir()] == ["1"]
@@ -36,14 +36,19 @@ def test_two_processes_share_one_folder(workshop):
 def test_a_stopped_run_says_how_to_go_on(workshop, stop, code, said):
     command = _command(workshop, "--experiment", stop, "--trainer.max_epochs", "1000")
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background jobs ignore SIGINT, and so would what they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch 2/"):
             process.send_signal(getattr(signal, stop))
             break
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     run = workshop.runs / stop / "1"
     assert process.returncode == code
     assert f"{said}; to go on: python -m dim_lightning fit --run {run}" in errors

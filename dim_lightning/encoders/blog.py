@@ -29,7 +29,7 @@ class BlogEncoder(Encoder):
         pixel_range: what the pixel values 0 and 1 are brought to.
 
     Raises:
-        InputError: if the feature map would be smaller than 2 x 2.
+        InputError: sizes that cannot be, or a feature map smaller than 2 x 2.
     """
 
     def __init__(
@@ -40,6 +40,12 @@ class BlogEncoder(Encoder):
         pixel_range: tuple[float, float] = (-0.5, 0.5),
     ):
         super().__init__()
+        if not widths or min(*widths, embedding_dim) < 1 or pixel_range[0] >= pixel_range[1]:
+            raise InputError(
+                f"BlogEncoder got widths {list(widths)}, embedding_dim {embedding_dim}, pixel_range "
+                f"{list(pixel_range)}; expected at least one width, sizes of at least 1, and a range "
+                "from low to high; set model.encoder.init_args"
+            )
         map_size = image_size // 2 ** len(widths)
         if map_size < 2:
             raise InputError(

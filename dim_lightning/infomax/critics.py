@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dim_lightning.encoders import FeatureShape
+from dim_lightning.errors import InputError
 from dim_lightning.infomax.scores import Scores
 
 
@@ -31,6 +32,19 @@ class Critic(nn.Module, ABC):
         """Scores of each code with its own image and with the images `negatives` names."""
 
 
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    """Refuses layers that cannot be.
+
+    Raises:
+        InputError: no layer, or one without units.
+    """
+    if not widths or min(widths) < 1:
+        raise InputError(
+            f"a critic's {name} are {list(widths)}; expected at least one, each at least 1; set "
+            f"init_args.{name} of the critic"
+        )
+
+
 class ConcatMLP(nn.Module):
     """T([z, s]) by a multilayer perceptron on the concatenation of a code z and a source s.
 
@@ -42,10 +56,14 @@ class ConcatMLP(nn.Module):
         source_dim: size of s.
         code_dim: size of z.
         widths: units of the hidden ReLU layers.
+
+    Raises:
+        InputError: no hidden layer, or one without units.
     """
 
     def __init__(self, source_dim: int, code_dim: int, widths: Sequence[int]):
         super().__init__()
+        check_widths("widths", widths)
         self.code_dim = code_dim
         self.first = nn.Linear(code_dim + source_dim, widths[0])
         layers: list[nn.Module] = []
@@ -112,6 +130,7 @@ class ImageGlobalCritic(Critic):
         widths: Sequence[int] = (256, 256, 256),
     ):
         super().__init__()
+        check_widths("image_widths", image_widths)
         layers: list[nn.Module] = []
         for inputs, outputs in zip((3, *image_widths[:-1]), image_widths, strict=True):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]

@@ -74,3 +74,12 @@ def test_image_too_small_is_refused():
     with pytest.raises(InputError, match=r"image size 8 is too small .* at least 16 pixels"):
         BlogEncoder(8, (64, 128, 256))
     assert BlogEncoder(16, (8, 8, 8)).feature_shape == (8, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"widths": ()}, {"widths": (8, 0)}, {"embedding_dim": 0}, {"pixel_range": (1.0, -1.0)}],
+)
+def test_sizes_that_cannot_be_are_refused(settings):
+    with pytest.raises(InputError, match=r"BlogEncoder got .*; expected .*; set model\.encoder"):
+        BlogEncoder(32, **settings)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from dim_lightning.encoders import FeatureShape
+from dim_lightning.errors import InputError
 from dim_lightning.infomax.critics import (
     CodeGlobalCritic,
     ConcatLocalCritic,
@@ -107,3 +108,15 @@ def test_several_negatives_a_code():
     assert scores.marginal.shape == (5, 3, 2)
     expected = concatenated(network, source[(2 + 4) % 5, 1], code[2])
     torch.testing.assert_close(scores.marginal[2, 2, 1], expected)
+
+
+@pytest.mark.parametrize("settings", [{"widths": ()}, {"widths": (8, 0)}])
+@pytest.mark.parametrize("critic_class", CRITICS)
+def test_layers_that_cannot_be_are_refused(critic_class, settings):
+    with pytest.raises(InputError, match="widths are"):
+        critic_class(SHAPE, CODE_DIM, **settings)
+
+
+def test_an_image_trunk_without_layers_is_refused():
+    with pytest.raises(InputError, match="image_widths are"):
+        ImageGlobalCritic(SHAPE, CODE_DIM, image_widths=())

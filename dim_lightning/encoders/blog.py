@@ -42,9 +42,9 @@ class BlogEncoder(Encoder):
         super().__init__()
         if not widths or min(*widths, embedding_dim) < 1 or pixel_range[0] >= pixel_range[1]:
             raise InputError(
-                f"BlogEncoder got widths {list(widths)}, embedding_dim {embedding_dim}, pixel_range "
-                f"{list(pixel_range)}; expected at least one width, sizes of at least 1, and a range "
-                "from low to high; set model.encoder.init_args"
+                f"BlogEncoder got widths {list(widths)}, embedding_dim {embedding_dim}, "
+                f"pixel_range {list(pixel_range)}; expected at least one width, sizes of at least "
+                "1, and a range from low to high; set model.encoder.init_args"
             )
         map_size = image_size // 2 ** len(widths)
         if map_size < 2:

@@ -43,21 +43,29 @@ class LinearResult(NamedTuple):
 
 
 class SoftmaxRegression(NamedTuple):
-    """A linear classifier on features as they come: softmax(x @ weight + bias).
+    """A linear classifier on features as they come: softmax((x - mean) @ weight + bias).
 
     Attributes:
-        weight: [d, c], the standardisation of the features included.
+        mean: of the features it was fitted on, [d].
+        weight: [d, c], divided by the standard deviations of these features.
         bias: [c].
         converged: whether the solver reached its tolerance.
     """
 
+    mean: Float[Tensor, " d"]
     weight: Float[Tensor, "d c"]
     bias: Float[Tensor, " c"]
     converged: bool
 
+    def logits(self, features: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        """Log-probabilities of the classes, up to a constant of each row."""
+        rows = max(1, _VALUES_AT_ONCE // features.shape[1])
+        blocks = features.float().split(rows)
+        return torch.cat([torch.addmm(self.bias, x - self.mean, self.weight) for x in blocks])
+
     def predict(self, features: Float[Tensor, "n d"]) -> Int64[Tensor, " n"]:
         """The most likely class of each row."""
-        return torch.addmm(self.bias, features.float(), self.weight).argmax(dim=1)
+        return self.logits(features).argmax(dim=1)
 
 
 def linear_probe(
@@ -100,8 +108,8 @@ def linear_probe(
 class SoftmaxSolver:
     """Solves min over (W, b) of mean cross-entropy + l2 / 2 |W|^2 by full-batch L-BFGS.
 
-    The features are standardised, by arithmetic on the weights and not on the features, of which
-    no copy is made. Their second moment S serves as the curvature: the solver sees the weights
+    The features are standardised, a block of them at a time, and no copy of them is made. Their
+    second moment S serves as the curvature: the solver sees the weights
     through the Cholesky factor of S / c + l2, which bounds the Hessian in shape (Boehning, 1992,
     "Multinomial logistic regression algorithm") and makes the tolerance one in nats: squared, the
     gradient it sees is about twice the distance from the optimum. The objective is that of
@@ -156,8 +164,8 @@ class SoftmaxSolver:
         slope = max(seen.grad.abs().max().item(), bias.grad.abs().max().item())
         self.weight = torch.linalg.solve_triangular(factor.mT, seen.detach(), upper=True)
         self.bias = bias.detach()
-        weight, intercept = self._on_raw_features(self.weight, self.bias)
-        return SoftmaxRegression(weight, intercept, slope <= 10 * self.tolerance)
+        scaled = self.weight / self.scale[:, None]
+        return SoftmaxRegression(self.mean, scaled, self.bias, slope <= 10 * self.tolerance)
 
     def _second_moment(self) -> Tensor:
         """Second moment of the standardised features, from enough of the images to be definite."""
@@ -175,28 +183,25 @@ class SoftmaxSolver:
         damped.diagonal().add_(l2 + 1e-6)
         return torch.linalg.cholesky(damped)
 
-    def _on_raw_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        scaled = weight / self.scale[:, None]
-        return scaled, bias - self.mean @ scaled
-
     def _loss_and_gradients(self, weight: Tensor, bias: Tensor) -> tuple[float, Tensor, Tensor]:
         """Mean cross-entropy, and its gradients for the weights and the bias."""
         padding = (0, -self.num_classes % _CLASS_MULTIPLE)
-        scaled, intercept = self._on_raw_features(weight, bias)
-        scaled, intercept = F.pad(scaled, padding), F.pad(intercept, padding, value=-1e30)
+        scaled = F.pad(weight / self.scale[:, None], padding)
+        intercept = F.pad(bias, padding, value=-1e30)  # probability 0
         rows = max(1, _VALUES_AT_ONCE // self.features.shape[1])
         loss = 0.0  # in double: the line search compares losses that differ by less than 1e-7
         moment, total = torch.zeros_like(scaled), torch.zeros_like(intercept)
         for x, y in zip(self.features.split(rows), self.labels.split(rows), strict=True):
-            log_prob = torch.addmm(intercept, x, scaled).log_softmax(dim=1)
+            centred = x - self.mean
+            log_prob = torch.addmm(intercept, centred, scaled).log_softmax(dim=1)
             loss -= log_prob.gather(1, y[:, None]).sum(dtype=torch.float64).item()
             residual = log_prob.exp_()
             residual.scatter_add_(1, y[:, None], -torch.ones_like(residual[:, :1]))
-            moment.addmm_(x.mT, residual)
+            moment.addmm_(centred.mT, residual)
             total += residual.sum(dim=0)
-        count, moment, total = len(self.features), moment[:, : len(bias)], total[: len(bias)]
-        gradient = (moment - self.mean[:, None] * total) / self.scale[:, None]
-        return loss / count, gradient / count, total / count
+        count = len(self.features)
+        gradient = moment[:, : len(bias)] / self.scale[:, None]
+        return loss / count, gradient / count, total[: len(bias)] / count
 
 
 def mlp_probe(

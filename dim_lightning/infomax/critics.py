@@ -1,35 +1,211 @@
 """Critics T: how well does a code belong to an image, or to one location of it?
 
-Every critic takes the images, their feature maps, their codes and the negatives' indices, uses
-what it is made for, and returns `Scores`. Row i of the scores belongs to code i alone; image j is
-seen by its own joint scores and by the marginal ones that have it as a negative, by no other.
+A critic takes both sides of a pair through networks of their own, once for every code and once for
+every source, and only then scores pairs of the results. So the cost of a pair is that of `pair`
+alone, whatever the negatives are. Row i of the scores belongs to code i, and no score mixes images.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from dim_lightning.encoders import FeatureShape
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.scores import Scores
+from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
+from dim_lightning.infomax.scores import Scores, ScoreSet
+from dim_lightning.processes import gather
 
 
 class Critic(nn.Module, ABC):
-    """The interface of all critics."""
+    """The interface of all critics: made with the sizes of a source and of a code."""
 
     @abstractmethod
+    def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
+        """The side of the image: each of m sources by itself."""
+
+    @abstractmethod
+    def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
+        """The side of the code."""
+
+    @abstractmethod
+    def pair(
+        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
+    ) -> Float[Tensor, "*b m"]:
+        """Scores of the sources with the codes; leading axes broadcast."""
+
     def forward(
         self,
-        images: Float[Tensor, "n 3 height width"],
-        feature_map: Float[Tensor, "n c h w"],
+        source: Float[Tensor, "n m s"],
         code: Float[Tensor, "n d"],
-        negatives: Int64[Tensor, "n k"],
-    ) -> Scores:
-        """Scores of each code with its own image and with the images `negatives` names."""
+        negatives: Int64[Tensor, "n k"] | None,
+    ) -> ScoreSet:
+        """Scores of each code with its own image and with others.
+
+        Args:
+            source: of the images of this process.
+            code: of the same images.
+            negatives: the other images of each code, by their positions in the joint batch of all
+                processes; all of them if None.
+        """
+        code = self.encode_code(code)
+        if negatives is None:
+            source = encoded_in_pieces(self.encode_source, source)
+            return AllPairs(self.pair, source, in_autocast_type(code))
+        source = self.encode_source(source)
+        others = gather(source)[negatives]  # [n, k, m, w]
+        scores = self.pair(torch.cat([source[:, None], others], dim=1), code[:, None])
+        return Scores(scores[:, 0], scores[:, 1:])
+
+
+class ConcatCritic(Critic):
+    """T([z, s]) by a multilayer perceptron on the concatenation of a code z and a source s.
+
+    On the locations of a feature map this is 'concat-and-convolve'. The first layer is linear in
+    both, W [z, s] = W_z z + W_s s, so each half is computed once for a code and once for a source:
+    the same numbers as concatenating, without the copies and with a fraction of the arithmetic.
+
+    Source: the blog's script, three hidden layers of 256; with widths (512, 512) Hjelm et al.,
+    2019, tables 5 (global) and 7 (local).
+
+    Args:
+        source_dim: size of s.
+        code_dim: size of z.
+        widths: units of the hidden ReLU layers.
+
+    Raises:
+        InputError: no hidden layer, or one without units.
+    """
+
+    def __init__(self, source_dim: int, code_dim: int, widths: Sequence[int] = (256, 256, 256)):
+        super().__init__()
+        check_widths("widths", widths)
+        self.code_dim = code_dim
+        self.first = nn.Linear(code_dim + source_dim, widths[0])
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(widths, (*widths[1:], 1), strict=True):
+            layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
+        self.rest = nn.Sequential(*layers)
+
+    def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
+        """W_s s."""
+        return nn.functional.linear(source, self.first.weight[:, self.code_dim :])
+
+    def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
+        """W_z z + b."""
+        weight = self.first.weight[:, : self.code_dim]
+        return nn.functional.linear(code, weight, self.first.bias)
+
+    def pair(
+        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
+    ) -> Float[Tensor, "*b m"]:
+        """The rest of the perceptron on the sum of both halves."""
+        return self.rest(source + code.unsqueeze(-2)).squeeze(-1)
+
+
+class DotCritic(Critic):
+    """T(s, z) = <f(s), g(z)>, 'encode-and-dot-product'.
+
+    f and g are W_2 ReLU(W_1 x) + W_3 x, then layer norm: one hidden layer and a linear shortcut.
+    The cost of a pair is a dot product, so all pairs of a batch are affordable.
+
+    Source: Hjelm et al., 2019, section 3 and appendix A.2 (width 2048). The authors' code
+    has a batch norm before the ReLU, which would mix images, and neither scales nor clips.
+
+    Args:
+        source_dim: size of s.
+        code_dim: size of z.
+        width: units of the hidden layers and of the product.
+        scale: divide by sqrt(width), as layer norm makes products that large.
+        clip: c of c tanh(T / c), which keeps scores within +-c (Bachman et al., 2019, section
+            3.3); no clipping if None.
+
+    Raises:
+        InputError: no units, or a clip that is not above 0.
+    """
+
+    def __init__(
+        self,
+        source_dim: int,
+        code_dim: int,
+        width: int = 512,
+        scale: bool = True,
+        clip: float | None = None,
+    ):
+        super().__init__()
+        check_widths("width", [width])
+        _check_clip(clip)
+        self.source_side = _Side(source_dim, width)
+        self.code_side = _Side(code_dim, width)
+        self.scale = width**-0.5 if scale else 1.0
+        self.clip = clip
+
+    def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
+        """f(s)."""
+        return self.source_side(source)
+
+    def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
+        """g(z), divided by sqrt(width) if scaled."""
+        return self.code_side(code) * self.scale
+
+    def pair(
+        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
+    ) -> Float[Tensor, "*b m"]:
+        """The product, clipped if asked for."""
+        return _clipped(torch.einsum("...mw,...w->...m", source, code), self.clip)
+
+
+class BilinearCritic(Critic):
+    """T(s, z) = s' W z.
+
+    Source: van den Oord et al., 2018, equation 3.
+
+    Args:
+        source_dim: size of s.
+        code_dim: size of z.
+        scale: divide by sqrt(source_dim).
+        clip: see `DotCritic`.
+
+    Raises:
+        InputError: a clip that is not above 0.
+    """
+
+    def __init__(
+        self, source_dim: int, code_dim: int, scale: bool = True, clip: float | None = None
+    ):
+        super().__init__()
+        _check_clip(clip)
+        self.weight = nn.Linear(code_dim, source_dim, bias=False)
+        self.scale = source_dim**-0.5 if scale else 1.0
+        self.clip = clip
+
+    def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
+        """The source itself."""
+        return source
+
+    def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
+        """W z, divided by sqrt(source_dim) if scaled."""
+        return self.weight(code) * self.scale
+
+    def pair(
+        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
+    ) -> Float[Tensor, "*b m"]:
+        """The product, clipped if asked for."""
+        return _clipped(torch.einsum("...mw,...w->...m", source, code), self.clip)
+
+
+class _Side(nn.Module):
+    """One hidden ReLU layer beside a linear shortcut, then layer norm."""
+
+    def __init__(self, inputs: int, width: int):
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
+        self.shortcut = nn.Linear(inputs, width, bias=False)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b w"]:
+        return self.norm(self.hidden(x) + self.shortcut(x))
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:
@@ -45,131 +221,13 @@ def check_widths(name: str, widths: Sequence[int]) -> None:
         )
 
 
-class ConcatMLP(nn.Module):
-    """T([z, s]) by a multilayer perceptron on the concatenation of a code z and a source s.
-
-    The first layer is linear in both, W [z, s] = W_z z + W_s s, so each half is computed once for
-    a code and once for a source, whatever the number of pairs: the same numbers as concatenating,
-    without the copies and with a fraction of the arithmetic.
-
-    Args:
-        source_dim: size of s.
-        code_dim: size of z.
-        widths: units of the hidden ReLU layers.
-
-    Raises:
-        InputError: no hidden layer, or one without units.
-    """
-
-    def __init__(self, source_dim: int, code_dim: int, widths: Sequence[int]):
-        super().__init__()
-        check_widths("widths", widths)
-        self.code_dim = code_dim
-        self.first = nn.Linear(code_dim + source_dim, widths[0])
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, (*widths[1:], 1), strict=True):
-            layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
-        self.rest = nn.Sequential(*layers)
-
-    def forward(
-        self,
-        source: Float[Tensor, "n m s"],
-        code: Float[Tensor, "n d"],
-        negatives: Int64[Tensor, "n k"],
-    ) -> Scores:
-        """Scores of each code with the m sources of its own image and of its negatives'."""
-        code_weight, source_weight = self.first.weight.split(
-            [self.code_dim, self.first.in_features - self.code_dim], dim=1
+def _check_clip(clip: float | None) -> None:
+    if clip is not None and not 0 < clip < float("inf"):
+        raise InputError(
+            f"a critic's clip is {clip}; expected a number above 0, or null for none; set "
+            "init_args.clip of the critic"
         )
-        from_code = F.linear(code, code_weight, self.first.bias)
-        from_source = F.linear(source, source_weight)
-        own = torch.arange(len(code), device=negatives.device)[:, None]
-        pairs = from_source[torch.cat([own, negatives], dim=1)]  # [n, 1 + k, m, width]
-        scores = self.rest(pairs + from_code[:, None, None]).squeeze(-1)
-        return Scores(scores[:, 0], scores[:, 1:])
 
 
-class ConcatLocalCritic(Critic):
-    """T_local(C_ij, z): 1x1 convolutions over [z, C_ij], z repeated at every location.
-
-    Source: the blog's script, three hidden layers of 256; with widths (512, 512) Hjelm et al.,
-    2019, table 7 ('concat-and-convolve').
-    """
-
-    def __init__(
-        self, feature_shape: FeatureShape, code_dim: int, widths: Sequence[int] = (256, 256, 256)
-    ):
-        super().__init__()
-        self.network = ConcatMLP(feature_shape.channels, code_dim, widths)
-
-    def forward(
-        self,
-        images: Float[Tensor, "n 3 height width"],
-        feature_map: Float[Tensor, "n c h w"],
-        code: Float[Tensor, "n d"],
-        negatives: Int64[Tensor, "n k"],
-    ) -> Scores:
-        """Scores over the m = h * w locations of the feature map."""
-        return self.network(feature_map.flatten(2).transpose(1, 2), code, negatives)
-
-
-class ImageGlobalCritic(Critic):
-    """T_global(x, z), the pairs of the article's text: does z belong to the image x?
-
-    The critic sees the pixels by a small trunk of its own: for each width [conv 4x4 stride 2,
-    ReLU], then the mean over what locations are left.
-
-    Source: Su Jianlin, 2018, the objective as written; the article leaves the network open.
-    """
-
-    def __init__(
-        self,
-        feature_shape: FeatureShape,
-        code_dim: int,
-        image_widths: Sequence[int] = (32, 64, 128),
-        widths: Sequence[int] = (256, 256, 256),
-    ):
-        super().__init__()
-        check_widths("image_widths", image_widths)
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip((3, *image_widths[:-1]), image_widths, strict=True):
-            layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
-        self.trunk = nn.Sequential(*layers).to(memory_format=torch.channels_last)
-        self.network = ConcatMLP(image_widths[-1], code_dim, widths)
-
-    def forward(
-        self,
-        images: Float[Tensor, "n 3 height width"],
-        feature_map: Float[Tensor, "n c h w"],
-        code: Float[Tensor, "n d"],
-        negatives: Int64[Tensor, "n k"],
-    ) -> Scores:
-        """Scores with m = 1."""
-        summary = self.trunk(2 * images - 1).mean(dim=(2, 3))
-        return self.network(summary[:, None], code, negatives)
-
-
-class CodeGlobalCritic(Critic):
-    """T_global(z', z), the pairs of the article's script: [z, z] against [z, shuffled z].
-
-    It never sees an image: its positive is the same vector twice. Kept to reproduce the script;
-    `ImageGlobalCritic` is what the article's text says.
-
-    Source: code bojone/infomax, 2018.
-    """
-
-    def __init__(
-        self, feature_shape: FeatureShape, code_dim: int, widths: Sequence[int] = (256, 256, 256)
-    ):
-        super().__init__()
-        self.network = ConcatMLP(code_dim, code_dim, widths)
-
-    def forward(
-        self,
-        images: Float[Tensor, "n 3 height width"],
-        feature_map: Float[Tensor, "n c h w"],
-        code: Float[Tensor, "n d"],
-        negatives: Int64[Tensor, "n k"],
-    ) -> Scores:
-        """Scores with m = 1."""
-        return self.network(code[:, None], code, negatives)
+def _clipped(scores: Tensor, clip: float | None) -> Tensor:
+    return scores if clip is None else clip * torch.tanh(scores / clip)

@@ -1,82 +1,166 @@
-"""Critics, estimator and prior, joined to the named terms of the Deep InfoMax objective."""
+"""Contrasts, estimator, prior and structure tasks, joined to the named terms of the objective."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Int64
 from torch import Tensor, nn
 
-from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.critics import Critic
-from dim_lightning.infomax.negatives import derangement
-from dim_lightning.infomax.scores import Scores
+from dim_lightning.infomax.contrasts import Contrast, PatchContrast, score_penalty
+from dim_lightning.infomax.coordinates import Coordinates
+from dim_lightning.infomax.estimators import Estimator, check_trains, name_of
+from dim_lightning.infomax.negatives import shuffled
+from dim_lightning.infomax.priors import Prior
+from dim_lightning.infomax.view import View
+from dim_lightning.processes import num_processes, own_rows
+
+NumNegatives = int | Literal["all"]
+INFORMATION = ("global", "local", "patches")
+WEIGHTS = {  # term -> its setting
+    "global": "global_weight",
+    "local": "local_weight",
+    "patches": "patch_weight",
+    "prior": "prior_weight",
+    "coordinates": "coordinate_weight",
+    "penalty": "score_penalty",
+}
 
 
 class Objective(nn.Module):
-    """loss = -alpha I_global(x, z) - beta mean_ij I_local(C_ij, z) + gamma prior(z).
+    """loss = -alpha I_global - beta mean_ij I_local(C_ij, z) + gamma prior(z), and further terms.
 
-    A term of weight zero has no critic and is not computed.
+    Each information term is the estimator's value, averaged over its contrasts and over the pairs
+    of views. A term of weight zero has no network and is not computed.
 
     Source: Su Jianlin, 2018; Hjelm et al., 2019, equation 8.
 
     Args:
-        global_critic: T_global; None for a weight of zero.
-        local_critic: T_local; None for a weight of zero.
-        estimator: the bound on the information, in nats, from a critic's scores.
-        prior: the distance of the codes to their prior, in nats a dimension.
-        global_weight: alpha.
-        local_weight: beta.
-        prior_weight: gamma.
+        weights: of the terms named in `WEIGHTS`; what is not there has weight 0.
+        contrasts: 'global', 'local', 'patches': the contrasts of each information term.
+        estimator: the bound on the information, in nats.
+        prior: how codes are drawn, and how far they are from where they should be.
+        coordinates: the networks that predict where a local feature lies.
+        num_negatives: other images each code is contrasted with, drawn anew at each step; or 'all'.
+        report: estimators whose values are given beside the trained one's, as
+            '<term>_<estimator>', without gradient.
 
     Raises:
-        InputError: for a negative weight, or when neither information term is left.
+        InputError: for a weight that cannot be, when no information term is left, or for an
+            estimator that does not train.
     """
 
     def __init__(
         self,
-        global_critic: Critic | None,
-        local_critic: Critic | None,
-        estimator: Callable[[Scores], Tensor],
-        prior: Callable[[Features], Tensor],
-        global_weight: float,
-        local_weight: float,
-        prior_weight: float,
+        weights: Mapping[str, float],
+        contrasts: Mapping[str, Sequence[Contrast | PatchContrast]],
+        estimator: Estimator,
+        prior: Prior | None = None,
+        coordinates: Coordinates | None = None,
+        num_negatives: NumNegatives = 1,
+        report: Sequence[Estimator] = (),
     ):
         super().__init__()
-        weights = {"global": global_weight, "local": local_weight, "prior": prior_weight}
-        for name, weight in weights.items():
-            if not 0 <= weight < float("inf"):
-                raise InputError(
-                    f"model.{name}_weight is {weight}; expected a finite number of at least 0"
-                )
-        if global_weight == local_weight == 0:
-            raise InputError(
-                "model.global_weight and model.local_weight are both 0: nothing would be learned; "
-                "set at least one of them above 0"
-            )
-        self.global_critic = global_critic
-        self.local_critic = local_critic
+        check_weights(weights)
+        check_trains(estimator)
+        self.weights = dict(weights)
+        self.contrasts = nn.ModuleDict({k: nn.ModuleList(v) for k, v in contrasts.items()})
         self.estimator = estimator
         self.prior = prior
-        self.weights = weights
+        self.coordinates = coordinates
+        self.num_negatives = num_negatives
+        self.report = tuple(report)
 
     def forward(
         self,
-        images: Float[Tensor, "n 3 height width"],
-        features: Features,
+        views: Sequence[View],
+        pairs: Sequence[tuple[int, int]] = ((0, 0),),
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """The terms, and their weighted sum `loss`, which is minimised."""
-        code = features.sample(generator)
-        negatives = derangement(len(images), generator, images.device)
-        terms: dict[str, Tensor] = {}
-        for name, critic in (("global", self.global_critic), ("local", self.local_critic)):
-            if critic is not None:
-                scores = critic(images, features.feature_map, code, negatives)
-                terms[name] = self.estimator(scores)
-        if self.weights["prior"] > 0:
-            terms["prior"] = self.prior(features)
-        signs = {"global": -1, "local": -1, "prior": 1}
-        parts = [signs[name] * self.weights[name] * term for name, term in terms.items()]
-        return {"loss": torch.stack(parts).sum(), **terms}
+        """The terms, and their weighted sum `loss`, which is minimised.
+
+        Args:
+            views: of the same images, in the same order.
+            pairs: (a, b): the code of view b is paired with the images of view a.
+            generator: of the negatives and of all other draws.
+        """
+        negatives = self._negatives(views[0].code, generator)
+        values: dict[str, list[Tensor]] = defaultdict(list)
+        for a, b in pairs:
+            for name, value in self._information(views[a], views[b], negatives, generator):
+                values[name].append(value)
+            if self.coordinates is not None:
+                feature_map = views[a].features.feature_map
+                _collect(values, self.coordinates(feature_map, views[b].code, generator))
+        if self.prior is not None:
+            for b in sorted({b for _, b in pairs}):
+                _collect(values, self.prior(views[b].features, views[b].code, generator))
+        terms = {name: torch.stack(parts).mean() for name, parts in values.items()}
+        return {"loss": self._loss(terms), **terms}
+
+    def _negatives(
+        self, code: Tensor, generator: torch.Generator | None
+    ) -> Int64[Tensor, "n k"] | None:
+        if self.num_negatives == "all":
+            return None
+        num_images = num_processes() * len(code)
+        return own_rows(shuffled(num_images, self.num_negatives, generator, code.device))
+
+    def _information(
+        self,
+        image: View,
+        code: View,
+        negatives: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> list[tuple[str, Tensor]]:
+        """Name and value of each information term, of each reported one and of the penalty."""
+        values = []
+        for name, contrasts in self.contrasts.items():
+            for contrast in contrasts:  # type: ignore[union-attr]
+                scores = contrast(image, code, negatives, generator)
+                values.append((name, self.estimator(scores)))
+                with torch.no_grad():
+                    values += [(f"{name}_{name_of(f)}", f(scores)) for f in self.report]
+                if self.weights.get("penalty", 0) > 0:
+                    values.append(("penalty", score_penalty(scores)))
+        return values
+
+    def _loss(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum; what a prior gives beside 'prior' trains networks of its own."""
+        reported = {f"{name}_{name_of(f)}" for name in self.contrasts for f in self.report}
+        parts = []
+        for name, value in terms.items():
+            if name in reported:
+                continue
+            sign = -1 if name in self.contrasts else 1
+            weight = self.weights.get(_WEIGHED_AS.get(name, name), 1.0)
+            parts.append(sign * weight * value)
+        return torch.stack(parts).sum()
+
+
+_WEIGHED_AS = {"relative_coordinates": "coordinates"}
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Refuses weights that cannot work.
+
+    Raises:
+        InputError: one is negative or not finite, or those of all information terms are 0.
+    """
+    for name, weight in weights.items():
+        if not 0 <= weight < float("inf"):
+            raise InputError(
+                f"model.{WEIGHTS[name]} is {weight}; expected a finite number of at least 0"
+            )
+    if not any(weights.get(name, 0) for name in INFORMATION):
+        raise InputError(
+            "model.global_weight, model.local_weight and model.patch_weight are all 0: nothing "
+            "would be learned; set at least one of them above 0"
+        )
+
+
+def _collect(values: dict[str, list[Tensor]], terms: Mapping[str, Tensor]) -> None:
+    for name, value in terms.items():
+        values[name].append(value)

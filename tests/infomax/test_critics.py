@@ -1,122 +1,163 @@
 import pytest
 import torch
 
-from dim_lightning.encoders import FeatureShape
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.critics import (
-    CodeGlobalCritic,
-    ConcatLocalCritic,
-    ConcatMLP,
-    ImageGlobalCritic,
-)
-from dim_lightning.infomax.negatives import derangement
+from dim_lightning.infomax.all_pairs import AllPairs
+from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, DotCritic
+from dim_lightning.infomax.negatives import shuffled
 
-SHAPE = FeatureShape(6, 3, 3)
-CODE_DIM = 5
-CRITICS = [ConcatLocalCritic, ImageGlobalCritic, CodeGlobalCritic]
+SOURCE_DIM, CODE_DIM = 6, 5
+CRITICS = {
+    "concat": lambda: ConcatCritic(SOURCE_DIM, CODE_DIM, widths=(16, 16)),
+    "dot": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16),
+    "dot, plain": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16, scale=False),
+    "dot, clipped": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16, clip=2.0),
+    "bilinear": lambda: BilinearCritic(SOURCE_DIM, CODE_DIM),
+}
+
+
+@pytest.fixture(params=CRITICS, ids=str)
+def critic(request):
+    torch.manual_seed(0)
+    return CRITICS[request.param]().double()
 
 
 @pytest.fixture
-def inputs():
+def pairs():
     generator = torch.Generator().manual_seed(0)
-    return {
-        "images": torch.rand(7, 3, 16, 16, generator=generator),
-        "feature_map": torch.randn(7, *SHAPE, generator=generator),
-        "code": torch.randn(7, CODE_DIM, generator=generator),
-        "negatives": derangement(7, generator),
-    }
+    source = torch.randn(7, 4, SOURCE_DIM, generator=generator, dtype=torch.double)
+    code = torch.randn(7, CODE_DIM, generator=generator, dtype=torch.double)
+    return source, code, shuffled(7, 2, generator)
 
 
-def build(critic_class):
-    torch.manual_seed(0)
-    return critic_class(SHAPE, CODE_DIM, widths=(16, 16))
+def side(network, x):
+    first, _, second = network.hidden
+    hidden = torch.relu(first.weight @ x + first.bias)
+    total = second.weight @ hidden + second.bias + network.shortcut.weight @ x
+    centred = total - total.mean()
+    normed = centred / torch.sqrt(centred.square().mean() + network.norm.eps)
+    return normed * network.norm.weight + network.norm.bias
 
 
-def concatenated(network, source, code):
-    """The multilayer perceptron on [z, s], spelled out for one pair."""
-    return network.rest(network.first(torch.cat([code, source]))).squeeze()
+def score_of_one_pair(critic, source, code):
+    """The formula of the critic for two vectors, written out."""
+    if isinstance(critic, ConcatCritic):
+        return critic.rest(critic.first(torch.cat([code, source]))).squeeze()
+    if isinstance(critic, BilinearCritic):
+        return source @ critic.weight.weight @ code * critic.scale
+    product = side(critic.source_side, source) @ side(critic.code_side, code) * critic.scale
+    return product if critic.clip is None else critic.clip * torch.tanh(product / critic.clip)
 
 
-@pytest.mark.parametrize("critic_class", CRITICS)
-def test_scores_equal_the_concatenation_pair_by_pair(critic_class, inputs):
-    critic = build(critic_class)
-    scores = critic(**inputs)
-    if critic_class is ConcatLocalCritic:
-        rows, columns = torch.meshgrid(torch.arange(3), torch.arange(3), indexing="ij")
-        places = list(zip(rows.flatten(), columns.flatten(), strict=True))
-        sources = torch.stack([inputs["feature_map"][:, :, i, j] for i, j in places], dim=1)
-    elif critic_class is ImageGlobalCritic:
-        sources = critic.trunk(2 * inputs["images"] - 1).mean(dim=(2, 3))[:, None]
-    else:
-        sources = inputs["code"][:, None]
-    for i, j in enumerate(inputs["negatives"][:, 0]):
-        for m in range(sources.shape[1]):
-            code = inputs["code"][i]
-            own = concatenated(critic.network, sources[i, m], code)
-            other = concatenated(critic.network, sources[j, m], code)
-            torch.testing.assert_close(scores.joint[i, m], own)
-            torch.testing.assert_close(scores.marginal[i, 0, m], other)
+def test_scores_equal_the_formula_pair_by_pair(critic, pairs):
+    source, code, negatives = pairs
+    scores = critic(*pairs)
+    assert scores.joint.shape == (7, 4)
+    assert scores.marginal.shape == (7, 2, 4)
+    for i in range(7):
+        for place in range(4):
+            expected = score_of_one_pair(critic, source[i, place], code[i])
+            torch.testing.assert_close(scores.joint[i, place], expected)
+            for k, j in enumerate(negatives[i]):
+                expected = score_of_one_pair(critic, source[j, place], code[i])
+                torch.testing.assert_close(scores.marginal[i, k, place], expected)
 
 
-@pytest.mark.parametrize("critic_class", CRITICS)
 @pytest.mark.parametrize("changed", [0, 3])
-def test_a_changed_code_moves_its_own_row_only(critic_class, inputs, changed):
-    critic = build(critic_class)
-    before = critic(**inputs)
-    code = inputs["code"].clone()
-    code[changed] += 1
-    after = critic(**{**inputs, "code": code})
+def test_a_changed_code_moves_its_own_row_only(critic, pairs, changed):
+    source, code, negatives = pairs
+    before = critic(*pairs)
+    moved = code.clone()
+    moved[changed] += 1
+    after = critic(source, moved, negatives)
     expected = torch.arange(7) == changed
     assert torch.equal((before.joint != after.joint).any(1), expected)
-    if critic_class is CodeGlobalCritic:  # there a code is also the source of another's negative
-        expected = expected | (inputs["negatives"][:, 0] == changed)
     assert torch.equal((before.marginal != after.marginal).flatten(1).any(1), expected)
 
 
-@pytest.mark.parametrize(
-    ("critic_class", "source"),
-    [(ConcatLocalCritic, "feature_map"), (ImageGlobalCritic, "images")],
-)
 @pytest.mark.parametrize("changed", [0, 3])
-def test_a_changed_image_moves_only_scores_that_involve_it(critic_class, source, inputs, changed):
-    critic = build(critic_class)
-    before = critic(**inputs)
-    moved = inputs[source].clone()
-    moved[changed] = 1 - moved[changed]
-    after = critic(**{**inputs, source: moved})
-    joint = (before.joint != after.joint).any(1)
-    marginal = (before.marginal != after.marginal).flatten(1).any(1)
-    assert torch.equal(joint, torch.arange(7) == changed)
-    assert torch.equal(marginal, inputs["negatives"][:, 0] == changed)
+def test_a_changed_image_moves_only_scores_that_involve_it(critic, pairs, changed):
+    source, code, negatives = pairs
+    before = critic(*pairs)
+    moved = source.clone()
+    moved[changed] -= 1
+    after = critic(moved, code, negatives)
+    assert torch.equal((before.joint != after.joint).any(1), torch.arange(7) == changed)
+    marginal = (before.marginal != after.marginal).any(2)
+    assert torch.equal(marginal, negatives == changed)
+
+
+def test_all_other_images_are_those_sampled_when_all_are_sampled(critic, pairs):
+    source, code, _ = pairs
+    everything = critic(source, code, None)
+    assert isinstance(everything, AllPairs)
+    sampled = critic(source, code, shuffled(7, 6))
+    assert everything.num_negatives == sampled.num_negatives == 6
+    torch.testing.assert_close(everything.joint, sampled.joint)
+    for over in ("all", "code", "location"):
+        torch.testing.assert_close(
+            everything.marginal_logsumexp(over), sampled.marginal_logsumexp(over)
+        )
+    torch.testing.assert_close(
+        everything.marginal_mean(torch.square), sampled.marginal_mean(torch.square)
+    )
+
+
+def test_gradients_against_finite_differences(critic):
+    generator = torch.Generator().manual_seed(1)
+    source = torch.randn(3, 2, SOURCE_DIM, generator=generator, dtype=torch.double)
+    code = torch.randn(3, CODE_DIM, generator=generator, dtype=torch.double)
+    negatives = shuffled(3, 1, generator)
+
+    def scores(source, code):
+        found = critic(source, code, negatives)
+        return found.joint, found.marginal
+
+    assert torch.autograd.gradcheck(scores, (source.requires_grad_(), code.requires_grad_()))
 
 
 def test_the_blogs_widths_by_parameter_count():
-    def count(critic):
-        return sum(p.numel() for p in critic.parameters())
-
     by_hand = (512 * 256 + 256) + 2 * (256 * 256 + 256) + (256 + 1)  # 512-256-256-256-1
-    assert count(ConcatLocalCritic(FeatureShape(256, 4, 4), 256)) == by_hand
-    assert count(CodeGlobalCritic(FeatureShape(256, 4, 4), 256)) == by_hand
+    assert sum(p.numel() for p in ConcatCritic(256, 256).parameters()) == by_hand
 
 
-def test_several_negatives_a_code():
-    network = ConcatMLP(4, 3, widths=(8,))
-    source, code = torch.randn(5, 2, 4), torch.randn(5, 3)
-    negatives = (torch.arange(5)[:, None] + torch.tensor([1, 2, 4])) % 5
-    scores = network(source, code, negatives)
-    assert scores.joint.shape == (5, 2)
-    assert scores.marginal.shape == (5, 3, 2)
-    expected = concatenated(network, source[(2 + 4) % 5, 1], code[2])
-    torch.testing.assert_close(scores.marginal[2, 2, 1], expected)
+def test_the_papers_local_critic_by_its_cost():
+    """302 M multiply-adds an image at 2048 units and 64 locations of 128 channels."""
+    critic = DotCritic(128, 64, width=2048)
+    weights = sum(
+        m.weight.numel() for m in critic.source_side.modules() if hasattr(m, "in_features")
+    )
+    assert 64 * weights == pytest.approx(302e6, rel=0.01)
 
 
-@pytest.mark.parametrize("settings", [{"widths": ()}, {"widths": (8, 0)}])
-@pytest.mark.parametrize("critic_class", CRITICS)
-def test_layers_that_cannot_be_are_refused(critic_class, settings):
+def test_scale_makes_products_of_normed_vectors_of_the_order_of_one():
+    torch.manual_seed(0)
+    source, code = torch.randn(50, 1, 32), torch.randn(50, 32)
+    negatives = shuffled(50, 20)
+    plain, scaled = (DotCritic(32, 32, width=1024, scale=s) for s in (False, True))
+    scaled.load_state_dict(plain.state_dict())
+    ratio = plain(source, code, negatives).marginal / scaled(source, code, negatives).marginal
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 32.0), rtol=1e-3, atol=1e-3)
+
+
+def test_clipped_scores_stay_within_and_keep_their_slope_at_zero():
+    critic = BilinearCritic(2, 2, scale=False, clip=3.0)
+    torch.nn.init.eye_(critic.weight.weight)
+    source, code = torch.tensor([[[1e4, 0.0]], [[1e-3, 0.0]]]), torch.tensor([[1.0, 0.0]] * 2)
+    joint = critic(source, code, shuffled(2)).joint
+    assert joint[0].item() == pytest.approx(3.0)
+    assert joint[1].item() == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("widths", [(), (8, 0)])
+def test_layers_that_cannot_be_are_refused(widths):
     with pytest.raises(InputError, match="widths are"):
-        critic_class(SHAPE, CODE_DIM, **settings)
+        ConcatCritic(SOURCE_DIM, CODE_DIM, widths=widths)
 
 
-def test_an_image_trunk_without_layers_is_refused():
-    with pytest.raises(InputError, match="image_widths are"):
-        ImageGlobalCritic(SHAPE, CODE_DIM, image_widths=())
+def test_units_and_clips_that_cannot_be_are_refused():
+    with pytest.raises(InputError, match="width are"):
+        DotCritic(SOURCE_DIM, CODE_DIM, width=0)
+    for build in (DotCritic, BilinearCritic):
+        with pytest.raises(InputError, match="clip is"):
+            build(SOURCE_DIM, CODE_DIM, clip=0.0)

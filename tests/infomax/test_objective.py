@@ -3,11 +3,17 @@ import torch
 
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.critics import ConcatLocalCritic, ImageGlobalCritic
-from dim_lightning.infomax.estimators import jensen_shannon
-from dim_lightning.infomax.negatives import derangement
+from dim_lightning.infomax.aspects import ImageCode, Locations, WholeImage
+from dim_lightning.infomax.contrasts import Contrast, PatchContrast, score_penalty
+from dim_lightning.infomax.coordinates import Coordinates
+from dim_lightning.infomax.critics import ConcatCritic, DotCritic
+from dim_lightning.infomax.estimators import info_nce, jensen_shannon, nwj, smile
+from dim_lightning.infomax.negatives import shuffled
 from dim_lightning.infomax.objective import Objective
-from dim_lightning.infomax.priors import gaussian_kl
+from dim_lightning.infomax.priors import AdversarialPrior, GaussianKL
+from dim_lightning.infomax.view import View
+
+WEIGHTS = {"global": 0.5, "local": 1.5, "prior": 0.01}
 
 
 @pytest.fixture
@@ -16,37 +22,106 @@ def encoder():
     return BlogEncoder(16, (8, 16), embedding_dim=8)
 
 
-def build(encoder, alpha=0.5, beta=1.5, gamma=0.01, estimator=jensen_shannon, prior=gaussian_kl):
+def build(encoder, weights=WEIGHTS, estimator=jensen_shannon, prior=GaussianKL, **settings):
     torch.manual_seed(1)
-    sizes = (encoder.feature_shape, encoder.embedding_dim)
+    shape, code_dim = encoder.feature_shape, encoder.embedding_dim
+    contrasts = {}
+    if weights.get("global"):
+        aspect = WholeImage(shape, code_dim)
+        contrasts["global"] = [Contrast(aspect, ConcatCritic(aspect.dim, code_dim))]
+    if weights.get("local"):
+        contrasts["local"] = [Contrast(Locations(shape), ConcatCritic(shape.channels, code_dim))]
+    if weights.get("patches"):
+        critic = DotCritic(shape.channels, shape.channels, width=16)
+        contrasts["patches"] = [PatchContrast(shape, critic)]
     return Objective(
-        ImageGlobalCritic(*sizes) if alpha else None,
-        ConcatLocalCritic(*sizes) if beta else None,
+        {name: float(weight) for name, weight in weights.items()},
+        contrasts,
         estimator,
-        prior,
-        float(alpha),
-        float(beta),
-        float(gamma),
+        prior(code_dim) if weights.get("prior") else None,
+        Coordinates(shape, code_dim, width=16) if weights.get("coordinates") else None,
+        **settings,
     )
 
 
-def test_the_loss_is_the_weighted_sum_with_the_right_signs(encoder):
-    images = torch.rand(6, 3, 16, 16)
-    terms = build(encoder)(images, encoder(images), torch.Generator().manual_seed(0))
+def view_of(encoder, images, generator=None):
+    features = encoder(images)
+    return View(images, features, features.sample(generator))
+
+
+@pytest.fixture
+def view(encoder):
+    generator = torch.Generator().manual_seed(0)
+    return view_of(encoder, torch.rand(6, 3, 16, 16, generator=generator), generator)
+
+
+def test_the_loss_is_the_weighted_sum_with_the_right_signs(encoder, view):
+    terms = build(encoder)([view], generator=torch.Generator().manual_seed(0))
     assert list(terms) == ["loss", "global", "local", "prior"]
     expected = -0.5 * terms["global"] - 1.5 * terms["local"] + 0.01 * terms["prior"]
     torch.testing.assert_close(terms["loss"], expected)
 
 
-def test_both_critics_see_the_same_codes_and_the_same_negatives(encoder):
-    images = torch.rand(6, 3, 16, 16)
-    objective, features = build(encoder), encoder(images)
-    terms = objective(images, features, torch.Generator().manual_seed(3))
-    generator = torch.Generator().manual_seed(3)
-    code, negatives = features.sample(generator), derangement(6, generator)
-    for name, critic in [("global", objective.global_critic), ("local", objective.local_critic)]:
-        scores = critic(images, features.feature_map, code, negatives)
+def test_every_term_there_is_with_the_right_sign(encoder, view):
+    weights = {
+        **WEIGHTS,
+        "patches": 0.3,
+        "coordinates": 0.2,
+        "penalty": 0.1,
+    }
+    objective = build(encoder, weights, prior=AdversarialPrior, report=[nwj, smile])
+    terms = objective([view], generator=torch.Generator().manual_seed(0))
+    expected = (
+        -0.5 * terms["global"]
+        - 1.5 * terms["local"]
+        - 0.3 * terms["patches"]
+        + 0.01 * terms["prior"]
+        + terms["discriminator"]
+        + 0.2 * (terms["coordinates"] + terms["relative_coordinates"])
+        + 0.1 * terms["penalty"]
+    )
+    torch.testing.assert_close(terms["loss"], expected)
+    reported = {f"{a}_{b}" for a in ("global", "local", "patches") for b in ("nwj", "smile")}
+    assert reported == {name for name in terms if not terms[name].requires_grad}
+
+
+def test_both_critics_see_the_same_codes_and_the_same_negatives(encoder, view):
+    objective = build(encoder)
+    terms = objective([view], generator=torch.Generator().manual_seed(3))
+    negatives = shuffled(6, 1, torch.Generator().manual_seed(3))
+    for name in ("global", "local"):
+        scores = objective.contrasts[name][0](view, view, negatives)
         torch.testing.assert_close(terms[name], jensen_shannon(scores))
+
+
+def test_reported_estimators_see_the_scores_that_are_trained(encoder, view):
+    objective = build(encoder, report=[nwj, jensen_shannon], num_negatives="all")
+    terms = objective([view], generator=torch.Generator().manual_seed(0))
+    for name in ("global", "local"):
+        torch.testing.assert_close(terms[f"{name}_jensen_shannon"], terms[name].detach())
+        scores = objective.contrasts[name][0](view, view, None)
+        torch.testing.assert_close(terms[f"{name}_nwj"], nwj(scores).detach())
+
+
+def test_the_penalty_is_that_of_all_contrasts(encoder, view):
+    objective = build(encoder, {**WEIGHTS, "penalty": 1.0})
+    terms = objective([view], generator=torch.Generator().manual_seed(3))
+    negatives = shuffled(6, 1, torch.Generator().manual_seed(3))
+    each = [c[0](view, view, negatives) for c in objective.contrasts.values()]
+    expected = torch.stack([score_penalty(scores) for scores in each]).mean()
+    torch.testing.assert_close(terms["penalty"], expected)
+
+
+def test_terms_are_means_over_the_pairs_of_views(encoder):
+    images = torch.rand(2, 6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    one, other = (view_of(encoder, x) for x in images)
+    objective = build(encoder, num_negatives="all", estimator=info_nce)
+    both = objective([one, other], [(0, 1), (1, 0)])
+    forth, back = (objective([one, other], [pair]) for pair in [(0, 1), (1, 0)])
+    for name in ("global", "local", "prior"):
+        torch.testing.assert_close(both[name], (forth[name] + back[name]) / 2)
+    swapped = objective([other, one], [(1, 0)])
+    torch.testing.assert_close(swapped["local"], forth["local"])
 
 
 @pytest.mark.parametrize(
@@ -57,20 +132,21 @@ def test_both_critics_see_the_same_codes_and_the_same_negatives(encoder):
         ((0.5, 1.5, 0), {"loss", "global", "local"}),
     ],
 )
-def test_a_term_of_weight_zero_is_not_computed(encoder, weights, left):
+def test_a_term_of_weight_zero_is_not_computed(encoder, view, weights, left):
     calls = {"estimator": 0, "prior": 0}
 
     def estimator(scores):
         calls["estimator"] += 1
         return jensen_shannon(scores)
 
-    def prior(features):
-        calls["prior"] += 1
-        return gaussian_kl(features)
+    class CountedKL(GaussianKL):
+        def forward(self, *arguments):
+            calls["prior"] += 1
+            return super().forward(*arguments)
 
-    images = torch.rand(6, 3, 16, 16)
-    objective = build(encoder, *weights, estimator, prior)
-    assert set(objective(images, encoder(images))) == left
+    names = ("global", "local", "prior")
+    objective = build(encoder, dict(zip(names, weights, strict=True)), estimator, CountedKL)
+    assert set(objective([view])) == left
     assert calls == {"estimator": len(left & {"global", "local"}), "prior": len(left & {"prior"})}
 
 
@@ -79,32 +155,56 @@ def test_a_term_of_weight_zero_is_not_computed(encoder, weights, left):
 )
 def test_weights_that_cannot_work_are_refused(encoder, weights):
     with pytest.raises(InputError, match="weight"):
-        build(encoder, *weights)
+        build(encoder, dict(zip(("global", "local", "prior"), weights, strict=True)))
 
 
-@pytest.mark.parametrize("weights", [(1, 0, 0), (0, 1, 0), (0.5, 1.5, 0.01)])
+def test_an_estimator_that_only_reports_is_refused(encoder):
+    with pytest.raises(InputError, match="smile"):
+        build(encoder, estimator=smile)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"global": 1},
+        {"local": 1},
+        {"patches": 1},
+        WEIGHTS,
+    ],
+)
 def test_descending_the_loss_raises_the_information_above_chance(encoder, weights):
     generator = torch.Generator().manual_seed(0)
     images = (
         torch.rand(32, 3, 4, 4, generator=generator).repeat_interleave(4, 2).repeat_interleave(4, 3)
     )
-    objective = build(encoder, *weights)
+    objective = build(encoder, weights)
     optimizer = torch.optim.Adam([*encoder.parameters(), *objective.parameters()], lr=3e-3)
     for _ in range(150):
-        terms = objective(images, encoder(images), generator)
+        terms = objective([view_of(encoder, images, generator)], generator=generator)
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()
-    for name in {"global", "local"} & set(terms):
+    for name in {"global", "local", "patches"} & set(terms):
         assert terms[name] > -0.7  # chance is -1.386, the ceiling 0
 
 
 def test_every_parameter_gets_a_finite_gradient(encoder):
-    images = torch.rand(3, 3, 16, 16)
-    objective = build(encoder)
-    features = encoder(images)
-    loss = objective(images, features, torch.Generator().manual_seed(0))["loss"]
-    loss.backward()
+    weights = {**WEIGHTS, "patches": 0.3, "coordinates": 0.2, "penalty": 0.1}
+    objective = build(encoder, weights, prior=AdversarialPrior)
+    encoder.log_variance.requires_grad_(False)
+    view = view_of(encoder, torch.rand(3, 3, 16, 16))
+    objective([view], generator=torch.Generator().manual_seed(0))["loss"].backward()
     for name, parameter in [*encoder.named_parameters(), *objective.named_parameters()]:
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+
+def test_the_scripts_global_pair_never_sees_the_image(encoder, view):
+    """The known flaw of the article's script: with [z, z'] the pixels play no part."""
+    torch.manual_seed(0)
+    contrast = Contrast(ImageCode(encoder.feature_shape, 8), ConcatCritic(8, 8))
+    moved = view._replace(images=1 - view.images)
+    assert torch.equal(
+        contrast(view, view, shuffled(6)).joint, contrast(moved, moved, shuffled(6)).joint
+    )

@@ -1,0 +1,90 @@
+"""Contrasts: which pairs an information term scores, and with which critic."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from dim_lightning.encoders import FeatureShape
+from dim_lightning.errors import InputError
+from dim_lightning.infomax.aspects import Aspect, Locations
+from dim_lightning.infomax.critics import Critic
+from dim_lightning.infomax.scores import ScoreSet
+from dim_lightning.infomax.view import View
+from dim_lightning.processes import num_processes, own_rows
+
+
+class Contrast(nn.Module):
+    """Scores of codes with an aspect of images, the global and local terms.
+
+    Args:
+        aspect: what of the image is paired with the code.
+        critic: T.
+    """
+
+    def __init__(self, aspect: Aspect, critic: Critic):
+        super().__init__()
+        self.aspect = aspect
+        self.critic = critic
+
+    def forward(
+        self,
+        image: View,
+        code: View,
+        negatives: Int64[Tensor, "n k"] | None,
+        generator: torch.Generator | None = None,
+    ) -> ScoreSet:
+        """T of the code of one view with the aspect of another, or of the same one."""
+        return self.critic(self.aspect(image, generator), code.code, negatives)
+
+
+class PatchContrast(nn.Module):
+    """Scores of the local features of an image with each other.
+
+    One location of each image, drawn anew, takes the part of the code; real pairs are those with
+    the other locations of the same image, other pairs those with locations of other images.
+
+    Source: Su Jianlin, 2018, section on the information between the C_ij.
+
+    Args:
+        feature_shape: of the encoder's feature map.
+        critic: T, made for two local features.
+
+    Raises:
+        InputError: the map has a single location.
+    """
+
+    def __init__(self, feature_shape: FeatureShape, critic: Critic):
+        super().__init__()
+        if feature_shape.height * feature_shape.width < 2:
+            raise InputError(
+                "model.patch_weight is above 0, but the encoder's feature map has a single "
+                "location, which has no others to share information with; set it to 0"
+            )
+        self.locations = Locations(feature_shape)
+        self.critic = critic
+
+    def forward(
+        self,
+        image: View,
+        code: View,
+        negatives: Int64[Tensor, "n k"] | None,
+        generator: torch.Generator | None = None,
+    ) -> ScoreSet:
+        """T of a location of one view with the other locations of another, or of the same one."""
+        sources, anchors = self.locations(image), self.locations(code)
+        n, m, _ = sources.shape
+        device = sources.device
+        joint = torch.randint(m, (num_processes() * n, 1), generator=generator, device=device)
+        chosen = own_rows(joint)
+        others = (chosen + torch.arange(1, m, device=device)) % m
+        rows = torch.arange(n, device=device)[:, None]
+        return self.critic(sources[rows, others], anchors[rows, chosen][:, 0], negatives)
+
+
+def score_penalty(scores: ScoreSet) -> Float[Tensor, ""]:
+    """Half of E_J[T^2] + E_M[T^2], which keeps scores small.
+
+    Source: Bachman et al., 2019, section 3.3; there on the scores before they are clipped, here on
+    what the estimator sees.
+    """
+    return (scores.joint_mean(torch.square) + scores.marginal_mean(torch.square)) / 2

@@ -1,0 +1,110 @@
+"""Time and peak memory of all-pairs infoNCE, tiled against all scores in memory.
+
+    python experiments/benchmarks/all_pairs.py --output all_pairs.json
+    python experiments/benchmarks/all_pairs.py --step --batches 8192
+
+Every measurement runs in a process of its own, whose peak resident memory is what is quoted; the
+memory of a process that has only imported the project is subtracted. `--step` measures a whole
+training step (encoder, critic, infoNCE over all pairs, backward, Adam) instead.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.infomax.all_pairs import TILE_SCORES, AllPairs, encoded_in_pieces
+from dim_lightning.infomax.critics import DotCritic
+from dim_lightning.infomax.estimators import info_nce
+
+CHANNELS, LOCATIONS, CODE_DIM, WIDTH = 128, 64, 64, 512
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this process, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def objective(batch: int, tiled: bool) -> None:
+    """Forward and backward of the estimate, from a feature map and codes."""
+    critic = DotCritic(CHANNELS, CODE_DIM, WIDTH)
+    source = torch.randn(batch, LOCATIONS, CHANNELS, requires_grad=True)
+    code = torch.randn(batch, CODE_DIM, requires_grad=True)
+    if tiled:
+        scores = critic(source, code, None)
+    else:
+        sides = critic.encode_source(source), critic.encode_code(code)
+        scores = AllPairs(critic.pair, *sides, tile_scores=10**15, tile_codes=10**9)
+    (-info_nce(scores)).backward()
+
+
+def training_step(batch: int, tiled: bool) -> None:
+    """One step on 32x32 images, 64 locations of 128 channels."""
+    encoder = BlogEncoder(32, (64, CHANNELS), embedding_dim=CODE_DIM)
+    critic = DotCritic(CHANNELS, CODE_DIM, WIDTH)
+    parameters = [*encoder.parameters(), *critic.parameters()]
+    optimizer = torch.optim.Adam(parameters, 1e-4)
+    images = torch.rand(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    features = encoder(images)
+    source = features.feature_map.flatten(2).transpose(1, 2)
+    (-info_nce(critic(source, features.mean, None))).backward()
+    optimizer.step()
+
+
+def measure(batch: int, precision: str, tiled: bool, step: bool) -> dict[str, float]:
+    """Seconds and GiB of one measurement, in this process."""
+    torch.manual_seed(0)
+    before = peak_memory()
+    start = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        (training_step if step else objective)(batch, tiled)
+    return {"seconds": time.perf_counter() - start, "gib": peak_memory() - before}
+
+
+def in_own_process(batch: int, precision: str, tiled: bool, step: bool) -> dict[str, float] | None:
+    """The same in a new process; None if it ran out of memory."""
+    job = json.dumps([batch, precision, tiled, step])
+    done = subprocess.run(
+        [sys.executable, __file__, "--job", job], capture_output=True, text=True, check=False
+    )
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def main() -> None:
+    """Measure what the command line asks for, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    sizes = [256, 512, 1024, 2048, 4096, 8192, 16384]
+    parser.add_argument("--batches", type=int, nargs="+", default=sizes)
+    parser.add_argument("--plain-up-to", type=int, default=2048, help="largest batch not tiled")
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bf16"])
+    parser.add_argument("--step", action="store_true", help="a whole training step")
+    parser.add_argument("--output", type=Path, help="where to write the results as JSON")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        json.dump(measure(*json.loads(options.job)), sys.stdout)
+        return
+    rows = []
+    for precision in options.precisions:
+        for batch in options.batches:
+            kinds = [True, False] if batch <= options.plain_up_to and not options.step else [True]
+            for tiled in kinds:
+                result = in_own_process(batch, precision, tiled, options.step)
+                row = {"batch": batch, "precision": precision, "tiled": tiled, **(result or {})}
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    if options.output:
+        setting = {"threads": torch.get_num_threads(), "tile_scores": TILE_SCORES}
+        partial = options.output.with_suffix(".part")
+        partial.write_text(json.dumps({**setting, "rows": rows}, indent=1))
+        partial.replace(options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""One joint batch, scored by one process or by several: the part that a test starts in each."""
+
+from pathlib import Path
+
+import torch
+from torch import distributed, nn
+
+from dim_lightning import processes
+from dim_lightning.encoders import Encoder, Features, FeatureShape
+from dim_lightning.infomax import estimators
+from dim_lightning.infomax.aspects import ImageCode, WholeMap
+from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, DotCritic
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
+from dim_lightning.infomax.priors import GaussianKL
+
+NUM_IMAGES = 12
+
+
+class SmallEncoder(Encoder):
+    """A Gaussian encoder without batch norm, which would see the batch of a process only."""
+
+    def __init__(self, image_size):
+        super().__init__()
+        self.feature_shape = FeatureShape(4, 2, 2)
+        self.embedding_dim = 6
+        self.trunk = nn.Conv2d(3, 4, 4, stride=4)
+        self.head = nn.Linear(16, 12)
+
+    def forward(self, images):
+        feature_map = torch.tanh(self.trunk(images))
+        mean, log_variance = self.head(feature_map.flatten(1)).chunk(2, dim=1)
+        return Features(feature_map, {"embedding": mean}, mean, log_variance)
+
+
+def dot(source_dim, code_dim):
+    return DotCritic(source_dim, code_dim, width=8)
+
+
+def concat(source_dim, code_dim):
+    return ConcatCritic(source_dim, code_dim, widths=(8, 8))
+
+
+SETTINGS = {
+    "shuffle, jensen_shannon, concat": {"local_critic": concat, "global_critic": concat},
+    "3 negatives, donsker_varadhan, dot": {
+        "num_negatives": 3,
+        "estimator": estimators.donsker_varadhan,
+        "local_critic": dot,
+        "global_critic": dot,
+        "global_aspect": WholeMap,
+    },
+    "3 negatives, info_nce, concat": {
+        "num_negatives": 3,
+        "estimator": estimators.info_nce,
+        "local_critic": concat,
+        "global_weight": 0.0,
+    },
+    **{
+        f"all pairs, {name}, dot": {
+            "num_negatives": "all",
+            "estimator": getattr(estimators, name),
+            "report": [estimators.nwj, estimators.smile],
+            "local_critic": dot,
+            "global_critic": BilinearCritic,
+            "global_aspect": ImageCode,
+            "score_penalty": 0.1,
+        }
+        for name in ("jensen_shannon", "donsker_varadhan", "info_nce", "n_way_nce")
+    },
+    "all pairs, nwj, concat, sampled locations, patches": {
+        "num_negatives": "all",
+        "estimator": estimators.nwj,
+        "local_critic": concat,
+        "global_weight": 0.0,
+        "num_locations": 2,
+        "patch_weight": 0.5,
+        "patch_critic": concat,
+    },
+}
+
+
+def joint_images():
+    generator = torch.Generator().manual_seed(5)
+    return torch.rand(NUM_IMAGES, 3, 8, 8, generator=generator, dtype=torch.double)
+
+
+def losses_and_gradients(images):
+    """For each of SETTINGS the terms and the gradient of every parameter, of these images."""
+    found = {}
+    for name, settings in SETTINGS.items():
+        torch.manual_seed(0)
+        module = DeepInfoMax(SmallEncoder, prior=GaussianKL, image_size=8, **settings).double()
+        generator = torch.Generator().manual_seed(1)
+        terms = module.objective(*module.views_of([images], generator), generator)
+        terms["loss"].backward()
+        gradients = {k: p.grad for k, p in module.named_parameters() if p.grad is not None}
+        detached = {k: v.detach() for k, v in terms.items()}
+        found[name] = (detached, gradients)
+    return found
+
+
+def run_process(rank, num_processes, folder):
+    """Computes this process's rows and averages as data-parallel training does."""
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=num_processes
+    )
+    found = losses_and_gradients(processes.own_rows(joint_images()))
+    for terms, gradients in found.values():
+        for values in (terms, gradients):
+            for value in values.values():
+                distributed.all_reduce(value)
+                value /= num_processes
+    if rank == 0:
+        torch.save(found, Path(folder) / "found.pt")
+    distributed.barrier()
+    distributed.destroy_process_group()

@@ -1,0 +1,138 @@
+import pytest
+import torch
+
+from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces
+from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, DotCritic
+from dim_lightning.infomax.estimators import (
+    donsker_varadhan,
+    info_nce,
+    jensen_shannon,
+    log_ratio_nwj,
+    n_way_nce,
+    name_of,
+    nwj,
+    pearson_chi2,
+    reverse_kl,
+    smile,
+    squared_hellinger,
+)
+from dim_lightning.infomax.negatives import shuffled
+
+ESTIMATORS = [
+    jensen_shannon,
+    donsker_varadhan,
+    nwj,
+    reverse_kl,
+    pearson_chi2,
+    squared_hellinger,
+    info_nce,
+    n_way_nce,
+    log_ratio_nwj,
+    smile,
+]
+CRITICS = [
+    lambda: DotCritic(6, 5, width=8),
+    lambda: BilinearCritic(6, 5),
+    lambda: ConcatCritic(6, 5, widths=(8, 8)),
+]
+N, M = 11, 3
+
+
+def sides(critic, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    source = torch.randn(N, M, 6, generator=generator, dtype=torch.double, requires_grad=True)
+    code = torch.randn(N, 5, generator=generator, dtype=torch.double, requires_grad=True)
+    return source, code
+
+
+@pytest.fixture(params=range(3), ids=["dot", "bilinear", "concat"])
+def critic(request):
+    torch.manual_seed(0)
+    return CRITICS[request.param]().double()
+
+
+def tiled(critic, source, code, *tile):
+    return AllPairs(critic.pair, critic.encode_source(source), critic.encode_code(code), *tile)
+
+
+@pytest.mark.parametrize("tile_codes", [4, 1024])
+@pytest.mark.parametrize("tile_scores", [1, 2 * M * 4, 10**6])
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
+def test_value_and_every_gradient_equal_those_of_all_scores_in_memory(
+    critic, estimator, tile_scores, tile_codes
+):
+    source, code = sides(critic)
+    inputs = [source, code, *critic.parameters()]
+    plain = estimator(critic(source, code, shuffled(N, N - 1)))
+    expected = torch.autograd.grad(plain, inputs, allow_unused=True)
+    value = estimator(tiled(critic, source, code, tile_scores, tile_codes))
+    torch.testing.assert_close(value, plain)
+    found = torch.autograd.grad(value, inputs, allow_unused=True)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_extreme_scores_keep_value_and_gradient_finite(estimator, dtype):
+    def pair(source, code):
+        return source[..., 0] * code[..., :1]
+
+    source = torch.tensor([1e4, -1e4, 1e4, 0.0]).reshape(4, 1, 1).to(dtype).requires_grad_()
+    code = torch.tensor([1.0, 1.0, -1.0, 1.0]).reshape(4, 1).to(dtype).requires_grad_()
+    value = estimator(AllPairs(pair, source, code, tile_scores=2))
+    value.backward()
+    assert value.isfinite()
+    assert source.grad.isfinite().all()
+    assert code.grad.isfinite().all()
+
+
+def test_no_score_tensor_is_ever_larger_than_a_tile():
+    """Neither forward nor backward: counted in the only place where scores are computed."""
+    critic = DotCritic(6, 5, width=8).double()
+    sizes = []
+
+    def pair(source, code):
+        scores = critic.pair(source, code)
+        sizes.append(scores.numel())
+        return scores
+
+    source, code = sides(critic)
+    pairs = AllPairs(pair, critic.encode_source(source), critic.encode_code(code), 2 * M * 4, 4)
+    forward = len(sizes)
+    info_nce(pairs).backward()
+    assert max(sizes) <= max(2 * M * 4, N * M)  # N * M are the real pairs
+    assert len(sizes) - forward == 2 * 3 * 6  # each tile once forward and once backward
+
+
+def test_reporting_keeps_no_graph():
+    critic = DotCritic(6, 5, width=8).double()
+    with torch.no_grad():
+        assert not nwj(critic(*sides(critic), None)).requires_grad
+
+
+def test_encoding_in_pieces_changes_no_value_and_no_gradient(monkeypatch):
+    monkeypatch.setattr("dim_lightning.infomax.all_pairs._PIECE_SOURCES", 4 * M)
+    critic = DotCritic(6, 5, width=8).double()
+    source, _ = sides(critic)
+    found = encoded_in_pieces(critic.encode_source, source)
+    expected = critic.encode_source(source)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(expected)
+    inputs = [source, *critic.source_side.parameters()]
+    for one, other in zip(
+        torch.autograd.grad(found, inputs, weights),
+        torch.autograd.grad(expected, inputs, weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_under_autocast_the_sides_are_kept_in_the_type_they_are_multiplied_in():
+    critic = DotCritic(6, 5, width=8)
+    source, code = (x.detach().float() for x in sides(critic))
+    with torch.autocast("cpu", torch.bfloat16):
+        pairs = critic(source, code, None)
+    assert pairs.source.dtype == pairs.all_codes.dtype == pairs.joint.dtype == torch.bfloat16
+    exact = info_nce(critic(source, code, None)).item()
+    assert info_nce(pairs).item() == pytest.approx(exact, abs=0.02)

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from dim_lightning.encoders import Features, FeatureShape
+from dim_lightning.errors import InputError
+from dim_lightning.infomax.aspects import ImageCode, WholeMap
+from dim_lightning.infomax.contrasts import Contrast, PatchContrast, score_penalty
+from dim_lightning.infomax.critics import BilinearCritic
+from dim_lightning.infomax.negatives import shuffled
+from dim_lightning.infomax.scores import Scores
+from dim_lightning.infomax.view import View
+
+SHAPE = FeatureShape(4, 2, 3)
+
+
+def view(seed, n=6):
+    generator = torch.Generator().manual_seed(seed)
+    feature_map = torch.randn(n, *SHAPE, generator=generator)
+    code = torch.randn(n, 5, generator=generator)
+    images = torch.rand(n, 3, 4, 4, generator=generator)
+    return View(images, Features(feature_map, {"code": code}, code, None), code)
+
+
+def test_a_contrast_pairs_the_images_of_one_view_with_the_codes_of_another():
+    one, other, negatives = view(0), view(1), shuffled(6)
+    torch.manual_seed(0)
+    contrast = Contrast(WholeMap(SHAPE, 5), BilinearCritic(24, 5))
+    scores = contrast(one, other, negatives)
+    expected = contrast.critic(one.features.feature_map.flatten(1)[:, None], other.code, negatives)
+    torch.testing.assert_close(scores.joint, expected.joint)
+    torch.testing.assert_close(scores.marginal, expected.marginal)
+
+
+def test_codes_of_two_views_are_paired_with_each_other():
+    one, other = view(0), view(1)
+    contrast = Contrast(ImageCode(SHAPE, 5), BilinearCritic(5, 5, scale=False))
+    torch.nn.init.eye_(contrast.critic.weight.weight)
+    expected = (one.code * other.code).sum(1, keepdim=True)
+    torch.testing.assert_close(contrast(one, other, shuffled(6)).joint, expected)
+
+
+def test_a_patch_meets_the_other_locations_of_its_own_image_and_those_of_others():
+    one, negatives = view(0), shuffled(6, 2)
+    contrast = PatchContrast(SHAPE, BilinearCritic(4, 4, scale=False))
+    torch.nn.init.eye_(contrast.critic.weight.weight)
+    places = one.features.feature_map.flatten(2).transpose(1, 2)
+    products = torch.einsum("amc,bnc->abmn", places, places)  # codes a at m, images b at n
+    seen = set()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        scores = contrast(one, one, negatives, generator)
+        assert scores.joint.shape == (6, 5)
+        for i in range(6):
+            found = [
+                m
+                for m in range(6)
+                if torch.allclose(
+                    scores.joint[i].sort().values,
+                    torch.cat([products[i, i, m, :m], products[i, i, m, m + 1 :]]).sort().values,
+                    atol=1e-5,
+                )
+            ]
+            assert len(found) == 1  # the one place that takes the part of the code
+            seen.add((i, found[0]))
+            for k, j in enumerate(negatives[i]):
+                for score in scores.marginal[i, k]:
+                    assert (products[i, j, found[0]] - score).abs().min() < 1e-5
+    assert len(seen) > 30  # of the 36 images and places
+
+
+def test_a_map_of_one_location_has_no_patches():
+    with pytest.raises(InputError, match="patch_weight"):
+        PatchContrast(FeatureShape(4, 1, 1), BilinearCritic(4, 4))
+
+
+def test_the_penalty_is_the_mean_square_of_real_and_other_scores():
+    scores = Scores(torch.tensor([[1.0, 3.0]]), torch.tensor([[[2.0, 4.0]]]))
+    assert score_penalty(scores).item() == pytest.approx((5 + 10) / 2)

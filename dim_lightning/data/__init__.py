@@ -1,6 +1,6 @@
 """Where images come from: sources, the cache of decoded pictures, batches and augmentation."""
 
-from dim_lightning.data.augmentation import Augmentation, CropAndFlip, to_float
+from dim_lightning.data.augmentation import Augmentation, CropAndFlip, CropColour, to_float
 from dim_lightning.data.batch import Batch, ImageSplit
 from dim_lightning.data.datamodule import ImageDataModule
 from dim_lightning.data.sources import (
@@ -18,6 +18,7 @@ __all__ = [
     "Augmentation",
     "Batch",
     "CropAndFlip",
+    "CropColour",
     "Digits",
     "ImageDataModule",
     "ImageSplit",

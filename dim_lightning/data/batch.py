@@ -23,11 +23,14 @@ class Batch(NamedTuple):
             augmented when training. Always in the channels_last memory format.
         labels: class of each image, int64 [n]; -1 where unlabelled.
         indices: position of each image in its split, int64 [n].
+        more_views: further views of the same images, each float [n, 3, h_v, w_v] in [0, 1] and
+            channels_last; only in training, and only where the data module is asked for them.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    more_views: tuple[Tensor, ...] = ()
 
 
 class ImageSplit(Dataset[Batch]):

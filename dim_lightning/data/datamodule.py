@@ -1,5 +1,6 @@
 """Training, validation and test images of any source, as batches."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from jsonargparse import lazy_instance
 from lightning import LightningDataModule
-from torch import distributed
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, DistributedSampler
 
 from dim_lightning.data.augmentation import Augmentation, to_float
@@ -19,6 +20,7 @@ from dim_lightning.seeding import generator_for
 
 SplitName = Literal["train", "val", "test"]
 DEFAULT_SOURCE = lazy_instance(Digits)
+_VIEWS = 3  # sets the draws of views apart from the model's streams, which are 0 to 2
 
 
 class ImageDataModule(LightningDataModule):
@@ -44,6 +46,9 @@ class ImageDataModule(LightningDataModule):
         split_seed: int = 0,
         seed: int = 0,
         augmentation: Augmentation | None = None,
+        num_views: int = 1,
+        small_augmentation: Augmentation | None = None,
+        num_small_views: int = 0,
         num_workers: int = 0,
         cache_dir: str | None = None,
     ) -> None:
@@ -60,6 +65,11 @@ class ImageDataModule(LightningDataModule):
             split_seed: chooses these shares; keep it where runs are compared.
             seed: of the order and the augmentation; the command line takes it from seed_everything.
             augmentation: random change of the training images; none if null.
+            num_views: how often `augmentation` draws from each training image: the first view is
+                the batch's `images`, the others are the first of its `more_views`.
+            small_augmentation: makes the small views, of the size it is set to.
+            num_small_views: further views by `small_augmentation`, the last of `more_views`.
+                Source of many small crops: Caron et al., 2020 (SwAV), section 3.3.
             num_workers: processes that fetch batches; a copy from memory needs none.
             cache_dir: folder of decoded pictures; <root>/cache if null.
 
@@ -71,6 +81,8 @@ class ImageDataModule(LightningDataModule):
         _check_range("batch_size", batch_size, 2, "an image's negatives are others of its batch")
         _check_range("eval_batch_size", eval_batch_size, 2, "as in data.batch_size")
         _check_range("num_workers", num_workers, 0, "a number of processes")
+        _check_views("views", num_views, 1, augmentation)
+        _check_views("small_views", num_small_views, 0, small_augmentation)
         _check_fraction("validation_fraction", validation_fraction)
         _check_fraction("test_fraction", test_fraction)
         self.source = source
@@ -83,6 +95,9 @@ class ImageDataModule(LightningDataModule):
         self.split_seed = split_seed
         self.seed = seed
         self.augmentation = augmentation
+        self.num_views = num_views
+        self.small_augmentation = small_augmentation
+        self.num_small_views = num_small_views
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else self.root / "cache"
         self.class_names: list[str] | None = None
@@ -173,15 +188,26 @@ class ImageDataModule(LightningDataModule):
         return self._loader(ImageSplit.of_part(self._cached, "train"), self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """The batch with floats in [0, 1], augmented when training, on the model's device."""
+        """The batch with floats in [0, 1], on the model's device; when training, its views."""
         images = to_float(batch.images)
-        trainer = self.trainer
-        if self.augmentation is not None and trainer is not None and trainer.training:
-            # Lightning counts a batch as ready only after this hook.
-            step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            key = (self.seed, trainer.current_epoch, step, trainer.global_rank)
-            images = self.augmentation(images, generator_for(*key, device=images.device))
-        return batch._replace(images=images)
+        if self.trainer is None or not self.trainer.training:
+            return batch._replace(images=images, more_views=())
+        first, *more = self._views(images)
+        return batch._replace(images=first, more_views=tuple(more))
+
+    def _views(self, images: Tensor) -> Iterator[Tensor]:
+        """Each view of training images; its draws depend on where training stands and on it."""
+        assert self.trainer is not None
+        # Lightning counts a batch as ready only after this hook.
+        step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        position = (self.trainer.current_epoch, step, self.trainer.global_rank)
+        small = [self.small_augmentation] * self.num_small_views
+        for view, augmentation in enumerate([self.augmentation] * self.num_views + small):
+            if augmentation is None:
+                yield images
+            else:
+                key = (self.seed, _VIEWS, *position, view)
+                yield augmentation(images, generator_for(*key, device=images.device))
 
     def _split(self, cached: Cached) -> dict[str, ImageSplit]:
         count = cached.parts["train"]
@@ -255,6 +281,17 @@ def _check_range(name: str, value: int, least: int, why: str) -> None:
     if value < least:
         raise InputError(
             f"data.{name} is {value}; expected at least {least} ({why}); set data.{name}"
+        )
+
+
+def _check_views(name: str, number: int, least: int, augmentation: Augmentation | None) -> None:
+    """Raise InputError unless there is what makes the views; without it, one is the image."""
+    _check_range(f"num_{name}", number, least, "a number of views")
+    key = "augmentation" if name == "views" else "small_augmentation"
+    if augmentation is None and number > least:
+        raise InputError(
+            f"data.num_{name} is {number} and data.{key} is null; expected something that makes "
+            f"the views differ; set data.{key}, e.g. to CropColour, or data.num_{name} to {least}"
         )
 
 

@@ -1,0 +1,27 @@
+"""What every random change of images keeps to."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+def to_float(images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    """The images as float32 in [0, 1], in the memory format they come in."""
+    return images.to(torch.float32).div_(255)
+
+
+class Augmentation(ABC):
+    """A random change of images that leaves what they show."""
+
+    @abstractmethod
+    def __call__(
+        self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator
+    ) -> Float[Tensor, "n 3 new_h new_w"]:
+        """The images changed, each by a draw of its own; values stay in [0, 1].
+
+        Args:
+            images: float in [0, 1], channels_last; not to be changed in place.
+            generator: on the device of the images; every draw comes from it.
+        """

@@ -1,0 +1,150 @@
+import lightning as L
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+
+from dim_lightning.data import CropAndFlip, CropColour, Digits, ImageDataModule
+from dim_lightning.data.augmentation import Augmentation
+from dim_lightning.errors import InputError
+
+SMALL = {"small_augmentation": CropColour(size=4), "num_small_views": 2}
+
+
+class Watcher(L.LightningModule):
+    """Keeps the batches that its steps are given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen = {"train": [], "val": [], "test": []}
+
+    def training_step(self, batch, batch_idx):
+        self.seen["train"].append(batch)
+        return self.weight * sum(view.mean() for view in (batch.images, *batch.more_views))
+
+    def validation_step(self, batch, batch_idx):
+        self.seen["val"].append(batch)
+
+    def test_step(self, batch, batch_idx):
+        self.seen["test"].append(batch)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture
+def seen(tmp_path, root):
+    """The batches of two epochs of three steps, and of validation and testing."""
+
+    def run(**settings):
+        watcher = Watcher()
+        trainer = L.Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            default_root_dir=tmp_path,
+            max_epochs=2,
+        )
+        datamodule = ImageDataModule(
+            Digits(), str(root), image_size=8, batch_size=400, **{"num_views": 1, **settings}
+        )
+        trainer.fit(watcher, datamodule)
+        trainer.test(watcher, datamodule, verbose=False)
+        return watcher.seen
+
+    return run
+
+
+def test_two_views_and_small_ones_of_the_same_images_in_training_only(seen):
+    batches = seen(augmentation=CropAndFlip(), num_views=2, **SMALL)
+    for batch in batches["train"]:
+        sizes = [tuple(view.shape) for view in batch.more_views]
+        assert sizes == [(400, 3, 8, 8), (400, 3, 4, 4), (400, 3, 4, 4)]
+        for view in (batch.images, *batch.more_views):
+            assert view.dtype == torch.float32
+            assert view.is_contiguous(memory_format=torch.channels_last)
+            assert ((view >= 0) & (view <= 1)).all()
+        assert not torch.equal(batch.images, batch.more_views[0])
+        assert not torch.equal(*batch.more_views[1:])
+    assert len(batches["train"]) == 6
+    assert [batch.more_views for batch in batches["val"] + batches["test"]] == [()] * len(
+        batches["val"] + batches["test"]
+    )
+
+
+def test_more_views_move_neither_the_images_nor_their_labels(seen):
+    one, several = (
+        seen(augmentation=CropAndFlip(), **more) for more in ({}, {"num_views": 3, **SMALL})
+    )
+    for name, batches in one.items():
+        for alone, together in zip(batches, several[name], strict=True):
+            assert alone.more_views == ()
+            for field in ("images", "labels", "indices"):
+                assert torch.equal(getattr(alone, field), getattr(together, field))
+
+
+def test_views_are_the_same_in_another_run_and_others_with_another_seed(seen):
+    settings = {"augmentation": CropAndFlip(), "num_views": 2}
+    first, again, other = seen(**settings), seen(**settings), seen(**settings, seed=1)
+    for one, two in zip(first["train"], again["train"], strict=True):
+        assert torch.equal(one.more_views[0], two.more_views[0])
+    assert not torch.equal(first["train"][0].more_views[0], other["train"][0].more_views[0])
+
+
+def test_no_two_views_of_any_steps_share_their_draws(seen):
+    class Recorder(Augmentation):
+        def __init__(self):
+            self.draws = []
+
+        def __call__(self, images, generator):
+            self.draws.append(torch.rand((), generator=generator).item())
+            return images
+
+    recorder = Recorder()
+    seen(augmentation=recorder, num_views=2, small_augmentation=recorder, num_small_views=1)
+    assert len(recorder.draws) == len(set(recorder.draws)) == 2 * 3 * 3
+
+
+def test_small_views_may_accompany_images_that_stay(seen):
+    (batch, *_) = seen(**SMALL)["train"]
+    assert torch.equal(batch.images, (batch.images * 255).round() / 255)  # whole bytes still
+    assert [len(view) for view in batch.more_views] == [400, 400]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_views": 2}, r"num_views is 2 and data\.augmentation is null"),
+        ({"num_small_views": 1}, r"num_small_views is 1 and data\.small_augmentation is null"),
+        ({"num_views": 0}, r"data\.num_views is 0; expected at least 1"),
+        ({"num_small_views": -1}, r"data\.num_small_views is -1; expected at least 0"),
+    ],
+)
+def test_views_that_nothing_would_make_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        ImageDataModule(**settings)
+
+
+@pytest.mark.parametrize("mode", ["yaml", "omegaconf+"])
+def test_every_setting_of_the_views_is_reached_by_a_dotted_key_and_survives_a_dump(mode):
+    parser = ArgumentParser(exit_on_error=False, parser_mode=mode)
+    parser.add_class_arguments(ImageDataModule, "data")
+    arguments = ["--data.augmentation=CropColour", "--data.augmentation.blur_prob=0.5"]
+    arguments += ["--data.augmentation.crop_scale=[0.08, 1]", "--data.num_views=2"]
+    arguments += ["--data.small_augmentation=CropColour", "--data.small_augmentation.size=16"]
+    arguments += ["--data.num_small_views=4"]
+    text = parser.dump(parser.parse_args(arguments))
+    data = parser.instantiate(parser.parse_string(text)).data
+    assert (data.num_views, data.num_small_views) == (2, 4)
+    assert isinstance(data.augmentation, CropColour)
+    assert data.augmentation.crop_scale == (0.08, 1.0)
+    assert data.augmentation.blur_prob == 0.5
+    assert data.augmentation.jitter == (0.4, 0.4, 0.4, 0.1)
+    assert data.small_augmentation.size == 16

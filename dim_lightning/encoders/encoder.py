@@ -25,12 +25,14 @@ class Features(NamedTuple):
             which the image meets them; the last one is the code.
         mean: mean of p(z|x), the code of an image, [n, d].
         log_variance: log variance of p(z|x), [n, d]; None where the encoder is deterministic.
+        scales: further local maps beside `feature_map`, each [n, c_s, h_s, w_s], earliest first.
     """
 
     feature_map: Float[Tensor, "n c h w"]
     layers: dict[str, Tensor]
     mean: Float[Tensor, "n d"]
     log_variance: Float[Tensor, "n d"] | None
+    scales: tuple[Tensor, ...] = ()
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
         """One code z = mu + sigma * eps an image; the mean itself if p(z|x) is a point.
@@ -51,10 +53,12 @@ class Encoder(nn.Module, ABC):
     Attributes:
         feature_shape: shape of `Features.feature_map` for one image.
         embedding_dim: d, the size of the code.
+        scale_shapes: shapes of `Features.scales` for one image.
     """
 
     feature_shape: FeatureShape
     embedding_dim: int
+    scale_shapes: tuple[FeatureShape, ...] = ()
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:

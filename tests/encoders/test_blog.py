@@ -83,3 +83,75 @@ def test_image_too_small_is_refused():
 def test_sizes_that_cannot_be_are_refused(settings):
     with pytest.raises(InputError, match=r"BlogEncoder got .*; expected .*; set model\.encoder"):
         BlogEncoder(32, **settings)
+
+
+def with_and_without_attention():
+    encoders = []
+    for heads in (0, 4):
+        torch.manual_seed(0)
+        encoders.append(BlogEncoder(16, (8, 16), embedding_dim=8, attention_heads=heads))
+    return encoders
+
+
+def test_with_attention_an_encoder_starts_as_without():
+    plain, attentive = with_and_without_attention()
+    images = torch.rand(4, 3, 16, 16)
+    without, features = plain(images), attentive(images)
+    assert torch.equal(features.mean, without.mean)
+    assert torch.equal(features.log_variance, without.log_variance)
+    assert torch.equal(features.feature_map, without.feature_map)
+    assert num_parameters(attentive) - num_parameters(plain) == 2 * 16 + 4 * (16 * 16 + 16) + 1
+
+
+def test_without_attention_there_is_nothing_of_it_in_a_checkpoint():
+    assert not any(name.startswith("attention") for name in BlogEncoder(32).state_dict())
+
+
+def test_attention_moves_the_code_and_leaves_the_local_features_local():
+    plain, attentive = (encoder.eval() for encoder in with_and_without_attention())
+    torch.nn.init.ones_(attentive.attention.gate)
+    images = torch.rand(2, 3, 16, 16)
+    without, features = plain(images), attentive(images)
+    assert torch.equal(features.feature_map, without.feature_map)
+    assert not torch.isclose(features.mean, without.mean).any()
+    features.mean.sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in attentive.attention.parameters())
+
+
+@pytest.mark.parametrize("heads", [-1, 5])
+def test_heads_that_cannot_be_are_refused(heads):
+    with pytest.raises(InputError, match="attention_heads"):
+        BlogEncoder(16, (8, 16), attention_heads=heads)
+
+
+@pytest.mark.parametrize("scales", [0, 1, 2])
+def test_scales_are_the_maps_of_the_blocks_before_the_last(scales):
+    encoder = BlogEncoder(20, (4, 8, 16), embedding_dim=8, scales=scales)
+    images = torch.rand(3, 3, 20, 20)
+    features = encoder(images)
+    first = encoder.local_trunk[:4](images - 0.5)
+    second = encoder.local_trunk[4:8](first)
+    expected = [first, second][2 - scales :]
+    assert len(features.scales) == len(expected) == scales
+    assert all(torch.equal(*pair) for pair in zip(features.scales, expected, strict=True))
+    assert encoder.scale_shapes == tuple(x.shape[1:] for x in expected)
+    assert encoder.scale_shapes == ((4, 10, 10), (8, 5, 5))[2 - scales :]
+    assert torch.equal(features.feature_map, encoder.local_trunk[8:](second))
+
+
+def test_scales_change_nothing_else():
+    encoders = []
+    for scales in (0, 2):
+        torch.manual_seed(0)
+        encoders.append(BlogEncoder(16, (4, 8, 16), embedding_dim=8, scales=scales))
+    images = torch.rand(3, 3, 16, 16)
+    without, features = (encoder(images) for encoder in encoders)
+    assert torch.equal(features.mean, without.mean)
+    assert list(features.layers) == list(without.layers)
+    assert num_parameters(encoders[0]) == num_parameters(encoders[1])
+
+
+@pytest.mark.parametrize("scales", [-1, 3])
+def test_more_scales_than_blocks_are_refused(scales):
+    with pytest.raises(InputError, match=rf"scales {scales} with 3 widths; expected 0 to 2"):
+        BlogEncoder(32, scales=scales)

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dim_lightning.processes import normal_like
+
 
 class FeatureShape(NamedTuple):
     """Shape of one image's local feature map: c channels at h x w locations."""
@@ -41,8 +43,7 @@ class Features(NamedTuple):
         """
         if self.log_variance is None:
             return self.mean
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
-        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+        return self.mean + torch.exp(0.5 * self.log_variance) * normal_like(self.mean, generator)
 
 
 class Encoder(nn.Module, ABC):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dim_lightning.encoders import FeatureShape
 from dim_lightning.errors import InputError
+from dim_lightning.processes import uniform
 
 
 class Coordinates(nn.Module):
@@ -130,8 +131,8 @@ def other_locations(
     device: torch.device | str = "cpu",
 ) -> Int64[Tensor, "n m"]:
     """For each location of each image the index of another, each of the m - 1 equally likely."""
-    shape = (num_images, num_locations)
-    steps = torch.randint(1, num_locations, shape, generator=generator, device=device)
+    draws = uniform(num_images, num_locations, generator=generator, device=device)
+    steps = 1 + (draws * (num_locations - 1)).long()
     return (torch.arange(num_locations, device=device) + steps) % num_locations
 
 

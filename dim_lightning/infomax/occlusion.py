@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dim_lightning.errors import InputError
+from dim_lightning.processes import uniform
 
 
 class Occlusion:
@@ -51,7 +52,7 @@ class Occlusion:
             generator: on the device of the images; every draw comes from it.
         """
         n, _, height, width = images.shape
-        draws = torch.rand(4, n, generator=generator, device=images.device)
+        draws = uniform(n, 4, generator=generator, device=images.device).T
         rows = self._interval(height, draws[0], draws[1])
         columns = self._interval(width, draws[2], draws[3])
         hidden = rows[:, None, :, None] & columns[:, None, None, :]

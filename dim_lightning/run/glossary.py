@@ -18,10 +18,31 @@ _MEANINGS = (
         "The same on pairs of a code and a whole image.",
     ),
     (
-        r"(train|val|test)/prior",
-        "How far the codes are from their prior; for a Gaussian encoder the KL divergence to "
-        "N(0, I), in nats a dimension. Smaller is closer.",
+        r"(train|val|test)/patches",
+        "The same on pairs of two locations of a feature map.",
     ),
+    (
+        r"(train|val|test)/(global|local|patches)_(?P<estimator>\w+)",
+        "The value of another estimator on the same scores, without gradient: it reports and does "
+        "not train.",
+    ),
+    (
+        r"(train|val|test)/prior",
+        "How far the codes are from their prior. GaussianKL: the KL divergence to N(0, I), in nats "
+        "a dimension. AdversarialPrior: the encoder's loss, log 2 = 0.693 where the discriminator "
+        "is fooled. SIGReg: a test statistic, about 1 at N(0, I). Smaller is closer.",
+    ),
+    (
+        r"(train|val|test)/discriminator",
+        "The loss of the adversarial prior's discriminator, in nats: 2 log 2 = 1.386 where it "
+        "cannot tell codes from draws of the prior, 0 where it always can.",
+    ),
+    (
+        r"(train|val|test)/(relative_)?coordinates",
+        "Cross-entropy, in nats, of predicting where in the feature map a local feature lies, or "
+        "the offset between two. Smaller is better.",
+    ),
+    (r"(train|val|test)/penalty", "Mean square of the critics' scores, real and other pairs."),
     (
         r"probe/online/top1",
         "Validation accuracy of a linear classifier that is trained beside the encoder, on its "

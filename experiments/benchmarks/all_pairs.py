@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from dim_lightning.encoders import BlogEncoder
-from dim_lightning.infomax.all_pairs import TILE_SCORES, AllPairs, encoded_in_pieces
+from dim_lightning.infomax.all_pairs import TILE_SCORES, AllPairs
 from dim_lightning.infomax.critics import DotCritic
 from dim_lightning.infomax.estimators import info_nce
 

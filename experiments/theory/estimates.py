@@ -6,7 +6,8 @@ x and y are d-dimensional standard Gaussians whose i-th components have correlat
 mutual information is -d/2 log(1 - rho^2) nats, and the other divergences are known as well. For
 each estimator and each amount of information a critic is trained with all pairs of fresh batches,
 then the estimate is averaged over further fresh batches. Writes estimates.json, estimates.md (the
-table) and estimates.png into the folder given.
+table), a figure an estimator and reported.png into the folder given. `--redraw` makes table and
+figures again from estimates.json.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from dim_lightning.infomax import estimators as est
 from dim_lightning.infomax.critics import ConcatCritic, Critic, DotCritic
+from dim_lightning.infomax.scores import Scores
 from dim_lightning.seeding import generator_for
 
 TRAINED = [
@@ -167,44 +169,67 @@ def table(rows: list[dict], options: argparse.Namespace) -> str:
                 mean, spread = mean_and_spread(found)
                 digits = f"{mean:.3g}" if abs(mean) < 1000 else f"{mean:.1e}"
                 cells.append(f"{digits} ± {spread:.1g}" if kind == "estimate" else digits)
-            lines.append(f"| {name if kind == 'truth' else ''} | {kind} | " + " | ".join(cells) + " |")
+            lines.append(
+                f"| {name if kind == 'truth' else ''} | {kind} | " + " | ".join(cells) + " |"
+            )
     return "\n".join(lines) + "\n"
 
 
-def draw_panels(rows: list[dict], options: argparse.Namespace, path: Path) -> None:
-    """One panel an estimator: estimate and truth against the information, with the ceiling."""
-    figure, axes = plt.subplots(2, 4, figsize=(15, 7), constrained_layout=True)
-    for axis, estimator in zip(axes.flat, TRAINED, strict=False):
-        name = est.name_of(estimator)
-        mine = [r for r in rows if r["estimator"] == name]
-        axis.plot(*_line(mine, "truth"), color="0.3", label="truth")
-        axis.plot(*_line(mine, "estimate"), "o-", color="C0", label="estimate")
-        top = ceiling(estimator, options.batch_size)
-        if top is not None:
-            axis.axhline(top, color="C3", linestyle="--", label=f"ceiling {top:.2f}")
-        if estimator in (est.pearson_chi2, est.reverse_kl):
-            axis.set_yscale("symlog")
-        axis.set_title(name)
-        axis.set_xlabel("mutual information, nats")
-        axis.legend(fontsize=8)
-    last = axes.flat[len(TRAINED)]
-    mine = [r for r in rows if r["estimator"] == "jensen_shannon"]
-    last.plot(*_line(mine, "information"), color="0.3", label="truth")
+def draw_estimator(
+    estimator: est.Estimator, rows: list[dict], options: argparse.Namespace, path: Path
+) -> None:
+    """What scores earn, and estimate against truth with the ceiling."""
+    name = est.name_of(estimator)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    _draw_earnings(left, estimator, options.batch_size)
+    right.plot(*_line(rows, "truth"), color="0.3", label="truth, the best of all critics")
+    right.plot(*_line(rows, "estimate"), "o-", color="C0", label="a trained critic")
+    top = ceiling(estimator, options.batch_size)
+    if top is not None:
+        right.axhline(top, color="C3", linestyle="--", label=f"ceiling {top:.2f}")
+    if estimator in (est.pearson_chi2, est.reverse_kl):
+        right.set_yscale("symlog")
+    right.set_xlabel("mutual information, nats")
+    right.set_ylabel(f"{name}")
+    right.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _draw_earnings(axis: plt.Axes, estimator: est.Estimator, batch_size: int) -> None:
+    """The estimate against the scores of real pairs, others at 0, and the other way round."""
+    scores = torch.linspace(-6, 6, 121)
+    others = torch.zeros(2, batch_size - 1, 1)
+    real = [estimator(Scores(torch.full((2, 1), t), others)) for t in scores.tolist()]
+    other = [estimator(Scores(torch.zeros(2, 1), others + t)) for t in scores.tolist()]
+    axis.plot(scores, real, color="C2", label="of real pairs, others at 0")
+    axis.plot(scores, other, color="C1", label="of other pairs, real at 0")
+    axis.set_ylim(-6.5, 6.5)
+    axis.set_xlabel("score T")
+    axis.set_ylabel("value")
+    axis.set_title(f"{est.name_of(estimator)}: what a score earns", fontsize=10)
+    axis.legend(fontsize=8)
+    axis.grid(alpha=0.3)
+
+
+def draw_reported(rows: list[dict], options: argparse.Namespace, path: Path) -> None:
+    """Critics trained with Jensen-Shannon, and what other estimators read from their scores."""
+    figure, axis = plt.subplots(figsize=(5, 3.6), constrained_layout=True)
+    axis.plot(*_line(rows, "information"), color="0.3", label="truth")
     for index, function in enumerate(REPORTED):
         name = est.name_of(function)
-        found = [{**r, "value": r["reported"][name]} for r in mine]
-        last.plot(*_line(found, "value"), "o-", color=f"C{index}", label=name)
-    last.set_ylim(-1, 1.5 * max(options.information))
-    last.set_title("trained jensen_shannon, reported")
-    last.set_xlabel("mutual information, nats")
-    last.legend(fontsize=8)
-    figure.suptitle(
-        f"{options.dims}-dimensional Gaussians, {options.critic} critic of width {options.width}, "
-        f"batches of {options.batch_size} with all pairs, {options.steps} steps, "
-        f"{options.seeds} seeds"
-    )
+        found = [{**r, "value": r["reported"][name]} for r in rows]
+        axis.plot(*_line(found, "value"), "o-", color=f"C{index}", label=name)
+    axis.set_ylim(-1, 1.3 * max(options.information))
+    axis.set_title("trained with jensen_shannon, reported", fontsize=10)
+    axis.set_xlabel("mutual information, nats")
+    axis.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
     partial = path.with_suffix(".part.png")
-    figure.savefig(partial, dpi=110)
+    figure.savefig(partial, dpi=100)
+    plt.close(figure)
     partial.replace(path)
 
 
@@ -226,23 +251,34 @@ def write(path: Path, text: str) -> None:
 def main() -> None:
     """Train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("experiments/theory"))
+    parser.add_argument("--output", type=Path, default=Path("experiments/theory/estimates"))
     parser.add_argument("--dims", type=int, default=20)
     parser.add_argument("--information", type=float, nargs="+", default=[1, 2, 4, 6, 8, 10])
     parser.add_argument("--critic", choices=["dot", "concat"], default="concat")
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--evaluation-steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--evaluation-steps", type=int, default=300)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--redraw", action="store_true", help="measure nothing")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    rows = measure(options)
-    settings = {k: v for k, v in vars(options).items() if k != "output"}
+    if options.redraw:
+        stored = json.loads((options.output / "estimates.json").read_text())
+        rows = stored.pop("rows")
+        vars(options).update(stored)
+    else:
+        rows = measure(options)
+    settings = {k: v for k, v in vars(options).items() if k not in ("output", "redraw")}
     write(options.output / "estimates.json", json.dumps({**settings, "rows": rows}, indent=1))
     write(options.output / "estimates.md", table(rows, options))
-    draw_panels(rows, options, options.output / "estimates.png")
+    for estimator in TRAINED:
+        name = est.name_of(estimator)
+        mine = [r for r in rows if r["estimator"] == name]
+        draw_estimator(estimator, mine, options, options.output / f"{name}.png")
+        if estimator is est.jensen_shannon:
+            draw_reported(mine, options, options.output / "reported.png")
 
 
 if __name__ == "__main__":

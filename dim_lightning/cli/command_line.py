@@ -137,7 +137,10 @@ class CommandLine(LightningCLI):
         )
         try:
             self._write_inputs()
-            return self._trainer(config, self.run_dir)
+            trainer = self._trainer(config, self.run_dir)
+            if self._command == "fit":
+                self.model.check_batch(trainer.world_size * self.datamodule.batch_size)
+            return trainer
         except BaseException:
             if is_new and is_first_process():
                 remove_unused_folder(self.run_dir)

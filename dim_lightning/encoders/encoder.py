@@ -54,11 +54,13 @@ class Encoder(nn.Module, ABC):
     Attributes:
         feature_shape: shape of `Features.feature_map` for one image.
         embedding_dim: d, the size of the code.
+        is_gaussian: whether p(z|x) has a variance, or is a point.
         scale_shapes: shapes of `Features.scales` for one image.
     """
 
     feature_shape: FeatureShape
     embedding_dim: int
+    is_gaussian: bool = True
     scale_shapes: tuple[FeatureShape, ...] = ()
 
     @abstractmethod

@@ -7,8 +7,8 @@ computes it again. The reductions combine exactly, so tiling changes nothing but
 Source: the online softmax of Milakov and Gimelshein, 2018; recomputation, Chen et al., 2016.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,7 @@ class AllPairs(ScoreSet):
         pair: scores [..., m] of sources [..., m, w] and codes [..., w], which broadcast.
         source: the critic's side of the images of this process, [n, m, w].
         code: the critic's side of their codes, [n, w].
+        parameters: what `pair` is made of, as far as it is trained.
         tile_scores: most scores in memory at once.
         tile_codes: most codes of a tile.
     """
@@ -44,12 +45,14 @@ class AllPairs(ScoreSet):
         pair: Pair,
         source: Float[Tensor, "n m w"],
         code: Float[Tensor, "n w"],
+        parameters: Sequence[Tensor] = (),
         tile_scores: int = TILE_SCORES,
         tile_codes: int = TILE_CODES,
     ):
         self.pair = pair
         self.joint = pair(source, code)
         self.source = source
+        self.parameters = tuple(parameters)
         self.all_codes = gather(code)
         self.tile_scores = tile_scores
         self.tile_codes = tile_codes
@@ -61,56 +64,155 @@ class AllPairs(ScoreSet):
 
     def marginal_mean(self, function: Pointwise) -> Float[Tensor, ""]:
         """E_M[function(T)], this process's share."""
-        sums = [tile for row in self._tiles(partial(_masked_sum, function)) for tile in row]
-        return torch.stack(sums).sum() / (self.num_negatives * self.joint.numel())
+        total = self._reduced(_Sum(function))
+        return total / (self.num_negatives * self.joint.numel())
 
     def marginal_logsumexp(
         self, over: Over, function: Pointwise | None = None
     ) -> Float[Tensor, "..."]:
         """Log of the sum of exp(function(T)), see `ScoreSet`."""
-        rows = self._tiles(partial(_masked_logsumexp, over, function))
-        per_code = torch.cat([torch.stack(row).logsumexp(dim=0) for row in rows])
+        per_code = self._reduced(_LogSumExp(over, function))
         shares = gather(per_code[None])  # of the images of each process
         if over == "all":
             return shares.flatten().logsumexp(dim=0)
         return own_rows(shares.logsumexp(dim=0))
 
-    def _tiles(self, reduce: Callable[[Tensor, Tensor], Tensor]) -> list[list[Tensor]]:
-        """`reduce` of each tile: a list of tiles of images for each tile of codes."""
-        num_locations = self.source.shape[1]
+    def _reduced(self, reduction: "_Sum | _LogSumExp") -> Tensor:
+        """The reduction of the scores of all pairs of a code and an image of this process."""
         num_codes = min(len(self.all_codes), self.tile_codes)
-        num_images = max(1, self.tile_scores // (num_codes * num_locations))
-        sources, codes = self.source.split(num_images), self.all_codes.split(num_codes)
-        whole = len(sources) == len(codes) == 1
-        first_image = first_own_row(len(self.source))
-        rows = []
-        for i, code in enumerate(codes):
-            row = []
-            for j, source in enumerate(sources):
-                shift = first_image + j * num_images - i * num_codes
-                tile = partial(self._tile, reduce, shift)
-                row.append(
-                    tile(source, code)
-                    if whole
-                    else checkpoint(
-                        tile, source, code, use_reentrant=False, preserve_rng_state=False
-                    )
-                )
-            rows.append(row)
-        return rows
+        num_images = max(1, self.tile_scores // (num_codes * self.source.shape[1]))
+        tiling = _Tiling(self.pair, reduction, num_codes, num_images)
+        if num_codes == len(self.all_codes) and num_images >= len(self.source):
+            own = tiling.own(self.source, self.all_codes, first_own_row(len(self.source)))
+            return reduction.of(tiling.scores(self.source, self.all_codes), own)
+        return _Tiled.apply(tiling, self.source, self.all_codes, *self.parameters)
 
-    def _tile(
-        self,
-        reduce: Callable[[Tensor, Tensor], Tensor],
-        shift: int,
-        source: Float[Tensor, "b m w"],
-        code: Float[Tensor, "a w"],
+
+class _Sum(NamedTuple):
+    """The sum of function(T) over a tile; a scalar."""
+
+    function: Pointwise
+
+    def of(self, scores: Float[Tensor, "a b m"], own: Tensor) -> Float[Tensor, ""]:
+        return self.function(scores).masked_fill(own, 0.0).sum()
+
+    def start(self, codes: Tensor, num_locations: int) -> Tensor:
+        return codes.new_zeros((), dtype=_wide(codes))
+
+    def add(self, total: Tensor, rows: slice, value: Tensor) -> None:
+        total += value
+
+    def gradient(self, total: Tensor, rows: slice, value: Tensor, gradient: Tensor) -> Tensor:
+        """That of a tile's value, from that of the total."""
+        return gradient
+
+
+class _LogSumExp(NamedTuple):
+    """Log of the sum of exp(function(T)) over the images of a tile, [a] or [a, m]."""
+
+    over: Over
+    function: Pointwise | None
+
+    def of(self, scores: Float[Tensor, "a b m"], own: Tensor) -> Tensor:
+        if self.function is not None:
+            scores = self.function(scores)
+        others = scores.masked_fill(own, -torch.inf)
+        if self.over == "location":
+            return others.logsumexp(dim=1)
+        return others.flatten(1).logsumexp(dim=1)
+
+    def start(self, codes: Tensor, num_locations: int) -> Tensor:
+        shape = [len(codes), num_locations] if self.over == "location" else [len(codes)]
+        return codes.new_full(shape, -torch.inf, dtype=_wide(codes))
+
+    def add(self, total: Tensor, rows: slice, value: Tensor) -> None:
+        total[rows] = torch.logaddexp(total[rows], value)
+
+    def gradient(self, total: Tensor, rows: slice, value: Tensor, gradient: Tensor) -> Tensor:
+        """The tile's share of the sum; 0 where it has no other image."""
+        share = torch.exp(value.detach() - total[rows])
+        return gradient[rows] * share.masked_fill(value.isneginf(), 0.0)
+
+
+class _Tiling(NamedTuple):
+    """How the pairs are cut, and what is done with a tile."""
+
+    pair: Pair
+    reduction: _Sum | _LogSumExp
+    num_codes: int
+    num_images: int
+
+    def slices(self, source: Tensor, codes: Tensor) -> Iterator[tuple[slice, Iterator[slice]]]:
+        """Images of this process, and for each such slice the slices of all codes."""
+        for j in range(0, len(source), self.num_images):
+            rows = range(0, len(codes), self.num_codes)
+            yield (
+                slice(j, min(j + self.num_images, len(source))),
+                (slice(i, min(i + self.num_codes, len(codes))) for i in rows),
+            )
+
+    def scores(self, source: Float[Tensor, "b m w"], codes: Float[Tensor, "a w"]) -> Tensor:
+        """T of each of the codes with each of the images, [a, b, m]."""
+        return widened(self.pair(source[None], codes[:, None]))
+
+    def own(self, source: Tensor, codes: Tensor, shift: int) -> Tensor:
+        """Which pairs are an image and its own code, [a, b, 1]: image j has code j + shift."""
+        rows = torch.arange(len(codes), device=codes.device)[:, None]
+        return (rows == torch.arange(len(source), device=codes.device) + shift)[:, :, None]
+
+    def value(
+        self, source: Tensor, codes: Tensor, images: slice, rows: slice, first: int
     ) -> Tensor:
-        """`reduce` of the scores of a codes and b images; image j's own code is row j + shift."""
-        scores = widened(self.pair(source[None], code[:, None]))  # [a, b, m]
-        columns = torch.arange(len(source), device=code.device)
-        own = torch.arange(len(code), device=code.device)[:, None] == columns + shift
-        return reduce(scores, own[:, :, None])
+        """The reduction of one tile."""
+        own = self.own(source, codes, first + images.start - rows.start)
+        return self.reduction.of(self.scores(source, codes), own)
+
+
+class _Tiled(torch.autograd.Function):
+    """The reduction over all tiles. Nothing of a tile is kept but its part of the total."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, tiling: _Tiling, source: Tensor, codes: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        first = first_own_row(len(source))
+        total = tiling.reduction.start(codes, source.shape[1])
+        for images, all_rows in tiling.slices(source, codes):
+            for rows in all_rows:
+                value = tiling.value(source[images], codes[rows], images, rows, first)
+                tiling.reduction.add(total, rows, value)
+        ctx.save_for_backward(source, codes, total, *parameters)
+        ctx.tiling = tiling
+        kind = source.device.type
+        ctx.autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        source, codes, total, *parameters = ctx.saved_tensors
+        tiling, first = ctx.tiling, first_own_row(len(source))
+        of_source = torch.empty_like(source)
+        of_codes = torch.zeros_like(codes, dtype=_wide(codes))
+        of_parameters = [torch.zeros_like(p) for p in parameters]
+        kind, dtype, enabled = ctx.autocast
+        with torch.enable_grad(), torch.autocast(kind, dtype, enabled, cache_enabled=False):
+            for images, all_rows in tiling.slices(source, codes):
+                image = source[images].detach().requires_grad_()
+                of_image = torch.zeros_like(image, dtype=_wide(source))
+                for rows in all_rows:
+                    code = codes[rows].detach().requires_grad_()
+                    value = tiling.value(image, code, images, rows, first)
+                    share = tiling.reduction.gradient(total, rows, value, gradient)
+                    found = torch.autograd.grad(value, [image, code, *parameters], share)
+                    targets = [of_image, of_codes[rows], *of_parameters]
+                    for target, part in zip(targets, found, strict=True):
+                        target += part
+                of_source[images] = of_image
+        return None, of_source, of_codes.to(codes.dtype), *of_parameters
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 def encoded_in_pieces(
@@ -142,18 +244,3 @@ def in_autocast_type(values: Tensor) -> Tensor:
     if not torch.is_autocast_enabled(kind) or values.dtype == torch.float64:
         return values
     return values.to(torch.get_autocast_dtype(kind))
-
-
-def _masked_sum(function: Pointwise, scores: Tensor, own: Tensor) -> Tensor:
-    return function(scores).masked_fill(own, 0.0).sum()
-
-
-def _masked_logsumexp(
-    over: Over, function: Pointwise | None, scores: Tensor, own: Tensor
-) -> Tensor:
-    if function is not None:
-        scores = function(scores)
-    others = scores.masked_fill(own, -torch.inf)
-    if over == "location":
-        return others.logsumexp(dim=1)
-    return others.flatten(1).logsumexp(dim=1)

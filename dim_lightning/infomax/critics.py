@@ -35,6 +35,10 @@ class Critic(nn.Module, ABC):
     ) -> Float[Tensor, "*b m"]:
         """Scores of the sources with the codes; leading axes broadcast."""
 
+    def pair_parameters(self) -> list[nn.Parameter]:
+        """The parameters that `pair` uses; none unless a critic says so."""
+        return []
+
     def forward(
         self,
         source: Float[Tensor, "n m s"],
@@ -52,7 +56,8 @@ class Critic(nn.Module, ABC):
         code = self.encode_code(code)
         if negatives is None:
             source = encoded_in_pieces(self.encode_source, source)
-            return AllPairs(self.pair, source, in_autocast_type(code))
+            trained = [p for p in self.pair_parameters() if p.requires_grad]
+            return AllPairs(self.pair, source, in_autocast_type(code), trained)
         source = self.encode_source(source)
         others = gather(source)[negatives]  # [n, k, m, w]
         scores = self.pair(torch.cat([source[:, None], others], dim=1), code[:, None])
@@ -102,6 +107,10 @@ class ConcatCritic(Critic):
     ) -> Float[Tensor, "*b m"]:
         """The rest of the perceptron on the sum of both halves."""
         return self.rest(source + code.unsqueeze(-2)).squeeze(-1)
+
+    def pair_parameters(self) -> list[nn.Parameter]:
+        """Those of all layers but the first."""
+        return list(self.rest.parameters())
 
 
 class DotCritic(Critic):

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.data import Batch
 from dim_lightning.encoders import BlogEncoder, Encoder, FeatureShape
+from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import Aspect, Locations, WholeImage
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast
 from dim_lightning.infomax.coordinates import Coordinates
@@ -102,6 +103,11 @@ class DeepInfoMax(L.LightningModule):
         }
         check_weights(weights)
         self.encoder = encoder(image_size)
+        if prior is GaussianKL and prior_weight and not self.encoder.is_gaussian:
+            raise InputError(
+                "model.prior is GaussianKL, but the encoder is deterministic: its codes have no "
+                "variance; choose another prior, or set model.prior_weight to 0"
+            )
         shape, code_dim = self.encoder.feature_shape, self.encoder.embedding_dim
         contrasts: dict[str, list[Contrast | PatchContrast]] = {}
         if global_weight:

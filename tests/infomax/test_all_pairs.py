@@ -52,7 +52,8 @@ def critic(request):
 
 
 def tiled(critic, source, code, *tile):
-    return AllPairs(critic.pair, critic.encode_source(source), critic.encode_code(code), *tile)
+    sides = critic.encode_source(source), critic.encode_code(code)
+    return AllPairs(critic.pair, *sides, critic.pair_parameters(), *tile)
 
 
 @pytest.mark.parametrize("tile_codes", [4, 1024])
@@ -98,7 +99,7 @@ def test_no_score_tensor_is_ever_larger_than_a_tile():
         return scores
 
     source, code = sides(critic)
-    pairs = AllPairs(pair, critic.encode_source(source), critic.encode_code(code), 2 * M * 4, 4)
+    pairs = AllPairs(pair, critic.encode_source(source), critic.encode_code(code), (), 2 * M * 4, 4)
     forward = len(sizes)
     info_nce(pairs).backward()
     assert max(sizes) <= max(2 * M * 4, N * M)  # N * M are the real pairs

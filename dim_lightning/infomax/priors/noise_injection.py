@@ -10,7 +10,7 @@ from torch import Tensor
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.priors.prior import Prior, at_least_float32
-from dim_lightning.infomax.priors.totals import total
+from dim_lightning.processes import normal_like, total, uniform
 
 Target = Literal["gaussian", "uniform"]
 _EPSILON = 1e-5  # of the variance, as in batch normalisation
@@ -79,11 +79,11 @@ class NoiseInjection(Prior):
     ) -> Float[Tensor, "n d"]:
         """The normalised mean with noise, one draw an image."""
         normalized = self.normalize(features.mean)
-        noise = torch.empty_like(normalized, requires_grad=False)
         if self.target == "gaussian":
-            noise.normal_(0, self.noise_scale, generator=generator)
+            noise = self.noise_scale * normal_like(normalized.detach(), generator)
         else:
-            noise.uniform_(-self.noise_scale, self.noise_scale, generator=generator)
+            draws = uniform(*normalized.shape, generator=generator, device=normalized.device)
+            noise = self.noise_scale * (2 * draws - 1)
         return (normalized + noise).to(features.mean.dtype)
 
     def normalize(self, mean: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.priors.prior import Prior, at_least_float32
-from dim_lightning.infomax.priors.totals import from_first, total
+from dim_lightning.processes import total
 
 
 def epps_pulley(
@@ -47,14 +47,14 @@ def sigreg(
     Mean of `epps_pulley` over projections of the codes on `num_slices` random unit vectors, drawn
     anew at each call. A distribution whose every projection is N(0, 1) is N(0, I), and no other is
     (Cramer and Wold). With several processes it is the statistic of the joint batch, and the
-    unit vectors are those of the first process.
+    unit vectors are the same on each, as their generators are.
 
     Source: Balestriero and LeCun, 2025 (arXiv 2511.08544), algorithm 1.
     """
     with torch.autocast(codes.device.type, enabled=False):  # bfloat16 angles would be noise
         codes = at_least_float32(codes)
         directions = codes.new_empty(codes.shape[1], num_slices).normal_(generator=generator)
-        directions = from_first(directions / directions.norm(dim=0))
+        directions = directions / directions.norm(dim=0)
         return epps_pulley(codes @ directions, num_knots, max_frequency).mean()
 
 

@@ -75,7 +75,7 @@ def test_the_terms_are_the_two_losses_of_the_game(target):
     code = torch.randn(9, 3, generator=generator(), dtype=torch.double)
     if target == "uniform":
         seen = 1 / (1 + torch.exp(-code))
-        real = torch.empty_like(code).uniform_(generator=generator(4))
+        real = torch.rand(9, 3, generator=generator(4)).double()
     else:
         seen = code
         real = torch.empty_like(code).normal_(generator=generator(4))

@@ -1,14 +1,13 @@
 import pytest
 import torch
-from joint_batch import joint_codes, values_and_gradients, work
+from joint_codes import joint_codes, values_and_gradients, work
 
-from dim_lightning.infomax.priors.totals import from_first, total
+from dim_lightning.processes import total
 
 
 def test_one_process_keeps_what_it_has():
     x = torch.randn(3)
     assert total(x) is x
-    assert from_first(x) is x
 
 
 @pytest.mark.slow

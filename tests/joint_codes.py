@@ -24,8 +24,8 @@ def values_and_gradients(codes, seed):
 
 
 def work(rank, folder):
-    """One of two processes; its generator differs, as those of a training do."""
+    """One of two processes; both draw from equal generators, as in training."""
     store = dist.FileStore(str(folder / "store"), 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    torch.save(values_and_gradients(joint_codes()[PARTS[rank]], rank), folder / f"{rank}.pt")
+    torch.save(values_and_gradients(joint_codes()[PARTS[rank]], seed=0), folder / f"{rank}.pt")
     dist.destroy_process_group()

@@ -225,6 +225,8 @@ class DeepInfoMax(L.LightningModule):
 
 def is_plain(value: Any) -> bool:
     """Whether a checkpoint that loads with weights_only may hold the value."""
+    if isinstance(value, dict):
+        return all(is_plain(item) for item in value.values())
     if isinstance(value, list | tuple):
         return all(is_plain(item) for item in value)
     return value is None or isinstance(value, bool | int | float | str)

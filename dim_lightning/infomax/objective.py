@@ -118,7 +118,7 @@ class Objective(nn.Module):
         """Name and value of each information term, of each reported one and of the penalty."""
         values = []
         for name, contrasts in self.contrasts.items():
-            for contrast in contrasts:  # type: ignore[union-attr]
+            for contrast in contrasts:  # type: ignore[attr-defined]
                 scores = contrast(image, code, negatives, generator)
                 values.append((name, self.estimator(scores)))
                 with torch.no_grad():

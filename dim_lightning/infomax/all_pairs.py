@@ -79,12 +79,13 @@ class AllPairs(ScoreSet):
 
     def _reduced(self, reduction: "_Sum | _LogSumExp") -> Tensor:
         """The reduction of the scores of all pairs of a code and an image of this process."""
-        num_codes = min(len(self.all_codes), self.tile_codes)
-        num_images = max(1, self.tile_scores // (num_codes * self.source.shape[1]))
-        tiling = _Tiling(self.pair, reduction, num_codes, num_images)
-        if num_codes == len(self.all_codes) and num_images >= len(self.source):
-            own = tiling.own(self.source, self.all_codes, first_own_row(len(self.source)))
-            return reduction.of(tiling.scores(self.source, self.all_codes), own)
+        num_images, all_images = len(self.source), len(self.all_codes)
+        num_codes = min(all_images, self.tile_codes)
+        images_a_tile = max(1, self.tile_scores // (num_codes * self.source.shape[1]))
+        tiling = _Tiling(self.pair, reduction, num_codes, images_a_tile)
+        if num_codes == all_images and images_a_tile >= num_images:
+            whole = slice(0, num_images), slice(0, all_images)
+            return tiling.value(self.source, self.all_codes, *whole, first_own_row(num_images))
         return _Tiled.apply(tiling, self.source, self.all_codes, *self.parameters)
 
 
@@ -93,8 +94,9 @@ class _Sum(NamedTuple):
 
     function: Pointwise
 
-    def of(self, scores: Float[Tensor, "a b m"], own: Tensor) -> Float[Tensor, ""]:
-        return self.function(scores).masked_fill(own, 0.0).sum()
+    def of(self, scores: Float[Tensor, "a b m"], own: Tensor | None) -> Float[Tensor, ""]:
+        values = self.function(scores)
+        return (values if own is None else values.masked_fill(own, 0.0)).sum()
 
     def start(self, codes: Tensor, num_locations: int) -> Tensor:
         return codes.new_zeros((), dtype=_wide(codes))
@@ -113,13 +115,12 @@ class _LogSumExp(NamedTuple):
     over: Over
     function: Pointwise | None
 
-    def of(self, scores: Float[Tensor, "a b m"], own: Tensor) -> Tensor:
+    def of(self, scores: Float[Tensor, "a b m"], own: Tensor | None) -> Tensor:
         if self.function is not None:
             scores = self.function(scores)
-        others = scores.masked_fill(own, -torch.inf)
-        if self.over == "location":
-            return others.logsumexp(dim=1)
-        return others.flatten(1).logsumexp(dim=1)
+        if own is not None:
+            scores = scores.masked_fill(own, -torch.inf)
+        return scores.logsumexp(dim=1 if self.over == "location" else (1, 2))
 
     def start(self, codes: Tensor, num_locations: int) -> Tensor:
         shape = [len(codes), num_locations] if self.over == "location" else [len(codes)]
@@ -151,12 +152,13 @@ class _Tiling(NamedTuple):
                 (slice(i, min(i + self.num_codes, len(codes))) for i in rows),
             )
 
-    def scores(self, source: Float[Tensor, "b m w"], codes: Float[Tensor, "a w"]) -> Tensor:
-        """T of each of the codes with each of the images, [a, b, m]."""
-        return widened(self.pair(source[None], codes[:, None]))
+    def own(self, source: Tensor, codes: Tensor, shift: int) -> Tensor | None:
+        """Which pairs are an image and its own code, [a, b, 1]: image j has code j + shift.
 
-    def own(self, source: Tensor, codes: Tensor, shift: int) -> Tensor:
-        """Which pairs are an image and its own code, [a, b, 1]: image j has code j + shift."""
+        None where there is none such, as in all tiles but those on the diagonal.
+        """
+        if shift >= len(codes) or shift + len(source) <= 0:
+            return None
         rows = torch.arange(len(codes), device=codes.device)[:, None]
         return (rows == torch.arange(len(source), device=codes.device) + shift)[:, :, None]
 
@@ -165,7 +167,8 @@ class _Tiling(NamedTuple):
     ) -> Tensor:
         """The reduction of one tile."""
         own = self.own(source, codes, first + images.start - rows.start)
-        return self.reduction.of(self.scores(source, codes), own)
+        scores = widened(self.pair(source[None], codes[:, None]))  # [a, b, m]
+        return self.reduction.of(scores, own)
 
 
 class _Tiled(torch.autograd.Function):

@@ -33,7 +33,8 @@ OPTIONS = {"num_sanity_val_steps": 2, "limit_train_batches": 1, "limit_val_batch
 def fit(folder, data, values, epochs, callbacks=(), ckpt_path=None):
     watch = Watch()
     observers = [Accuracy(values), RunningBest(), watch, *callbacks]
-    run = trainer(folder, observers, epochs, **OPTIONS)
+    options = {**OPTIONS, "enable_checkpointing": bool(callbacks)}
+    run = trainer(folder, observers, epochs, **options)
     module = tiny_module()
     run.fit(module, data, ckpt_path=ckpt_path)
     return module, [value for value in watch.seen if value is not None]

@@ -33,6 +33,7 @@ def test_a_sweep_of_the_project(path):
     assert f"sweep {path.relative_to(PROJECT)}" in comment[0]
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # wandb leaves it open
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_wandb_reads_the_same_distributions(path):
     theirs = _validate_config_and_fill_distribution(load_sweep_config(str(path)))["parameters"]

@@ -102,16 +102,16 @@ def test_a_program_that_is_not_there(bench, capsys):
 def test_hyperband_stops_what_falls_behind(bench):
     parameters = {
         "quality": {"values": [0.1, 0.9]},
-        "epochs": {"value": 400},
+        "epochs": {"value": 250},
         "pause": {"value": 0.02},
     }
-    rule = {"type": "hyperband", "min_iter": 2, "eta": 2}
+    rule = {"type": "hyperband", "min_iter": 2, "eta": 10}
     bench.write(parameters=parameters, early_terminate=rule)
     assert bench.sweep("--workers", "2") == 0
     good, bad = bench.rows()
-    assert (good["quality"], good["status"], good["values_logged"]) == ("0.9", "finished", "400")
+    assert (good["quality"], good["status"], good["values_logged"]) == ("0.9", "finished", "250")
     assert (bad["quality"], bad["status"]) == ("0.1", "stopped")
-    assert 2 < int(bad["values_logged"]) < 400
+    assert 2 < int(bad["values_logged"]) < 250
 
 
 def started(bench, *words):

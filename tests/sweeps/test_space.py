@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -13,6 +14,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.sweep.search import random_point, values_at
 from dim_lightning.sweep.space import Choice, coordinate, parameter, value_at
 
+shares = hypothesis_settings(deadline=None, max_examples=50)
 SHARES = np.linspace(0.005, 0.995, 100)
 log_uniform = stats.loguniform(1e-4, 1e-2)
 # as github.com/wandb/sweeps defines them
@@ -60,6 +62,7 @@ def test_draws_follow_the_distribution():
     assert abs(stats.spearmanr([d["a"] for d in drawn], [d["c"] for d in drawn])[0]) < 0.1
 
 
+@shares
 @given(st.floats(0, 1), st.sampled_from(["uniform", "log_uniform_values", "int_uniform"]))
 def test_values_stay_within_their_bounds(share, kind):
     low, high = (3, 700) if kind == "int_uniform" else (3.1e-3, 0.7)
@@ -67,11 +70,13 @@ def test_values_stay_within_their_bounds(share, kind):
     assert low <= value_at(found, share) <= high
 
 
+@shares
 @given(st.floats(0, 1), st.sampled_from(["normal", "q_normal", "log_normal"]))
 def test_the_ends_of_a_gaussian_are_finite(share, kind):
     assert math.isfinite(value_at(parameter("x", {"distribution": kind}), share))
 
 
+@shares
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5).filter(sum), st.floats(0, 1))
 def test_a_value_of_probability_zero_is_never_drawn(weights, share):
     total = sum(weights)

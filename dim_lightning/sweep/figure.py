@@ -12,6 +12,7 @@ from dim_lightning.sweep.space import Choice, Range
 _WIDTH, _HEIGHT, _TOP, _BOTTOM, _SIDE = 1040, 400, 56, 24, 90
 _WORST, _BEST, _NONE = (203, 213, 225), (37, 99, 168), "#f59e0b"
 _NUM_TICKS = 5
+_LONGEST = 18
 
 
 class Axis(NamedTuple):
@@ -38,7 +39,10 @@ def parallel_coordinates(
     xs = [_SIDE + i * step for i in range(len(axes))]
     shades = _shades(trials, definition.maximise)
     lines = [_line(trial, axes, xs, shades.get(trial.number)) for trial in reversed(trials)]
-    drawn = [_draw_axis(axis, x, i) for i, (axis, x) in enumerate(zip(axes, xs, strict=True))]
+    drawn = [
+        _draw_axis(axis, x, i, i == len(axes) - 1)
+        for i, (axis, x) in enumerate(zip(axes, xs, strict=True))
+    ]
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" class="coordinates" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(lines)}{"".join(drawn)}</svg>'
@@ -51,11 +55,21 @@ def _axis(
     if isinstance(found, Choice):
         count = len(found.values)
         places = [i / max(count - 1, 1) for i in range(count)]
-        ticks = [(p, text(value)) for p, value in zip(places, found.values, strict=True)]
+        labels = _told_apart([text(value) for value in found.values])
+        ticks = list(zip(places, labels, strict=True))
         return Axis(name, ticks, lambda trial: places[int(trial.point[name])])
     numbers = [float(trial.parameters[name]) for trial in trials]
     place, ticks = _scale(numbers, found.log)
     return Axis(name, ticks, lambda trial: place(float(trial.parameters[name])))
+
+
+def _told_apart(labels: Sequence[str]) -> list[str]:
+    """The labels, cut to what fits between two axes; what all begin with goes first."""
+    columns = enumerate(zip(*labels, strict=False))
+    shared = next((i for i, letters in columns if len(set(letters)) > 1), 0)
+    if shared and max(map(len, labels)) > _LONGEST:
+        labels = [f"…{label[shared - 1 :]}" for label in labels]
+    return [n if len(n) <= _LONGEST else f"{n[: _LONGEST - 1]}…" for n in labels]
 
 
 def _metric_axis(definition: Definition, trials: Sequence[Trial]) -> Axis:
@@ -107,12 +121,13 @@ def _line(trial: Trial, axes: Sequence[Axis], xs: Sequence[float], shade: float 
     )
 
 
-def _draw_axis(axis: Axis, x: float, index: int) -> str:
-    # names stand on two heights, or neighbours would run into each other
+def _draw_axis(axis: Axis, x: float, index: int, last: bool) -> str:
+    # names stand on two heights, or neighbours would run into each other; the last ends at the edge
+    at, anchor = (_WIDTH - 4, "end") if last else (x, "middle")
     name = html.escape(axis.label)
     parts = [
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" stroke="#94a3b8"/>',
-        f'<text x="{x:.1f}" y="{20 + 18 * (index % 2)}" text-anchor="middle" '
+        f'<text x="{at:.1f}" y="{20 + 18 * (index % 2)}" text-anchor="{anchor}" '
         f'class="name">{name}</text>',
     ]
     for place, label in axis.ticks:

@@ -17,6 +17,7 @@ TEMPLATE = (
                     paint-order: stroke; stroke: #fff; stroke-width: 3px; }
 .coordinates .name { font-weight: 600; fill: var(--ink); }
 .coordinates .trial:hover polyline:first-child { stroke: #c2410c; stroke-width: 4; }
+.box td { white-space: nowrap; }
 tr.failed td, tr.interrupted td { color: var(--faint); }
 </style>
 </head>

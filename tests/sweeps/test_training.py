@@ -49,6 +49,7 @@ def test_three_trials_of_the_digits_sweep(bench, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # wandb leaves it open
 def test_the_command_that_the_agent_of_wandb_starts(tmp_path, monkeypatch):
     definition = read_definition(DIGITS)
     parameters = values_at(definition.parameters, grid_point(definition.parameters, 2), grid=True)

@@ -11,6 +11,7 @@ The path of an image, which is the order of the folders and of the imports:
                  deep_infomax: the LightningModule that descends it
     evaluation   frozen features -> accuracies and geometry, plain functions
     run          the folder of a run: config, environment, metrics, pictures, page
+    sweep        searches over settings: W&B's sweep files, run here
     callbacks    probe, neighbours, geometry, pictures: they observe, and never change the training
     cli          python -m dim_lightning fit --config FILE
 

@@ -13,7 +13,7 @@ EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 CONFIGS = sorted(
     str(path.relative_to(EXPERIMENTS))
     for path in EXPERIMENTS.rglob("*.yaml")
-    if path.name != "wandb.yaml"
+    if path.name != "wandb.yaml" and path.parent.name != "sweeps"
 )
 
 

@@ -7,6 +7,7 @@ from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.callbacks.run_record import RunRecord
+from dim_lightning.callbacks.running_best import RunningBest
 from dim_lightning.callbacks.screen import EpochLines, TerminalBar
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "NonFiniteGuard",
     "OfflineEvaluation",
     "RunRecord",
+    "RunningBest",
     "TerminalBar",
 ]

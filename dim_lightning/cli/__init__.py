@@ -1,4 +1,4 @@
-"""The command line: fit, validate, test, predict, compare."""
+"""The command line: fit, validate, test, predict, compare, sweep."""
 
 from collections.abc import Sequence
 

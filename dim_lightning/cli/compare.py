@@ -1,19 +1,10 @@
 """`compare`: several finished runs in one figure."""
 
-import argparse
 from pathlib import Path
-from typing import NoReturn
 
-from dim_lightning.errors import InputError
+from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.run.comparison import load_runs, write_comparison
 from dim_lightning.run.folder import explained, new_numbered_folder
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, with errors like those of the other commands."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"compare: {message}; see `compare --help`")
 
 
 def compare(arguments: list[str]) -> int:
@@ -22,7 +13,7 @@ def compare(arguments: list[str]) -> int:
     Raises:
         InputError: fewer than two runs, or one that is none or has not come far enough.
     """
-    parser = _Parser(
+    parser = PlainParser(
         prog="dim_lightning compare", description="Compares finished runs in one figure."
     )
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.run_record import RunRecord
+from dim_lightning.callbacks.running_best import RunningBest
 from dim_lightning.callbacks.screen import EpochLines, TerminalBar
 from dim_lightning.run.folder import CHECKPOINTS, LAST_CHECKPOINT
 
@@ -27,7 +28,8 @@ def fixed_callbacks(run_dir: Path, command: str, trainer_config: dict[str, Any])
     if command == "fit":
         # the guard first, so that nothing records or keeps a broken state; the record before the
         # line that shows its speed
-        callbacks += [NonFiniteGuard(run_dir / LAST_CHECKPOINT), RunRecord(run_dir), EpochLines()]
+        guard = NonFiniteGuard(run_dir / LAST_CHECKPOINT)
+        callbacks += [guard, RunningBest(), RunRecord(run_dir), EpochLines()]
         if trainer_config["enable_checkpointing"] is not False:
             callbacks.append(_checkpoint(run_dir))
     if command == "predict":

@@ -70,13 +70,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _command(message: str, _: list[str]) -> str | None:
     match = _COMMAND.search(message)
     if match:
-        known = [*re.findall(r"\w+", match["known"]), "compare"]
+        known = [*re.findall(r"\w+", match["known"]), "compare", "sweep"]
         return f"{match['found']} is no command; expected one of {', '.join(known)}; " + nearest(
             match["found"], known
         )
     match = _NO_COMMAND.search(message)
     if match:
-        known = [*match["known"].split(","), "compare"]
+        known = [*match["known"].split(","), "compare", "sweep"]
         return f"no command given; expected one of {', '.join(known)}; or --help"
     return None
 

@@ -49,6 +49,10 @@ _MEANINGS = (
         "detached code. The encoder never sees a label.",
     ),
     (r"probe/online/top1_best", "The largest probe/online/top1 so far."),
+    (
+        r"best/.*",
+        "The largest value so far: what a sweep maximises, which looks at the last value only.",
+    ),
     (r"probe/online/train_loss", "Cross-entropy of that classifier on training images, in nats."),
     (
         r"(random/)?knn/(cosine|euclidean)/k\d+.*",

@@ -1,12 +1,6 @@
-"""The template of summary.html."""
+"""The template of summary.html, and the style that it shares with other pages."""
 
-TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }} - Deep InfoMax</title>
-<style>
+STYLE = """\
 :root { --ink: #0f172a; --soft: #475569; --faint: #64748b; --line: #e2e8f0; --wash: #f8fafc;
         --accent: #2563a8; }
 * { box-sizing: border-box; }
@@ -54,7 +48,19 @@ details { background: #fff; border: 1px solid var(--line); border-radius: 10px;
 summary { cursor: pointer; font-weight: 600; }
 pre { overflow-x: auto; margin: 10px 0 4px; }
 @media (max-width: 560px) { .grid { grid-template-columns: 1fr; } main { padding: 20px 14px; } }
-</style>
+"""
+
+TEMPLATE = (
+    """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }} - Deep InfoMax</title>
+<style>
+"""
+    + STYLE
+    + """</style>
 </head>
 <body>
 <main>
@@ -122,3 +128,4 @@ are floors: what raw pixels or an untrained encoder reach.</p>
 </body>
 </html>
 """
+)

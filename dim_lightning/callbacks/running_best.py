@@ -1,0 +1,41 @@
+"""The best of each accuracy so far, because a sweep looks at the last value of its metric."""
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+_ENDING = "/top1"
+_PREFIX = "best/"
+
+
+class RunningBest(Callback):
+    """Logs `best/<name>`, the running maximum of each validation accuracy `<name>`.
+
+    After every validation all of them are logged: one that was not measured this time keeps its
+    value. They are in the checkpoint, so that a resumed run does not forget. It has to stand behind
+    the callbacks that measure.
+    """
+
+    def __init__(self) -> None:
+        self._best: dict[str, float] = {}
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compares and logs."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        for name, found in trainer.callback_metrics.items():
+            if name.endswith(_ENDING) and not name.startswith(_PREFIX):
+                value = float(found)
+                if value > self._best.get(name, float("-inf")):  # which a NaN never is
+                    self._best[name] = value
+        for name, value in self._best.items():
+            pl_module.log(f"{_PREFIX}{name}", value, sync_dist=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best values."""
+        return dict(self._best)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes them up."""
+        self._best = dict(state_dict)

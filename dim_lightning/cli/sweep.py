@@ -1,0 +1,118 @@
+"""`sweep`: a sweep file of W&B, run on this machine."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
+from dim_lightning.cli.plain_parser import PlainParser
+from dim_lightning.errors import InputError
+from dim_lightning.run.folder import explained, new_numbered_folder
+from dim_lightning.sweep.definition import Definition, read_definition
+from dim_lightning.sweep.record import Trial, open_sweep
+from dim_lightning.sweep.report import CSV, PAGE, line, table, write_report
+from dim_lightning.sweep.runner import Runner, number_of_trials
+
+_DESCRIPTION = (
+    "Runs a sweep file of Weights & Biases on this machine, without the service. A sweep that was "
+    "stopped or killed goes on with the same command and --output."
+)
+
+
+def sweep(arguments: list[str]) -> int:
+    """Runs the sweep and says what was found and where it lies.
+
+    Raises:
+        InputError: the file asks for what cannot be done, or every trial failed.
+    """
+    parser = PlainParser(prog="dim_lightning sweep", description=_DESCRIPTION)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the sweep file")
+    parser.add_argument("--workers", type=int, default=1, help="trials at once; 1")
+    parser.add_argument("--count", type=int, help="trials in the end; run_cap, or the whole grid")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write into or to go on in; sweeps/<name>/<n>"
+    )
+    parser.add_argument("--seed", type=int, help="of the draws; 0")
+    options = parser.parse_args(arguments)
+    for name in ("workers", "count"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1")
+    definition = read_definition(options.file)
+    count = number_of_trials(definition, options.count)
+    output = _output(options.output, definition)
+    with explained(output), _alone(output):
+        seed = open_sweep(output, definition, options.seed)
+        again = f"python -m dim_lightning sweep {options.file} --output {output}"
+        return _run(definition, output, seed, count, options.workers, again)
+
+
+def _run(
+    definition: Definition, output: Path, seed: int, count: int, workers: int, again: str
+) -> int:
+    def tell(trial: Trial) -> None:
+        print(line(definition, trial, count), flush=True)  # noqa: T201
+        write_report(output, definition, list(runner.trials.values()))
+
+    print(f"{output}: {count} trials, {definition.method}", flush=True)  # noqa: T201
+    runner = Runner(definition, output, seed, count, workers, tell)
+    try:
+        with _terminable():
+            trials = runner.run()
+    except KeyboardInterrupt as stop:
+        write_report(output, definition, list(runner.trials.values()))
+        code = TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
+        what = "terminated" if code == TERMINATED else "interrupted"
+        sys.stderr.write(f"{what}; to go on: {again}\n")
+        return code
+    write_report(output, definition, trials)
+    print(f"\n{table(definition, trials)}\n")  # noqa: T201
+    print(f"table  {output / CSV}\npage   {output / PAGE}")  # noqa: T201
+    if all(trial.status == "failed" for trial in trials):
+        raise InputError(f"all {len(trials)} trials failed; the last said:\n{trials[-1].error}")
+    return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """A request to terminate, handled as Ctrl-C is."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Lets a request to terminate end the trials in an orderly way."""
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _output(asked: Path | None, definition: Definition) -> Path:
+    if asked is None:
+        return new_numbered_folder(Path("sweeps") / definition.name)
+    with explained(asked):
+        asked.mkdir(parents=True, exist_ok=True)
+    return asked
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keeps a second sweep out of the folder; the lock goes with the process, however it ends."""
+    lock = filelock.FileLock(output / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(
+            f"another sweep is at work in {output}; wait for it, or give another --output"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

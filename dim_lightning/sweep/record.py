@@ -1,0 +1,121 @@
+"""What is known of each trial: trials/<n>/trial.json, written whole or not at all.
+
+These files are the state of a sweep: one that is killed goes on from them. A trial whose folder is
+deleted is run again.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.folder import CONFIG, METRICS, write_atomically
+from dim_lightning.run.metrics import read_metrics
+from dim_lightning.sweep.definition import Definition
+from dim_lightning.sweep.search import Point
+
+SWEEP = "sweep.json"
+TRIALS = "trials"
+ENDED = ("finished", "stopped", "failed")
+_RECORD = "trial.json"
+_SAME = ("method", "metric", "parameters", "command", "program", "early_terminate")
+
+
+@dataclass
+class Trial:
+    """One trial.
+
+    Attributes:
+        number: from 1.
+        parameters: by their full names.
+        point: their coordinates in the search.
+        status: running, finished, stopped (early), failed or interrupted.
+        history: the metric, as it was logged.
+        error: why it failed.
+        seconds: how long it ran.
+        process: its process id while it runs.
+    """
+
+    number: int
+    parameters: dict[str, Any]
+    point: Point
+    status: str = "running"
+    history: list[float] = field(default_factory=list)
+    error: str | None = None
+    seconds: float = 0.0
+    process: int | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The last value of the metric, which is what a sweep optimises; None if it failed."""
+        return self.history[-1] if self.history and self.status != "failed" else None
+
+
+def trial_folder(output: Path, number: int) -> Path:
+    """Where the files of a trial lie."""
+    return output / TRIALS / str(number)
+
+
+def run_folder(output: Path, number: int) -> Path | None:
+    """The newest run folder of a trial; None before there is one."""
+    found = [p.parent for p in trial_folder(output, number).glob(f"*/{CONFIG}")]
+    return max(found, key=lambda path: int(path.name), default=None)
+
+
+def write_trial(output: Path, trial: Trial) -> None:
+    """Keeps `trial`."""
+    folder = trial_folder(output, trial.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / _RECORD, json.dumps(asdict(trial), indent=2) + "\n")
+
+
+def read_trials(output: Path) -> dict[int, Trial]:
+    """Number -> trial, of all that were ever started.
+
+    Raises:
+        InputError: a record is damaged.
+    """
+    trials = {}
+    for path in (output / TRIALS).glob(f"*/{_RECORD}"):
+        try:
+            trial = Trial(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{path} is no record of a trial ({error}); delete {path.parent} to run it again"
+            ) from error
+        trials[trial.number] = trial
+    return dict(sorted(trials.items()))
+
+
+def history(output: Path, number: int, metric: str) -> list[float]:
+    """What the trial's newest run has logged of the metric so far."""
+    folder = run_folder(output, number)
+    if folder is None or not (folder / METRICS).is_file():
+        return []
+    return [point.value for point in read_metrics(folder).get(metric, [])]
+
+
+def open_sweep(output: Path, definition: Definition, seed: int | None) -> int:
+    """The seed of the sweep in `output`: the one given, or that of the sweep begun there.
+
+    Raises:
+        InputError: the folder holds another sweep, or something else.
+    """
+    path = output / SWEEP
+    asked = {key: definition.content.get(key) for key in _SAME}
+    if path.is_file():
+        known = json.loads(path.read_text())
+        other = [key for key in _SAME if known.get(key) != json.loads(json.dumps(asked[key]))]
+        if seed is not None and seed != known["seed"]:
+            other.append("seed")
+        if other:
+            raise InputError(
+                f"{output} holds a sweep with another {', '.join(other)}; give another --output, "
+                "or the file and seed it was begun with"
+            )
+        return int(known["seed"])
+    if any(not p.name.startswith(".") for p in output.iterdir()):
+        raise InputError(f"{output} holds other files than a sweep's; give another --output")
+    write_atomically(path, json.dumps({"seed": seed or 0, **asked}, indent=2) + "\n")
+    return seed or 0

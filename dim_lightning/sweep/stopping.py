@@ -1,0 +1,88 @@
+"""Which trials to end early: hyperband, by the rule that W&B uses.
+
+Source: github.com/wandb/sweeps, src/sweeps/hyperband_stopping.py; Li et al., 2018, JMLR 18(185).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dim_lightning.errors import InputError
+
+_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+_MOST_BANDS = 100
+
+
+class Hyperband(NamedTuple):
+    """At each band, a count of logged values, the best 1/`eta` of the trials go on.
+
+    `strict` judges a trial by its value at the band; else by its best value so far.
+    """
+
+    bands: list[int]
+    eta: float
+    strict: bool
+
+
+def hyperband(settings: Any) -> Hyperband:
+    """The rule of the section early_terminate.
+
+    Raises:
+        InputError: another type, unknown settings, or neither min_iter nor max_iter and s.
+    """
+    if not isinstance(settings, Mapping) or settings.get("type") != "hyperband":
+        raise InputError(
+            f"early_terminate is {settings!r}; expected type: hyperband, the one that is known"
+        )
+    extra = [key for key in settings if key not in _KEYS]
+    if extra:
+        raise InputError(f"early_terminate has {extra[0]}; expected {', '.join(_KEYS)}")
+    numbers = {key: settings[key] for key in ("min_iter", "max_iter", "s") if key in settings}
+    numbers["eta"] = settings.get("eta", 3)
+    for key, found in numbers.items():
+        if isinstance(found, bool) or not isinstance(found, int | float) or found < 1:
+            raise InputError(f"early_terminate.{key} is {found!r}; expected a number of at least 1")
+    if numbers["eta"] == 1:
+        raise InputError("early_terminate.eta is 1; expected more, such as 2 or 3")
+    return Hyperband(_bands(numbers), float(numbers["eta"]), bool(settings.get("strict", False)))
+
+
+def should_stop(
+    rule: Hyperband,
+    own: Sequence[float],
+    histories: Sequence[Sequence[float]],
+    maximise: bool,
+) -> bool:
+    """Whether a running trial is to end.
+
+    Args:
+        rule: from `hyperband`.
+        own: the values that this trial has logged.
+        histories: those of all trials, this one included.
+        maximise: whether large values are good.
+    """
+    passed = [band for band in rule.bands if band < len(own)]
+    if not passed:
+        return False
+    band, sign = passed[-1], -1 if maximise else 1
+    there = sorted(sign * history[band] for history in histories if len(history) > band)
+    threshold = there[int(len(there) / rule.eta)]
+    value = sign * own[band] if rule.strict else min(sign * v for v in own)
+    return value > threshold
+
+
+def _bands(numbers: Mapping[str, float | int]) -> list[int]:
+    eta = numbers["eta"]
+    if "min_iter" in numbers:
+        bands = [numbers["min_iter"] * eta**i for i in range(_MOST_BANDS)]
+        return list(dict.fromkeys(int(band) for band in bands if math.isfinite(band)))
+    if "max_iter" not in numbers or "s" not in numbers:
+        raise InputError("early_terminate: expected min_iter, or max_iter and s")
+    bands = [numbers["max_iter"] / eta ** (i + 1) for i in range(int(numbers["s"]))]
+    kept = sorted({int(band) for band in bands if band >= 1})
+    if not kept:
+        raise InputError(
+            f"early_terminate: max_iter {numbers['max_iter']} leaves no band for eta {eta}; "
+            "raise max_iter or lower eta"
+        )
+    return kept

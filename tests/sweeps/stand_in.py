@@ -1,0 +1,32 @@
+"""A program that leaves what fit leaves, in a fraction of a second, and ends as it is told to.
+
+Its parameters: quality (the metric after the last epoch), epochs, pause (seconds an epoch), fail.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def main():
+    words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
+    parameters = json.loads(Path(words["--config"]).read_text())
+    assert words["--trainer.logger"] == "null"
+    parent = Path(words["--runs_dir"], words["--experiment"])
+    folder = parent / str(1 + sum(path.name.isdigit() for path in parent.iterdir()))
+    folder.mkdir()
+    (folder / "config.yaml").write_text(json.dumps(parameters))
+    if parameters.get("fail"):
+        sys.stdout.write("much was said before\n")
+        sys.exit("error: model.local_weight is -1; expected at least 0")
+    (folder / "result.json").write_text('{"fit": {"status": "running"}}')
+    lines = ["epoch,step,best/x"]
+    for epoch in range(parameters.get("epochs", 2)):
+        lines.append(f"{epoch},{epoch},{parameters['quality'] * (epoch + 1)}")
+        (folder / "metrics.csv").write_text("\n".join([*lines, ""]))
+        time.sleep(parameters.get("pause", 0))
+    (folder / "result.json").write_text('{"fit": {"status": "completed"}}')
+
+
+main()

@@ -1,0 +1,165 @@
+"""A sweep from its file to its page: failures, early stops, and kill -9."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dim_lightning.sweep.record import read_trials
+
+
+def test_a_grid_to_its_end(bench, capsys):
+    assert bench.sweep("--workers", "2") == 0
+    rows = bench.rows()
+    assert [row["quality"] for row in rows] == ["0.3", "0.2", "0.1"]
+    assert [row["trial"] for row in rows] == ["2", "3", "1"]
+    assert [row["best/x"] for row in rows] == ["0.6", "0.4", "0.2"]  # the last value
+    assert {row["status"] for row in rows} == {"finished"}
+    assert [row["run"] for row in rows] == ["trials/2/1", "trials/3/1", "trials/1/1"]
+    out = capsys.readouterr().out
+    table = out[out.index("trial  best/x") :].splitlines()
+    assert table[1].split()[:3] == ["2", "0.6", "0.3"]
+    assert str(bench.output / "sweep.html") in out
+
+
+def test_the_page_needs_nothing_else(bench):
+    bench.write(
+        method="random",
+        parameters={
+            "quality": {"distribution": "log_uniform_values", "min": 0.1, "max": 0.9},
+            "kind": {"values": [{"class_path": "a.Big"}, {"class_path": "a.<Small>"}]},
+        },
+    )
+    assert bench.sweep("--count", "4") == 0
+    page = (bench.output / "sweep.html").read_text()
+    assert "<script" not in page
+    assert set(re.findall(r"https?://[^\"<\s]+", page)) <= {"http://www.w3.org/2000/svg"}
+    assert page.count('<g class="trial">') == 4
+    assert "&lt;Small&gt;" in page
+    assert "a.<Small>" not in page
+    assert 'href="trials/1/1/summary.html"' in page
+
+
+def test_a_failed_trial_does_not_stop_the_others(bench, capsys):
+    parameters = {"quality": {"value": 0.5}, "fail": {"values": [False, True]}}
+    bench.write(parameters=parameters)
+    assert bench.sweep() == 0
+    good, bad = bench.rows()
+    assert (good["status"], bad["status"], bad["best/x"]) == ("finished", "failed", "")
+    assert bad["error"].endswith("error: model.local_weight is -1; expected at least 0")
+    assert "failed  error: model.local_weight is -1" in capsys.readouterr().out
+    assert "model.local_weight is -1" in (bench.output / "sweep.html").read_text()
+
+
+def test_when_all_fail_the_sweep_fails(bench, capsys):
+    bench.write(parameters={"fail": {"value": True}, "quality": {"values": [1, 2]}})
+    assert bench.sweep() == 2
+    assert "all 2 trials failed; the last said:" in capsys.readouterr().err
+
+
+def test_a_metric_that_is_never_logged(bench, capsys):
+    bench.write(metric={"name": "best/y"})
+    assert bench.sweep("--count", "1") == 2
+    assert "it logged no best/y" in capsys.readouterr().err
+
+
+def test_what_ended_is_not_repeated_and_a_deleted_trial_is(bench):
+    assert bench.sweep("--count", "2") == 0
+    records = {n: bench.output / "trials" / str(n) / "trial.json" for n in (1, 2)}
+    before = records[1].stat().st_mtime_ns
+    records[2].unlink()
+    assert bench.sweep() == 0
+    assert records[1].stat().st_mtime_ns == before
+    assert sorted(row["run"] for row in bench.rows()) == ["trials/1/1", "trials/2/2", "trials/3/1"]
+
+
+def test_another_sweep_in_the_same_folder_is_refused(bench, capsys):
+    assert bench.sweep("--count", "1") == 0
+    assert bench.sweep("--count", "1", "--seed", "3") == 2
+    assert "holds a sweep with another seed" in capsys.readouterr().err
+    bench.write(parameters={"quality": {"values": [0.1, 0.4]}})
+    assert bench.sweep() == 2
+    assert "holds a sweep with another parameters" in capsys.readouterr().err
+
+
+def test_a_folder_of_other_things_is_refused(bench, capsys):
+    bench.output.mkdir()
+    (bench.output / "thesis.tex").write_text("")
+    assert bench.sweep() == 2
+    assert "holds other files" in capsys.readouterr().err
+
+
+def test_a_program_that_is_not_there(bench, capsys):
+    bench.write(command=["/nowhere/python", "${args}"])
+    assert bench.sweep() == 2
+    assert "cannot be started" in capsys.readouterr().err
+
+
+def test_hyperband_stops_what_falls_behind(bench):
+    parameters = {
+        "quality": {"values": [0.1, 0.9]},
+        "epochs": {"value": 250},
+        "pause": {"value": 0.02},
+    }
+    rule = {"type": "hyperband", "min_iter": 2, "eta": 10}
+    bench.write(parameters=parameters, early_terminate=rule)
+    assert bench.sweep("--workers", "2") == 0
+    good, bad = bench.rows()
+    assert (good["quality"], good["status"], good["values_logged"]) == ("0.9", "finished", "250")
+    assert (bad["quality"], bad["status"]) == ("0.1", "stopped")
+    assert 2 < int(bad["values_logged"]) < 250
+
+
+def started(bench, *words):
+    """A sweep in a process of its own, once its first trial is at work."""
+    command = [sys.executable, "-m", "dim_lightning", "sweep", str(bench.file)]
+    process = subprocess.Popen(
+        [*command, "--output", str(bench.output), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    metrics = bench.output / "trials" / "2" / "1" / "metrics.csv"
+    while not metrics.exists() and process.poll() is None:
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+def test_after_kill_9_the_sweep_goes_on_with_the_trial_that_still_runs(bench):
+    bench.write(parameters={"quality": {"values": [0.1, 0.3, 0.2]}, "pause": {"value": 1.0}})
+    process = started(bench)
+    process.kill()
+    process.communicate()
+    trials = read_trials(bench.output)
+    assert [trial.status for trial in trials.values()] == ["finished", "running"]
+    assert bench.sweep() == 0
+    assert [row["status"] for row in bench.rows()] == ["finished"] * 3
+    # trial 2 outlived the sweep that had started it: its result is taken, it is not run again
+    assert sorted(row["run"] for row in bench.rows()) == ["trials/1/1", "trials/2/1", "trials/3/1"]
+
+
+def test_a_trial_that_was_killed_with_its_sweep_is_run_again(bench):
+    assert bench.sweep("--count", "2") == 0
+    record = bench.output / "trials" / "2" / "trial.json"
+    content = json.loads(record.read_text()) | {"status": "running", "process": 1, "history": []}
+    record.write_text(json.dumps(content))
+    assert bench.sweep() == 0
+    assert sorted(row["run"] for row in bench.rows()) == ["trials/1/1", "trials/2/2", "trials/3/1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_stopped_sweep_leaves_no_trial_behind_and_says_how_to_go_on(bench, stop, code):
+    bench.write(parameters={"quality": {"values": [0.1, 0.3]}, "pause": {"value": 0.5}})
+    process = started(bench)
+    process.send_signal(getattr(signal, stop))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert f"to go on: python -m dim_lightning sweep {bench.file}" in errors
+    assert [t.status for t in read_trials(bench.output).values()] == ["finished", "interrupted"]

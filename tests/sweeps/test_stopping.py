@@ -1,0 +1,39 @@
+"""Hyperband, on the example that W&B's own code documents."""
+
+import pytest
+
+from dim_lightning.sweep.stopping import hyperband, should_stop
+
+EXAMPLE = {"a": [10, 9], "b": [10, 10], "c": [10, 8, 8], "d": [10, 7, 7], "e": [10, 6, 6]}
+RULE = {"type": "hyperband", "max_iter": 5, "eta": 2, "s": 2}
+
+
+@pytest.mark.parametrize("maximise", [False, True])
+def test_the_example_of_wandb(maximise):
+    sign = -1.0 if maximise else 1.0
+    histories = {name: [sign * v for v in values] for name, values in EXAMPLE.items()}
+    stopped = {
+        name
+        for name, own in histories.items()
+        if should_stop(hyperband(RULE), own, list(histories.values()), maximise)
+    }
+    # a has ended there already; d and e go on
+    assert stopped == {"a", "b", "c"}
+
+
+def test_bands():
+    assert hyperband(RULE).bands == [1, 2]
+    assert hyperband({"type": "hyperband", "min_iter": 4, "eta": 2}).bands[:4] == [4, 8, 16, 32]
+    assert hyperband({"type": "hyperband", "min_iter": 3}).bands[:3] == [3, 9, 27]
+
+
+def test_strict_judges_by_the_band_and_not_by_what_came_later():
+    histories = [[1.0, 5.0, 0.0], [1.0, 1.0, 1.0]]
+    rule = {"type": "hyperband", "min_iter": 1, "eta": 10}
+    assert not should_stop(hyperband(rule), histories[0], histories, False)
+    assert should_stop(hyperband({**rule, "strict": True}), histories[0], histories, False)
+
+
+def test_before_the_first_band_nothing_is_stopped():
+    rule = hyperband({"type": "hyperband", "min_iter": 2})
+    assert not should_stop(rule, [9.0, 9.0], [[0.0, 0.0, 0.0], [9.0, 9.0]], False)

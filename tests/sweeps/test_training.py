@@ -1,0 +1,99 @@
+"""Sweeps over real trainings on the digits, run here and by wandb's own agent."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from wandb.sdk.launch.sweeps.utils import load_sweep_config
+from wandb.wandb_agent import Agent
+
+from dim_lightning.run.metrics import read_metrics
+from dim_lightning.sweep.definition import read_definition
+from dim_lightning.sweep.search import grid_point, values_at
+
+PROJECT = Path(__file__).parent.parent.parent
+DIGITS = PROJECT / "experiments" / "sweeps" / "digits_grid.yaml"
+TINY = {
+    "data.image_size": 8,
+    "model.encoder": {"class_path": "BlogEncoder", "init_args": {"widths": [4]}},
+    "trainer.max_epochs": 1,
+    "trainer.limit_train_batches": 2,
+    "trainer.accelerator": "cpu",
+}
+
+
+@pytest.mark.slow
+def test_three_trials_of_the_digits_sweep(bench, tmp_path, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    content = yaml.safe_load(DIGITS.read_text())
+    constants = {**TINY, "data.root": str(tmp_path / "data")}
+    content["parameters"] |= {name: {"value": value} for name, value in constants.items()}
+    content["parameters"]["model.local_weight"] = {"values": [0.5]}
+    bench.file.write_text(yaml.safe_dump(content))
+    assert bench.sweep("--count", "3") == 0
+    rows = bench.rows()
+    assert [row["status"] for row in rows] == ["finished"] * 3
+    for row in rows:
+        run = bench.output / row["run"]
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert config["model"]["global_weight"] == float(row["model.global_weight"])
+        assert config["trainer"]["logger"] is None
+        last = read_metrics(run)["best/probe/online/top1"][-1].value
+        assert float(row["best/probe/online/top1"]) == pytest.approx(last)
+    values = [float(row["best/probe/online/top1"]) for row in rows]
+    assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # wandb leaves it open
+def test_the_command_that_the_agent_of_wandb_starts(tmp_path, monkeypatch):
+    definition = read_definition(DIGITS)
+    parameters = values_at(definition.parameters, grid_point(definition.parameters, 2), grid=True)
+    constants = {**TINY, "data.root": str(tmp_path / "data"), "runs_dir": str(tmp_path / "runs")}
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    environment = {
+        "HOME": str(tmp_path),
+        "NETRC": str(tmp_path / "netrc"),
+        "WANDB_MODE": "offline",
+        "WANDB_DIR": str(tmp_path),
+        "WANDB_SWEEP_ID": "s1",
+        "WANDB_RUN_ID": "",
+        "WANDB_SWEEP_PARAM_PATH": "",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(PROJECT)
+    agent = Agent(None, None, sweep_id="s1")
+    agent._sweep_command = load_sweep_config(str(DIGITS))["command"]
+    arguments = {name: {"value": value} for name, value in {**parameters, **constants}.items()}
+    agent._command_run({"run_id": "r1", "program": definition.program, "args": arguments})
+    assert agent._run_processes["r1"].wait(timeout=600) == 0
+    run = tmp_path / "runs" / "digits_blog" / "1"
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["local_weight"] == parameters["model.local_weight"] == 1.0
+    assert config["model"]["global_weight"] == parameters["model.global_weight"] == 0.0
+    assert json.loads((run / "wandb.json").read_text())["id"] == "r1"
+    assert "best/probe/online/top1" in read_metrics(run)
+
+
+@pytest.mark.slow
+def test_a_bad_parameter_is_a_failed_trial_with_its_reason(bench, monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    content = yaml.safe_load(DIGITS.read_text())
+    content["parameters"] = {"model.local_wieght": {"value": 1.0}}
+    bench.file.write_text(yaml.safe_dump(content))
+    done = subprocess.run(
+        [sys.executable, "-m", "dim_lightning", "sweep", bench.file, "--output", bench.output],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 2
+    assert "all 1 trials failed" in done.stderr
+    assert "did you mean model.local_weight?" in done.stderr

@@ -1,4 +1,4 @@
-"""The command line: fit, validate, test, predict, compare."""
+"""The command line: fit, validate, test, predict, compare, export."""
 
 from collections.abc import Sequence
 

@@ -35,7 +35,8 @@ from dim_lightning.run.wandb_logger import WandbLogger
 COMMANDS = ("fit", "validate", "test", "predict")
 DESCRIPTION = (
     "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
-    "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several."
+    "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
+    "`export FOLDER` hands the encoder on."
 )
 GROUPS = ("trainer", "model", "data", "probe", "neighbours", "geometry", "evaluation")
 TRAINER_DEFAULTS: dict[str, Any] = {

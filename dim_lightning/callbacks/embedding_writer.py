@@ -64,10 +64,8 @@ class EmbeddingWriter(Callback):
         try:
             with explained(path):
                 rows.close()
-                if trainer.world_size > 1:
-                    count = _join(trainer, rows, path)
-                else:
-                    count = rows.place(path)
+                alone = trainer.world_size == 1
+                count = rows.place(path) if alone else _join(trainer, rows, path)
         finally:
             rows.remove()
         if trainer.is_global_zero and count:

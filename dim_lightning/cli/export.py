@@ -49,5 +49,5 @@ def _closing(made: Exported) -> str:
         for name, difference in made.differences.items()
     ]
     lines += [f"{name} left out: {reason}" for name, reason in made.left_out.items()]
-    use = f'python -c "import dim_lightning; encode = dim_lightning.load({str(made.folder)!r})"'
-    return "\n".join([str(made.folder / "encoder.json"), *lines, "", f"load it   {use}"])
+    use = f"dim_lightning.load({str(made.folder)!r})"
+    return "\n".join([str(made.folder / "encoder.json"), *lines, "", f"in Python  {use}"])

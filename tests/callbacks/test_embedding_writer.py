@@ -109,7 +109,7 @@ def test_two_processes_write_each_image_once_and_in_order(tmp_path):
     command = [sys.executable, __file__, str(tmp_path)]
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     for name in ("unrepeated", "repeated"):
         both = parquet.read_table(tmp_path / name / NAME)

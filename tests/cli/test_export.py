@@ -54,7 +54,7 @@ def test_every_file_is_there(place):
 def test_the_programs_run_without_this_package(place, finished):
     np.save(place / "images.npy", IMAGES.numpy())
     command = [sys.executable, "-c", READ]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     encode = dim_lightning.load(finished)
     with np.load(place / "found.npz") as found:

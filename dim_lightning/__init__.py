@@ -13,6 +13,7 @@ The path of an image, which is the order of the folders and of the imports:
     run          the folder of a run: config, environment, metrics, pictures, page
     sweep        searches over settings: W&B's sweep files, run here
     callbacks    probe, neighbours, geometry, pictures: they observe, and never change the training
+    export       the encoder as files for those who have none of this code, and `load`
     cli          python -m dim_lightning fit --config FILE
 
 Shape letters: n images, c channels at h x w locations, m locations a critic scores, k negatives an
@@ -34,7 +35,9 @@ _HOMES = {
     "Features": "encoders",
     "ImageDataModule": "data",
     "InputError": "errors",
+    "PictureEncoder": "export",
     "Scores": "infomax.scores",
+    "load": "export",
 }
 __all__ = list(_HOMES)
 

@@ -1,35 +1,47 @@
-"""The codes of `predict`, in a file that NumPy opens."""
+"""The codes of `predict`, in a table that pandas, DuckDB and viewers of embeddings open."""
 
-import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
+import pyarrow as pa
 import torch
 from lightning.pytorch.callbacks import Callback
+from pyarrow import parquet
 from torch import Tensor
 
 from dim_lightning.callbacks.observation import data_of
-from dim_lightning.run.folder import explained, write_atomically
+from dim_lightning.data import ImageSplit
+from dim_lightning.run.folder import explained
 
-EMBEDDINGS = "embeddings.npz"
+EMBEDDINGS = "embeddings.parquet"
+GROUP_ROWS = 4096  # rows that are kept in memory before they are written as a row group
 
 
 class EmbeddingWriter(Callback):
-    """Writes `embeddings.npz` into the run's folder, whole or not at all.
+    """Writes `embeddings.parquet` into the run's folder, whole or not at all, a row an image.
 
-    It holds `embedding` float32 [n, d], `label` int64 [n] (-1 where unlabelled), `index` int64 [n]
-    (position in the split, ascending) and `class_names` (empty where unlabelled), and opens
-    without pickle. What several processes computed is put together.
+    Columns: `index` int64 (position in the split, ascending), `path` string (of the file, as the
+    data set was given; null where the images were no files), `label` string (name of the class;
+    null where unlabelled), `vector` fixed-size list of d float32 (the code). Rows are written as
+    they come, so that memory does not grow with them. What several processes computed is put
+    together, each image once.
     """
 
     def __init__(self) -> None:
-        self._parts: list[dict[str, Tensor]] = []
+        self._rows: _GrowingFile | None = None
+        self._names: list[str] | None = None
 
     def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts anew."""
-        self._parts = []
+        """Starts anew: beside the file to be, or in a place of its own if others write too."""
+        self._names = _images(trainer).names
+        path = _target(trainer)
+        with explained(path):
+            self._rows = _GrowingFile(path.parent if trainer.world_size == 1 else None)
 
     def on_predict_batch_end(
         self,
@@ -40,36 +52,159 @@ class EmbeddingWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps the codes of this batch."""
-        kept = {name: outputs[name].cpu() for name in ("embedding", "labels", "indices")}
-        self._parts.append(kept)
+        """Adds the codes of this batch."""
+        assert self._rows is not None
+        with explained(_target(trainer)):
+            self._rows.add(_table(outputs, self._names, data_of(trainer).class_names))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes the file, on the first process."""
-        parts, self._parts = _of_all_processes(trainer, self._parts), []
-        if not trainer.is_global_zero or not parts:
+        """Puts the file in place, on the first process."""
+        rows, self._rows, path = self._rows, None, _target(trainer)
+        assert rows is not None
+        try:
+            with explained(path):
+                rows.close()
+                alone = trainer.world_size == 1
+                count = rows.place(path) if alone else _join(trainer, rows, path)
+        finally:
+            rows.remove()
+        if trainer.is_global_zero and count:
+            pl_module.print(f"{count:,} codes written to {path}")
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Leaves nothing behind."""
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            rows.remove()
+
+
+class _GrowingFile:
+    """A Parquet file under a passing name, written in row groups of about GROUP_ROWS.
+
+    Args:
+        folder: where it lies; the system's temporary folder if None.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{EMBEDDINGS}.")
+        self.path = Path(name)
+        self._file = os.fdopen(handle, "wb")
+        self._writer: parquet.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._count = 0
+
+    def add(self, rows: pa.Table) -> None:
+        """Adds rows."""
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= GROUP_ROWS:
+            self._write()
+
+    def close(self) -> None:
+        """Writes what waits, and the file's end."""
+        if self._waiting:
+            self._write()
+        if self._writer is not None:
+            self._writer.close()
+        self._file.close()
+
+    def groups(self) -> Iterator[pa.Table]:
+        """The row groups of the closed file, one at a time."""
+        if self._count:
+            with parquet.ParquetFile(self.path) as file:
+                for number in range(file.num_row_groups):
+                    yield file.read_row_group(number)
+
+    def place(self, path: Path) -> int:
+        """Renames the closed file to `path`, unless it has no rows; how many it has."""
+        if self._count:
+            self.path.chmod(0o644)
+            self.path.replace(path)
+        return self._count
+
+    def remove(self) -> None:
+        """Removes the file, if it still has its passing name."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        rows = pa.concat_tables(self._waiting).combine_chunks()
+        if self._writer is None:
+            # vectors do not repeat: a dictionary of them would be tried in vain
+            dictionary = ["path", "label"]
+            self._writer = parquet.ParquetWriter(self._file, rows.schema, use_dictionary=dictionary)
+        self._writer.write_table(rows, row_group_size=len(rows))
+        self._count += len(rows)
+        self._waiting = []
+
+
+def _target(trainer: L.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / EMBEDDINGS
+
+
+def _images(trainer: L.Trainer) -> ImageSplit:
+    """The images that are predicted."""
+    loader: Any = trainer.predict_dataloaders
+    return loader.dataset
+
+
+def _table(
+    outputs: Mapping[str, Tensor], names: Sequence[str] | None, class_names: Sequence[str] | None
+) -> pa.Table:
+    """The rows of one batch."""
+    vectors = outputs["embedding"].float().cpu().numpy()
+    indices, labels = outputs["indices"].tolist(), outputs["labels"].tolist()
+    paths = [names[index] if names else None for index in indices]
+    classes = [class_names[label] if class_names and label >= 0 else None for label in labels]
+    return pa.table(
+        {
+            "index": pa.array(indices, pa.int64()),
+            "path": pa.array(paths, pa.string()),
+            "label": pa.array(classes, pa.string()),
+            "vector": pa.FixedSizeListArray.from_arrays(
+                pa.array(vectors.reshape(-1)), vectors.shape[1]
+            ),
+        }
+    )
+
+
+def _join(trainer: L.Trainer, rows: _GrowingFile, path: Path) -> int:
+    """Writes the rows of all processes to `path`, on the first one; how many there are.
+
+    Every process sends a row group a round. Samplers deal the images out in turn, so a round is a
+    run of images, and the file is in order; they may deal some out twice.
+    """
+    whole = _GrowingFile(path.parent) if trainer.is_global_zero else None
+    seen = np.zeros(len(_images(trainer)), bool)
+    try:
+        for tables in _rounds(trainer.world_size, rows):
+            if whole is not None:
+                whole.add(_once(pa.concat_tables(tables), seen))
+        if whole is None:
+            return 0
+        whole.close()
+        return whole.place(path)
+    finally:
+        if whole is not None:
+            whole.remove()
+
+
+def _rounds(world_size: int, rows: _GrowingFile) -> Iterator[list[pa.Table]]:
+    """One row group of each process that has one left, until none has."""
+    groups = rows.groups()
+    while True:
+        gathered: list[Any] = [None] * world_size
+        torch.distributed.all_gather_object(gathered, next(groups, None))
+        tables = [table for table in gathered if table is not None]
+        if not tables:
             return
-        whole = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-        index, first = np.unique(whole["indices"], return_index=True)  # samplers may repeat images
-        stream = io.BytesIO()
-        np.savez(
-            stream,
-            embedding=whole["embedding"][first].astype(np.float32),
-            label=whole["labels"][first],
-            index=index,
-            class_names=np.array(data_of(trainer).class_names or [], dtype=np.str_),
-        )
-        path = Path(trainer.default_root_dir) / EMBEDDINGS
-        with explained(path):
-            write_atomically(path, stream.getvalue())
-        pl_module.print(f"{len(index):,} codes written to {path}")
+        yield tables
 
 
-def _of_all_processes(
-    trainer: L.Trainer, parts: list[dict[str, Tensor]]
-) -> list[dict[str, Tensor]]:
-    if trainer.world_size == 1:
-        return parts
-    gathered: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(gathered, parts)
-    return [part for some in gathered for part in some]
+def _once(rows: pa.Table, seen: np.ndarray) -> pa.Table:
+    """The rows in order, without those of images seen before; marks theirs as seen."""
+    indices, first = np.unique(rows["index"].to_numpy(), return_index=True)
+    new = ~seen[indices]
+    seen[indices] = True
+    return rows.take(first[new])

@@ -1,4 +1,4 @@
-"""The command line: fit, validate, test, predict, compare, sweep."""
+"""The command line: fit, validate, test, predict, compare, sweep, export."""
 
 from collections.abc import Sequence
 

@@ -85,6 +85,10 @@ def _dispatch(words: list[str]) -> int:
         from dim_lightning.cli.sweep import sweep
 
         return sweep(words[1:])
+    if words[:1] == ["export"]:
+        from dim_lightning.cli.export import export
+
+        return export(words[1:])
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     from dim_lightning.cli.command_line import CommandLine
 

@@ -1,33 +1,149 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import parquet
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
-from dim_lightning.callbacks import EmbeddingWriter
+from dim_lightning.callbacks import EmbeddingWriter, embedding_writer
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract
 
+NAME = "embeddings.parquet"
 
-def predict(folder, module, data):
-    run = trainer(folder, [EmbeddingWriter()])
+
+def predict(folder, module, data, **options):
+    run = trainer(folder, [EmbeddingWriter()], **options)
     run.predict(module, data, return_predictions=False)
-    return np.load(folder / "embeddings.npz", allow_pickle=False)
+    return parquet.read_table(folder / NAME)
 
 
-def test_the_file_holds_the_codes_of_the_predicted_images(tmp_path, digits_root):
+def vectors(table):
+    return np.stack(table["vector"].to_numpy(zero_copy_only=False))
+
+
+def test_columns_and_types(tmp_path, digits_root):
+    schema = predict(tmp_path, tiny_module(), digits(digits_root)).schema
+    assert list(zip(schema.names, schema.types, strict=True)) == [
+        ("index", pa.int64()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("vector", pa.list_(pa.float32(), 6)),
+    ]
+
+
+def test_the_rows_are_the_codes_of_the_predicted_images(tmp_path, digits_root):
     module, data = tiny_module(), digits(digits_root)
     found = predict(tmp_path, module, data)
     seen = extract(module.encoder, data.predict_dataloader())
-    assert found["embedding"].dtype == np.float32
-    np.testing.assert_allclose(found["embedding"], seen.code, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(found["label"], seen.labels)
-    np.testing.assert_array_equal(found["index"], seen.indices)
-    assert found["class_names"].tolist() == data.class_names
+    np.testing.assert_allclose(vectors(found), seen.code, rtol=1e-5, atol=1e-6)
+    assert found["label"].to_pylist() == [data.class_names[label] for label in seen.labels]
+    assert found["index"].to_pylist() == seen.indices.tolist()
+    assert found["path"].null_count == len(found)  # the digits are no files
 
 
-def test_unlabelled_codes_have_no_class_names(tmp_path):
+def test_pandas_opens_it(tmp_path, digits_root):
+    predict(tmp_path, tiny_module(), digits(digits_root))
+    frame = pd.read_parquet(tmp_path / NAME)
+    assert list(frame.columns) == ["index", "path", "label", "vector"]
+    assert np.stack(frame["vector"]).shape == (len(frame), 6)
+    assert set(frame["label"]) == set("0123456789")
+
+
+def test_unlabelled_files_have_a_path_and_no_label(tmp_path):
     found = predict(tmp_path, tiny_module(), unlabelled(tmp_path))
-    assert set(found["label"].tolist()) == {-1}
-    assert found["class_names"].tolist() == []
+    assert found["path"].to_pylist() == [str(tmp_path / "flat" / f"{i:02}.png") for i in range(40)]
+    assert found["label"].null_count == 40
+
+
+def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
+    module, data = tiny_module(), unlabelled(tmp_path)
+    data.eval_batch_size = 8
+    whole = predict(tmp_path, module, data)
+    monkeypatch.setattr(embedding_writer, "GROUP_ROWS", 12)
+    assert predict(tmp_path, module, data).equals(whole)
+    groups = parquet.ParquetFile(tmp_path / NAME).metadata
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [16, 16, 8]
 
 
 def test_nothing_else_is_left_in_the_folder(tmp_path, digits_root):
     predict(tmp_path, tiny_module(), digits(digits_root))
-    assert [path.name for path in tmp_path.iterdir()] == ["embeddings.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o644
+
+
+class Failing(type(tiny_module())):
+    def predict_step(self, batch, batch_idx):
+        if batch_idx == 3:
+            raise ArithmeticError("spoilt")
+        return super().predict_step(batch, batch_idx)
+
+
+def test_a_failure_leaves_the_file_that_was_there(tmp_path, digits_root):
+    data = digits(digits_root)
+    data.eval_batch_size = 64
+    before = predict(tmp_path, tiny_module(), data)
+    with pytest.raises(ArithmeticError):
+        predict(tmp_path, Failing(), data)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert parquet.read_table(tmp_path / NAME).equals(before)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, digits_root):
+    with pytest.raises(InputError, match=rf"cannot write .*{NAME}"):
+        predict(tmp_path / "missing", tiny_module(), digits(digits_root))
+
+
+@pytest.mark.slow
+def test_two_processes_write_each_image_once_and_in_order(tmp_path):
+    """Also where the sampler repeats images so that the shares are equal."""
+    module, data = tiny_module(), unlabelled(tmp_path)
+    data.eval_batch_size = 4
+    alone = predict(tmp_path, module, data)
+    command = [sys.executable, __file__, str(tmp_path)]
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 0, done.stderr
+    for name in ("unrepeated", "repeated"):
+        both = parquet.read_table(tmp_path / name / NAME)
+        expected = alone.slice(0, 40 if name == "unrepeated" else 39)
+        assert both.drop(["vector"]).equals(expected.drop(["vector"]))
+        np.testing.assert_allclose(vectors(both), vectors(expected), rtol=1e-5, atol=1e-6)
+        assert [path.name for path in (tmp_path / name).iterdir()] == [NAME]
+
+
+def in_two_processes(root):
+    """What the test above runs; of 39 images a sampler of equal shares gives one out twice."""
+    from torch.utils.data import DistributedSampler
+
+    from dim_lightning.data import ImageSplit
+
+    class Repeating(type(unlabelled(root))):
+        def predict_dataloader(self):
+            images = ImageSplit.of_part(self._cached, "train", np.arange(39))
+            sampler = DistributedSampler(images, shuffle=False)
+            assert len(sampler) == 20
+            return self._loader(images, 4, sampler=sampler)
+
+    embedding_writer.GROUP_ROWS = 8
+    for name, kind in (("unrepeated", None), ("repeated", Repeating)):
+        data = unlabelled(root)
+        data.eval_batch_size = 4
+        if kind is not None:
+            data.__class__ = kind
+        (root / name).mkdir(exist_ok=True)
+        options = {"devices": 2, "strategy": "ddp", "use_distributed_sampler": kind is None}
+        run = trainer(root / name, [EmbeddingWriter()], **options)
+        run.predict(tiny_module(), data, return_predictions=False)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    in_two_processes(Path(sys.argv[1]))

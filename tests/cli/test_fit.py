@@ -111,7 +111,7 @@ def test_the_other_commands_work_on_a_run(finished, capsys):
     assert (finished / "metrics.csv").read_text() == metrics
     assert (finished / "config.yaml").read_text() == config
     assert main(["predict", "--run", str(finished)]) == 0
-    assert (finished / "embeddings.npz").is_file()
+    assert (finished / "embeddings.parquet").is_file()
 
 
 def test_one_line_an_epoch_and_a_closing_message(workshop, capsys):

@@ -1,0 +1,53 @@
+"""`export`: the encoder of a run as files for people who have none of this code."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from dim_lightning.errors import InputError
+from dim_lightning.export import Exported, export_run
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors like those of the other commands."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"export: {message}; see `export --help`")
+
+
+def export(arguments: list[str]) -> int:
+    """Exports and says what lies where.
+
+    Raises:
+        InputError: see `export_run`.
+    """
+    parser = _Parser(
+        prog="dim_lightning export",
+        description="Writes the encoder of a run for use without this package: weights "
+        "(encoder.safetensors, encoder.json), a torch.export program (encoder.pt2) and ONNX "
+        "(encoder.onnx).",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder to write into; RUN/export if left out"
+    )
+    parser.add_argument(
+        "--format",
+        type=lambda text: text.split(","),
+        metavar="LIST",
+        help="of safetensors,torch,onnx; all whose libraries are installed if left out",
+    )
+    options = parser.parse_args(arguments)
+    print(_closing(export_run(options.run, options.output, options.format)))  # noqa: T201
+    return 0
+
+
+def _closing(made: Exported) -> str:
+    """What was written, how near it is to the encoder, and how to use it."""
+    lines = [
+        f"{made.folder / name}: equal to the encoder up to {difference:.0e}, batches of 1, 2, 7"
+        for name, difference in made.differences.items()
+    ]
+    lines += [f"{name} left out: {reason}" for name, reason in made.left_out.items()]
+    use = f"dim_lightning.load({str(made.folder)!r})"
+    return "\n".join([str(made.folder / "encoder.json"), *lines, "", f"in Python  {use}"])

@@ -1,0 +1,194 @@
+"""The folder of an exported encoder: written whole or not at all, and read back."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+
+from dim_lightning.errors import InputError
+from dim_lightning.export.description import FORMAT, VERSION, digest, export_record
+from dim_lightning.export.picture_encoder import PictureEncoder
+from dim_lightning.export.programs import (
+    captured,
+    check_equal,
+    missing_libraries,
+    write_onnx,
+    write_torch,
+)
+from dim_lightning.export.rebuild import encoder_from, load_weights, of_run
+from dim_lightning.run.folder import CONFIG, explained
+
+DESCRIPTION = "encoder.json"
+WEIGHTS = "encoder.safetensors"
+FILES = {"safetensors": WEIGHTS, "torch": "encoder.pt2", "onnx": "encoder.onnx"}
+EXPORT = "export"
+
+
+class Exported(NamedTuple):
+    """What was written.
+
+    Attributes:
+        folder: where it lies.
+        differences: file -> its largest difference from the encoder, for random images.
+        left_out: file -> why it was not written.
+    """
+
+    folder: Path
+    differences: dict[str, float]
+    left_out: dict[str, str]
+
+
+def export_run(
+    run_dir: Path, output: Path | None = None, formats: Sequence[str] | None = None
+) -> Exported:
+    """Writes the encoder of a run's last checkpoint for use without this package.
+
+    Every file is read back and compared with the encoder before it is put in place; an earlier
+    export in the folder is replaced as a whole, other files in it stay.
+
+    Args:
+        run_dir: the run's folder.
+        output: the folder to write into; export/ in the run's folder if None.
+        formats: of safetensors, torch, onnx; all whose libraries are there if None. The weights
+            are always written.
+
+    Raises:
+        InputError: no such run, no checkpoint, an unknown format or a missing library, a folder
+            that cannot be written, or a file that does not compute what the encoder computes.
+    """
+    chosen, left_out = _chosen(formats)
+    pictures = of_run(run_dir)
+    output = run_dir / EXPORT if output is None else output
+    with explained(output), _unfinished(output) as folder:
+        differences = _write(folder, pictures, chosen)
+        _put_in_place(folder, output)
+    return Exported(output, differences, left_out)
+
+
+def load(path: str | Path) -> PictureEncoder:
+    """The encoder in a folder that `export` wrote, or of a run's last checkpoint; on the CPU.
+
+    `load(PATH)(pictures)` are embeddings [n, d]; see `PictureEncoder`.
+
+    Args:
+        path: the folder of an export or of a run.
+
+    Raises:
+        InputError: it is neither, or its files are damaged, or its encoder's class is not here.
+    """
+    path = Path(path).expanduser()
+    if (path / DESCRIPTION).is_file():
+        return _load_export(path)
+    if (path / CONFIG).is_file():
+        return of_run(path)
+    found = "holds neither" if path.is_dir() else "is no folder with"
+    raise InputError(
+        f"{path} {found} {DESCRIPTION} nor {CONFIG}; expected the folder of a run, such as "
+        f"runs/digits/1, or one that `python -m dim_lightning export` wrote"
+    )
+
+
+def _chosen(formats: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+    """The formats to write, and the files that are left out with the reason."""
+    missing = missing_libraries()
+    install = f"pip install {' '.join(missing)}"
+    if formats is None:
+        left_out = {FILES["onnx"]: f"needs {', '.join(missing)}: {install}"} if missing else {}
+        return [name for name in FILES if FILES[name] not in left_out], left_out
+    unknown = [name for name in formats if name not in FILES]
+    if unknown:
+        raise InputError(f"--format has {unknown[0]!r}; expected some of {','.join(FILES)}")
+    if "onnx" in formats and missing:
+        raise InputError(
+            f"the format onnx needs {', '.join(missing)}, which are not installed; {install}"
+        )
+    return list(dict.fromkeys(["safetensors", *formats])), {}
+
+
+def _write(folder: Path, pictures: PictureEncoder, formats: list[str]) -> dict[str, float]:
+    """Writes the files into `folder`; how far each is from the encoder."""
+    encoder, size, about = pictures.encoder, pictures.image_size, pictures.about
+    # the format knows no memory layouts: plain ones
+    weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / WEIGHTS)
+    programs = {}
+    if set(formats) & {"torch", "onnx"}:
+        graph = captured(encoder, size)
+        if "torch" in formats:
+            programs[FILES["torch"]] = write_torch(graph, folder / FILES["torch"])
+        if "onnx" in formats:
+            names = list(about["outputs"])
+            programs[FILES["onnx"]] = write_onnx(encoder, graph, names, folder / FILES["onnx"])
+    files = {path.name: _fingerprint(path) for path in sorted(folder.iterdir())}
+    text = json.dumps({**about, "exported": export_record(), "files": files}, indent=2) + "\n"
+    (folder / DESCRIPTION).write_text(text, "utf-8")
+    programs = {WEIGHTS: _load_export(folder).layers, **programs}
+    return {
+        name: check_equal(program, pictures.layers, size, name)
+        for name, program in programs.items()
+    }
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": digest(path)}
+
+
+@contextmanager
+def _unfinished(output: Path) -> Iterator[Path]:
+    """A folder inside `output` to write into; nothing of it stays."""
+    is_new = not output.exists()
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=output, prefix=f".{EXPORT}.") as folder:
+            yield Path(folder)
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is in use
+                output.rmdir()
+
+
+def _put_in_place(folder: Path, output: Path) -> None:
+    """Moves the files over those of an earlier export, of which none stays.
+
+    The description goes first and comes last: without it the folder is no export, so that a crash
+    in between leaves nothing that could be loaded.
+    """
+    (output / DESCRIPTION).unlink(missing_ok=True)
+    for name in FILES.values():
+        (output / name).unlink(missing_ok=True)
+        if (folder / name).exists():
+            (folder / name).chmod(0o644)  # safetensors writes 0600
+            (folder / name).replace(output / name)
+    (folder / DESCRIPTION).replace(output / DESCRIPTION)
+
+
+def _load_export(folder: Path) -> PictureEncoder:
+    about, weights = _description(folder / DESCRIPTION), folder / WEIGHTS
+    if not weights.is_file() or digest(weights) != about["files"][WEIGHTS]["sha256"]:
+        state = "is another file than" if weights.is_file() else "is missing, which is"
+        raise InputError(
+            f"{weights} {state} the one {DESCRIPTION} tells of; expected both as `export` wrote "
+            "them; copy or export them again"
+        )
+    where = f"{folder / DESCRIPTION}, encoder"
+    encoder = encoder_from(about["encoder"], about["image_size"], where)
+    load_weights(encoder, safetensors.torch.load_file(weights), weights)
+    return PictureEncoder(encoder, about["image_size"], about)
+
+
+def _description(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text("utf-8"))
+        kind, version = about["format"], about["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no description of an encoder; export it again") from error
+    if kind != FORMAT or version > VERSION:
+        raise InputError(
+            f"{path} is {kind!r} version {version}; expected {FORMAT!r} up to version {VERSION}; "
+            "a newer dim_lightning may read it"
+        )
+    return about

@@ -1,0 +1,158 @@
+"""An encoder as a program of its own, for torch.export and for ONNX; proved equal to the module."""
+
+import copy
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from dim_lightning.encoders import Encoder
+from dim_lightning.errors import InputError
+from dim_lightning.export.description import INPUT
+from dim_lightning.seeding import generator_for
+
+TOLERANCE = 1e-5
+BATCH_SIZES = (1, 2, 7)
+
+Images = UInt8[Tensor, "n 3 size size"]
+Program = Callable[[Tensor], dict[str, Tensor]]
+_ONNX_LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
+
+
+class TensorProgram(nn.Module):
+    """Images uint8 [n, 3, size, size] to the encoder's layers, by name.
+
+    Args:
+        encoder: copied, in eval mode and in the plain memory layout, which every backend knows.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder).cpu().to(memory_format=torch.contiguous_format)
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Images) -> dict[str, Tensor]:
+        """The layers in the encoder's order, [n, k] each; the last one is the embedding."""
+        values = images.to(torch.float32, memory_format=torch.contiguous_format)
+        return self.encoder(values / 255).layers
+
+
+def missing_libraries() -> list[str]:
+    """What ONNX needs and is not installed."""
+    return [name for name in _ONNX_LIBRARIES if importlib.util.find_spec(name) is None]
+
+
+def captured(encoder: Encoder, image_size: int) -> ExportedProgram:
+    """The encoder as a graph for any number of images.
+
+    Raises:
+        InputError: its forward cannot be captured.
+    """
+    program, images = TensorProgram(encoder), _images(2, image_size)
+    with _explained(encoder, "torch,onnx"):
+        return torch.export.export(
+            program, (images,), dynamic_shapes=({0: Dim("n")},), strict=False
+        )
+
+
+def write_torch(graph: ExportedProgram, path: Path) -> Program:
+    """Writes encoder.pt2; gives the program as the file has it."""
+    torch.export.save(graph, path)
+    return torch.export.load(path).module()
+
+
+def write_onnx(encoder: Encoder, graph: ExportedProgram, names: list[str], path: Path) -> Program:
+    """Writes encoder.onnx, one file; gives the program as ONNX Runtime runs the file.
+
+    Args:
+        encoder: for messages.
+        graph: of the encoder.
+        names: of the layers, in the encoder's order.
+        path: where to.
+
+    Raises:
+        InputError: ONNX has no operator for what the encoder computes.
+    """
+    import onnxruntime  # optional
+
+    with _explained(encoder, "onnx"):
+        program = torch.onnx.export(
+            graph,
+            dynamo=True,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=names,
+            dynamic_shapes=({0: "n"},),
+        )
+    assert program is not None
+    program.save(str(path), external_data=False)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> dict[str, Tensor]:
+        found = session.run(names, {INPUT: images.numpy()})
+        return {name: torch.from_numpy(layer) for name, layer in zip(names, found, strict=True)}
+
+    return run
+
+
+def largest_difference(program: Program, expected: Program, image_size: int) -> float:
+    """Largest difference between two programs' layers, for batches of 1, 2 and 7 random images.
+
+    Relative to the layer's largest value where that is above 1.
+    """
+    return max(_difference(program(images), expected(images)) for images in _batches(image_size))
+
+
+def check_equal(program: Program, expected: Program, image_size: int, name: str) -> float:
+    """The largest difference, if it is one of rounding.
+
+    Raises:
+        InputError: the file does not compute what the encoder computes.
+    """
+    difference = largest_difference(program, expected, image_size)
+    if not difference <= TOLERANCE:  # NaN is none either
+        raise InputError(
+            f"{name} differs from the encoder by {difference:.1g}; expected at most "
+            f"{TOLERANCE:.0e}; its forward does what no file can repeat, such as a random "
+            "draw in eval mode; write it without, or leave that format out with --format"
+        )
+    return difference
+
+
+@contextmanager
+def _explained(encoder: Encoder, formats: str) -> Iterator[None]:
+    """Turns an exporter's error, which may be any, into one that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise InputError(
+            f"the forward of {type(encoder).__name__} cannot be written as a program for any "
+            f"number of images ({reason}); leave out --format {formats}, or write it without "
+            "branches on values or on the number of images"
+        ) from error
+
+
+def _difference(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    differences = [torch.zeros(())]
+    for name, layer in expected.items():
+        if found[name].shape != layer.shape:
+            return float("inf")
+        scale = layer.abs().max().clamp(min=1)
+        differences.append((found[name] - layer).abs().max() / scale)
+    return torch.stack(differences).max().item()
+
+
+def _batches(size: int) -> Iterator[Tensor]:
+    return (_images(n, size) for n in BATCH_SIZES)
+
+
+def _images(n: int, size: int) -> Tensor:
+    """Random images, the same ones each time."""
+    shape = (n, 3, size, size)
+    return torch.randint(256, shape, dtype=torch.uint8, generator=generator_for(n))

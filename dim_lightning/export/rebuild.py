@@ -1,0 +1,96 @@
+"""An encoder from its description in a configuration, and from a run."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from dim_lightning.encoders import Encoder
+from dim_lightning.errors import InputError
+from dim_lightning.export.description import described
+from dim_lightning.export.picture_encoder import PictureEncoder
+from dim_lightning.run.checkpoint import read_checkpoint
+from dim_lightning.run.folder import CONFIG, existing_run_folder, last_checkpoint
+
+_PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
+
+
+def encoder_from(recipe: Any, image_size: int, where: str) -> Encoder:
+    """The encoder that a configuration describes, with fresh weights.
+
+    Args:
+        recipe: `class_path` and `init_args` as in config.yaml, or the import path of a class or
+            of a function that returns an Encoder; nothing else is called.
+        image_size: height and width of the images, the encoder's first argument.
+        where: the file and key of the recipe, for messages.
+
+    Raises:
+        InputError: there is no such class, or it does not take these arguments.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--encoder", type=Callable[[int], Encoder], required=True)
+    try:
+        make = parser.instantiate(parser.parse_object({"encoder": recipe})).encoder
+    except (argparse.ArgumentError, ValueError) as error:
+        reason = str(error).split(": ", 1)[-1].strip().split(" Got value")[0]
+        name = recipe.get("class_path") if isinstance(recipe, Mapping) else recipe
+        raise InputError(
+            f"{where}: the encoder {name} cannot be built ({reason.rstrip('.')}); expected a class "
+            "that Python can import, with the arguments it was trained with; run this where its "
+            "module lies, or add that folder to PYTHONPATH"
+        ) from error
+    return make(image_size)
+
+
+def load_weights(encoder: Encoder, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Puts `weights` into `encoder`.
+
+    Raises:
+        InputError: they are those of another encoder; names the first tensors that differ.
+    """
+    try:
+        encoder.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:3]]
+        raise InputError(
+            f"{path} holds the weights of another encoder: {' '.join(lines)} expected those of "
+            "the configuration beside it"
+        ) from error
+
+
+def of_run(run_dir: Path) -> PictureEncoder:
+    """The encoder of a run as its last checkpoint has it.
+
+    Raises:
+        InputError: there is no such run, it has no checkpoint, or they do not fit each other.
+    """
+    config = _config(existing_run_folder(run_dir) / CONFIG)
+    checkpoint = last_checkpoint(run_dir)
+    recipe, image_size = config["model"]["encoder"], config["data"]["image_size"]
+    encoder = encoder_from(recipe, image_size, f"{run_dir / CONFIG}, model.encoder")
+    stored = read_checkpoint(checkpoint)
+    weights = {
+        name.removeprefix(_PREFIX): tensor
+        for name, tensor in stored["state_dict"].items()
+        if name.startswith(_PREFIX)
+    }
+    load_weights(encoder, weights, checkpoint)
+    about = described(encoder.eval(), recipe, image_size, run_dir, config, stored)
+    return PictureEncoder(encoder, image_size, about)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """The configuration, if it says what the encoder is."""
+    try:
+        config = yaml.safe_load(path.read_text("utf-8"))
+        _ = config["model"]["encoder"], config["data"]["image_size"]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not say model.encoder and data.image_size; expected the file that fit "
+            "wrote into its run folder"
+        ) from error
+    return config

@@ -1,0 +1,146 @@
+import json
+
+import pytest
+import torch
+
+import dim_lightning
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.errors import InputError
+from dim_lightning.export import export_run
+
+IMAGES = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
+BLOG = "dim_lightning.BlogEncoder"
+
+
+class Halves(BlogEncoder):
+    """An encoder of somebody else."""
+
+
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_weights_alone_give_the_encoder_back(run):
+    made = export_run(run, formats=["safetensors"])
+    assert made.folder == run / "export"
+    assert _names(made.folder) == ["encoder.json", "encoder.safetensors"]
+    assert {path.stat().st_mode & 0o777 for path in made.folder.iterdir()} == {0o644}
+    torch.testing.assert_close(
+        dim_lightning.load(made.folder)(IMAGES), dim_lightning.load(run)(IMAGES), rtol=0, atol=0
+    )
+
+
+def test_the_description(run):
+    about = json.loads((export_run(run, formats=[]).folder / "encoder.json").read_text())
+    assert about["encoder"] == {
+        "class_path": BLOG,
+        "init_args": {"widths": [4], "embedding_dim": 6},
+    }
+    assert about["image_size"] == 8
+    assert about["input"] == {"name": "images", "dtype": "uint8", "shape": ["n", 3, 8, 8]}
+    assert about["outputs"] == {"conv": ["n", 64], "pool": ["n", 6], "embedding": ["n", 6]}
+    assert (about["embedding"], about["embedding_dim"]) == ("embedding", 6)
+    assert about["figures"]["test"]["probe/linear/embedding/top1"] == 0.75
+    assert about["provenance"]["run"] == "small/1"
+    assert about["provenance"]["seed"] == 3
+    assert len(about["provenance"]["config_sha256"]) == 64
+    assert set(about["files"]) == {"encoder.safetensors"}
+    assert dim_lightning.load(run / "export").about == about
+
+
+def test_any_class_that_can_be_imported(tmp_path, make_run):
+    recipe = {"class_path": f"{__name__}.Halves", "init_args": {"widths": [4], "embedding_dim": 6}}
+    run = make_run(tmp_path / "own" / "1", recipe)
+    loaded = dim_lightning.load(export_run(run, formats=[]).folder)
+    assert type(loaded.encoder).__name__ == "Halves"
+
+
+def test_a_new_export_replaces_the_old_one_and_nothing_else(run, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    for name in ("encoder.onnx", "encoder.pt2", "mine.txt"):
+        (output / name).write_text("old")
+    export_run(run, output, ["safetensors"])
+    assert _names(output) == ["encoder.json", "encoder.safetensors", "mine.txt"]
+
+
+class BatchDependent(BlogEncoder):
+    """Does something else with many images."""
+
+    def forward(self, images):
+        return super().forward(images if len(images) < 3 else 1 - images)
+
+
+class Adrift(BlogEncoder):
+    """Draws at random, which no file can repeat."""
+
+    def forward(self, images):
+        features = super().forward(images)
+        return features._replace(layers={"noise": torch.rand_like(features.mean)})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Adrift", r"encoder\.safetensors differs from the encoder"),
+        ("BatchDependent", "BatchDependent cannot be written as a program for any number"),
+    ],
+)
+def test_what_does_not_compute_the_same_is_not_written(tmp_path, make_run, name, said):
+    recipe = {"class_path": f"{__name__}.{name}", "init_args": {"widths": [4], "embedding_dim": 6}}
+    run = make_run(tmp_path / name / "1", recipe)
+    with pytest.raises(InputError, match=said):
+        export_run(run, formats=["torch"])
+    assert not (run / "export").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({"class_path": "nowhere.Encoder"}, "No module named 'nowhere'"),
+        ({"class_path": "dim_lightning.Nothing"}, "no attribute 'Nothing'"),
+        ({"class_path": "torch.nn.Linear"}, "subclass of <class 'Encoder'>"),
+        ({"class_path": BLOG, "init_args": {"width": 3}}, "'width' is not accepted"),
+        ({"class_path": BLOG, "init_args": {"widths": [2, 2, 2, 2]}}, "too small for an encoder"),
+        ("json.dumps", "a function that returns <class 'Encoder'>"),
+    ],
+)
+def test_an_encoder_that_cannot_be_made(tmp_path, make_run, recipe, said):
+    run = make_run(tmp_path / "bad" / "1", recipe)
+    with pytest.raises(InputError, match=said):
+        dim_lightning.load(run)
+
+
+def test_weights_of_another_encoder(tmp_path, make_run):
+    recipe = {"class_path": BLOG, "init_args": {"widths": [5], "embedding_dim": 6}}
+    run = make_run(tmp_path / "other" / "1", recipe)
+    with pytest.raises(InputError, match=r"last\.ckpt holds the weights of another encoder"):
+        dim_lightning.load(run)
+
+
+def test_folders_that_hold_no_encoder(run, tmp_path):
+    with pytest.raises(InputError, match="is no folder with"):
+        dim_lightning.load(tmp_path / "missing")
+    with pytest.raises(InputError, match="holds neither"):
+        dim_lightning.load(tmp_path)
+    (run / "config.yaml").write_text("model: {}\n")
+    with pytest.raises(InputError, match=r"does not say model\.encoder"):
+        dim_lightning.load(run)
+
+
+def test_damaged_exports_are_refused(run):
+    folder = export_run(run, formats=[]).folder
+    about = json.loads((folder / "encoder.json").read_text())
+    weights = (folder / "encoder.safetensors").read_bytes()
+    (folder / "encoder.safetensors").write_bytes(weights[:-1])
+    with pytest.raises(InputError, match=r"is another file than the one encoder\.json tells of"):
+        dim_lightning.load(folder)
+    (folder / "encoder.safetensors").unlink()
+    with pytest.raises(InputError, match="is missing"):
+        dim_lightning.load(folder)
+    (folder / "encoder.json").write_text(json.dumps({**about, "version": 99}))
+    with pytest.raises(InputError, match="version 99; expected"):
+        dim_lightning.load(folder)
+    (folder / "encoder.json").write_text("{}")
+    with pytest.raises(InputError, match="is no description of an encoder"):
+        dim_lightning.load(folder)

@@ -5,11 +5,13 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 
 import jsonargparse
 from omegaconf.errors import OmegaConfBaseException
 
 from dim_lightning.cli.ending import INTERRUPTED, StoppedError
+from dim_lightning.cli.messages import OWN_COMMANDS
 from dim_lightning.cli.place import is_first_process, with_run_files
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import DISK_ERRORS, disk_error
@@ -77,18 +79,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] == ["compare"]:
-        from dim_lightning.cli.compare import compare
-
-        return compare(words[1:])
-    if words[:1] == ["sweep"]:
-        from dim_lightning.cli.sweep import sweep
-
-        return sweep(words[1:])
-    if words[:1] == ["export"]:
-        from dim_lightning.cli.export import export
-
-        return export(words[1:])
+    if words and words[0] in OWN_COMMANDS:
+        module = import_module(f"dim_lightning.cli.{words[0]}")  # each loads what it needs
+        return getattr(module, words[0])(words[1:])
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     from dim_lightning.cli.command_line import CommandLine
 

@@ -33,7 +33,7 @@ _PLAIN = {
     "Iterable": "a list",
 }
 _LONGEST = 300
-_OWN_COMMANDS = ("compare", "sweep", "export")
+OWN_COMMANDS = ("compare", "sweep", "export")
 _FEW = 15
 
 
@@ -71,13 +71,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _command(message: str, _: list[str]) -> str | None:
     match = _COMMAND.search(message)
     if match:
-        known = [*re.findall(r"\w+", match["known"]), *_OWN_COMMANDS]
+        known = [*re.findall(r"\w+", match["known"]), *OWN_COMMANDS]
         return f"{match['found']} is no command; expected one of {', '.join(known)}; " + nearest(
             match["found"], known
         )
     match = _NO_COMMAND.search(message)
     if match:
-        known = [*match["known"].split(","), *_OWN_COMMANDS]
+        known = [*match["known"].split(","), *OWN_COMMANDS]
         return f"no command given; expected one of {', '.join(known)}; or --help"
     return None
 

@@ -216,7 +216,7 @@ class SoftmaxSolver:
         return self._between_classes(product)
 
     def _between_classes(self, values: Tensor) -> Tensor:
-        """`values` less what all classes share, which changes no probability: it is but rounding."""
+        """`values` less what all classes share: rounding, as it changes no probability."""
         classes = values[:, : self.num_classes]
         classes -= classes.mean(dim=1, keepdim=True)
         return values

@@ -21,7 +21,7 @@ from dim_lightning.run.result import update_result
 PROTOCOL = (
     "Frozen features of clean images in eval mode. Fitted on the training split, penalty of the "
     "linear probe chosen on the validation split, accuracy (micro average) on the test split. "
-    "Linear: softmax regression on standardised features, L-BFGS to convergence. MLP-200: Linear "
+    "Linear: softmax regression on standardised features, solved exactly. MLP-200: Linear "
     "200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {epochs} epochs, on standardised "
     "features. kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal. Floors: "
     "the same encoder with random weights, and pixels (at most 32 x 32)."

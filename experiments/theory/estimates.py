@@ -187,8 +187,10 @@ def draw_estimator(
     top = ceiling(estimator, options.batch_size)
     if top is not None:
         right.axhline(top, color="C3", linestyle="--", label=f"ceiling {top:.2f}")
-    if estimator in (est.pearson_chi2, est.reverse_kl):
-        right.set_yscale("symlog")
+    if estimator is est.pearson_chi2:
+        right.set_yscale("log")
+    elif estimator in (est.nwj, est.reverse_kl):  # fall without end where training breaks down
+        right.set_ylim(-3, 1.1 * max(r["truth"] for r in rows))
     right.set_xlabel("mutual information, nats")
     right.set_ylabel(f"{name}")
     right.legend(fontsize=8)

@@ -100,18 +100,20 @@ class SoftmaxSolver:
         self.solution = self.features.new_zeros(dim + 1, columns)
 
     @torch.no_grad()
-    def fit(self, l2: float, max_iterations: int = 50) -> SoftmaxRegression:
-        """The solution for one penalty, sought from the solution found last.
+    def fit(self, l2: float, max_products: int = 5000) -> SoftmaxRegression:
+        """The solution for one penalty, sought from `solution`, which it replaces.
 
         Args:
             l2: the penalty.
-            max_iterations: most Newton steps.
+            max_products: most products with the Hessian, which take nearly all of the time; with
+                fewer than it needs, the regression says that it has not converged.
         """
         factor = self._factor(l2)
         point = self._evaluate(self.solution, l2)
-        converged = False
-        for _ in range(max_iterations):
-            step, promised, stretch = self._newton_step(point, l2, factor)
+        converged, left = False, max_products
+        while left > 0:
+            step, promised, stretch, used = self._newton_step(point, l2, factor, left)
+            left -= used
             before, point = point, self._descend(point, step, promised, l2)
             toward = self._preconditioned(point.gradient, factor)
             converged = stretch * _dot(point.gradient, toward) / 2 <= self.tolerance
@@ -162,8 +164,10 @@ class SoftmaxSolver:
             weight = torch.linalg.solve_triangular(factor.mT, weight, upper=True)
         return torch.cat([weight, gradient[-1:] * self.num_classes])
 
-    def _newton_step(self, point: _Point, l2: float, factor: Tensor) -> tuple[Tensor, float, float]:
-        """The step, the nats it promises, and how many times what the bound alone promises.
+    def _newton_step(
+        self, point: _Point, l2: float, factor: Tensor, most: int
+    ) -> tuple[Tensor, float, float, int]:
+        """The step, the nats it promises, how many times what the bound alone does, products used.
 
         Conjugate gradients go on until they leave a hundredth of the promise, which is what the
         changing curvature leaves as well, or half the tolerance.
@@ -172,7 +176,9 @@ class SoftmaxSolver:
         direction = toward = self._preconditioned(residual, factor)
         start = left = _dot(residual, toward)
         promised = 0.0
-        for _ in range(_MOST_PRODUCTS):
+        used = 0
+        while used < min(most, _MOST_PRODUCTS):
+            used += 1
             bent = self._hessian_times(direction, point.probability, l2)
             curvature = _dot(direction, bent)
             if curvature <= 0:  # nothing left but rounding
@@ -186,7 +192,7 @@ class SoftmaxSolver:
             if left <= start * max(_LEFT, min(0.25, self.tolerance / (2 * promised))):
                 break
             direction = toward + left / before * direction
-        return step, promised, max(1.0, 2 * promised / max(start, 1e-30))
+        return step, promised, max(1.0, 2 * promised / max(start, 1e-30)), used
 
     def _descend(self, point: _Point, step: Tensor, promised: float, l2: float) -> _Point:
         """Where the step leads, halved until the objective falls; `point` if it never does."""

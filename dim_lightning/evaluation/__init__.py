@@ -2,7 +2,8 @@
 
 features.py   an encoder and batches of images -> features, layer by layer, and pixels
 knn.py        nearest neighbours and the accuracy of their vote
-probes.py     softmax regression solved to convergence, and the paper's MLP with 200 units
+softmax_regression.py   the convex problem of the linear probe, solved to convergence
+probes.py     the linear probe with its penalty chosen, and the paper's MLP with 200 units
 geometry.py   effective rank and the moments of the codes, against their prior
 """
 

@@ -123,11 +123,11 @@ def _line(trial: Trial, axes: Sequence[Axis], xs: Sequence[float], shade: float 
 
 def _draw_axis(axis: Axis, x: float, index: int, last: bool) -> str:
     # names stand on two heights, or neighbours would run into each other; the last ends at the edge
-    at, anchor = (_WIDTH - 4, "end") if last else (x, "middle")
+    centre, anchor = (_WIDTH - 4, "end") if last else (x, "middle")
     name = html.escape(axis.label)
     parts = [
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" stroke="#94a3b8"/>',
-        f'<text x="{at:.1f}" y="{20 + 18 * (index % 2)}" text-anchor="{anchor}" '
+        f'<text x="{centre:.1f}" y="{20 + 18 * (index % 2)}" text-anchor="{anchor}" '
         f'class="name">{name}</text>',
     ]
     for place, label in axis.ticks:

@@ -139,7 +139,7 @@ def in_two_processes(root):
         if kind is not None:
             data.__class__ = kind
         (root / name).mkdir(exist_ok=True)
-        options = {"devices": 2, "strategy": "ddp", "use_distributed_sampler": kind is None}
+        options = {"devices": 2, "strategy": "ddp_fork", "use_distributed_sampler": kind is None}
         run = trainer(root / name, [EmbeddingWriter()], **options)
         run.predict(tiny_module(), data, return_predictions=False)
 

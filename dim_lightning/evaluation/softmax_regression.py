@@ -101,21 +101,25 @@ class SoftmaxSolver:
         self.solution = self.features.new_zeros(dim + 1, columns)
 
     @torch.no_grad()
-    def fit(self, l2: float, max_iterations: int = 50) -> SoftmaxRegression:
-        """The solution for one penalty, sought from the solution found last.
+    def fit(
+        self, l2: float, max_iterations: int = 50, tolerance: float | None = None
+    ) -> SoftmaxRegression:
+        """The solution for one penalty, sought from `self.solution`, where it is left.
 
         Args:
             l2: the penalty.
             max_iterations: most Newton steps.
+            tolerance: another one than the solver's.
         """
+        tolerance = self.tolerance if tolerance is None else tolerance
         factor = self._factor(l2)
         point = self._evaluate(self.solution, l2)
         converged = False
         for _ in range(max_iterations):
-            step, promised, stretch = self._newton_step(point, l2, factor)
+            step, promised, stretch = self._newton_step(point, l2, factor, tolerance)
             before, point = point, self._descend(point, step, promised, l2)
             toward = self._preconditioned(point.gradient, factor)
-            converged = stretch * _dot(point.gradient, toward) / 2 <= self.tolerance
+            converged = stretch * _dot(point.gradient, toward) / 2 <= tolerance
             if converged or point is before:
                 break
         self.solution = point.solution
@@ -143,7 +147,8 @@ class SoftmaxSolver:
         """Second moment of the standardised features, from enough of the images to be definite."""
         count, dim = self.features.shape
         step = max(1, count // max(2 * dim, 4096))
-        sample = (self.features[::step] - self.mean) / self.scale
+        sample = self.features[::step] - self.mean
+        sample /= self.scale
         return sample.mT @ sample / len(sample)
 
     def _factor(self, l2: float) -> Tensor:
@@ -163,11 +168,13 @@ class SoftmaxSolver:
             weight = torch.linalg.solve_triangular(factor.mT, weight, upper=True)
         return torch.cat([weight, gradient[-1:] * self.num_classes])
 
-    def _newton_step(self, point: _Point, l2: float, factor: Tensor) -> tuple[Tensor, float, float]:
+    def _newton_step(
+        self, point: _Point, l2: float, factor: Tensor, tolerance: float
+    ) -> tuple[Tensor, float, float]:
         """The step, the nats it promises, and how many times what the bound alone promises.
 
         Conjugate gradients go on until they leave a hundredth of the promise, which is what the
-        changing curvature leaves as well, or half the tolerance.
+        changing curvature leaves as well, or half of `tolerance`.
         """
         step, residual = torch.zeros_like(point.gradient), -point.gradient
         direction = toward = self._preconditioned(residual, factor)
@@ -184,7 +191,7 @@ class SoftmaxSolver:
             promised += length * left / 2
             toward = self._preconditioned(residual, factor)
             before, left = left, _dot(residual, toward)
-            if left <= start * max(_LEFT, min(0.25, self.tolerance / (2 * promised))):
+            if left <= start * max(_LEFT, min(0.25, tolerance / (2 * promised))):
                 break
             direction = toward + left / before * direction
         return step, promised, max(1.0, 2 * promised / max(start, 1e-30))

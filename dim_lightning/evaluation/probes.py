@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.softmax_regression import (
     Labelled,
+    SoftmaxRegression,
     SoftmaxSolver,
     standardisation,
 )
 from dim_lightning.seeding import generator_for
 
 L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-
-_SEARCH_TOLERANCE = 1e-5  # nats: moves accuracies by less than a tenth of a point
 
 
 class LinearResult(NamedTuple):
@@ -46,13 +45,12 @@ def linear_probe(
 ) -> LinearResult:
     """Accuracy of softmax regression on features standardised by their training statistics.
 
-    The penalty with the best validation accuracy (the stronger of equal ones) is solved to the
-    solver's tolerance and tested, as it was fitted on `train`; in the search for it, solutions may
-    be 1e-5 nats from the best. The search starts at the second strongest penalty of the grid and
-    goes on to weaker ones, each solved from the solution before; to stronger ones only if none of
-    these was better. It leaves a direction after a penalty that is no more accurate on the
-    validation images than the best and has a higher cross-entropy there than the one before. The
-    test images choose nothing.
+    The penalty with the best validation accuracy (the stronger of equal ones) is tested, as it was
+    fitted on `train`. The search for it starts at the second strongest of the grid and goes on to
+    weaker ones, each solved from the solution before; to stronger ones only if none of these was
+    better. It leaves a direction after a penalty that is no more accurate on the validation images
+    than the best and has a higher cross-entropy there than the one before. The test images choose
+    nothing.
 
     Args:
         train: what is fitted.
@@ -65,9 +63,10 @@ def linear_probe(
     solver = SoftmaxSolver(train, num_classes)
 
     def attempt(l2: float) -> _Attempt:
-        logits = solver.fit(l2, max_iterations, _SEARCH_TOLERANCE).logits(val.features)
+        model = solver.fit(l2, max_iterations)
+        logits = model.logits(val.features)
         loss = F.cross_entropy(logits, val.labels).item()
-        return _Attempt(accuracy(logits.argmax(dim=1), val.labels), l2, loss, solver.solution)
+        return _Attempt(accuracy(logits.argmax(dim=1), val.labels), l2, loss, model)
 
     grid = sorted(l2_grid, reverse=True)
     assert grid, "the grid of penalties is empty"
@@ -76,19 +75,17 @@ def linear_probe(
     best = _walk(first, map(attempt, grid[start + 1 :]))
     if best is first:
         best = _walk(first, map(attempt, reversed(grid[:start])))
-    solver.solution = best.solution
-    model = solver.fit(best.l2, max_iterations)
-    top1, val_top1 = (accuracy(model.predict(x.features), x.labels) for x in (test, val))
-    return LinearResult(top1, val_top1, best.l2, model.converged)
+    top1 = accuracy(best.model.predict(test.features), test.labels)
+    return LinearResult(top1, best.val_top1, best.l2, best.model.converged)
 
 
 class _Attempt(NamedTuple):
-    """A penalty's accuracy and cross-entropy on the validation images, and where it led."""
+    """A penalty's accuracy and cross-entropy on the validation images, and its solution."""
 
     val_top1: float
     l2: float
     loss: float
-    solution: Tensor
+    model: SoftmaxRegression
 
 
 def _walk(first: _Attempt, others: Iterable[_Attempt]) -> _Attempt:

@@ -48,7 +48,7 @@ def linear_probe(
     """Accuracy of softmax regression on features standardised by their training statistics.
 
     The penalty with the best validation accuracy (the stronger of equal ones) is tested, as it was
-    fitted on `train`. The search starts at the second strongest penalty of the grid and goes on to
+    fitted on `train`. The search for it starts at the second strongest of the grid and goes on to
     weaker ones, each solved from the solution before; to stronger ones only if none of these was
     better. It leaves a direction after a penalty that is no more accurate on the validation images
     than the best and has a higher cross-entropy there than the one before. The test images choose
@@ -88,7 +88,7 @@ def linear_probe(
 
 
 class _Attempt(NamedTuple):
-    """A penalty's accuracy and cross-entropy on the validation images."""
+    """A penalty's accuracy and cross-entropy on the validation images, and its solution."""
 
     val_top1: float
     l2: float

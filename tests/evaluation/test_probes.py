@@ -18,10 +18,19 @@ def blobs(n, seed, d=6, classes=3, spread=1.5):
     return Labelled(features + 3, labels)
 
 
-def test_validation_chooses_the_penalty_and_the_test_split_does_not():
-    # 40 useless features: a weak penalty fits noise
-    train, val, test = (blobs(n, s, d=40, spread=4.0) for n, s in ((60, 0), (400, 1), (400, 2)))
-    grid = (1.0, 1e-1, 1e-3, 1e-6)
+# 40 useless features: with few images or much noise a weak penalty fits the noise
+@pytest.mark.parametrize(
+    ("images", "spread", "grid"),
+    [
+        (60, 6.0, (1.0, 1e-1, 1e-3, 1e-6)),  # the second is the best: where the search starts
+        (400, 2.0, (1.0, 1e-1, 1e-3, 1e-6)),  # the first
+        (400, 4.0, (100.0, 10.0, 1e-1, 1e-6)),  # the third
+        (60, 6.0, (0.1,)),
+    ],
+)
+def test_validation_chooses_the_penalty_and_the_test_split_does_not(images, spread, grid):
+    sizes = ((images, 0), (400, 1), (400, 2))
+    train, val, test = (blobs(n, s, d=40, spread=spread) for n, s in sizes)
     result = linear_probe(train, val, test, 3, grid)
     tops = {}
     for l2 in grid:

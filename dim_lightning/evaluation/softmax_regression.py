@@ -76,13 +76,8 @@ class SoftmaxSolver:
         train: features and labels; both are only read.
         num_classes: c.
         tolerance: nats above the smallest objective, by the estimate of Newton's method, at which
-<<<<<<< HEAD
-            the problem counts as solved. At 1e-7 accuracies are those of 1e-9 to an image in ten
-            thousand.
-=======
             the problem counts as solved. At 1e-6 accuracies are those of 1e-9 to within two images
             in ten thousand.
->>>>>>> h_probes
         product_dtype: of the products with the Hessian; by default what suits the processor.
     """
 

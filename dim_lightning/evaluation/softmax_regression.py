@@ -76,7 +76,7 @@ class SoftmaxSolver:
         train: features and labels; both are only read.
         num_classes: c.
         tolerance: nats above the smallest objective, by the estimate of Newton's method, at which
-            the problem counts as solved. At 1e-6 accuracies are those of 1e-9 to within two images
+            the problem counts as solved. At 1e-7 accuracies are those of 1e-9 to about one image
             in ten thousand.
         product_dtype: of the products with the Hessian; by default what suits the processor.
     """
@@ -85,7 +85,7 @@ class SoftmaxSolver:
         self,
         train: Labelled,
         num_classes: int,
-        tolerance: float = 1e-6,
+        tolerance: float = 1e-7,
         product_dtype: torch.dtype | None = None,
     ):
         self.features, self.labels = train.features.float(), train.labels

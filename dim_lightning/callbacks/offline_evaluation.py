@@ -43,12 +43,21 @@ class OfflineEvaluation(Callback):
         mlp_epochs: of the MLP probe; 0 leaves it out.
         floors: whether to measure them.
         seed: of the MLP probe and of the random encoder.
+        linear_dim: most features of a layer to which the linear probe is fitted; all layers if
+            null. With hundreds of classes, thousands of features take tens of minutes.
     """
 
-    def __init__(self, mlp_epochs: int = 30, floors: bool = True, seed: int = 0):
+    def __init__(
+        self,
+        mlp_epochs: int = 30,
+        floors: bool = True,
+        seed: int = 0,
+        linear_dim: int | None = None,
+    ):
         self.mlp_epochs = mlp_epochs
         self.floors = floors
         self.seed = seed
+        self.linear_dim = linear_dim
         self._stored_epochs: int | None = None
 
     def on_load_checkpoint(
@@ -87,11 +96,12 @@ class OfflineEvaluation(Callback):
             dim = splits.train.features.shape[1]
             pl_module.print(f"offline evaluation: {_label(row)} ({dim:,} features)")
             mlp_epochs = 0 if _is_floor(row) else self.mlp_epochs
-            result = layer_figures(splits, num_classes, mlp_epochs, self.seed)
-            if not result.linear.converged:
-                pl_module.print(f"the linear probe on {_label(row)} ended before it converged")
-            rows[row] = result.figures
-            facts["dim"][row], facts["l2"][row] = dim, result.linear.l2
+            result = layer_figures(splits, num_classes, mlp_epochs, self.seed, self.linear_dim)
+            rows[row], facts["dim"][row] = result.figures, dim
+            if result.linear is not None:
+                facts["l2"][row] = result.linear.l2
+                if not result.linear.converged:
+                    pl_module.print(f"the linear probe on {_label(row)} ended before it converged")
             facts |= {f"num_{n}": len(s.labels) for n, s in zip(_NAMES, splits, strict=True)}
             facts["chance"] = _largest_class(splits.test.labels)
         return rows, facts
@@ -171,7 +181,7 @@ def _title(facts: Mapping[str, Any]) -> str:
 
 
 def _notes(facts: Mapping[str, Any]) -> list[str]:
-    penalties = ", ".join(f"{_label(row)} {l2:g}" for row, l2 in facts["l2"].items())
+    penalties = ", ".join(f"{_label(row)} {l2:g}" for row, l2 in facts["l2"].items()) or "none"
     chosen = f"chosen on {facts['num_val']:,} validation images: {penalties}"
     return [
         f"always the largest class: {100 * facts['chance']:.2f}",

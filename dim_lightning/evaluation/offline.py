@@ -33,15 +33,19 @@ class LayerResult(NamedTuple):
 
     Attributes:
         figures: protocol -> test accuracy in [0, 1].
-        linear: how the linear probe among them was found.
+        linear: how the linear probe among them was found; None where it was left out.
     """
 
     figures: dict[str, float]
-    linear: LinearResult
+    linear: LinearResult | None
 
 
 def layer_figures(
-    splits: Splits, num_classes: int, mlp_epochs: int = 30, seed: int = 0
+    splits: Splits,
+    num_classes: int,
+    mlp_epochs: int = 30,
+    seed: int = 0,
+    linear_dim: int | None = None,
 ) -> LayerResult:
     """Every protocol on one kind of features: `LINEAR`, `MLP` and those of `knn_figures`.
 
@@ -50,9 +54,11 @@ def layer_figures(
         num_classes: c.
         mlp_epochs: of the MLP probe; 0 leaves it out.
         seed: of the MLP probe.
+        linear_dim: most features to which the linear probe is fitted; any number if None.
     """
-    linear = linear_probe(*splits, num_classes)
-    figures = {LINEAR: linear.top1}
+    few = linear_dim is None or splits.train.features.shape[1] <= linear_dim
+    linear = linear_probe(*splits, num_classes) if few else None
+    figures = {} if linear is None else {LINEAR: linear.top1}
     if mlp_epochs > 0:
         figures[MLP] = mlp_probe(
             splits.train, splits.test, num_classes, epochs=mlp_epochs, seed=seed

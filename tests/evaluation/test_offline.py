@@ -49,6 +49,15 @@ def test_every_protocol_is_measured_and_named():
     assert result.figures["probe/linear"] == result.linear.top1
 
 
+def test_the_linear_probe_is_left_out_where_there_are_more_features_than_asked_for():
+    data = splits()
+    dim = data.train.features.shape[1]
+    assert layer_figures(data, 3, mlp_epochs=0, linear_dim=dim).linear is not None
+    without = layer_figures(data, 3, mlp_epochs=0, linear_dim=dim - 1)
+    assert without.linear is None
+    assert without.figures == knn_figures(data, 3)
+
+
 def test_knn_figures_are_those_of_one_vote_each():
     data = splits()
     figures = knn_figures(data, 3)

@@ -133,7 +133,7 @@ class OfflineEvaluation(Callback):
 
 def by_protocol(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The accuracies by their full name, such as knn/cosine/k20_t0.07/conv/top1, floors last."""
-    protocols = list(dict.fromkeys(p for figures in rows.values() for p in figures))
+    protocols = _protocols(rows)
     named = {}
     for protocol in protocols:
         for row, figures in rows.items():
@@ -146,7 +146,7 @@ def by_protocol(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 def table(rows: Mapping[str, Mapping[str, float]], facts: Mapping[str, Any]) -> str:
     """The accuracies in percent, a row a layer, the floors below, and how they were measured."""
-    protocols = list(dict.fromkeys(p for figures in rows.values() for p in figures))
+    protocols = _protocols(rows)
     heads = [("", "layer"), ("", "size"), *map(_heading, protocols)]
     cells = [
         [_label(row), f"{facts['dim'][row]:,}"]
@@ -170,6 +170,12 @@ def table(rows: Mapping[str, Mapping[str, float]], facts: Mapping[str, Any]) -> 
         floor_before = _is_floor(row)
         lines.append(line(texts))
     return "\n".join(["", *lines, rule, *_notes(facts)])
+
+
+def _protocols(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """All that were measured, the linear probe first even if the first layer went without."""
+    found = dict.fromkeys(p for figures in rows.values() for p in figures)
+    return sorted(found, key=lambda protocol: protocol != LINEAR)
 
 
 def _title(facts: Mapping[str, Any]) -> str:

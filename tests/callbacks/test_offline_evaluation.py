@@ -101,3 +101,12 @@ def test_without_labels_it_says_so(tmp_path, capsys):
     run.test(tiny_module(), unlabelled(tmp_path), verbose=False)
     assert "no labels" in capsys.readouterr().out
     assert not (tmp_path / "result.json").exists()
+
+
+def test_the_linear_probe_comes_first_even_where_the_first_layer_went_without():
+    rows = {"conv": {"probe/mlp200": 0.7}, "y": {"probe/linear": 0.5, "probe/mlp200": 0.6}}
+    assert list(by_protocol(rows)) == [
+        "probe/linear/y/top1",
+        "probe/mlp200/conv/top1",
+        "probe/mlp200/y/top1",
+    ]

@@ -20,9 +20,8 @@ class LinearProbe(Callback):
     not notice. This is a quick look that lags behind a moving encoder; the figure to publish is
     that of `test`.
 
-    Logs `probe/online/top1` (validation, in [0, 1]), its running best `probe/online/top1_best`
-    (what a sweep should maximise) and `probe/online/train_loss` (nats). On several processes the
-    gradients and the statistics are averaged, so that there is one probe.
+    Logs `probe/online/top1` (validation, in [0, 1]) and `probe/online/train_loss` (nats). On
+    several processes the gradients and the statistics are averaged, so that there is one probe.
 
     Args:
         learning_rate: of Adam.
@@ -34,7 +33,6 @@ class LinearProbe(Callback):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.seed = seed
-        self.best = 0.0
         self._probe: nn.Sequential | None = None
         self._optimizer: torch.optim.Adam | None = None
         self._accuracy: MulticlassAccuracy | None = None
@@ -100,24 +98,17 @@ class LinearProbe(Callback):
         self._accuracy.update(self._probe(outputs["embedding"].float()), outputs["labels"])
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Logs the accuracy and the best one so far."""
+        """Logs the accuracy."""
         if trainer.sanity_checking or self._accuracy is None:
             return
         top1 = self._accuracy.compute()
         pl_module.log("probe/online/top1", top1, prog_bar=True, sync_dist=True)
-        if trainer.state.fn == "fit":
-            self.best = max(self.best, top1.item())
-            pl_module.log("probe/online/top1_best", self.best, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The probe, its optimiser and its best accuracy, in plain types and tensors."""
+        """The probe and its optimiser, in plain types and tensors."""
         if self._probe is None or self._optimizer is None:
             return self._stored or {}
-        return {
-            "probe": self._probe.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "best": self.best,
-        }
+        return {"probe": self._probe.state_dict(), "optimizer": self._optimizer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the state until the sizes and the device are known."""
@@ -139,7 +130,6 @@ class LinearProbe(Callback):
         if self._stored is not None:
             self._probe.load_state_dict(self._stored["probe"])
             self._optimizer.load_state_dict(self._stored["optimizer"])
-            self.best = self._stored["best"]
             self._stored = None
 
     def _average_over_processes(self, trainer: L.Trainer) -> None:

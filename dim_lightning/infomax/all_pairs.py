@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet, widened
+from dim_lightning.infomax.precision import wide_type, widened
+from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet
 from dim_lightning.processes import first_own_row, gather, own_rows
 
 TILE_SCORES = 2**22  # of a tile: 16 MiB in float32, of which backward holds a few
@@ -59,7 +60,7 @@ class AllPairs(ScoreSet):
 
     @property
     def num_negatives(self) -> int:
-        """K = N - 1, all other images of the joint batch."""
+        """All other images of the joint batch, k = N - 1."""
         return len(self.all_codes) - 1
 
     def marginal_mean(self, function: Pointwise) -> Float[Tensor, ""]:
@@ -99,7 +100,7 @@ class _Sum(NamedTuple):
         return (values if own is None else values.masked_fill(own, 0.0)).sum()
 
     def start(self, codes: Tensor, num_locations: int) -> Tensor:
-        return codes.new_zeros((), dtype=_wide(codes))
+        return codes.new_zeros((), dtype=wide_type(codes.dtype))
 
     def add(self, total: Tensor, rows: slice, value: Tensor) -> None:
         total += value
@@ -124,7 +125,7 @@ class _LogSumExp(NamedTuple):
 
     def start(self, codes: Tensor, num_locations: int) -> Tensor:
         shape = [len(codes), num_locations] if self.over == "location" else [len(codes)]
-        return codes.new_full(shape, -torch.inf, dtype=_wide(codes))
+        return codes.new_full(shape, -torch.inf, dtype=wide_type(codes.dtype))
 
     def add(self, total: Tensor, rows: slice, value: Tensor) -> None:
         total[rows] = torch.logaddexp(total[rows], value)
@@ -195,13 +196,13 @@ class _Tiled(torch.autograd.Function):
         source, codes, total, *parameters = ctx.saved_tensors
         tiling, first = ctx.tiling, first_own_row(len(source))
         of_source = torch.empty_like(source)
-        of_codes = torch.zeros_like(codes, dtype=_wide(codes))
+        of_codes = torch.zeros_like(codes, dtype=wide_type(codes.dtype))
         of_parameters = [torch.zeros_like(p) for p in parameters]
         kind, dtype, enabled = ctx.autocast
         with torch.enable_grad(), torch.autocast(kind, dtype, enabled, cache_enabled=False):
             for images, all_rows in tiling.slices(source, codes):
                 image = source[images].detach().requires_grad_()
-                of_image = torch.zeros_like(image, dtype=_wide(source))
+                of_image = torch.zeros_like(image, dtype=wide_type(source.dtype))
                 for rows in all_rows:
                     code = codes[rows].detach().requires_grad_()
                     value = tiling.value(image, code, images, rows, first)
@@ -212,10 +213,6 @@ class _Tiled(torch.autograd.Function):
                         target += part
                 of_source[images] = of_image
         return None, of_source, of_codes.to(codes.dtype), *of_parameters
-
-
-def _wide(values: Tensor) -> torch.dtype:
-    return torch.promote_types(values.dtype, torch.float32)
 
 
 def encoded_in_pieces(

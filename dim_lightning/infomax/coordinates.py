@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dim_lightning.encoders import FeatureShape
 from dim_lightning.errors import InputError
+from dim_lightning.infomax.precision import widened
 from dim_lightning.processes import uniform
 
 
@@ -118,8 +119,7 @@ class _PlacePredictor(nn.Module):
     ) -> Float[Tensor, ""]:
         """That of the rows plus that of the columns, in nats, mean over images and locations."""
         logits = self.last(hidden.relu()).flatten(0, 1)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        rows, columns = logits.split(self.sizes, dim=1)
+        rows, columns = widened(logits).split(self.sizes, dim=1)
         row, column = places.flatten(0, 1).unbind(1)
         return F.cross_entropy(rows, row) + F.cross_entropy(columns, column)
 

@@ -30,8 +30,8 @@ from dim_lightning.seeding import generator_for
 class DeepInfoMax(L.LightningModule):
     """Trains an encoder by -alpha I_global - beta I_local + gamma prior; labels are never used.
 
-    Where the data gives several views of an image (data.more_augmentations), the code of each view
-    is paired with the images and feature maps of the others, never with those of its own.
+    Where the data gives several views of an image (data.num_views, data.num_small_views), the code
+    of each view is paired with the images and feature maps of the others, never with its own.
 
     Args:
         encoder: makes the encoder, given the image size.
@@ -103,11 +103,6 @@ class DeepInfoMax(L.LightningModule):
         }
         check_weights(weights)
         self.encoder = encoder(image_size)
-        if prior is GaussianKL and prior_weight and not self.encoder.is_gaussian:
-            raise InputError(
-                "model.prior is GaussianKL, but the encoder is deterministic: its codes have no "
-                "variance; choose another prior, or set model.prior_weight to 0"
-            )
         shape, code_dim = self.encoder.feature_shape, self.encoder.embedding_dim
         contrasts: dict[str, list[Contrast | PatchContrast]] = {}
         if global_weight:
@@ -120,11 +115,17 @@ class DeepInfoMax(L.LightningModule):
         if patch_weight:
             critic = patch_critic(shape.channels, shape.channels)
             contrasts["patches"] = [PatchContrast(shape, critic)]
+        drawn_by = prior(code_dim) if prior_weight else None
+        if isinstance(drawn_by, GaussianKL) and not self.encoder.is_gaussian:
+            raise InputError(
+                "model.prior is GaussianKL, but the encoder is deterministic: its codes have no "
+                "variance; choose another prior, or set model.prior_weight to 0"
+            )
         self.objective = Objective(
             weights,
             contrasts,
             estimator,
-            prior(code_dim) if prior_weight else None,
+            drawn_by,
             coordinates(shape, code_dim) if coordinate_weight else None,
             num_negatives,
             report,

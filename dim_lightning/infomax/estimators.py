@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.scores import Pointwise, ScoreSet, widened
+from dim_lightning.infomax.precision import widened
+from dim_lightning.infomax.scores import Pointwise, ScoreSet
 
 Estimator = Callable[[ScoreSet], Tensor]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dim_lightning.infomax.precision import widened
 from dim_lightning.processes import gather, num_processes
 
 Over = Literal["all", "code", "location"]
@@ -92,8 +92,3 @@ class Scores(ScoreSet):
             return scores.logsumexp(dim=1)
         per_code = scores.flatten(1).logsumexp(dim=1)
         return per_code if over == "code" else gather(per_code).logsumexp(dim=0)
-
-
-def widened(scores: Tensor) -> Tensor:
-    """The scores as float32, or as they are if they are more exact."""
-    return scores if scores.dtype == torch.float64 else scores.float()

@@ -48,7 +48,6 @@ _MEANINGS = (
         "Validation accuracy of a linear classifier that is trained beside the encoder, on its "
         "detached code. The encoder never sees a label.",
     ),
-    (r"probe/online/top1_best", "The largest probe/online/top1 so far."),
     (
         r"best/.*",
         "The largest value so far: what a sweep maximises, which looks at the last value only.",
@@ -94,7 +93,7 @@ def meaning(name: str) -> str | None:
 
 def unit(name: str) -> str:
     """The unit of a metric, for an axis."""
-    if name.endswith(("top1", "top1_best", "precision")):
+    if name.endswith(("top1", "precision")):
         return "accuracy, %"
     if re.fullmatch(r"(train|val|test)/\w+", name):
         return "nats"

@@ -3,7 +3,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
-from dim_lightning.callbacks import Geometry, LinearProbe, Neighbours
+from dim_lightning.callbacks import Geometry, LinearProbe, Neighbours, RunningBest
 from dim_lightning.evaluation import extract
 
 
@@ -80,9 +80,9 @@ def test_the_best_accuracy_is_kept(tmp_path, digits_root):
                 self.tops.append(trainer.callback_metrics["probe/online/top1"].item())
 
     probe = Seen()
-    _, run = fit(tmp_path, digits(digits_root), [probe], epochs=4)
+    _, run = fit(tmp_path, digits(digits_root), [probe, RunningBest()], epochs=4)
     assert len(probe.tops) == 4
-    assert run.callback_metrics["probe/online/top1_best"] == pytest.approx(max(probe.tops))
+    assert run.callback_metrics["best/probe/online/top1"] == pytest.approx(max(probe.tops))
 
 
 def test_a_resumed_probe_is_the_same_to_the_bit(tmp_path, digits_root):
@@ -90,7 +90,7 @@ def test_a_resumed_probe_is_the_same_to_the_bit(tmp_path, digits_root):
         module = tiny_module()
         module.dropout.p = 0.0  # it draws from the global generator, which no checkpoint holds
         keep = ModelCheckpoint(folder, save_last=True, save_top_k=0, save_on_train_epoch_end=True)
-        run = trainer(folder, [probe, keep], epochs, enable_checkpointing=True)
+        run = trainer(folder, [probe, RunningBest(), keep], epochs, enable_checkpointing=True)
         run.fit(module, digits(digits_root), **options)
         return run.callback_metrics
 
@@ -100,7 +100,7 @@ def test_a_resumed_probe_is_the_same_to_the_bit(tmp_path, digits_root):
     checkpoint = tmp_path / "resumed" / "last.ckpt"
     found = run_to(3, tmp_path / "resumed", resumed, ckpt_path=checkpoint, weights_only=True)
     assert_equal(probe_state(straight), probe_state(resumed))
-    assert found["probe/online/top1_best"] == expected["probe/online/top1_best"]
+    assert found["best/probe/online/top1"] == expected["best/probe/online/top1"]
     assert found["probe/online/train_loss"] == expected["probe/online/train_loss"]
 
 
@@ -109,11 +109,11 @@ def test_a_checkpoint_brings_its_probe_to_validation(tmp_path, digits_root):
     _, run = fit(tmp_path, data, [probe], epochs=2)
     expected = run.callback_metrics["probe/online/top1"]
     run.save_checkpoint(tmp_path / "end.ckpt")
-    later = trainer(tmp_path, [LinearProbe()])
+    later = trainer(tmp_path, [LinearProbe(), RunningBest()])
     options = {"ckpt_path": tmp_path / "end.ckpt", "weights_only": True, "verbose": False}
     (metrics,) = later.validate(tiny_module(), digits(digits_root), **options)
     assert metrics["probe/online/top1"] == expected
-    assert "probe/online/top1_best" not in metrics
+    assert "best/probe/online/top1" not in metrics
 
 
 def test_labels_reach_the_probe_only(tmp_path, digits_root):

@@ -23,7 +23,7 @@ from dim_lightning.infomax.estimators import (
 )
 from dim_lightning.infomax.objective import Objective
 from dim_lightning.infomax.occlusion import Occlusion
-from dim_lightning.infomax.priors import AdversarialPrior, NoiseInjection, SIGReg
+from dim_lightning.infomax.priors import AdversarialPrior, GaussianKL, NoiseInjection, SIGReg
 
 # a step outside a Trainer has nowhere to log to
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
@@ -253,12 +253,17 @@ def test_several_scales_make_one_local_term_of_their_mean():
     torch.testing.assert_close(terms["local"], torch.stack(each).mean())
 
 
-def test_a_deterministic_encoder_and_the_gaussian_kl_are_refused():
+@pytest.mark.parametrize("prior", [GaussianKL, lambda code_dim: GaussianKL(code_dim)])
+def test_a_deterministic_encoder_and_the_gaussian_kl_are_refused(prior):
+    """Also where the prior comes from the command line, which gives a function that makes it."""
+
     class Deterministic(BlogEncoder):
         is_gaussian = False
 
-    with pytest.raises(InputError, match="prior"):
-        DeepInfoMax(partial(Deterministic, widths=(8, 16)), image_size=16)
+    encoder = partial(Deterministic, widths=(8, 16))
+    with pytest.raises(InputError, match="deterministic"):
+        DeepInfoMax(encoder, prior=prior, image_size=16)
+    DeepInfoMax(encoder, prior=prior, prior_weight=0.0, image_size=16)
 
 
 @pytest.mark.parametrize(("num_negatives", "fits"), [(7, True), (8, False), ("all", True)])

@@ -3,6 +3,7 @@ from functools import cache, partial
 
 import pytest
 import torch
+from every_estimator import ALL
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,17 +25,6 @@ from dim_lightning.infomax.estimators import (
 )
 from dim_lightning.infomax.scores import Scores
 
-TRAINABLE = [
-    jensen_shannon,
-    donsker_varadhan,
-    nwj,
-    reverse_kl,
-    pearson_chi2,
-    squared_hellinger,
-    info_nce,
-    n_way_nce,
-]
-ALL = [*TRAINABLE, log_ratio_nwj, smile]
 SHIFT_FREE = [donsker_varadhan, info_nce, n_way_nce]
 
 

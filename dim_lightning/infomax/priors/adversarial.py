@@ -10,7 +10,8 @@ from torch.nn.functional import softplus
 
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.priors.prior import Prior, at_least_float32
+from dim_lightning.infomax.precision import widened
+from dim_lightning.infomax.priors.prior import Prior
 from dim_lightning.processes import normal_like, uniform
 
 Target = Literal["uniform", "gaussian"]
@@ -78,9 +79,9 @@ class AdversarialPrior(Prior):
         """'prior', the encoder's loss, and 'discriminator', its opponent's; both in nats."""
         codes = self.seen(code)
         frozen = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
-        for_encoder = at_least_float32(functional_call(self.discriminator, frozen, (codes,)))
-        of_codes = at_least_float32(self.discriminator(codes.detach()))
-        of_draws = at_least_float32(self.discriminator(self.sample(codes, generator)))
+        for_encoder = widened(functional_call(self.discriminator, frozen, (codes,)))
+        of_codes = widened(self.discriminator(codes.detach()))
+        of_draws = widened(self.discriminator(self.sample(codes, generator)))
         return {
             "prior": softplus(-for_encoder).mean(),
             "discriminator": softplus(-of_draws).mean() + softplus(of_codes).mean(),
@@ -88,7 +89,7 @@ class AdversarialPrior(Prior):
 
     def seen(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """The codes as the discriminator sees them: sigmoid of y for 'uniform', y otherwise."""
-        code = at_least_float32(code)
+        code = widened(code)
         squashed = code.sigmoid() if self.target == "uniform" else code
         return squashed.to(next(self.discriminator.parameters()).dtype)
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.priors.prior import Prior, at_least_float32
+from dim_lightning.infomax.precision import widened
+from dim_lightning.infomax.priors.prior import Prior
 
 
 def gaussian_kl(features: Features) -> Tensor:
@@ -25,7 +26,7 @@ def gaussian_kl(features: Features) -> Tensor:
             "the Gaussian KL prior needs an encoder with a variance, this one is deterministic; "
             "set model.prior_weight to 0, choose a Gaussian encoder, or another model.prior"
         )
-    mean, log_variance = map(at_least_float32, (features.mean, features.log_variance))
+    mean, log_variance = map(widened, (features.mean, features.log_variance))
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
 
 

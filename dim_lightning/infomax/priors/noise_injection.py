@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.priors.prior import Prior, at_least_float32
+from dim_lightning.infomax.precision import widened
+from dim_lightning.infomax.priors.prior import Prior
 from dim_lightning.processes import normal_like, total, uniform
 
 Target = Literal["gaussian", "uniform"]
@@ -88,7 +89,7 @@ class NoiseInjection(Prior):
 
     def normalize(self, mean: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """f: mean 0 and variance 1 over the joint batch for 'gaussian', in [0, 1] for 'uniform'."""
-        mean = at_least_float32(mean)
+        mean = widened(mean)
         if self.target == "uniform":
             return mean.sigmoid()
         count = total(mean.new_tensor(float(len(mean))))

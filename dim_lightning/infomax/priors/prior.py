@@ -38,11 +38,3 @@ class Prior(nn.Module, ABC):
             code: what `draw` gave for them.
             generator: of the draws; on the device of the code.
         """
-
-
-def at_least_float32(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """`x` in float32, or in its own precision if that is higher.
-
-    Exponentials, logarithms and means of bfloat16 numbers keep three digits at best.
-    """
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.priors.prior import Prior, at_least_float32
+from dim_lightning.infomax.precision import widened
+from dim_lightning.infomax.priors.prior import Prior
 from dim_lightning.processes import total
 
 
@@ -52,7 +53,7 @@ def sigreg(
     Source: Balestriero and LeCun, 2025 (arXiv 2511.08544), algorithm 1.
     """
     with torch.autocast(codes.device.type, enabled=False):  # bfloat16 angles would be noise
-        codes = at_least_float32(codes)
+        codes = widened(codes)
         directions = codes.new_empty(codes.shape[1], num_slices).normal_(generator=generator)
         directions = directions / directions.norm(dim=0)
         return epps_pulley(codes @ directions, num_knots, max_frequency).mean()

@@ -24,7 +24,9 @@ def main():
     lines = ["epoch,step,best/x"]
     for epoch in range(parameters.get("epochs", 2)):
         lines.append(f"{epoch},{epoch},{parameters['quality'] * (epoch + 1)}")
-        (folder / "metrics.csv").write_text("\n".join([*lines, ""]))
+        beside = folder / "metrics.part"  # whole or not at all, as a run's own: it may end any time
+        beside.write_text("\n".join([*lines, ""]))
+        beside.replace(folder / "metrics.csv")
         time.sleep(parameters.get("pause", 0))
     (folder / "result.json").write_text('{"fit": {"status": "completed"}}')
 

@@ -19,7 +19,7 @@ from dim_lightning.infomax.precision import wide_type, widened
 from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet
 from dim_lightning.processes import first_own_row, gather, own_rows
 
-TILE_SCORES = 2**22  # of a tile: 16 MiB in float32, of which backward holds a few
+TILE_SCORES = 2**20  # of a tile: 4 MiB in float32, which stays in the cache of a CPU
 TILE_CODES = 1024
 _PIECE_SOURCES = 2**14  # sources whose activations are in memory at once
 
@@ -72,7 +72,7 @@ class AllPairs(ScoreSet):
         self, over: Over, function: Pointwise | None = None
     ) -> Float[Tensor, "..."]:
         """Log of the sum of exp(function(T)), see `ScoreSet`."""
-        per_code = self._reduced(_LogSumExp(over, function))
+        per_code = self._reduced(_LogSumExp(over, function or _as_it_is))
         shares = gather(per_code[None])  # of the images of each process
         if over == "all":
             return shares.flatten().logsumexp(dim=0)
@@ -86,18 +86,23 @@ class AllPairs(ScoreSet):
         tiling = _Tiling(self.pair, reduction, num_codes, images_a_tile)
         if num_codes == all_images and images_a_tile >= num_images:
             whole = slice(0, num_images), slice(0, all_images)
-            return tiling.value(self.source, self.all_codes, *whole, first_own_row(num_images))
+            first = first_own_row(num_images)
+            return reduction.of(tiling.values(self.source, self.all_codes, *whole, first))
         return _Tiled.apply(tiling, self.source, self.all_codes, *self.parameters)
 
 
+def _as_it_is(scores: Tensor) -> Tensor:
+    return scores
+
+
 class _Sum(NamedTuple):
-    """The sum of function(T) over a tile; a scalar."""
+    """The sum of function(T); a scalar."""
 
     function: Pointwise
+    masked = 0.0  # what the score of an image with its own code counts
 
-    def of(self, scores: Float[Tensor, "a b m"], own: Tensor | None) -> Float[Tensor, ""]:
-        values = self.function(scores)
-        return (values if own is None else values.masked_fill(own, 0.0)).sum()
+    def of(self, values: Float[Tensor, "a b m"]) -> Float[Tensor, ""]:
+        return values.sum()
 
     def start(self, codes: Tensor, num_locations: int) -> Tensor:
         return codes.new_zeros((), dtype=wide_type(codes.dtype))
@@ -105,23 +110,20 @@ class _Sum(NamedTuple):
     def add(self, total: Tensor, rows: slice, value: Tensor) -> None:
         total += value
 
-    def gradient(self, total: Tensor, rows: slice, value: Tensor, gradient: Tensor) -> Tensor:
-        """That of a tile's value, from that of the total."""
-        return gradient
+    def gradient(self, values: Tensor, rows: slice, total: Tensor, gradient: Tensor) -> Tensor:
+        """That of the values of a tile, from that of the total."""
+        return gradient.expand_as(values)
 
 
 class _LogSumExp(NamedTuple):
-    """Log of the sum of exp(function(T)) over the images of a tile, [a] or [a, m]."""
+    """Log of the sum of exp(function(T)) over the images, [a] or [a, m]."""
 
     over: Over
-    function: Pointwise | None
+    function: Pointwise
+    masked = -torch.inf
 
-    def of(self, scores: Float[Tensor, "a b m"], own: Tensor | None) -> Tensor:
-        if self.function is not None:
-            scores = self.function(scores)
-        if own is not None:
-            scores = scores.masked_fill(own, -torch.inf)
-        return scores.logsumexp(dim=1 if self.over == "location" else (1, 2))
+    def of(self, values: Float[Tensor, "a b m"]) -> Tensor:
+        return values.logsumexp(dim=1 if self.over == "location" else (1, 2))
 
     def start(self, codes: Tensor, num_locations: int) -> Tensor:
         shape = [len(codes), num_locations] if self.over == "location" else [len(codes)]
@@ -130,10 +132,12 @@ class _LogSumExp(NamedTuple):
     def add(self, total: Tensor, rows: slice, value: Tensor) -> None:
         total[rows] = torch.logaddexp(total[rows], value)
 
-    def gradient(self, total: Tensor, rows: slice, value: Tensor, gradient: Tensor) -> Tensor:
-        """The tile's share of the sum; 0 where it has no other image."""
-        share = torch.exp(value.detach() - total[rows])
-        return gradient[rows] * share.masked_fill(value.isneginf(), 0.0)
+    def gradient(self, values: Tensor, rows: slice, total: Tensor, gradient: Tensor) -> Tensor:
+        """That of the values of a tile, by their shares of the whole sum."""
+        index = (rows, None) if self.over == "location" else (rows, None, None)
+        # A total of -inf, where all is masked, has shares of 0, not exp(-inf + inf).
+        shares = (values - total.clamp(min=torch.finfo(total.dtype).min)[index]).exp_()
+        return shares.mul_(gradient[index])
 
 
 class _Tiling(NamedTuple):
@@ -163,13 +167,13 @@ class _Tiling(NamedTuple):
         rows = torch.arange(len(codes), device=codes.device)[:, None]
         return (rows == torch.arange(len(source), device=codes.device) + shift)[:, :, None]
 
-    def value(
+    def values(
         self, source: Tensor, codes: Tensor, images: slice, rows: slice, first: int
-    ) -> Tensor:
-        """The reduction of one tile."""
+    ) -> Float[Tensor, "a b m"]:
+        """function(T) of one tile, masked where an image meets its own code."""
+        values = self.reduction.function(widened(self.pair(source[None], codes[:, None])))
         own = self.own(source, codes, first + images.start - rows.start)
-        scores = widened(self.pair(source[None], codes[:, None]))  # [a, b, m]
-        return self.reduction.of(scores, own)
+        return values if own is None else values.masked_fill(own, self.reduction.masked)
 
 
 class _Tiled(torch.autograd.Function):
@@ -183,8 +187,8 @@ class _Tiled(torch.autograd.Function):
         total = tiling.reduction.start(codes, source.shape[1])
         for images, all_rows in tiling.slices(source, codes):
             for rows in all_rows:
-                value = tiling.value(source[images], codes[rows], images, rows, first)
-                tiling.reduction.add(total, rows, value)
+                values = tiling.values(source[images], codes[rows], images, rows, first)
+                tiling.reduction.add(total, rows, tiling.reduction.of(values))
         ctx.save_for_backward(source, codes, total, *parameters)
         ctx.tiling = tiling
         kind = source.device.type
@@ -205,9 +209,9 @@ class _Tiled(torch.autograd.Function):
                 of_image = torch.zeros_like(image, dtype=wide_type(source.dtype))
                 for rows in all_rows:
                     code = codes[rows].detach().requires_grad_()
-                    value = tiling.value(image, code, images, rows, first)
-                    share = tiling.reduction.gradient(total, rows, value, gradient)
-                    found = torch.autograd.grad(value, [image, code, *parameters], share)
+                    values = tiling.values(image, code, images, rows, first)
+                    share = tiling.reduction.gradient(values.detach(), rows, total, gradient)
+                    found = torch.autograd.grad(values, [image, code, *parameters], share)
                     targets = [of_image, of_codes[rows], *of_parameters]
                     for target, part in zip(targets, found, strict=True):
                         target += part

@@ -8,7 +8,8 @@ Source: the online softmax of Milakov and Gimelshein, 2018; recomputation, Chen 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -95,11 +96,12 @@ def _as_it_is(scores: Tensor) -> Tensor:
     return scores
 
 
-class _Sum(NamedTuple):
+@dataclass(frozen=True)
+class _Sum:
     """The sum of function(T); a scalar."""
 
     function: Pointwise
-    masked = 0.0  # what the score of an image with its own code counts
+    masked: ClassVar[float] = 0.0  # what the score of an image with its own code counts
 
     def of(self, values: Float[Tensor, "a b m"]) -> Float[Tensor, ""]:
         return values.sum()
@@ -115,12 +117,13 @@ class _Sum(NamedTuple):
         return gradient.expand_as(values)
 
 
-class _LogSumExp(NamedTuple):
+@dataclass(frozen=True)
+class _LogSumExp:
     """Log of the sum of exp(function(T)) over the images, [a] or [a, m]."""
 
     over: Over
     function: Pointwise
-    masked = -torch.inf
+    masked: ClassVar[float] = -torch.inf
 
     def of(self, values: Float[Tensor, "a b m"]) -> Tensor:
         return values.logsumexp(dim=1 if self.over == "location" else (1, 2))

@@ -27,6 +27,7 @@ _HINTS = (
     "Seed set to",
     "`Trainer.fit` stopped",
     "Restoring states",
+    "Loading `train_dataloader` to estimate",
     "Restored all states",
     "Loaded model weights",
     "Received SIGTERM",  # said once, by us

@@ -23,6 +23,7 @@ from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.infomax.priors import GaussianKL, Prior
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
+from dim_lightning.optim import WarmupCosine
 from dim_lightning.processes import num_processes
 from dim_lightning.seeding import generator_for
 
@@ -58,7 +59,8 @@ class DeepInfoMax(L.LightningModule):
         coordinate_weight: of the cross-entropies of predicted coordinates.
         score_penalty: of the mean square of the scores.
         optimizer: makes the optimiser, given the parameters.
-        lr_scheduler: makes the learning-rate schedule, stepped once an epoch.
+        lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
+            or one of torch's, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the noise and of the negatives; the command line sets it from seed_everything.
 
@@ -166,7 +168,12 @@ class DeepInfoMax(L.LightningModule):
         optimizer = self.make_optimizer(self.parameters())
         if self.make_lr_scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.make_lr_scheduler(optimizer)}
+        scheduler = self.make_lr_scheduler(optimizer)
+        if not isinstance(scheduler, WarmupCosine):
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        scheduler.of(self.trainer.estimated_stepping_batches)
+        stepped = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": stepped}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep classes given in Python out of the file: a checkpoint holds plain types only."""

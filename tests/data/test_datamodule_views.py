@@ -148,3 +148,24 @@ def test_every_setting_of_the_views_is_reached_by_a_dotted_key_and_survives_a_du
     assert data.augmentation.blur_prob == 0.5
     assert data.augmentation.jitter == (0.4, 0.4, 0.4, 0.1)
     assert data.small_augmentation.size == 16
+
+
+def test_views_grow_from_epoch_to_epoch(seen):
+    batches = seen(augmentation=CropColour(), num_views=2, view_sizes=[(0, 4), (1, 8)])["train"]
+    sizes = [[view.shape[-1] for view in (b.images, *b.more_views)] for b in batches]
+    assert sizes == [[4, 4]] * 3 + [[8, 8]] * 3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "augmentation"),
+    [
+        ([(1, 4)], CropColour()),
+        ([(0, 4), (0, 8)], CropColour()),
+        ([(0, 0)], CropColour()),
+        ([(0, 4)], None),
+        ([(0, 4)], CropAndFlip()),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(sizes, augmentation):
+    with pytest.raises(InputError, match=r"data\.view_sizes"):
+        ImageDataModule(augmentation=augmentation, view_sizes=sizes)

@@ -24,6 +24,7 @@ from dim_lightning.infomax.estimators import (
 from dim_lightning.infomax.objective import Objective
 from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.infomax.priors import AdversarialPrior, GaussianKL, NoiseInjection, SIGReg
+from dim_lightning.optim import WarmupCosine
 
 # a step outside a Trainer has nowhere to log to
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
@@ -329,3 +330,19 @@ def test_checkpoint_holds_plain_types_only(tmp_path, data_root):
     loaded = DeepInfoMax.load_from_checkpoint(tmp_path / "one.ckpt", encoder=small_encoder)
     images = batch().images
     torch.testing.assert_close(loaded.eval()(images), copy.deepcopy(module).cpu().eval()(images))
+
+
+def test_the_schedule_ends_with_the_training(tmp_path):
+    module = build(lr_scheduler=partial(WarmupCosine, warmup=0.5))
+    rates = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    datamodule = ImageDataModule(Digits(), str(tmp_path), image_size=16, batch_size=400)
+    trainer(tmp_path, max_epochs=2, callbacks=[Watch()]).fit(module, datamodule)
+    assert rates[0] == pytest.approx(1e-3 / 3)
+    assert rates[2] == pytest.approx(1e-3)
+    assert rates == sorted(rates[:3]) + sorted(rates[3:], reverse=True)
+    assert len(rates) == 6

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from dim_lightning.errors import InputError
+
 
 def to_float(images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     """The images as float32 in [0, 1], in the memory format they come in."""
@@ -25,3 +27,14 @@ class Augmentation(ABC):
             images: float in [0, 1], channels_last; not to be changed in place.
             generator: on the device of the images; every draw comes from it.
         """
+
+    def resized(self, size: int) -> "Augmentation":
+        """The same change, with images of `size` x `size` pixels that come out.
+
+        Raises:
+            InputError: it leaves the size as it is.
+        """
+        raise InputError(
+            f"data.view_sizes asks for views of {size} pixels, but {type(self).__name__} leaves "
+            "the size as it is; set data.augmentation to CropColour, or data.view_sizes to null"
+        )

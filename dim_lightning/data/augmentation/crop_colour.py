@@ -1,5 +1,7 @@
 """The augmentation of contrastive learning: a resized crop, a flip, other colours, a blur."""
 
+import copy
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -89,6 +91,12 @@ class CropColour(Augmentation):
         if self.blur_prob > 0:
             views = self._blurred(views, generator)
         return views.contiguous(memory_format=torch.channels_last)
+
+    def resized(self, size: int) -> "CropColour":
+        """The same change, with images of `size` x `size` pixels that come out."""
+        other = copy.copy(self)
+        other.size = size
+        return other
 
     def _jittered(
         self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator

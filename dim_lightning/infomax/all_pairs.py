@@ -22,6 +22,7 @@ from dim_lightning.processes import first_own_row, gather, own_rows
 
 TILE_SCORES = 2**20  # of a tile: 4 MiB in float32, which stays in the cache of a CPU
 TILE_CODES = 1024
+WHOLE_SCORES = 2**24  # so few are quicker all at once, and take no more than their sources do
 _PIECE_SOURCES = 2**14  # sources whose activations are in memory at once
 
 Pair = Callable[[Tensor, Tensor], Tensor]
@@ -38,8 +39,9 @@ class AllPairs(ScoreSet):
         source: the critic's side of the images of this process, [n, m, w].
         code: the critic's side of their codes, [n, w].
         parameters: what `pair` is made of, as far as it is trained.
-        tile_scores: most scores in memory at once.
+        tile_scores: most scores of a tile.
         tile_codes: most codes of a tile.
+        whole_scores: most scores that are not cut into tiles.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class AllPairs(ScoreSet):
         parameters: Sequence[Tensor] = (),
         tile_scores: int = TILE_SCORES,
         tile_codes: int = TILE_CODES,
+        whole_scores: int = WHOLE_SCORES,
     ):
         self.pair = pair
         self.joint = pair(source, code)
@@ -58,6 +61,7 @@ class AllPairs(ScoreSet):
         self.all_codes = gather(code)
         self.tile_scores = tile_scores
         self.tile_codes = tile_codes
+        self.whole_scores = whole_scores
 
     @property
     def num_negatives(self) -> int:
@@ -81,11 +85,12 @@ class AllPairs(ScoreSet):
 
     def _reduced(self, reduction: "_Sum | _LogSumExp") -> Tensor:
         """The reduction of the scores of all pairs of a code and an image of this process."""
-        num_images, all_images = len(self.source), len(self.all_codes)
+        (num_images, m, width), all_images = self.source.shape, len(self.all_codes)
+        held = width if self.parameters else 1  # numbers for a score: its layers' or itself
         num_codes = min(all_images, self.tile_codes)
-        images_a_tile = max(1, self.tile_scores // (num_codes * self.source.shape[1]))
+        images_a_tile = max(1, self.tile_scores // (num_codes * m * held))
         tiling = _Tiling(self.pair, reduction, num_codes, images_a_tile)
-        if num_codes == all_images and images_a_tile >= num_images:
+        if all_images * num_images * m * held <= self.whole_scores:
             whole = slice(0, num_images), slice(0, all_images)
             first = first_own_row(num_images)
             return reduction.of(tiling.values(self.source, self.all_codes, *whole, first))

@@ -2,26 +2,37 @@
 
     python experiments/benchmarks/all_pairs.py --output all_pairs.json
     python experiments/benchmarks/all_pairs.py --step --batches 8192
+    python experiments/benchmarks/all_pairs.py --draw all_pairs.json --output all_pairs.png
 
 Every measurement runs in a process of its own, whose peak resident memory is what is quoted; the
 memory of a process that has only imported the project is subtracted. `--step` measures a whole
-training step (encoder, critic, infoNCE over all pairs, backward, Adam) instead.
+training step (encoder, critic, infoNCE over all pairs, backward, Adam) instead. `--draw` makes the
+figure of measurements that were written before.
 """
 
 import argparse
+import io
 import json
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from dim_lightning.infomax.all_pairs import TILE_SCORES, AllPairs
+from dim_lightning.infomax.all_pairs import (
+    TILE_SCORES,
+    AllPairs,
+    encoded_in_pieces,
+    in_autocast_type,
+)
 from dim_lightning.infomax.critics import DotCritic
 from dim_lightning.infomax.estimators import info_nce
+from dim_lightning.run.curves import COLOURS, STYLE
+from dim_lightning.run.folder import write_atomically
 
 CHANNELS, LOCATIONS, CODE_DIM, WIDTH = 128, 64, 64, 512
 
@@ -36,11 +47,12 @@ def objective(batch: int, tiled: bool) -> None:
     critic = DotCritic(CHANNELS, CODE_DIM, WIDTH)
     source = torch.randn(batch, LOCATIONS, CHANNELS, requires_grad=True)
     code = torch.randn(batch, CODE_DIM, requires_grad=True)
+    code_side = in_autocast_type(critic.encode_code(code))
     if tiled:
-        scores = critic(source, code, None)
+        source_side = encoded_in_pieces(critic.encode_source, source)
+        scores = AllPairs(critic.pair, source_side, code_side, whole_scores=0)
     else:
-        sides = critic.encode_source(source), critic.encode_code(code)
-        scores = AllPairs(critic.pair, *sides, (), 10**15, 10**9)
+        scores = AllPairs(critic.pair, critic.encode_source(source), code_side, whole_scores=10**15)
     (-info_nce(scores)).backward()
 
 
@@ -84,6 +96,37 @@ def in_own_process(batch: int, precision: str, tiled: bool, step: bool) -> dict[
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Writes the figure: memory and time against the batch, on logarithmic axes."""
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+        for axis, key, unit in zip(axes, ("gib", "seconds"), ("GiB", "seconds"), strict=True):
+            for colour, precision in zip(COLOURS, ("float32", "bf16"), strict=False):
+                for tiled, dashes in ((True, "-"), (False, "--")):
+                    kind = [
+                        (row["batch"], row[key])
+                        for row in rows
+                        if key in row and (row["precision"], row["tiled"]) == (precision, tiled)
+                    ]
+                    name = f"{precision}, {'in tiles' if tiled else 'all in memory'}"
+                    axis.plot(
+                        *zip(*kind, strict=True), dashes, marker="o", color=colour, label=name
+                    )
+            axis.set(xscale="log", yscale="log", xlabel="batch", ylabel=unit)
+            batches = sorted({row["batch"] for row in rows})
+            axis.set_xticks(batches, [f"{batch:,}" for batch in batches], fontsize=8)
+            axis.minorticks_off()
+        axes[0].set_title("peak memory of forward and backward")
+        axes[1].set_title("time of forward and backward")
+        axes[0].legend(frameon=False, fontsize=8)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120)
+        plt.close(figure)
+    write_atomically(path, buffer.getvalue())
+
+
 def main() -> None:
     """Measure what the command line asks for, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -93,12 +136,16 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["float32", "bf16"])
     parser.add_argument("--step", action="store_true", help="a whole training step")
     parser.add_argument("--output", type=Path, help="where to write the results as JSON")
+    parser.add_argument("--draw", type=Path, help="a JSON file of results, of which to draw")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
         json.dump(measure(*json.loads(options.job)), sys.stdout)
         return
-    rows = []
+    if options.draw:
+        draw(json.loads(options.draw.read_text())["rows"], options.output)
+        return
+    rows: list[dict[str, Any]] = []
     for precision in options.precisions:
         for batch in options.batches:
             kinds = [True, False] if batch <= options.plain_up_to and not options.step else [True]
@@ -109,9 +156,7 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
     if options.output:
         setting = {"threads": torch.get_num_threads(), "tile_scores": TILE_SCORES}
-        partial = options.output.with_suffix(".part")
-        partial.write_text(json.dumps({**setting, "rows": rows}, indent=1))
-        partial.replace(options.output)
+        write_atomically(options.output, json.dumps({**setting, "rows": rows}, indent=1).encode())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def critic(request):
 
 def tiled(critic, source, code, *tile):
     sides = critic.encode_source(source), critic.encode_code(code)
-    return AllPairs(critic.pair, *sides, critic.pair_parameters(), *tile)
+    return AllPairs(critic.pair, *sides, critic.pair_parameters(), *tile, whole_scores=0)
 
 
 @pytest.mark.parametrize("tile_codes", [4, 1024])
@@ -58,7 +58,7 @@ def test_extreme_scores_keep_value_and_gradient_finite(estimator, dtype):
 
     source = torch.tensor([1e4, -1e4, 1e4, 0.0]).reshape(4, 1, 1).to(dtype).requires_grad_()
     code = torch.tensor([1.0, 1.0, -1.0, 1.0]).reshape(4, 1).to(dtype).requires_grad_()
-    value = estimator(AllPairs(pair, source, code, tile_scores=2))
+    value = estimator(AllPairs(pair, source, code, tile_scores=2, whole_scores=0))
     value.backward()
     assert value.isfinite()
     assert source.grad.isfinite().all()
@@ -76,7 +76,9 @@ def test_no_score_tensor_is_ever_larger_than_a_tile():
         return scores
 
     source, code = sides(critic)
-    pairs = AllPairs(pair, critic.encode_source(source), critic.encode_code(code), (), 2 * M * 4, 4)
+    pairs = AllPairs(
+        pair, critic.encode_source(source), critic.encode_code(code), (), 2 * M * 4, 4, 0
+    )
     forward = len(sizes)
     info_nce(pairs).backward()
     assert max(sizes) <= max(2 * M * 4, N * M)  # N * M are the real pairs

@@ -1,5 +1,6 @@
-"""What torch.optim has not: a schedule of short trainings."""
+"""What torch.optim has not: Muon for convolutions, and the schedule of short trainings."""
 
+from dim_lightning.optim.muon import Muon
 from dim_lightning.optim.warmup_cosine import WarmupCosine
 
-__all__ = ["WarmupCosine"]
+__all__ = ["Muon", "WarmupCosine"]

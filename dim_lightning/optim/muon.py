@@ -1,0 +1,147 @@
+"""Muon on the filters of convolutions, AdamW on everything else, as one optimiser."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
+
+from dim_lightning.errors import InputError
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+
+
+class Muon(Optimizer):
+    """Steps in which every direction of a filter bank moves alike; AdamW for what is no filter.
+
+    The filters of a convolution, flattened to a matrix [outputs, inputs * k * k], move along their
+    momentum with its singular values brought to about 1: W <- W - lr max(1, rows / columns)^(1/2)
+    U V'. Biases, norms, linear layers, and the convolution that sees the pixels move by AdamW.
+    torch.optim.Muon takes matrices only, and no other parameters beside them.
+
+    Source: Jordan et al., 2024, "Muon: an optimizer for hidden layers in neural networks", with
+    its coefficients; AdamW: Loshchilov and Hutter, 2019.
+
+    Args:
+        params: all parameters of the module.
+        lr: learning rate of AdamW.
+        filter_lr: learning rate of the filters.
+        momentum: of the filters, Nesterov's.
+        betas: of AdamW.
+        eps: of AdamW.
+        weight_decay: of both, times their learning rates.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float = 1e-3,
+        filter_lr: float = 0.02,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        _check(lr=lr, filter_lr=filter_lr, momentum=momentum, weight_decay=weight_decay)
+        listed = [parameter for parameter in params if parameter.requires_grad]
+        filters = [parameter for parameter in listed if _is_filter(parameter)]
+        others = [parameter for parameter in listed if not _is_filter(parameter)]
+        groups = [
+            {"params": filters, "filters": True, "lr": filter_lr},
+            {"params": others, "filters": False, "lr": lr},
+        ]
+        shared = {"momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__([group for group in groups if group["params"]], shared)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; what `closure` returns, which computes the gradients."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            moved = [p for p in group["params"] if p.grad is not None]
+            if group["filters"]:
+                for parameter in moved:
+                    self._move_filters(parameter, group)
+            elif moved:
+                self._move_others(moved, group)
+        return loss
+
+    def _move_filters(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        assert parameter.grad is not None
+        state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+        update = parameter.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
+        rows, columns = update.shape
+        step = orthogonalised(update).view_as(parameter) * max(1.0, rows / columns) ** 0.5
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.sub_(step, alpha=group["lr"])
+
+    def _move_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros((), device=parameter.device)
+                state["mean"] = torch.zeros_like(parameter)
+                state["mean_square"] = torch.zeros_like(parameter)
+        states = [self.state[parameter] for parameter in parameters]
+        adamw(
+            parameters,
+            [p.grad for p in parameters if p.grad is not None],
+            [state["mean"] for state in states],
+            [state["mean_square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=False,
+        )
+
+
+def orthogonalised(matrix: Float[Tensor, "a b"]) -> Float[Tensor, "a b"]:
+    """The matrix with its singular values brought to between about 0.7 and 1.2.
+
+    Five iterations of a polynomial of X X' in bfloat16, X <- a X + b (X X') X + c (X X')^2 X.
+
+    Source: Jordan et al., 2024, the Newton-Schulz iteration.
+    """
+    a, b, c = _COEFFICIENTS
+    x = matrix.bfloat16()
+    tall = x.shape[0] > x.shape[1]
+    x = x.mT if tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(_ITERATIONS):
+        square = x @ x.mT
+        polynomial = torch.addmm(square, square, square, beta=b, alpha=c)
+        x = torch.addmm(x, polynomial, x, beta=a)
+    return (x.mT if tall else x).to(matrix.dtype)
+
+
+def _is_filter(parameter: Tensor) -> bool:
+    """Whether it is a bank of filters over features, not over the three colours."""
+    return parameter.ndim == 4 and parameter.shape[1] > 3
+
+
+def _check(**settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 <= value < (1 if name == "momentum" else float("inf")):
+            raise InputError(
+                f"Muon was given {name} {value}; expected a finite number of at least 0"
+                f"{', below 1' if name == 'momentum' else ''}; set model.optimizer.init_args.{name}"
+            )

@@ -1,0 +1,95 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from dim_lightning.errors import InputError
+from dim_lightning.optim import Muon
+from dim_lightning.optim.muon import orthogonalised
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 4, 3, padding=1),
+        nn.Flatten(),
+        nn.Linear(4 * 16, 5),
+    )
+
+
+def descend(network, optimizer, steps, first=0):
+    for step in range(first, first + steps):
+        images = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        network(images).square().sum().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8), (16, 16)])
+def test_singular_values_come_to_about_one(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    found = orthogonalised(matrix)
+    values = torch.linalg.svdvals(found)
+    assert 0.5 < values.min() <= values.max() < 1.3
+    # the same directions: what is left of them are the new singular values
+    turned = left.mT @ found @ right.mT
+    torch.testing.assert_close(turned, turned.diagonal().diag(), atol=0.1, rtol=0.0)
+
+
+def test_filters_move_as_torchs_muon_moves_their_matrix(network):
+    filters = network[3].weight
+    matrix = nn.Parameter(filters.detach().flatten(1).clone())
+    reference = torch.optim.Muon([matrix], lr=0.05, momentum=0.9, weight_decay=0.1)
+    ours = Muon(network.parameters(), filter_lr=0.05, momentum=0.9, weight_decay=0.1)
+    for step in range(5):
+        gradient = torch.randn(filters.shape, generator=torch.Generator().manual_seed(step))
+        filters.grad, matrix.grad = gradient, gradient.flatten(1)
+        ours.step()
+        reference.step()
+    torch.testing.assert_close(filters.flatten(1), matrix, rtol=0.0, atol=1e-4)
+
+
+def test_everything_else_moves_as_by_adamw(network):
+    filters = network[3].weight.requires_grad_(False)
+    other = copy.deepcopy(network)
+    settings = {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}
+    descend(network, Muon(network.parameters(), **settings), 3)
+    rest = [p for p in other.parameters() if p.requires_grad]
+    descend(other, torch.optim.AdamW(rest, fused=True, **settings), 3)
+    assert not torch.equal(network[0].weight, nn.Conv2d(3, 6, 3).weight)
+    for one, two in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two)
+    assert torch.equal(network[3].weight, filters)
+
+
+def test_the_state_is_whole(network):
+    straight = copy.deepcopy(network)
+    descend(straight, Muon(straight.parameters()), 4)
+    first = Muon(network.parameters())
+    descend(network, first, 2)
+    second = Muon(network.parameters())
+    second.load_state_dict(first.state_dict())
+    descend(network, second, 2, first=2)
+    for one, two in zip(network.parameters(), straight.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_network_without_filters_is_trained_by_adamw():
+    network = nn.Linear(2, 1)
+    before = network.weight.clone()
+    optimizer = Muon(network.parameters())
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(network.weight, before)
+
+
+@pytest.mark.parametrize("setting", [{"lr": -1.0}, {"filter_lr": -0.1}, {"momentum": 1.0}])
+def test_numbers_that_cannot_be_are_refused(setting):
+    with pytest.raises(InputError, match=r"model\.optimizer"):
+        Muon(nn.Linear(2, 1).parameters(), **setting)

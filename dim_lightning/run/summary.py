@@ -21,6 +21,8 @@ _CAPTIONS = {
     "neighbours_euclidean": "The same by Euclidean distance.",
     "prior_samples": "Training images nearest to codes drawn from the prior N(0, I): if the "
     "codes follow the prior, every row is a coherent set.",
+    "reconstructions": "Validation images, each beside what is decoded from its code.",
+    "samples": "Images decoded from codes drawn from the prior N(0, I).",
     "embedding_statistics": "Mean and standard deviation of each dimension of the code, against "
     "those of the prior.",
 }

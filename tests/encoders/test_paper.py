@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -40,7 +42,7 @@ def test_the_32x32_encoder_has_the_size_of_the_paper():
 def test_the_64x64_encoder_has_the_size_of_the_paper():
     encoder = on_meta(PaperEncoder64, 64)
     channels = (3, 96, 192, 384, 384, 192)
-    convolutions = [9 * a * b for a, b in zip(channels, channels[1:], strict=False)]
+    convolutions = [9 * a * b for a, b in pairwise(channels)]
     linear = [192 * 7 * 7 * 4096, 4096 * 4096, 4096 * 64]
     norms = batch_norms(*channels[1:], 4096, 4096)
     parameters = sum(convolutions) + sum(linear) + norms + 64

@@ -49,9 +49,10 @@ class Autoencoder(EncoderModule):
     def code_and_terms(
         self, batch: Batch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The codes, and 'loss', the error a pixel and colour of values in [0, 1]."""
+        """The codes, and 'loss' = 'square_error', a pixel and colour of values in [0, 1]."""
         code = self.encoder(batch.images).mean
-        return code, {"loss": square_error(self.decoder(code), batch.images)}
+        error = square_error(self.decoder(code), batch.images)
+        return code, {"loss": error, "square_error": error}
 
 
 def square_error(

@@ -1,6 +1,7 @@
 """From a code back to an image."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -45,7 +46,7 @@ class Decoder(nn.Module):
         )
         self.first_map = (widths[0], side, side)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             convolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
             layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
         self.rest = nn.Sequential(*layers, nn.Conv2d(widths[-1], 3, 3, padding=1), nn.Sigmoid())

@@ -103,7 +103,7 @@ class NAT(EncoderModule):
     def code_and_terms(
         self, batch: Batch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The codes, and in training 'loss', the mean square distance to the targets."""
+        """The codes, and in training 'loss' = 'square_distance', the mean one to the targets."""
         code = self.encoder(batch.images).mean
         if not self.training:
             return code, {}
@@ -111,7 +111,8 @@ class NAT(EncoderModule):
         if self.current_epoch % self.every_n_epochs == 0:
             self._deal_out(gather(direction.detach()), gather(batch.indices))
         targets = self.targets[self.assignment[batch.indices]]
-        return code, {"loss": (direction - targets).square().sum(1).mean()}
+        distance = (direction - targets).square().sum(1).mean()
+        return code, {"loss": distance, "square_distance": distance}
 
     def _deal_out(self, directions: Float[Tensor, "n d"], rows: Int64[Tensor, " n"]) -> None:
         """Gives the targets that these images have to those among them that suit them best."""

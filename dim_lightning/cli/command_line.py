@@ -60,8 +60,9 @@ class CommandLine(LightningCLI):
     """Parses, seeds, builds model and data, checks them, makes the run folder, runs the command.
 
     The class of the model is that of the method asked for, so that its settings, their help and the
-    messages about them are those of a command line made for it. The configuration is never changed after it is parsed: the run folder, metrics.csv and the
-    callbacks that every run has are given to the Trainer by this class, not through the config.
+    messages about them are those of a command line made for it. The configuration is never changed
+    after it is parsed: the run folder, metrics.csv and the callbacks that every run has are given
+    to the Trainer by this class, not through the config.
 
     Args:
         arguments: the command line after the program's name.

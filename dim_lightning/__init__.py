@@ -5,10 +5,12 @@ The path of an image, which is the order of the folders and of the imports:
     data         images uint8 [n, 3, h, w] --augmentation--> float in [0, 1]
     encoders     images -> Features: feature map C [n, c, h, w], layers to probe, mean and
                  log variance of p(z|x) [n, d]
+    encoder_module  what every method that trains an encoder shares
     infomax      critics: (images, C, z) -> Scores: joint [n, m], marginal [n, k, m]
                  estimators: Scores -> nats; priors: Features -> nats
                  objective: -alpha I_global - beta I_local + gamma prior
                  deep_infomax: the LightningModule that descends it
+    baselines    what it is compared with: autoencoders, BiGAN, NAT, supervised
     evaluation   frozen features -> accuracies and geometry, plain functions
     run          the folder of a run: config, environment, metrics, pictures, page
     sweep        searches over settings: W&B's sweep files, run here
@@ -31,11 +33,15 @@ _HOMES = {
     "BlogEncoder": "encoders",
     "DeepInfoMax": "infomax.deep_infomax",
     "Encoder": "encoders",
+    "EncoderModule": "encoder_module",
     "FeatureShape": "encoders",
     "Features": "encoders",
     "ImageDataModule": "data",
     "InputError": "errors",
+    "PaperEncoder": "encoders",
+    "PaperEncoder64": "encoders",
     "PictureEncoder": "export",
+    "ResidualEncoder": "encoders",
     "Scores": "infomax.scores",
     "load": "export",
 }

@@ -15,14 +15,15 @@ from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
+from dim_lightning.callbacks.reconstructions import Reconstructions
 from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
+from dim_lightning.cli.method import DEFAULT, HELP, method_class, method_named
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.place import is_first_process, work_folder
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.deep_infomax import DeepInfoMax
 from dim_lightning.run.checkpoint import AtomicCheckpointIO
 from dim_lightning.run.environment import describe_environment, write_environment
 from dim_lightning.run.folder import CONFIG, explained, remove_unused_folder, write_atomically
@@ -38,7 +39,16 @@ DESCRIPTION = (
     "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
     "`sweep FILE` searches settings, `export FOLDER` hands the encoder on."
 )
-GROUPS = ("trainer", "model", "data", "probe", "neighbours", "geometry", "evaluation")
+GROUPS = (
+    "trainer",
+    "model",
+    "data",
+    "probe",
+    "neighbours",
+    "geometry",
+    "reconstructions",
+    "evaluation",
+)
 TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,  # the opening line has the size
     "log_every_n_steps": 10,
@@ -49,8 +59,10 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 class CommandLine(LightningCLI):
     """Parses, seeds, builds model and data, checks them, makes the run folder, runs the command.
 
-    The configuration is never changed after it is parsed: the run folder, metrics.csv and the
-    callbacks that every run has are given to the Trainer by this class, not through the config.
+    The class of the model is that of the method asked for, so that its settings, their help and the
+    messages about them are those of a command line made for it. The configuration is never changed
+    after it is parsed: the run folder, metrics.csv and the callbacks that every run has are given
+    to the Trainer by this class, not through the config.
 
     Args:
         arguments: the command line after the program's name.
@@ -58,9 +70,10 @@ class CommandLine(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
+        self._method = method_named(arguments)
         self.run_dir: Path
         super().__init__(
-            DeepInfoMax,
+            method_class(self._method),
             ImageDataModule,
             save_config_callback=None,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -84,9 +97,11 @@ class CommandLine(LightningCLI):
         parser.add_argument("--experiment", type=str, default="unnamed", help="The run's name.")
         parser.add_argument("--runs_dir", type=str, default="runs", help="Where runs lie.")
         parser.add_argument("--run", type=str | None, help="The folder of a run to go on with.")
+        parser.add_argument("--method", type=str, default=DEFAULT, help=HELP)
         parser.add_lightning_class_args(LinearProbe, "probe")
         parser.add_lightning_class_args(Neighbours, "neighbours")
         parser.add_lightning_class_args(Geometry, "geometry")
+        parser.add_lightning_class_args(Reconstructions, "reconstructions")
         parser.add_lightning_class_args(OfflineEvaluation, "evaluation")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
@@ -97,6 +112,10 @@ class CommandLine(LightningCLI):
         """Parses `args` alone; Lightning's own warns if the process was started with others."""
         check_files(args, GROUPS)
         self.config = parser.parse_args(args)
+        if self.config[self.config.subcommand].method != self._method:  # given in an odd place
+            raise InputError(
+                "method: expected it in a --config file of the command, or as --method"
+            )
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's settings would silently win over those asked for."""
@@ -140,7 +159,8 @@ class CommandLine(LightningCLI):
             self._write_inputs()
             trainer = self._trainer(config, self.run_dir)
             if self._command == "fit":
-                self.model.check_batch(trainer.world_size * self.datamodule.batch_size)
+                num_images = trainer.world_size * self.datamodule.batch_size
+                self.model.check_data(self.datamodule, num_images)
             return trainer
         except BaseException:
             if is_new and is_first_process():

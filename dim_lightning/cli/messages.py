@@ -96,6 +96,8 @@ def _unknown_key(message: str, keys: list[str]) -> str | None:
             return f"{word} was not expected there; options are given as --key value"
         return f"unknown option --{name}; {nearest(name, keys)}"
     match = _UNKNOWN_KEY.search(message.strip())
+    if match and match["key"] in ("model.class_path", "model.init_args"):
+        return f"unknown key {match['key']}; name the class by method, its settings below model"
     return match and f"unknown key {match['key']}; {nearest(match['key'], keys)}"
 
 

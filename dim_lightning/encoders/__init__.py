@@ -2,5 +2,15 @@
 
 from dim_lightning.encoders.blog import BlogEncoder
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
+from dim_lightning.encoders.paper import PaperEncoder, PaperEncoder64
+from dim_lightning.encoders.residual import ResidualEncoder
 
-__all__ = ["BlogEncoder", "Encoder", "FeatureShape", "Features"]
+__all__ = [
+    "BlogEncoder",
+    "Encoder",
+    "FeatureShape",
+    "Features",
+    "PaperEncoder",
+    "PaperEncoder64",
+    "ResidualEncoder",
+]

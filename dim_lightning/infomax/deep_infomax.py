@@ -1,16 +1,18 @@
-"""Deep InfoMax as a LightningModule: encoder, objective, optimiser and logs."""
+"""Deep InfoMax as a LightningModule: encoder and objective."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import lightning as L
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from dim_lightning.data import Batch
-from dim_lightning.encoders import BlogEncoder, Encoder, FeatureShape
+from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.encoder_module import (
+    EncoderModule,
+    MakeEncoder,
+    MakeOptimizer,
+    MakeScheduler,
+)
+from dim_lightning.encoders import BlogEncoder, FeatureShape
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import Aspect, Locations, WholeImage
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast
@@ -23,12 +25,10 @@ from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.infomax.priors import GaussianKL, Prior
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
-from dim_lightning.optim import WarmupCosine
 from dim_lightning.processes import num_processes
-from dim_lightning.seeding import generator_for
 
 
-class DeepInfoMax(L.LightningModule):
+class DeepInfoMax(EncoderModule):
     """Trains an encoder by -alpha I_global - beta I_local + gamma prior; labels are never used.
 
     Where the data gives several views of an image (data.num_views, data.num_small_views), the code
@@ -68,9 +68,11 @@ class DeepInfoMax(L.LightningModule):
         InputError: for settings that cannot work, alone or together.
     """
 
+    uses_views = True
+
     def __init__(
         self,
-        encoder: Callable[[int], Encoder] = BlogEncoder,
+        encoder: MakeEncoder = BlogEncoder,
         local_critic: Callable[[int, int], Critic] = ConcatCritic,
         global_critic: Callable[[int, int], Critic] = ConcatCritic,
         global_aspect: Callable[[FeatureShape, int], Aspect] = WholeImage,
@@ -88,13 +90,11 @@ class DeepInfoMax(L.LightningModule):
         patch_weight: float = 0.0,
         coordinate_weight: float = 0.0,
         score_penalty: float = 0.0,
-        optimizer: Callable[[Iterable], Optimizer] = torch.optim.Adam,
-        lr_scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        optimizer: MakeOptimizer = torch.optim.Adam,
+        lr_scheduler: MakeScheduler | None = None,
         image_size: int = 32,
         seed: int = 0,
     ):
-        super().__init__()
-        self.save_hyperparameters(logger=False)
         weights = {
             "global": global_weight,
             "local": local_weight,
@@ -104,7 +104,8 @@ class DeepInfoMax(L.LightningModule):
             "penalty": score_penalty,
         }
         check_weights(weights)
-        self.encoder = encoder(image_size)
+        super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
+        self.save_hyperparameters(logger=False)
         shape, code_dim = self.encoder.feature_shape, self.encoder.embedding_dim
         contrasts: dict[str, list[Contrast | PatchContrast]] = {}
         if global_weight:
@@ -133,79 +134,26 @@ class DeepInfoMax(L.LightningModule):
             report,
         )
         self.occlusion = occlusion
-        self.make_optimizer = optimizer
-        self.make_lr_scheduler = lr_scheduler
-        self.seed = seed
 
-    @property
-    def embedding_dim(self) -> int:
-        """The size of the code, d."""
-        return self.encoder.embedding_dim
+    def code_and_terms(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The codes of the first view as evaluation sees them, and the terms of the objective."""
+        views, pairs = self.views_of((batch.images, *batch.more_views), generator)
+        code = views[0].features.mean
+        if not self.training and not self._has_negatives(len(batch.images)):
+            return code, {}  # the last batch may hold too few images
+        return code, self.objective(views, pairs, generator)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The code of each image, [n, d]: the mean of p(z|x)."""
-        return self.encoder(images).mean
-
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """The loss, and for callbacks what was computed on the way, detached."""
-        return self._step(batch, "train", (self.current_epoch, batch_idx))
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """The same terms on validation images, with the same draws at each validation."""
-        return self._step(batch, "val", (0, batch_idx))
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """The same terms on test images."""
-        return self._step(batch, "test", (0, batch_idx))
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The codes of the images, with their labels and indices."""
-        embedding = self(batch.images).float()
-        return {"embedding": embedding, "labels": batch.labels, "indices": batch.indices}
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser over encoder and critics, and the schedule if there is one."""
-        optimizer = self.make_optimizer(self.parameters())
-        if self.make_lr_scheduler is None:
-            return optimizer
-        scheduler = self.make_lr_scheduler(optimizer)
-        if not isinstance(scheduler, WarmupCosine):
-            return {"optimizer": optimizer, "lr_scheduler": scheduler}
-        scheduler.of(self.trainer.estimated_stepping_batches)
-        stepped = {"scheduler": scheduler, "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": stepped}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep classes given in Python out of the file: a checkpoint holds plain types only."""
-        stored = checkpoint.get("hyper_parameters", {})
-        checkpoint["hyper_parameters"] = {k: v for k, v in stored.items() if is_plain(v)}
-
-    def check_batch(self, num_images: int) -> None:
+    def check_data(self, data: ImageDataModule, num_images: int) -> None:
         """Looks at whether a joint batch of `num_images` has the negatives asked for.
 
         Raises:
             InputError: it has fewer.
         """
+        super().check_data(data, num_images)
         if self.objective.num_negatives != "all":
             check_num_negatives(self.objective.num_negatives, num_images)
-
-    def _step(self, batch: Batch, stage: str, position: tuple[int, int]) -> dict[str, Any]:
-        stream = {"train": 0, "val": 1, "test": 2}[stage]
-        generator = generator_for(self.seed, stream, *position, device=batch.images.device)
-        views, pairs = self.views_of((batch.images, *batch.more_views), generator)
-        embedding = views[0].features.mean.detach().float()
-        output = {"embedding": embedding, "labels": batch.labels}
-        if stage != "train" and not self._has_negatives(len(batch.images)):
-            return output  # the last batch may hold too few images
-        terms = self.objective(views, pairs, generator)
-        detached = {name: term.detach() for name, term in terms.items()}
-        self.log_dict(
-            {f"{stage}/{name}": term for name, term in detached.items()},
-            prog_bar=stage == "train",
-            batch_size=len(batch.images),
-            sync_dist=stage != "train",
-        )
-        return {"loss": terms["loss"], "terms": detached, **output}
 
     def views_of(
         self, images: Sequence[Tensor], generator: torch.Generator
@@ -229,12 +177,3 @@ class DeepInfoMax(L.LightningModule):
     def _has_negatives(self, num_images: int) -> bool:
         asked = self.objective.num_negatives
         return num_processes() * num_images > (1 if asked == "all" else asked)
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a checkpoint that loads with weights_only may hold the value."""
-    if isinstance(value, dict):
-        return all(is_plain(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return all(is_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)

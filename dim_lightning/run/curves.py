@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dim_lightning.run.glossary import unit
 from dim_lightning.run.metrics import Point
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ class Panel(NamedTuple):
     curves: list[Curve]
 
 
+_TERMS = (
+    *("local", "global", "reconstruction", "kl", "square_error", "square_distance"),
+    *("encoder_generator", "prior", "discriminator"),
+)
+_SQUARES = {"train/square_error", "train/square_distance"}  # losses that are not in nats
+
+
 def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
     """The pictures of a run: accuracies, loss, terms, geometry; only those that have data.
 
@@ -75,14 +83,18 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
                 100.0,
             ),
         ),
-        Panel("Loss", "nats", curves({"train/loss": "training", "val/loss": "validation"})),
+        Panel(
+            "Loss",
+            "" if _SQUARES & set(series) else "nats",
+            curves({"train/loss": "training", "val/loss": "validation"}),
+        ),
         *(
             Panel(
-                f"{name.capitalize()} term",
-                "nats",
+                f"{name.capitalize()} term".replace("_", " "),
+                unit(f"train/{name}"),
                 curves({f"train/{name}": "training", f"val/{name}": "validation"}),
             )
-            for name in ("local", "global", "prior")
+            for name in _TERMS
         ),
         Panel(
             "Effective rank of the code",

@@ -5,7 +5,8 @@ import re
 _MEANINGS = (
     (
         r"(train|val|test)/loss",
-        "What is minimised: -alpha x global - beta x local + gamma x prior.",
+        "What is minimised: -alpha x global - beta x local + gamma x prior for Deep InfoMax, the "
+        "weighted sum of its own terms for another method.",
     ),
     (
         r"(train|val|test)/local",
@@ -34,9 +35,31 @@ _MEANINGS = (
     ),
     (
         r"(train|val|test)/discriminator",
-        "The loss of the adversarial prior's discriminator, in nats: 2 log 2 = 1.386 where it "
-        "cannot tell codes from draws of the prior, 0 where it always can.",
+        "The loss of the adversary, in nats: 2 log 2 = 1.386 where it cannot tell codes from draws "
+        "of the prior (BiGAN: images and their codes from codes and their images), 0 where it "
+        "always can.",
     ),
+    (
+        r"(train|val|test)/encoder_generator",
+        "BiGAN: the loss of its adversary's opponents, in nats: 2 log 2 = 1.386 where the "
+        "adversary is fooled, more where they are found out.",
+    ),
+    (
+        r"(train|val|test)/square_error",
+        "Mean square error of the decoded images, a pixel and colour of values in [0, 1].",
+    ),
+    (
+        r"(train|val|test)/reconstruction",
+        "VAE: -log q(x|z), in nats an image, of a Gaussian around the decoded image. A density, "
+        "so it may be negative.",
+    ),
+    (r"(train|val|test)/kl", "VAE: KL divergence of p(z|x) to N(0, I), in nats an image."),
+    (
+        r"(train|val|test)/square_distance",
+        "NAT: mean square distance of a code's direction to the image's own target on the sphere; "
+        "2 is chance, 0 perfect.",
+    ),
+    (r"(train|val|test)/top1", "Supervised: accuracy of the classifier that trains the encoder."),
     (
         r"(train|val|test)/(relative_)?coordinates",
         "Cross-entropy, in nats, of predicting where in the feature map a local feature lies, or "
@@ -95,6 +118,8 @@ def unit(name: str) -> str:
     """The unit of a metric, for an axis."""
     if name.endswith(("top1", "precision")):
         return "accuracy, %"
+    if re.fullmatch(r"(train|val|test)/square_\w+", name):
+        return ""
     if re.fullmatch(r"(train|val|test)/\w+", name):
         return "nats"
     return "images/s" if name.startswith("speed/") else ""

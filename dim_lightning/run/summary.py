@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dim_lightning.run.curves import panel_svg, panels
 from dim_lightning.run.environment import read_environment
 from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY, write_atomically
@@ -21,6 +23,8 @@ _CAPTIONS = {
     "neighbours_euclidean": "The same by Euclidean distance.",
     "prior_samples": "Training images nearest to codes drawn from the prior N(0, I): if the "
     "codes follow the prior, every row is a coherent set.",
+    "reconstructions": "Validation images, each beside what is decoded from its code.",
+    "samples": "Images decoded from codes drawn from the prior N(0, I).",
     "embedding_statistics": "Mean and standard deviation of each dimension of the code, against "
     "those of the prior.",
 }
@@ -53,7 +57,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
         "title": " / ".join(run_dir.resolve().parts[-2:]),
         "status": fit.get("status", "started"),
         "reason": fit.get("reason"),
-        "about": _about(fit, environment),
+        "about": _about(_method(config), fit, environment),
         "machine": _machine(environment),
         "command": environment.get("command", ""),
         "headlines": headlines(run_dir),
@@ -67,9 +71,16 @@ def _content(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def _about(fit: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+def _method(config: Path) -> str:
+    """What trained the encoder; runs from before there was a choice do not say it."""
+    content = yaml.safe_load(config.read_text()) if config.is_file() else {}
+    name = str((content or {}).get("method", "DeepInfoMax")).rsplit(".", 1)[-1]
+    return "Deep InfoMax" if name == "DeepInfoMax" else name
+
+
+def _about(method: str, fit: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     started = environment.get("started", "").replace("T", " ")[:16]
-    parts = [f"Deep InfoMax, started {started} UTC" if started else "Deep InfoMax"]
+    parts = [f"{method}, started {started} UTC" if started else method]
     if fit:
         epochs = fit.get("epochs", 0)
         parts.append(f"{epochs} epoch{'s' * (epochs != 1)} in {duration(fit.get('seconds', 0.0))}")

@@ -268,13 +268,13 @@ def test_a_deterministic_encoder_and_the_gaussian_kl_are_refused(prior):
 
 
 @pytest.mark.parametrize(("num_negatives", "fits"), [(7, True), (8, False), ("all", True)])
-def test_more_negatives_than_other_images_are_refused(num_negatives, fits):
-    module = build(num_negatives=num_negatives)
+def test_more_negatives_than_other_images_are_refused(num_negatives, fits, data_root):
+    module, data = build(num_negatives=num_negatives), digits(data_root)
     if fits:
-        module.check_batch(8)
+        module.check_data(data, 8)
     else:
         with pytest.raises(InputError, match="num_negatives"):
-            module.check_batch(8)
+            module.check_data(data, 8)
 
 
 def test_a_validation_batch_with_too_few_images_has_a_code_and_no_terms():

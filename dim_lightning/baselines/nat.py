@@ -1,0 +1,123 @@
+"""Noise as targets: each image is given a point on the sphere, and learns to lie there."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from dim_lightning.data import Batch
+from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
+from dim_lightning.encoders import PaperEncoder
+from dim_lightning.errors import InputError
+from dim_lightning.infomax.precision import widened
+from dim_lightning.processes import gather
+from dim_lightning.seeding import generator_for
+
+_ASSIGNMENT = "assignment"  # its key in a checkpoint
+_TARGETS = 10  # sets the draw of the targets apart from the streams of the stages and of the data
+
+
+class NAT(EncoderModule):
+    """Minimises |y / |y| - v|^2, where v is the image's own target, drawn once on the unit sphere.
+
+    There are as many targets as training images, and who has which is changed to suit the codes:
+    within a batch, targets are dealt out anew so that the sum of the distances is least (Hungarian
+    algorithm). So the codes spread over the sphere, and no image has to follow a bad draw. 2 is
+    chance, 0 is perfect. Validation images have no targets, and so no terms.
+
+    Targets follow from the seed; who has which is kept in the checkpoint, 8 bytes an image.
+
+    Source: Bojanowski and Joulin, 2017, equations 3 to 5 and algorithm 1, and their code
+    (facebookresearch/noise-as-targets), which deals out anew in every third epoch. There images
+    pass a Sobel filter first and codes have more dimensions; here the encoder sees the colours.
+    Several processes deal out among all their images.
+
+    Args:
+        encoder: makes the encoder, given the image size.
+        every_n_epochs: targets are dealt out anew in epochs 0, n, 2n and so on.
+        optimizer: makes the optimiser, given the parameters.
+        lr_scheduler: makes the learning-rate schedule, stepped once an epoch.
+        image_size: height and width of the images; the command line sets it from the data.
+        seed: of the targets; the command line sets it from seed_everything.
+
+    Raises:
+        InputError: every_n_epochs below 1.
+    """
+
+    targets: Tensor
+    assignment: Tensor
+
+    def __init__(
+        self,
+        encoder: MakeEncoder = PaperEncoder,
+        every_n_epochs: int = 3,
+        optimizer: MakeOptimizer = torch.optim.Adam,
+        lr_scheduler: MakeScheduler | None = None,
+        image_size: int = 32,
+        seed: int = 0,
+    ):
+        super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
+        self.save_hyperparameters(logger=False)
+        if every_n_epochs < 1:
+            raise InputError(f"model.every_n_epochs is {every_n_epochs}; expected at least 1")
+        self.every_n_epochs = every_n_epochs
+        # their size is that of the training split, which a model built for a look does not know
+        self.register_buffer("targets", torch.empty(0, self.embedding_dim), persistent=False)
+        self.register_buffer("assignment", torch.empty(0, dtype=torch.int64), persistent=False)
+
+    def setup(self, stage: str) -> None:
+        """Draws the targets of the training images."""
+        if stage == "fit":
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.draw_targets(len(data.split("train")))
+
+    def draw_targets(self, num_images: int) -> None:
+        """A target each for `num_images` images; to begin with image i has target i."""
+        generator = generator_for(self.seed, _TARGETS)
+        draws = torch.randn(num_images, self.embedding_dim, generator=generator)
+        self.targets = F.normalize(draws, dim=1).to(self.device)
+        self.assignment = torch.arange(num_images, device=self.device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps who has which target."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[_ASSIGNMENT] = self.assignment.cpu()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up who has which target.
+
+        Raises:
+            InputError: the checkpoint is of another number of training images.
+        """
+        stored = checkpoint[_ASSIGNMENT]
+        if len(self.targets) and len(stored) != len(self.targets):
+            raise InputError(
+                f"the checkpoint has targets for {len(stored)} training images, but there are "
+                f"{len(self.targets)}; go on with the data it was trained on"
+            )
+        self.assignment = stored.to(self.device, copy=True)
+
+    def code_and_terms(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The codes, and in training 'loss' = 'square_distance', the mean one to the targets."""
+        code = self.encoder(batch.images).mean
+        if not self.training:
+            return code, {}
+        direction = F.normalize(widened(code), dim=1)
+        if self.current_epoch % self.every_n_epochs == 0:
+            self._deal_out(gather(direction.detach()), gather(batch.indices))
+        targets = self.targets[self.assignment[batch.indices]]
+        distance = (direction - targets).square().sum(1).mean()
+        return code, {"loss": distance, "square_distance": distance}
+
+    def _deal_out(self, directions: Float[Tensor, "n d"], rows: Int64[Tensor, " n"]) -> None:
+        """Gives the targets that these images have to those among them that suit them best."""
+        held = self.assignment[rows]
+        # on the sphere |u - v|^2 = 2 - 2 <u, v>: the least distance is the largest product
+        products = (directions @ self.targets[held].T).double().cpu().numpy()
+        _, chosen = linear_sum_assignment(products, maximize=True)
+        self.assignment[rows] = held[torch.from_numpy(chosen).to(held.device)]

@@ -1,0 +1,80 @@
+"""The encoder trained by the labels: the one method that sees them."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
+from dim_lightning.encoders import PaperEncoder
+from dim_lightning.errors import InputError
+from dim_lightning.infomax.precision import widened
+
+
+class Supervised(EncoderModule):
+    """Minimises the cross-entropy of a linear classifier on the code: what labels can do.
+
+    The only method here whose training sees the labels; everything else of it, encoder, data and
+    evaluation, is as for the others.
+
+    Source: the row 'fully supervised' of Hjelm et al., 2019: the same network; where its classifier
+    starts from is our choice.
+
+    Args:
+        encoder: makes the encoder, given the image size.
+        num_classes: c; it has to be that of the data.
+        optimizer: makes the optimiser, given the parameters.
+        lr_scheduler: makes the learning-rate schedule, stepped once an epoch.
+        image_size: height and width of the images; the command line sets it from the data.
+        seed: of the draws; the command line sets it from seed_everything.
+
+    Raises:
+        InputError: fewer than two classes.
+    """
+
+    def __init__(
+        self,
+        encoder: MakeEncoder = PaperEncoder,
+        num_classes: int = 10,
+        optimizer: MakeOptimizer = torch.optim.Adam,
+        lr_scheduler: MakeScheduler | None = None,
+        image_size: int = 32,
+        seed: int = 0,
+    ):
+        super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
+        self.save_hyperparameters(logger=False)
+        if num_classes < 2:
+            raise InputError(f"model.num_classes is {num_classes}; expected at least 2")
+        self.classifier = nn.Linear(self.encoder.embedding_dim, num_classes)
+
+    def check_data(self, data: ImageDataModule, num_images: int) -> None:
+        """Looks at the labels.
+
+        Raises:
+            InputError: there are none, some images have none, or of another number of classes.
+        """
+        super().check_data(data, num_images)
+        unlabelled = int((data.split("train").labels < 0).sum())
+        if not data.labelled or unlabelled:
+            missing = f"{unlabelled} of the training pictures have" if unlabelled else "there are"
+            raise InputError(
+                f"Supervised learns from labels, and {missing} no labels; expected a folder for "
+                "each class; set data.source, or another method"
+            )
+        if data.num_classes != self.classifier.out_features:
+            raise InputError(
+                f"model.num_classes is {self.classifier.out_features}, and the data has "
+                f"{data.num_classes} classes; set model.num_classes to {data.num_classes}"
+            )
+
+    def code_and_terms(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The codes, and 'loss', nats, and 'top1', accuracy in [0, 1], of the labelled images."""
+        code = self.encoder(batch.images).mean
+        known = batch.labels >= 0
+        if not known.any():
+            return code, {}
+        logits, labels = widened(self.classifier(code[known])), batch.labels[known]
+        top1 = (logits.detach().argmax(1) == labels).float().mean()
+        return code, {"loss": F.cross_entropy(logits, labels), "top1": top1}

@@ -1,0 +1,82 @@
+"""Which method the command line is about: the class whose settings lie below `model`."""
+
+import importlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dim_lightning.cli.messages import nearest
+from dim_lightning.encoder_module import EncoderModule
+from dim_lightning.errors import InputError
+
+DEFAULT = "DeepInfoMax"
+METHODS: Mapping[str, str] = {  # name -> its module
+    DEFAULT: "dim_lightning.infomax.deep_infomax",
+    "Autoencoder": "dim_lightning.baselines",
+    "VAE": "dim_lightning.baselines",
+    "AdversarialAutoencoder": "dim_lightning.baselines",
+    "BiGAN": "dim_lightning.baselines",
+    "NAT": "dim_lightning.baselines",
+    "Supervised": "dim_lightning.baselines",
+}
+HELP = f"What trains the encoder: {', '.join(METHODS)}, or an import path. Sets what model.* is."
+
+
+def method_named(words: Sequence[str]) -> str:
+    """The last `method` of the command line and of its --config files; `DEFAULT` if none.
+
+    The parser cannot be asked for it: which settings it knows depends on the answer.
+
+    Args:
+        words: the command line.
+    """
+    name = DEFAULT
+    for option, value in _options(words):
+        if option == "--method":
+            name = value
+        elif option in ("--config", "-c"):
+            name = _method_in(Path(value), name)
+    return name
+
+
+def method_class(name: str) -> type[EncoderModule]:
+    """The class of a method.
+
+    Args:
+        name: one of `METHODS`, or the import path of a subclass of EncoderModule.
+
+    Raises:
+        InputError: there is no such class.
+    """
+    module, _, short = name.rpartition(".")
+    module = module or METHODS.get(short, "")
+    try:
+        found = getattr(importlib.import_module(module), short)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"method is {name!r}, which is no known class; expected one of {', '.join(METHODS)}, "
+            f"or the import path of your own; {nearest(short, METHODS)}"
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, EncoderModule)):
+        raise InputError(f"method is {name!r}; expected a subclass of dim_lightning.EncoderModule")
+    return found
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options and their values, in order, from `--key value` and `--key=value`."""
+    for word, following in pairwise([*words, ""]):
+        option, separator, value = word.partition("=")
+        yield (option, value) if separator else (word, following)
+
+
+def _method_in(path: Path, otherwise: str) -> str:
+    """What a file says; files that cannot be read are left to the parser to complain about."""
+    try:
+        content: Any = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return otherwise
+    return str(content.get("method", otherwise)) if isinstance(content, dict) else otherwise

@@ -1,0 +1,158 @@
+"""What every method that trains an encoder shares: steps, draws, logs, optimiser."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.encoders import Encoder
+from dim_lightning.errors import InputError
+from dim_lightning.optim import WarmupCosine
+from dim_lightning.seeding import generator_for
+
+MakeEncoder = Callable[[int], Encoder]
+MakeOptimizer = Callable[[Iterable], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+class EncoderModule(L.LightningModule, ABC):
+    """Trains an encoder; a method says by which terms, and adds what it needs for them.
+
+    Callbacks read what a step returns, all detached: `loss`, `terms`, `embedding` (the codes of the
+    images, means of p(z|x)) and `labels`. Each draw of a step comes from a generator keyed by the
+    seed, the stage, the epoch and the batch. A method's own constructor calls
+    `save_hyperparameters(logger=False)`, since only there all its settings are known.
+
+    Attributes:
+        encoder: what is trained, and all that evaluation and export look at.
+        uses_views: whether the method has a use for several views of an image.
+
+    Args:
+        encoder: makes the encoder, given the image size.
+        optimizer: makes the optimiser, given the parameters.
+        lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
+            or one of torch's, stepped once an epoch.
+        image_size: height and width of the images.
+        seed: of the draws.
+    """
+
+    uses_views: bool = False
+
+    def __init__(
+        self,
+        encoder: MakeEncoder,
+        optimizer: MakeOptimizer,
+        lr_scheduler: MakeScheduler | None,
+        image_size: int,
+        seed: int,
+    ):
+        super().__init__()
+        self.encoder = encoder(image_size)
+        self.make_optimizer = optimizer
+        self.make_lr_scheduler = lr_scheduler
+        self.seed = seed
+
+    @abstractmethod
+    def code_and_terms(
+        self, batch: Batch, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "n d"], dict[str, Tensor]]:
+        """The codes of the images, and the terms: scalars, of which 'loss' is minimised.
+
+        No terms at all where there can be none, say for a last batch of too few images.
+
+        Args:
+            batch: images in the model's hands, values in [0, 1].
+            generator: of all draws, on the device of the images.
+        """
+
+    def check_data(self, data: ImageDataModule, num_images: int) -> None:
+        """Looks, before training, at whether the data has what the method needs.
+
+        Args:
+            data: set up for training.
+            num_images: of the joint batch of all processes.
+
+        Raises:
+            InputError: it has not.
+        """
+        if not self.uses_views and data.num_views + data.num_small_views > 1:
+            raise InputError(
+                f"the data gives {data.num_views + data.num_small_views} views of each image, and "
+                f"{type(self).__name__} has a use for one; set data.num_views to 1 and "
+                "data.num_small_views to 0"
+            )
+
+    @property
+    def embedding_dim(self) -> int:
+        """The size of the code, d."""
+        return self.encoder.embedding_dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The code of each image, [n, d]: the mean of p(z|x)."""
+        return self.encoder(images).mean
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """The loss, and for callbacks what was computed on the way, detached."""
+        return self._step(batch, "train", (self.current_epoch, batch_idx))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """The same terms on validation images, with the same draws at each validation."""
+        return self._step(batch, "val", (0, batch_idx))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """The same terms on test images."""
+        return self._step(batch, "test", (0, batch_idx))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """The codes of the images, with their labels and indices."""
+        embedding = self(batch.images).float()
+        return {"embedding": embedding, "labels": batch.labels, "indices": batch.indices}
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser over all parameters, and the schedule if there is one."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_lr_scheduler is None:
+            return optimizer
+        scheduler = self.make_lr_scheduler(optimizer)
+        if not isinstance(scheduler, WarmupCosine):
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        scheduler.of(self.trainer.estimated_stepping_batches)
+        stepped = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": stepped}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep classes given in Python out of the file: a checkpoint holds plain types only."""
+        stored = checkpoint.get("hyper_parameters", {})
+        checkpoint["hyper_parameters"] = {k: v for k, v in stored.items() if is_plain(v)}
+
+    def _step(self, batch: Batch, stage: str, position: tuple[int, int]) -> dict[str, Any]:
+        stream = {"train": 0, "val": 1, "test": 2}[stage]
+        generator = generator_for(self.seed, stream, *position, device=batch.images.device)
+        code, terms = self.code_and_terms(batch, generator)
+        output = {"embedding": code.detach().float(), "labels": batch.labels}
+        if not terms:
+            return output
+        detached = {name: term.detach() for name, term in terms.items()}
+        self.log_dict(
+            {f"{stage}/{name}": term for name, term in detached.items()},
+            prog_bar=stage == "train",
+            batch_size=len(batch.images),
+            sync_dist=stage != "train",
+        )
+        return {"loss": terms["loss"], "terms": detached, **output}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a checkpoint that loads with weights_only may hold the value."""
+    if isinstance(value, dict):
+        return all(is_plain(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)

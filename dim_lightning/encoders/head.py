@@ -1,0 +1,64 @@
+"""From the flat features of a trunk to the hidden layer and the code."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dim_lightning.encoders.encoder import Features
+from dim_lightning.errors import InputError
+
+
+class Head(nn.Module):
+    """Hidden layers, each [linear, batch norm, ReLU], then a linear layer to the code.
+
+    Layers before a batch norm have no bias, which it would take away again.
+
+    Args:
+        inputs: size of the flat features.
+        hidden_dims: units of the hidden layers.
+        embedding_dim: d, the size of the code.
+        gaussian: whether there is a linear layer for the log variance too.
+    """
+
+    def __init__(self, inputs: int, hidden_dims: Sequence[int], embedding_dim: int, gaussian: bool):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in zip((inputs, *hidden_dims), hidden_dims, strict=False):
+            layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
+        self.hidden = nn.Sequential(*layers)
+        self.mean = nn.Linear((inputs, *hidden_dims)[-1], embedding_dim)
+        # made last: the layers above start from the same draws with and without it
+        last = (inputs, *hidden_dims)[-1]
+        self.log_variance = nn.Linear(last, embedding_dim) if gaussian else None
+
+    def forward(
+        self, local: Float[Tensor, "n c h w"], layers: dict[str, Tensor], flat: Float[Tensor, "n k"]
+    ) -> Features:
+        """The features of n images.
+
+        Args:
+            local: the feature map.
+            layers: those to probe before the hidden layer; `fc` and `y` are added.
+            flat: what the hidden layers start from.
+        """
+        hidden = self.hidden(flat)
+        mean = self.mean(hidden)
+        log_variance = None if self.log_variance is None else self.log_variance(hidden)
+        return Features(local, {**layers, "fc": hidden, "y": mean}, mean, log_variance)
+
+
+def check_sizes(
+    name: str, sizes: Sequence[int], pixel_range: tuple[float, float], num_layers: int
+) -> None:
+    """Refuses layers that cannot be.
+
+    Raises:
+        InputError: a size below 1, another number of widths, or an empty range of pixels.
+    """
+    if len(sizes) < num_layers or min(sizes) < 1 or pixel_range[0] >= pixel_range[1]:
+        raise InputError(
+            f"{name} got sizes {list(sizes)} and pixel_range {list(pixel_range)}; expected at "
+            f"least {num_layers} sizes of at least 1, and a range from low to high; set "
+            "model.encoder.init_args"
+        )

@@ -1,0 +1,96 @@
+import math
+
+import pytest
+import torch
+from small_methods import SIZE, batch, build
+
+from dim_lightning.baselines import BiGAN
+from dim_lightning.baselines.bigan import JointDiscriminator
+from dim_lightning.errors import InputError
+from dim_lightning.processes import normal_like
+
+
+def generator(seed=5):
+    return torch.Generator().manual_seed(seed)
+
+
+def players(module):
+    """The adversary's parameters, and those of encoder and generator."""
+    others = [*module.encoder.parameters(), *module.decoder.parameters()]
+    return list(module.discriminator.parameters()), others
+
+
+def test_the_terms_are_the_losses_of_the_game():
+    module, one = build(BiGAN).double(), batch()
+    images = one.images.double()
+    _, terms = module.code_and_terms(one._replace(images=images), generator())
+    code = module.encoder(images).mean
+    draws = normal_like(code, generator())
+    of_real = torch.sigmoid(module.discriminator(images, code))
+    of_made = torch.sigmoid(module.discriminator(module.decoder(draws), draws))
+    told = -torch.log(of_real).mean() - torch.log(1 - of_made).mean()
+    fooling = -torch.log(1 - of_real).mean() - torch.log(of_made).mean()
+    torch.testing.assert_close(terms["discriminator"], told)
+    torch.testing.assert_close(terms["encoder_generator"], fooling)
+    torch.testing.assert_close(terms["loss"], told + fooling)
+
+
+def test_a_fooled_discriminator_gives_two_log_two():
+    module = build(BiGAN)
+    for weight in module.discriminator.joint[-1].parameters():
+        torch.nn.init.zeros_(weight)
+    _, terms = module.code_and_terms(batch(), generator())
+    assert terms["discriminator"].item() == pytest.approx(2 * math.log(2))
+    assert terms["encoder_generator"].item() == pytest.approx(2 * math.log(2))
+
+
+@pytest.mark.parametrize("term", ["discriminator", "encoder_generator"])
+def test_each_term_reaches_its_own_player_only(term):
+    module = build(BiGAN)
+    _, terms = module.code_and_terms(batch(), generator())
+    terms[term].backward()
+    adversary, others = players(module)
+    own, other = (adversary, others) if term == "discriminator" else (others, adversary)
+    assert all(weight.grad is None for weight in other)
+    assert all(weight.grad is not None for weight in own)
+    assert sum(weight.grad.abs().sum() for weight in own) > 0
+
+
+def test_one_backward_gives_each_player_its_own_gradient():
+    module = build(BiGAN)
+    adversary, others = players(module)
+    _, terms = module.code_and_terms(batch(), generator())
+    own = torch.autograd.grad(terms["discriminator"], adversary, retain_graph=True)
+    theirs = torch.autograd.grad(terms["encoder_generator"], others, retain_graph=True)
+    terms["loss"].backward()
+    for weight, gradient in zip([*adversary, *others], [*own, *theirs], strict=True):
+        torch.testing.assert_close(weight.grad, gradient)
+
+
+def trained(module, term, steps, lr):
+    """The values of `term` while all parameters that it reaches descend it."""
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
+    values = []
+    for step in range(steps):
+        optimizer.zero_grad()
+        _, terms = module.code_and_terms(batch(32), generator(step))
+        terms[term].backward()
+        optimizer.step()
+        values.append({name: value.item() for name, value in terms.items()})
+    return values
+
+
+def test_the_discriminator_learns_to_tell_and_the_others_to_fool_it():
+    module = build(BiGAN)
+    told = trained(module, "discriminator", 40, 0.01)
+    assert told[-1]["discriminator"] < 0.5 * told[0]["discriminator"]
+    weights = [weight.detach().clone() for weight in module.discriminator.parameters()]
+    fooled = trained(module, "encoder_generator", 20, 0.01)
+    assert all(map(torch.equal, module.discriminator.parameters(), weights))
+    assert fooled[-1]["encoder_generator"] < fooled[0]["encoder_generator"] - 0.5
+    assert fooled[-1]["discriminator"] > fooled[0]["discriminator"] + 0.5
+
+
+def test_sizes_that_cannot_be_are_refused():
+    with pytest.raises(InputError, match=r"at least 16 pixels; set model\.discriminator"):
+        JointDiscriminator(3, SIZE, widths=(4, 4, 4, 4))

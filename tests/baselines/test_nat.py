@@ -1,0 +1,112 @@
+from itertools import permutations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small_methods import DIM, batch, build
+
+from dim_lightning.baselines import NAT
+from dim_lightning.data import Batch
+from dim_lightning.errors import InputError
+
+
+def distances(module, one):
+    """Square distance of each code's direction to the target that its image has."""
+    directions = F.normalize(module.encoder(one.images).mean, dim=1)
+    targets = module.targets[module.assignment[one.indices]]
+    return (directions - targets).square().sum(1)
+
+
+def test_targets_lie_on_the_sphere_and_follow_from_the_seed():
+    module, again, other = build(NAT), build(NAT), build(NAT, seed=1)
+    torch.testing.assert_close(module.targets.norm(dim=1), torch.ones(64))
+    assert module.targets.shape == (64, DIM)
+    assert torch.equal(module.targets, again.targets)
+    assert not torch.isclose(module.targets, other.targets).any()
+
+
+def test_the_loss_is_the_mean_square_distance():
+    module, one = build(NAT), batch()
+    _, terms = module.code_and_terms(one, torch.Generator())
+    torch.testing.assert_close(terms["loss"], distances(module, one).mean())
+
+
+def test_dealing_out_is_the_best_of_all_ways():
+    module, one = build(NAT).eval(), batch(5)
+    held = module.assignment[one.indices].clone()
+    directions = F.normalize(module.encoder(one.images).mean, dim=1)
+    costs = {
+        order: (directions - module.targets[held[list(order)]]).square().sum().item()
+        for order in permutations(range(5))
+    }
+    before = distances(module, one).sum().item()
+    module._deal_out(directions.detach(), one.indices)
+    best = min(costs, key=costs.get)
+    assert torch.equal(module.assignment[one.indices], held[list(best)])
+    assert distances(module, one).sum().item() == pytest.approx(costs[best], rel=1e-5)
+    assert costs[best] < before
+
+
+def test_the_others_keep_their_targets_and_nobody_shares_one():
+    module, one = build(NAT), batch(20)
+    for step in range(5):
+        module.code_and_terms(batch(20, seed=step), torch.Generator())
+    assert torch.equal(module.assignment.sort().values, torch.arange(64))
+    untouched = torch.ones(64, dtype=torch.bool)
+    untouched[one.indices] = False
+    assert torch.equal(module.assignment[untouched], torch.arange(64)[untouched])
+    assert not torch.equal(module.assignment, torch.arange(64))
+
+
+def test_targets_stay_where_they_are_between_the_epochs_of_dealing_out(monkeypatch):
+    module = build(NAT, every_n_epochs=2)
+    monkeypatch.setattr(NAT, "current_epoch", 1)
+    module.code_and_terms(batch(20), torch.Generator())
+    assert torch.equal(module.assignment, torch.arange(64))
+    monkeypatch.setattr(NAT, "current_epoch", 2)
+    module.code_and_terms(batch(20), torch.Generator())
+    assert not torch.equal(module.assignment, torch.arange(64))
+
+
+def test_codes_learn_to_lie_where_their_targets_are():
+    """Both parts lower the distance: the network learns, and the dealing out follows it."""
+    module, one = build(NAT, every_n_epochs=1), batch(32)
+    one = one._replace(indices=torch.arange(32))
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        _, terms = module.code_and_terms(one, torch.Generator())
+        terms["loss"].backward()
+        optimizer.step()
+        losses.append(terms["loss"].item())
+    assert losses[0] < 2
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_validation_images_have_codes_and_no_terms():
+    module = build(NAT).eval()
+    code, terms = module.code_and_terms(batch(), torch.Generator())
+    assert code.shape == (8, DIM)
+    assert terms == {}
+
+
+def test_a_checkpoint_keeps_who_has_which_target():
+    module, one = build(NAT), batch(20)
+    module.code_and_terms(one, torch.Generator())
+    checkpoint = {}
+    module.on_save_checkpoint(checkpoint)
+    again = build(NAT)
+    again.on_load_checkpoint(checkpoint)
+    assert torch.equal(again.assignment, module.assignment)
+    module.code_and_terms(Batch(*batch(20, seed=1)), torch.Generator())
+    assert not torch.equal(again.assignment, module.assignment)  # nothing is shared
+
+
+def test_a_checkpoint_of_other_data_is_refused():
+    checkpoint = {}
+    build(NAT).on_save_checkpoint(checkpoint)
+    other = build(NAT)
+    other.draw_targets(65)
+    with pytest.raises(InputError, match="targets for 64 training images, but there are 65"):
+        other.on_load_checkpoint(checkpoint)

@@ -4,6 +4,7 @@ from dim_lightning.encoders.blog import BlogEncoder
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
 from dim_lightning.encoders.paper import PaperEncoder, PaperEncoder64
 from dim_lightning.encoders.residual import ResidualEncoder
+from dim_lightning.encoders.strided import StridedEncoder
 
 __all__ = [
     "BlogEncoder",
@@ -13,4 +14,5 @@ __all__ = [
     "PaperEncoder",
     "PaperEncoder64",
     "ResidualEncoder",
+    "StridedEncoder",
 ]

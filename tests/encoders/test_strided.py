@@ -1,0 +1,43 @@
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from dim_lightning.encoders import StridedEncoder
+from dim_lightning.errors import InputError
+
+
+def test_shapes_and_the_code_is_the_mean_of_the_map():
+    encoder = StridedEncoder(32)
+    features = encoder(torch.rand(2, 3, 32, 32))
+    assert features.feature_map.shape[1:] == encoder.feature_shape == (512, 4, 4)
+    assert {name: layer.shape[1] for name, layer in features.layers.items()} == {
+        "conv": 512 * 16,
+        "embedding": 512,
+    }
+    torch.testing.assert_close(features.mean, features.feature_map.mean(dim=(2, 3)))
+    assert features.log_variance is None
+    assert encoder.embedding_dim == 512
+
+
+def test_its_arithmetic_is_what_the_docstring_says():
+    with torch.device("meta"):
+        encoder = StridedEncoder(32).eval()
+    with FlopCounterMode(display=False) as counter:
+        encoder(torch.empty(1, 3, 32, 32, device="meta"))
+    assert round(counter.get_total_flops() / 2e6, 1) == 36.4
+
+
+@pytest.mark.parametrize("size", [8, 16, 24])
+def test_smaller_images_are_encoded_too(size):
+    features = StridedEncoder(32, widths=(4, 4, 4, 6))(torch.rand(2, 3, size, size))
+    assert features.mean.shape == (2, 6)
+    assert features.feature_map.shape[2:] == (size // 8, size // 8)
+
+
+@pytest.mark.parametrize(
+    ("size", "settings"),
+    [(4, {}), (32, {"widths": (4,)}), (32, {"widths": (4, 0)}), (32, {"pixel_range": (1.0, 0.0)})],
+)
+def test_sizes_that_cannot_be_are_refused(size, settings):
+    with pytest.raises(InputError, match=r"model\.encoder"):
+        StridedEncoder(size, **settings)

@@ -15,7 +15,7 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
-class Muon(Optimizer):
+class MuonAdamW(Optimizer):
     """Steps in which every direction of a filter bank moves alike; AdamW for what is no filter.
 
     The filters of a convolution, flattened to a matrix [outputs, inputs * k * k], move along their
@@ -142,6 +142,6 @@ def _check(**settings: float) -> None:
     for name, value in settings.items():
         if not 0 <= value < (1 if name == "momentum" else float("inf")):
             raise InputError(
-                f"Muon was given {name} {value}; expected a finite number of at least 0"
+                f"MuonAdamW was given {name} {value}; expected a finite number of at least 0"
                 f"{', below 1' if name == 'momentum' else ''}; set model.optimizer.init_args.{name}"
             )

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from dim_lightning.errors import InputError
-from dim_lightning.optim import Muon
-from dim_lightning.optim.muon import orthogonalised
+from dim_lightning.optim import MuonAdamW
+from dim_lightning.optim.muon_adamw import orthogonalised
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_filters_move_as_torchs_muon_moves_their_matrix(network):
     filters = network[3].weight
     matrix = nn.Parameter(filters.detach().flatten(1).clone())
     reference = torch.optim.Muon([matrix], lr=0.05, momentum=0.9, weight_decay=0.1)
-    ours = Muon(network.parameters(), filter_lr=0.05, momentum=0.9, weight_decay=0.1)
+    ours = MuonAdamW(network.parameters(), filter_lr=0.05, momentum=0.9, weight_decay=0.1)
     for step in range(5):
         gradient = torch.randn(filters.shape, generator=torch.Generator().manual_seed(step))
         filters.grad, matrix.grad = gradient, gradient.flatten(1)
@@ -59,7 +59,7 @@ def test_everything_else_moves_as_by_adamw(network):
     filters = network[3].weight.requires_grad_(False)
     other = copy.deepcopy(network)
     settings = {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}
-    descend(network, Muon(network.parameters(), **settings), 3)
+    descend(network, MuonAdamW(network.parameters(), **settings), 3)
     rest = [p for p in other.parameters() if p.requires_grad]
     descend(other, torch.optim.AdamW(rest, fused=True, **settings), 3)
     assert not torch.equal(network[0].weight, nn.Conv2d(3, 6, 3).weight)
@@ -70,10 +70,10 @@ def test_everything_else_moves_as_by_adamw(network):
 
 def test_the_state_is_whole(network):
     straight = copy.deepcopy(network)
-    descend(straight, Muon(straight.parameters()), 4)
-    first = Muon(network.parameters())
+    descend(straight, MuonAdamW(straight.parameters()), 4)
+    first = MuonAdamW(network.parameters())
     descend(network, first, 2)
-    second = Muon(network.parameters())
+    second = MuonAdamW(network.parameters())
     second.load_state_dict(first.state_dict())
     descend(network, second, 2, first=2)
     for one, two in zip(network.parameters(), straight.parameters(), strict=True):
@@ -83,7 +83,7 @@ def test_the_state_is_whole(network):
 def test_a_network_without_filters_is_trained_by_adamw():
     network = nn.Linear(2, 1)
     before = network.weight.clone()
-    optimizer = Muon(network.parameters())
+    optimizer = MuonAdamW(network.parameters())
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     assert not torch.equal(network.weight, before)
@@ -92,4 +92,4 @@ def test_a_network_without_filters_is_trained_by_adamw():
 @pytest.mark.parametrize("setting", [{"lr": -1.0}, {"filter_lr": -0.1}, {"momentum": 1.0}])
 def test_numbers_that_cannot_be_are_refused(setting):
     with pytest.raises(InputError, match=r"model\.optimizer"):
-        Muon(nn.Linear(2, 1).parameters(), **setting)
+        MuonAdamW(nn.Linear(2, 1).parameters(), **setting)

@@ -51,9 +51,11 @@ class StridedEncoder(Encoder):
         self.feature_shape = FeatureShape(widths[-1], side, side)
         self.embedding_dim = widths[-1]
         self.pixel_range = pixel_range
-        halving = zip((3, *widths), widths[:-1], strict=False)
-        layers = [layer for sizes in halving for layer in _convolution(*sizes, 4, 2)]
-        self.trunk = nn.Sequential(*layers, *_convolution(*widths[-2:], 3, 1))
+        layers = []
+        for inputs, outputs in zip((3, *widths), widths[:-1], strict=False):
+            layers += _convolution(inputs, outputs, 4, 2)
+        layers += _convolution(widths[-2], widths[-1], 3, 1)
+        self.trunk = nn.Sequential(*layers)
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions
 
     def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:

@@ -1,0 +1,175 @@
+"""Images a second: the training of a config, its bare encoder, and a plain loop.
+
+    python experiments/benchmarks/training_step.py --root data --output training_step.json
+
+Three kinds take turns, each time in a process of its own:
+
+- `training`: `python -m dim_lightning fit` with experiments/cifar10/blog.yaml, everything included:
+  data, critics, prior, optimiser, online probe and logging; its last epoch.
+- `bare`: forward and backward of the encoder alone, on one batch in memory, in the same precision
+  and memory format.
+- `plain`: the same network, objective and optimiser as one would write them in an afternoon:
+  torchvision transforms of PIL pictures in two workers, float32, batches of 64.
+
+Printed is each kind's mean and spread over the rounds, and its ratio to `bare`, round by round.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.data.sources import CIFAR10
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
+from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.metrics import read_metrics
+from dim_lightning.seeding import generator_for
+
+CONFIG = Path(__file__).parent.parent / "cifar10" / "blog.yaml"
+BATCH, WARM_UP = 64, 10
+
+
+def training(root: Path, steps: int) -> float:
+    """Images a second of the real command, in the second of two short epochs."""
+    with tempfile.TemporaryDirectory() as runs:
+        words = [sys.executable, "-m", "dim_lightning", "fit", "--config", str(CONFIG)]
+        words += ["--data.root", str(root), "--runs_dir", runs, "--trainer.max_epochs", "2"]
+        words += ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", "2"]
+        subprocess.run(words, check=True, capture_output=True)
+        run = next(Path(runs).glob("*/1"))
+        return read_metrics(run)["speed/images_per_second"][-1][1]
+
+
+def bare(root: Path, steps: int) -> float:
+    """Images a second of forward and backward of the encoder."""
+    encoder = BlogEncoder(32)
+    images = torch.rand(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            features = encoder(images)
+        loss = features.mean.sum() + features.log_variance.sum()
+        encoder.zero_grad()
+        loss.backward()
+
+    return _rate(step, steps)
+
+
+class _Pictures(Dataset[tuple[torch.Tensor, int]]):
+    """Training pictures as one would read them: PIL images through a transform."""
+
+    def __init__(self, root: Path):
+        from torchvision import transforms
+
+        data = ImageDataModule(CIFAR10(), str(root))
+        data.setup("fit")
+        self.split = data.split("train")
+        self.transform = transforms.Compose(
+            [transforms.ToPILImage(), transforms.ToTensor(), transforms.Normalize([0.5], [1.0])]
+        )
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.split.pictures([index])[0]), index
+
+
+def plain(root: Path, steps: int) -> float:
+    """Images a second of a loop in float32 with two workers."""
+    model = DeepInfoMax(image_size=32).to(memory_format=torch.contiguous_format)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    loader = DataLoader(_Pictures(root), BATCH, shuffle=True, num_workers=2, drop_last=True)
+    batches = iter(loader)
+
+    def step() -> None:
+        images, indices = next(batches)
+        batch = Batch(images + 0.5, torch.zeros(BATCH, dtype=torch.int64), indices)
+        _, terms = model.code_and_terms(batch, generator_for(0))
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+
+    return _rate(step, steps)
+
+
+KINDS: dict[str, Callable[[Path, int], float]] = {
+    "training": training,
+    "bare": bare,
+    "plain": plain,
+}
+
+
+def _rate(step: Callable[[], None], steps: int) -> float:
+    for _ in range(WARM_UP):
+        step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return steps * BATCH / (time.perf_counter() - start)
+
+
+def in_own_process(kind: str, root: Path, steps: int) -> float:
+    """The rate of a kind, measured in a new process."""
+    job = [sys.executable, __file__, "--job", kind, "--root", str(root), "--steps", str(steps)]
+    done = subprocess.run(job, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def summary(rates: dict[str, list[float]]) -> dict[str, Any]:
+    """Mean, spread and ratio to `bare` of each kind."""
+    found = {}
+    for kind, values in rates.items():
+        ratios = [value / bare for value, bare in zip(values, rates["bare"], strict=True)]
+        found[kind] = {
+            "images_per_second": statistics.mean(values),
+            "spread": statistics.stdev(values) if len(values) > 1 else 0.0,
+            "ratio_to_bare": statistics.mean(ratios),
+            "ratio_spread": statistics.stdev(ratios) if len(ratios) > 1 else 0.0,
+            "rounds": values,
+        }
+    return found
+
+
+def main() -> None:
+    """Measure, print a line a kind, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path("data"), help="where CIFAR-10 lies")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--output", type=Path, help="where to write the results as JSON")
+    parser.add_argument("--job", choices=list(KINDS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        print(KINDS[options.job](options.root, options.steps))
+        return
+    rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(options.rounds):
+        for kind in KINDS:
+            rates[kind].append(in_own_process(kind, options.root, options.steps))
+            print(f"{kind} {rates[kind][-1]:.0f}", flush=True)
+    found = summary(rates)
+    for kind, figures in found.items():
+        print(
+            f"{kind}: {figures['images_per_second']:.0f} +- {figures['spread']:.0f} images/s, "
+            f"{figures['ratio_to_bare']:.2f} +- {figures['ratio_spread']:.2f} of bare, "
+            f"n = {options.rounds}"
+        )
+    if options.output:
+        setting = {"torch": torch.__version__, "threads": torch.get_num_threads(), "batch": BATCH}
+        write_atomically(options.output, json.dumps({**setting, **found}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -142,7 +142,6 @@ class EncoderModule(L.LightningModule, ABC):
         detached = {name: term.detach() for name, term in terms.items()}
         self.log_dict(
             {f"{stage}/{name}": term for name, term in detached.items()},
-            prog_bar=stage == "train",
             batch_size=len(batch.images),
             sync_dist=stage != "train",
         )

@@ -122,7 +122,10 @@ class LinearProbe(Callback):
         embedding_dim: Any = pl_module.embedding_dim
         self._probe = _probe(embedding_dim, self._num_classes, self.seed).to(device)
         self._optimizer = torch.optim.Adam(
-            self._probe.parameters(), self.learning_rate, weight_decay=self.weight_decay
+            self._probe.parameters(),
+            self.learning_rate,
+            weight_decay=self.weight_decay,
+            fused=True,  # on a CPU others read their count of steps from each parameter
         )
         self._accuracy = MulticlassAccuracy(
             self._num_classes, average="micro", ignore_index=-1, validate_args=False

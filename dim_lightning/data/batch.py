@@ -85,7 +85,8 @@ class ImageSplit(Dataset[Batch]):
         self, indices: Sequence[int] | np.ndarray | Tensor
     ) -> UInt8[Tensor, "n 3 height width"]:
         """The images at these positions of the split, channels_last."""
-        positions = torch.as_tensor(indices, dtype=torch.int64).cpu().numpy()
+        host = indices.cpu() if isinstance(indices, Tensor) else indices
+        positions = np.asarray(host, np.int64)
         pixels = self.images[self.rows[positions]]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 

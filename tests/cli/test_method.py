@@ -11,7 +11,8 @@ from dim_lightning.cli.method import METHODS, method_class, method_named
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
 
-SMALL = "{class_path: PaperEncoder, init_args: {widths: [4, 4, 4], hidden_dim: 8, gaussian: true}}"
+SIZES = "{widths: [4, 4, 4], hidden_dim: 8, embedding_dim: 6, gaussian: true}"
+SMALL = f"{{class_path: PaperEncoder, init_args: {SIZES}}}"
 CONFIG = f"method: VAE\nmodel: {{beta: 2, encoder: {SMALL}}}"
 
 
@@ -85,4 +86,4 @@ def test_another_method_from_training_to_export(workshop, tmp_path):
     out = str(tmp_path / "export")
     assert main(["export", str(run), "--output", out, "--format", "safetensors"]) == 0
     codes = dim_lightning.load(out)(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
-    assert codes.shape == (2, 64)
+    assert codes.shape == (2, 6)

@@ -1,0 +1,52 @@
+"""Every baseline on one joint batch, in one process or in several: what a test starts in each."""
+
+from pathlib import Path
+
+import torch
+from joint_batch import NUM_IMAGES, SmallEncoder, joint_images
+from small_methods import BASELINES, SETTINGS
+from torch import distributed
+
+from dim_lightning import processes
+from dim_lightning.baselines import NAT
+from dim_lightning.data import Batch
+
+
+def losses_and_gradients(own_rows=processes.own_rows):
+    """For each method the terms and the gradient of every parameter, of this process's images."""
+    found = {}
+    indices = torch.arange(NUM_IMAGES)
+    batch = Batch(*map(own_rows, (joint_images(), indices % 3, indices)))
+    for method in BASELINES:
+        torch.manual_seed(0)
+        module = method(**(SETTINGS[method] | {"encoder": SmallEncoder}), image_size=8).double()
+        if hasattr(module, "decoder"):
+            module.decoder.eval()  # a batch norm would see the batch of a process only
+        if method is NAT:
+            module.draw_targets(NUM_IMAGES)
+            module.targets = module.targets.double()
+        _, terms = module.code_and_terms(batch, torch.Generator().manual_seed(1))
+        terms["loss"].backward()
+        gradients = {k: p.grad for k, p in module.named_parameters() if p.grad is not None}
+        kept = {k: v.detach().double() for k, v in terms.items()}
+        if method is NAT:
+            kept["assignment"] = module.assignment.double()
+        found[method.__name__] = (kept, gradients)
+    return found
+
+
+def run_process(rank, num_processes, folder):
+    """Computes this process's rows and averages as data-parallel training does."""
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=num_processes
+    )
+    found = losses_and_gradients()
+    for terms, gradients in found.values():
+        for values in (terms, gradients):
+            for value in values.values():
+                distributed.all_reduce(value)
+                value /= num_processes
+    if rank == 0:
+        torch.save(found, Path(folder) / "found.pt")
+    distributed.barrier()
+    distributed.destroy_process_group()

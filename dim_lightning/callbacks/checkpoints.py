@@ -47,7 +47,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begins to hold signals back."""
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
-        epochs = trainer.fit_loop.epoch_progress.current
+        epochs: Any = trainer.fit_loop.epoch_progress.current
         if epochs.ready == epochs.processed:
             # with max_steps, Lightning would take a finished epoch for one to go on with
             trainer.fit_loop.epoch_loop.restarting = False
@@ -104,7 +104,7 @@ class Checkpoints(Checkpoint):
         return _SAVE if due else 0
 
     def _save(self, trainer: L.Trainer) -> None:
-        if trainer.global_step == self._saved_step:
+        if trainer.global_step == self._saved_step or trainer.fast_dev_run:  # type: ignore
             return
         self._saving = True
         try:

@@ -40,6 +40,19 @@ def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:
     return checkpoint
 
 
+def check_weights_only(asked: bool | None) -> None:
+    """Refuses to read checkpoints that could run code.
+
+    Raises:
+        InputError: weights_only is false.
+    """
+    if asked is False:
+        raise InputError(
+            "weights_only is false, but a checkpoint that holds more than tensors and plain values "
+            "could run code; expected true or null; leave weights_only out"
+        )
+
+
 def check_trainer(config: dict[str, Any]) -> None:
     """Refuses what the run folder decides.
 

@@ -17,7 +17,7 @@ from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
-from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer
+from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer, check_weights_only
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
 from dim_lightning.cli.parser import MODE, Parser, check_files
@@ -165,6 +165,7 @@ class CommandLine(LightningCLI):
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
         config = dict(self._get(self.config_init, "trainer"))
         check_trainer(config)
+        check_weights_only(self._option("weights_only"))
         self._start = self._where_to_start(config["max_epochs"])
         check_data(self.datamodule, self._command)
         is_new = self._folder is None

@@ -255,8 +255,9 @@ class ImageDataModule(LightningDataModule):
         if self.trainer is None:
             return 0, 0
         loop = self.trainer.fit_loop
-        is_resumed = loop.epoch_progress.current.ready > loop.epoch_progress.current.processed
-        done = loop.epoch_loop.batch_progress.current.ready if is_resumed else 0
+        epochs: Any = loop.epoch_progress.current
+        is_within = epochs.ready > epochs.processed
+        done = loop.epoch_loop.batch_progress.current.ready if is_within else 0
         return self.trainer.current_epoch, done
 
     def _eval_size(self, split: SplitName) -> int:

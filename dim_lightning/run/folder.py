@@ -23,7 +23,8 @@ RESULT = "result.json"
 SUMMARY = "summary.html"
 
 _LOCK = ".lock"
-_LEFTOVER = re.compile(r"\.[^.].*\.\w{8}(\.kept)?")  # the names that write_atomically gives
+# the names that write_atomically gives to what is not in its place yet
+_LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
 _NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or point runs_dir to another disk",

@@ -150,3 +150,7 @@ def _set_between_steps(loop: dict[str, Any], epoch_is_over: bool) -> None:
         batches.update(ready=done, started=done, processed=done, completed=completed)
     if not epoch_is_over:
         loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+    validation = loop["epoch_loop.val_loop.batch_progress"]  # none is under way
+    validation["is_last_batch"] = False
+    for batches in (validation["total"], validation["current"]):
+        batches.update(dict.fromkeys(batches, 0))

@@ -29,9 +29,10 @@ _LAST, _PREVIOUS = Path(LAST_CHECKPOINT).name, Path(PREVIOUS_CHECKPOINT).name
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it, so a crash never leaves half a file.
 
-    The last.ckpt that it replaces stays as previous.ckpt. The SHA-256 of what was written goes to
-    checksums.json in the same folder, before the file is put in place, and whoever reads the file
-    compares. Only tensors and plain values are read, so that no file can run code.
+    The last.ckpt that it replaces stays as previous.ckpt, unless it was spoilt. The SHA-256 of what
+    was written goes to checksums.json in the same folder, before the file is put in place, and
+    whoever reads the file compares. Only tensors and plain values are read, so that no file can run
+    code.
 
     Lightning's own writer moves the file over from the system's temporary folder, which is a copy,
     not a rename, when that lies on another disk.
@@ -50,7 +51,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _note_checksum(path, hashlib.sha256(buffer.getbuffer()).hexdigest())
-            kept = path.with_name(_PREVIOUS) if path.name == _LAST else None
+            is_good = path.name == _LAST and not _changed(path)
+            kept = path.with_name(_PREVIOUS) if is_good else None
             write_atomically(path, buffer.getvalue(), kept)
         except OSError as error:
             raise disk_error(error, path) from error
@@ -81,7 +83,9 @@ def read_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}; expected a file such as last.ckpt")
-    _compare_checksum(path)
+    changed = _changed(path)
+    if changed:
+        raise InputError(changed)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
@@ -180,21 +184,18 @@ def _newest(checksums: list[str]) -> list[str]:
     return list(dict.fromkeys(checksums))[-_KEPT:]
 
 
-def _compare_checksum(path: Path) -> None:
-    """Looks at whether the file is one that was written under its name, as far as is known.
-
-    Raises:
-        InputError: it is another.
-    """
+def _changed(path: Path) -> str | None:
+    """How the file differs from what was written under its name, as far as that is known."""
     known = _checksums(path).get(path.name)
-    if not known:
-        return
+    if not known or not path.is_file():
+        return None
     found = _sha256(path)
-    if found not in known:
-        raise InputError(
-            f"{path} is not what was written there: it is cut short or was changed since; its "
-            f"SHA-256 is {found[:12]}…, expected {known[-1][:12]}… ({CHECKSUMS} beside it)"
-        )
+    if found in known:
+        return None
+    return (
+        f"{path} is not what was written there: it is cut short or was changed since; its "
+        f"SHA-256 is {found[:12]}…, expected {known[-1][:12]}… ({CHECKSUMS} beside it)"
+    )
 
 
 def _sha256(path: Path) -> str:

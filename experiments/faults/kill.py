@@ -168,15 +168,20 @@ def wait(pid: int, fault: Fault | None = None, after: float = 0.0) -> tuple[int,
         if not sent and used >= after:
             sent = True
             assert fault is not None
-            send = os.killpg if fault.number == signal.SIGKILL else os.kill
-            send(pid, fault.number)
+            os.kill(pid, fault.number)
+            if fault.number == signal.SIGKILL:
+                _kill_group(pid)
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             break
         time.sleep(0.005)
+    _kill_group(pid)
+    return os.waitstatus_to_exitcode(status), used
+
+
+def _kill_group(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(status), used
 
 
 def difference(expected: Path, found: Path) -> str:

@@ -43,6 +43,20 @@ def total(values: Tensor) -> Tensor:
     return gather(values[None]).sum(dim=0) if _is_distributed() else values
 
 
+def largest(value: int, device: torch.device | str = "cpu") -> int:
+    """The largest `value` of all processes: how they agree on what to do next.
+
+    Args:
+        value: of this process.
+        device: on which the processes exchange tensors.
+    """
+    if not _is_distributed():
+        return value
+    joint = torch.tensor(value, device=device)
+    distributed.all_reduce(joint, distributed.ReduceOp.MAX)
+    return int(joint)
+
+
 def uniform(
     num_rows: int,
     *shape: int,

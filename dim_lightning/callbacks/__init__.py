@@ -1,5 +1,6 @@
 """Callbacks observe: with any of them on or off, the trained encoder is the same to the bit."""
 
+from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
 from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
@@ -10,8 +11,10 @@ from dim_lightning.callbacks.reconstructions import Reconstructions
 from dim_lightning.callbacks.run_record import RunRecord
 from dim_lightning.callbacks.running_best import RunningBest
 from dim_lightning.callbacks.screen import EpochLines, TerminalBar
+from dim_lightning.callbacks.stop_at_once import StopAtOnce
 
 __all__ = [
+    "Checkpoints",
     "EmbeddingWriter",
     "EpochLines",
     "Geometry",
@@ -22,5 +25,6 @@ __all__ = [
     "Reconstructions",
     "RunRecord",
     "RunningBest",
+    "StopAtOnce",
     "TerminalBar",
 ]

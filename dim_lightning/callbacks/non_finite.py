@@ -15,8 +15,7 @@ class NonFiniteGuard(Callback):
     """Watches the terms of every step and the weights; says which term and which step.
 
     The watching stays on the device and asks nothing back: the flags are read every
-    `trainer.log_every_n_steps` steps and at the end of each epoch, where checkpoints are written
-    (Lightning calls those that write them last).
+    `trainer.log_every_n_steps` steps, at the end of each epoch and before a checkpoint is written.
 
     Args:
         checkpoint: the file that holds the last good state, named in the message.
@@ -52,6 +51,16 @@ class NonFiniteGuard(Callback):
         """
         self._check(trainer, pl_module)
 
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Looks at them once more before a file keeps the state.
+
+        Raises:
+            InputError: a term or a weight is not finite.
+        """
+        self._check(trainer, pl_module)
+
     def _mark(self, terms: dict[str, Tensor], step: int) -> None:
         bad = ~torch.isfinite(torch.stack([term.float() for term in terms.values()]))
         if self._first_bad is None:
@@ -79,7 +88,7 @@ class NonFiniteGuard(Callback):
             raise InputError(self._message(what, trainer))
 
     def _message(self, what: str, trainer: L.Trainer) -> str:
-        kept = "no epoch was finished, so no checkpoint was kept"
+        kept = "no checkpoint was kept yet"
         if self._checkpoint is not None and self._checkpoint.is_file():
             kept = f"the last good checkpoint is {self._checkpoint}"
         return (

@@ -8,12 +8,10 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import now, write_environment
-from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.report import final_figures
 from dim_lightning.run.result import update_result
 from dim_lightning.run.summary import write_summary
@@ -48,6 +46,8 @@ class RunRecord(Callback):
         return {
             "num_images": self._num_images,
             "seconds": self._seconds,
+            "epoch_images": self._epoch_images,
+            "epoch_seconds": self._epoch_seconds,
             "speeds": list(self._speeds),
         }
 
@@ -55,14 +55,9 @@ class RunRecord(Callback):
         """Goes on counting."""
         self._num_images = state_dict["num_images"]
         self._seconds = state_dict["seconds"]
+        self._epoch_images = state_dict.get("epoch_images", 0)
+        self._epoch_seconds = state_dict.get("epoch_seconds", 0.0)
         self._speeds = list(state_dict["speeds"])
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forgets what was logged after the checkpoint this run goes on from."""
-        if trainer.global_step:
-            for logger in trainer.loggers:
-                if isinstance(logger, MetricsFile):
-                    logger.forget_from(trainer.global_step)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the clock."""
@@ -114,7 +109,7 @@ class RunRecord(Callback):
         """Writes how far the run came."""
         if trainer.state.fn != "fit":
             return
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        stopped = isinstance(exception, KeyboardInterrupt)
         reason = str(exception) if isinstance(exception, InputError) else repr(exception)
         with suppress(Exception):  # on a full disk, say: the error to see is the first one
             if stopped:

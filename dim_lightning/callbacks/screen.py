@@ -26,6 +26,14 @@ class EpochLines(Callback):
         self._sums: dict[str, Tensor] = {}
         self._num_steps = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """The means, for a run that goes on within an epoch."""
+        return {"sums": dict(self._sums), "num_steps": self._num_steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes them up."""
+        self._sums, self._num_steps = dict(state_dict["sums"]), state_dict["num_steps"]
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the epoch's means."""
         self._sums, self._num_steps = {}, 0
@@ -104,9 +112,14 @@ class TerminalBar(ProgressBar):
         if self._shown:
             tqdm.write(kwargs.get("sep", " ").join(map(str, args)), file=self._out())
 
-    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Starts the epoch's bar."""
-        self._open(f"epoch {trainer.current_epoch + 1}/{_epochs(trainer)}", _num_images(trainer))
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Starts the epoch's bar, where a run goes on within an epoch at what was done before."""
+        if self._bar is None:
+            title = f"epoch {trainer.current_epoch + 1}/{_epochs(trainer)}"
+            done = batch_idx * len(batch.images) * trainer.world_size if batch_idx else 0
+            self._open(title, _num_images(trainer), done)
 
     def on_train_batch_end(
         self,
@@ -156,12 +169,13 @@ class TerminalBar(ProgressBar):
     def _out(self) -> Any:
         return self._stream or sys.stdout
 
-    def _open(self, title: str, total: int | None) -> None:
+    def _open(self, title: str, total: int | None, done: int = 0) -> None:
         self._close()
         if self._shown:
             self._bar = tqdm(
                 desc=title,
                 total=total,
+                initial=done,
                 unit=" images",
                 file=self._out(),
                 leave=False,

@@ -21,13 +21,14 @@ def check_data(datamodule: ImageDataModule, command: str) -> None:
     datamodule.setup(command)
 
 
-def check_checkpoint(path: Path, model: L.LightningModule) -> None:
-    """Looks at a checkpoint to start from, and says which settings differ from its own.
+def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:
+    """The content of a checkpoint to start from; says which settings differ from its own.
 
     Raises:
         InputError: there is none, it is unreadable, or of another model.
     """
-    stored = check_fits(path, model).get("hyper_parameters", {})
+    checkpoint = check_fits(path, model)
+    stored = checkpoint.get("hyper_parameters", {})
     ours = {name: value for name, value in dict(model.hparams).items() if not callable(value)}
     lines = differences(stored, ours)
     if lines:
@@ -35,6 +36,20 @@ def check_checkpoint(path: Path, model: L.LightningModule) -> None:
         rank_zero_info(
             f"{path} was trained with other settings:{listed}\nThe model is built with the "
             "settings asked for now; the optimiser goes on from its stored state."
+        )
+    return checkpoint
+
+
+def check_weights_only(asked: bool | None) -> None:
+    """Refuses to read checkpoints that could run code.
+
+    Raises:
+        InputError: weights_only is false.
+    """
+    if asked is False:
+        raise InputError(
+            "weights_only is false, but a checkpoint that holds more than tensors and plain values "
+            "could run code; expected true or null; leave weights_only out"
         )
 
 

@@ -1,5 +1,6 @@
 """LightningCLI with run folders: what is parsed, checked and built, in this order."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,45 +10,61 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
+from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.callbacks.reconstructions import Reconstructions
-from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer
+from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer, check_weights_only
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
 from dim_lightning.cli.method import DEFAULT, HELP, method_class, method_named
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.place import is_first_process, work_folder
+from dim_lightning.cli.resume import (
+    Start,
+    allowed_changes,
+    check_epochs,
+    check_joint_batch,
+    cut_back,
+    start_from,
+    usable_checkpoint,
+)
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO
-from dim_lightning.run.environment import describe_environment, write_environment
-from dim_lightning.run.folder import CONFIG, explained, remove_unused_folder, write_atomically
+from dim_lightning.run.environment import (
+    add_resumption,
+    describe_environment,
+    write_environment,
+)
+from dim_lightning.run.folder import (
+    CONFIG,
+    alone_in,
+    explained,
+    remove_unused_folder,
+    write_atomically,
+)
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.report import closing_message, opening_message
 from dim_lightning.run.result import update_result
+from dim_lightning.run.signals import Terminated
 from dim_lightning.run.summary import write_summary
 from dim_lightning.run.wandb_logger import WandbLogger
 
 COMMANDS = ("fit", "validate", "test", "predict")
 DESCRIPTION = (
     "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
+    "`fit --resume FOLDER` goes on with a run that was stopped, "
     "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
     "`sweep FILE` searches settings, `export FOLDER` hands the encoder on."
 )
 GROUPS = (
-    "trainer",
-    "model",
-    "data",
-    "probe",
-    "neighbours",
-    "geometry",
-    "reconstructions",
-    "evaluation",
+    *("trainer", "model", "data", "checkpoint"),
+    *("probe", "neighbours", "geometry", "reconstructions", "evaluation"),
 )
 TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,  # the opening line has the size
@@ -71,6 +88,8 @@ class CommandLine(LightningCLI):
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self._method = method_named(arguments)
+        self._open = ExitStack()  # what is held while a run trains
+        self._start = Start()
         self.run_dir: Path
         super().__init__(
             method_class(self._method),
@@ -96,8 +115,8 @@ class CommandLine(LightningCLI):
         """What a run has beside trainer, model and data."""
         parser.add_argument("--experiment", type=str, default="unnamed", help="The run's name.")
         parser.add_argument("--runs_dir", type=str, default="runs", help="Where runs lie.")
-        parser.add_argument("--run", type=str | None, help="The folder of a run to go on with.")
         parser.add_argument("--method", type=str, default=DEFAULT, help=HELP)
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(LinearProbe, "probe")
         parser.add_lightning_class_args(Neighbours, "neighbours")
         parser.add_lightning_class_args(Geometry, "geometry")
@@ -116,6 +135,12 @@ class CommandLine(LightningCLI):
             raise InputError(
                 "method: expected it in a --config file of the command, or as --method"
             )
+        if self._folder is not None and self.config.subcommand == "fit":
+            run_dir = Path(self._folder)
+            stored = parser.parse_args(["fit", "--config", str(run_dir / CONFIG)])
+            before, now = (yaml.safe_load(self._dumped(c)) for c in (stored, self.config))
+            for line in allowed_changes(before, now, run_dir):
+                rank_zero_info(line)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's settings would silently win over those asked for."""
@@ -125,6 +150,8 @@ class CommandLine(LightningCLI):
     ) -> LightningArgumentParser:
         """Lightning's, with its table of figures off: the closing message has them."""
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        option = "--resume" if subcommand == "fit" else "--run"
+        parser.add_argument(option, type=str | None, help="The folder of a run to go on with.")
         if "verbose" in self._subcommand_method_arguments[subcommand]:
             parser.set_defaults({"verbose": False})
         return parser
@@ -148,24 +175,43 @@ class CommandLine(LightningCLI):
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
         config = dict(self._get(self.config_init, "trainer"))
         check_trainer(config)
-        if self._option("ckpt_path"):
-            check_checkpoint(Path(self._option("ckpt_path")), self.model)
+        check_weights_only(self._option("weights_only"))
+        self._start = self._where_to_start(config["max_epochs"])
         check_data(self.datamodule, self._command)
-        is_new = self._option("run") is None
+        is_new = self._folder is None
         self.run_dir = work_folder(
-            Path(self._option("runs_dir")), self._option("experiment"), self._option("run")
+            Path(self._option("runs_dir")), self._option("experiment"), self._folder
         )
         try:
+            if self._command == "fit" and is_first_process():
+                self._open.enter_context(alone_in(self.run_dir))
             self._write_inputs()
             trainer = self._trainer(config, self.run_dir)
             if self._command == "fit":
                 num_images = trainer.world_size * self.datamodule.batch_size
                 self.model.check_data(self.datamodule, num_images)
+            if self._is_resumed:
+                check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
             return trainer
         except BaseException:
+            self._open.close()
             if is_new and is_first_process():
                 remove_unused_folder(self.run_dir)
             raise
+
+    def _where_to_start(self, max_epochs: int | None) -> Start:
+        """The checkpoint to start from, looked at."""
+        path = self._option("ckpt_path") and Path(self._option("ckpt_path"))
+        if self._is_resumed:
+            run_dir = Path(str(self._folder))
+            own = usable_checkpoint(run_dir)
+            if own is not None:
+                start = start_from(own, check_checkpoint(own, self.model))
+                check_epochs(start, max_epochs, run_dir)
+                return start
+        if path:
+            check_checkpoint(path, self.model)
+        return Start(path or None)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs the command; a run on Weights & Biases is closed however it ends.
@@ -178,15 +224,24 @@ class CommandLine(LightningCLI):
             super()._run_subcommand(subcommand)
             failed = False
         except SIGTERMException as error:
-            raise StoppedError(self.run_dir, TERMINATED) from error
+            raise StoppedError(self.run_dir, TERMINATED, subcommand) from error
         except SystemExit as error:
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise StoppedError(self.run_dir, INTERRUPTED) from error
+            stopped = error.__context__
+            if isinstance(stopped, KeyboardInterrupt):
+                code = TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED
+                raise StoppedError(self.run_dir, code, subcommand) from error
             raise
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.finish(failed)
+            self._open.close()
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """Lightning's, with the checkpoint that was found."""
+        path = self._start.path
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        return {**kwargs, "ckpt_path": None if path is None else str(path)}
 
     def before_fit(self) -> None:
         """Says what starts and where."""
@@ -194,9 +249,14 @@ class CommandLine(LightningCLI):
         splits = {"training": "train", "validation": "val"}
         counts = {name: len(self.datamodule.split(split)) for name, split in splits.items()}
         self.trainer.print(opening_message(self.run_dir, size, counts))
+        if self._is_resumed:
+            cut_back(self.run_dir, self._start.metrics_rows)
+            self.trainer.print(str(self._start))
 
     def after_fit(self) -> None:
         """Says what was reached, where it lies and what to try next."""
+        if self._is_resumed and self.trainer.global_step == self._start.steps:
+            self.trainer.print("nothing was left to train; a larger --trainer.max_epochs goes on")
         self._close("fit")
 
     def after_validate(self) -> None:
@@ -223,12 +283,24 @@ class CommandLine(LightningCLI):
     def _command(self) -> str:
         return str(self.subcommand)
 
+    @property
+    def _folder(self) -> str | None:
+        """The folder of the run that the command is about; None for a new run."""
+        subcommand = self.config.subcommand
+        return self.config[subcommand].get("resume" if subcommand == "fit" else "run")
+
+    @property
+    def _is_resumed(self) -> bool:
+        return self._command == "fit" and self._folder is not None
+
     def _option(self, name: str) -> Any:
         return self._get(self.config, name)
 
     def _trainer(self, config: dict[str, Any], run_dir: Path) -> L.Trainer:
         """The Trainer of `config` that works in `run_dir`."""
         keyed = [self._get(self.config_init, key) for key in self._callback_keys()]
+        if self._command != "fit" or config["enable_checkpointing"] is False:
+            keyed = [callback for callback in keyed if not isinstance(callback, Checkpoints)]
         fixed = fixed_callbacks(run_dir, self._command, config)
         callbacks = [*_as_list(config["callbacks"]), *keyed, *fixed]
         bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
@@ -261,27 +333,33 @@ class CommandLine(LightningCLI):
 
     def _config_text(self) -> str:
         """The resolved configuration, as `--config` takes it back."""
-        parser = self._parser(self.subcommand)
-        config = self.config[self.subcommand].clone()
-        config.pop("run", None)
-        return parser.dump(config, skip_unset=False)
+        return self._dumped(self.config)
+
+    def _dumped(self, config: Any) -> str:
+        """The part of a parsed command line that makes a run."""
+        settings = config[config.subcommand].clone()
+        for name in ("run", "resume"):
+            settings.pop(name, None)
+        return self._parser(config.subcommand).dump(settings, skip_unset=False)
 
     @rank_zero_only
     def _write_inputs(self) -> None:
         """config.yaml and environment.json of a run that trains, or that is new."""
-        if self.subcommand != "fit" and self._option("run") is not None:
+        if self._command != "fit" and self._folder is not None:
             return
+        environment = describe_environment(self._arguments)
         with explained(self.run_dir):
             _keep_previous(self.run_dir / CONFIG, self._config_text())
-            write_environment(self.run_dir, describe_environment(self._arguments))
+            note = add_resumption if self._is_resumed else write_environment
+            note(self.run_dir, environment)
 
 
 def _keep_previous(path: Path, text: str) -> None:
-    """Writes `text`; a different file that was there moves to a name of its own."""
-    if path.is_file() and path.read_text() != text:
-        number = len(list(path.parent.glob("config.*.yaml"))) + 1
-        path.rename(path.with_name(f"config.{number}.yaml"))
-    write_atomically(path, text)
+    """Writes `text`; a different file that was there gets a name of its own."""
+    if path.is_file() and path.read_text() == text:
+        return
+    number = len(list(path.parent.glob("config.*.yaml"))) + 1
+    write_atomically(path, text, kept=path.with_name(f"config.{number}.yaml"))
 
 
 def _as_list(value: Any) -> list[Any]:

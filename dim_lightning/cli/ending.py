@@ -13,11 +13,14 @@ class StoppedError(Exception):
     Args:
         run_dir: the run's folder.
         code: the exit code.
+        command: what was stopped.
     """
 
-    def __init__(self, run_dir: Path, code: int) -> None:
-        kept = (run_dir / LAST_CHECKPOINT).is_file()
-        advice = f"python -m dim_lightning fit --run {run_dir}" if kept else "no epoch was finished"
-        what = "interrupted" if code == INTERRUPTED else "terminated"
-        super().__init__(f"{what}; {'to go on: ' if kept else ''}{advice}")
+    def __init__(self, run_dir: Path, code: int, command: str = "fit") -> None:
+        message = "interrupted" if code == INTERRUPTED else "terminated"
+        if command == "fit":
+            kept = (run_dir / LAST_CHECKPOINT).is_file()
+            message += "" if kept else " before there was a checkpoint"
+            message += f"; to go on: python -m dim_lightning fit --resume {run_dir}"
+        super().__init__(message)
         self.code = code

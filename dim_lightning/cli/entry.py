@@ -10,11 +10,12 @@ from importlib import import_module
 import jsonargparse
 from omegaconf.errors import OmegaConfBaseException
 
-from dim_lightning.cli.ending import INTERRUPTED, StoppedError
+from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.messages import OWN_COMMANDS
-from dim_lightning.cli.place import is_first_process, with_run_files
+from dim_lightning.cli.place import is_child, is_first_process, with_run_files
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import DISK_ERRORS, disk_error
+from dim_lightning.run.signals import Terminated, terminable
 
 USER_ERROR = 2
 
@@ -49,6 +50,8 @@ _NOISE = (
     "The dirpath has changed from.*",
     # a resumed run goes on in its own folder
     ".*Checkpoint directory .* exists and is not empty.*",
+    # where an epoch was left is known without a state of the loader
+    ".*resuming from a checkpoint that ended before the epoch ended.*",
 )
 
 
@@ -60,7 +63,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _quiet():
+        with _quiet(), terminable():
             return _dispatch(words)
     except InputError as error:
         return _complain(str(error))
@@ -72,9 +75,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return _complain(str(disk_error(error)))
         raise
     except StoppedError as stop:
-        return _say(str(stop), stop.code)
+        # Lightning kills the first process when one that it started ends with another code than 0
+        return 0 if is_child() else _say(str(stop), stop.code)
+    except Terminated:
+        return _say("terminated", TERMINATED)
     except KeyboardInterrupt:
-        return _say("interrupted before anything was trained", INTERRUPTED)
+        return _say("interrupted", INTERRUPTED)
     except SystemExit as end:  # --help, and what the parser prints
         return end.code if isinstance(end.code, int) else int(end.code is not None)
 

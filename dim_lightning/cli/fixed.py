@@ -4,14 +4,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.run_record import RunRecord
 from dim_lightning.callbacks.running_best import RunningBest
 from dim_lightning.callbacks.screen import EpochLines, TerminalBar
-from dim_lightning.run.folder import CHECKPOINTS, LAST_CHECKPOINT
+from dim_lightning.callbacks.stop_at_once import StopAtOnce
+from dim_lightning.run.folder import LAST_CHECKPOINT
 
 
 def fixed_callbacks(run_dir: Path, command: str, trainer_config: dict[str, Any]) -> list[Callback]:
@@ -30,22 +31,8 @@ def fixed_callbacks(run_dir: Path, command: str, trainer_config: dict[str, Any])
         # line that shows its speed
         guard = NonFiniteGuard(run_dir / LAST_CHECKPOINT)
         callbacks += [guard, RunningBest(), RunRecord(run_dir), EpochLines()]
-        if trainer_config["enable_checkpointing"] is not False:
-            callbacks.append(_checkpoint(run_dir))
+    else:
+        callbacks.append(StopAtOnce())
     if command == "predict":
         callbacks.append(EmbeddingWriter())
     return callbacks
-
-
-def _checkpoint(run_dir: Path) -> ModelCheckpoint:
-    """The state after each epoch: as last.ckpt, and once more under the epoch's number.
-
-    There are two files so that one is whole whatever happens, and the number says how far.
-    """
-    return ModelCheckpoint(
-        dirpath=run_dir / CHECKPOINTS,
-        filename="{epoch}",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )

@@ -1,11 +1,18 @@
-"""Which folder this process works in: a new one, that of --run, or that of the first process."""
+"""Which folder this process works in: a new one, that of a run, or that of the first process."""
 
 import os
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from dim_lightning.run.folder import existing_run_folder, last_checkpoint, new_run_folder
+from dim_lightning.cli.resume import usable_checkpoint
+from dim_lightning.errors import InputError
+from dim_lightning.run.folder import (
+    CONFIG,
+    existing_run_folder,
+    last_checkpoint,
+    new_run_folder,
+)
 
 _VARIABLE = "DIM_LIGHTNING_RUN_DIR"  # how the processes that Lightning starts learn the folder
 
@@ -13,6 +20,11 @@ _VARIABLE = "DIM_LIGHTNING_RUN_DIR"  # how the processes that Lightning starts l
 def is_first_process() -> bool:
     """Whether this process is the one of several that writes and speaks."""
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def is_child() -> bool:
+    """Whether the first process started this one, and not a launcher such as torchrun."""
+    return not is_first_process() and _VARIABLE in os.environ
 
 
 def work_folder(runs_dir: Path, experiment: str, run: str | None) -> Path:
@@ -26,36 +38,47 @@ def work_folder(runs_dir: Path, experiment: str, run: str | None) -> Path:
     Raises:
         InputError: a new folder cannot be written, or `run` holds no run.
     """
-    if run is not None:
-        return existing_run_folder(Path(run))
     if is_first_process():
-        folder = new_run_folder(runs_dir, experiment)
+        folder = existing_run_folder(Path(run)) if run else new_run_folder(runs_dir, experiment)
         os.environ[_VARIABLE] = str(folder)
         return folder
+    if run is not None:
+        return existing_run_folder(Path(run))
     # under torchrun nobody hands a folder over, and only the first process ever writes into it
     return Path(os.environ.get(_VARIABLE, runs_dir / experiment))
 
 
 def with_run_files(arguments: list[str]) -> list[str]:
-    """`arguments` with the configuration and the last checkpoint of --run put before the rest.
+    """`arguments` with the configuration of the run that they are about put before the rest.
 
-    What else is given comes later, so it wins.
+    What else is given comes later, so it wins. `validate`, `test` and `predict` take the run's
+    newest checkpoint as well; `fit --resume` looks for it when the model is built.
 
     Raises:
-        InputError: the folder holds no run, or the run has no checkpoint yet.
+        InputError: the folder holds no run, or the run has no checkpoint to look at yet.
     """
-    folder = _run_option(arguments)
+    if not arguments:
+        return arguments
+    is_fit = arguments[0] == "fit"
+    option, other = ("--resume", "--run") if is_fit else ("--run", "--resume")
+    if _given(arguments, other) is not None:
+        raise InputError(
+            f"{other} is not an option of {arguments[0]}; a run's folder is given to it by {option}"
+        )
+    folder = _given(arguments, option)
     if folder is None:
         return arguments
-    config = existing_run_folder(Path(folder)) / "config.yaml"
-    files = ["--config", str(config), "--ckpt_path", str(last_checkpoint(Path(folder)))]
+    run_dir = existing_run_folder(Path(folder))
+    files = ["--config", str(run_dir / CONFIG)]
+    if not is_fit:
+        files += ["--ckpt_path", str(usable_checkpoint(run_dir) or last_checkpoint(run_dir))]
     return [arguments[0], *files, *arguments[1:]]
 
 
-def _run_option(arguments: list[str]) -> str | None:
+def _given(arguments: list[str], option: str) -> str | None:
     for position, word in enumerate(arguments):
-        if word == "--run" and position + 1 < len(arguments):
+        if word == option and position + 1 < len(arguments):
             return arguments[position + 1]
-        if word.startswith("--run="):
-            return word.removeprefix("--run=")
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
     return None

@@ -1,6 +1,5 @@
 """`sweep`: a sweep file of W&B, run on this machine."""
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import explained, new_numbered_folder
+from dim_lightning.run.signals import Terminated
 from dim_lightning.sweep.definition import Definition, read_definition
 from dim_lightning.sweep.record import Trial, open_sweep
 from dim_lightning.sweep.report import CSV, PAGE, line, table, write_report
@@ -60,11 +60,10 @@ def _run(
     print(f"{output}: {count} trials, {definition.method}", flush=True)  # noqa: T201
     runner = Runner(definition, output, seed, count, workers, tell)
     try:
-        with _terminable():
-            trials = runner.run()
+        trials = runner.run()
     except KeyboardInterrupt as stop:
         write_report(output, definition, list(runner.trials.values()))
-        code = TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
+        code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
         what = "terminated" if code == TERMINATED else "interrupted"
         sys.stderr.write(f"{what}; to go on: {again}\n")
         return code
@@ -74,24 +73,6 @@ def _run(
     if all(trial.status == "failed" for trial in trials):
         raise InputError(f"all {len(trials)} trials failed; the last said:\n{trials[-1].error}")
     return 0
-
-
-class _Terminated(KeyboardInterrupt):
-    """A request to terminate, handled as Ctrl-C is."""
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Lets a request to terminate end the trials in an orderly way."""
-
-    def stop(*_: object) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _output(asked: Path | None, definition: Definition) -> Path:

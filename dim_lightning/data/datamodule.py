@@ -9,11 +9,12 @@ import torch
 from jsonargparse import lazy_instance
 from lightning import LightningDataModule
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from dim_lightning.data.augmentation import Augmentation, to_float
 from dim_lightning.data.batch import Batch, ImageSplit
 from dim_lightning.data.cache import Cached, cached
+from dim_lightning.data.order import EpochOrder
 from dim_lightning.data.sources import Digits, Source
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
@@ -164,10 +165,9 @@ class ImageDataModule(LightningDataModule):
         """Shuffled batches, all of them full; each process has its share of the images."""
         images = self.split("train")
         processes, rank = self._processes()
-        # Also on one process: its order is drawn from (seed, epoch), and Lightning, which tells it
-        # the epoch, does not put a sampler of its own in its place.
-        sampler: DistributedSampler[Batch] = DistributedSampler(
-            images, processes, rank, shuffle=True, seed=self.seed, drop_last=True
+        epoch, num_batches = self._position()
+        sampler = EpochOrder(
+            images, processes, rank, self.seed, epoch, num_batches * self.batch_size
         )
         return self._loader(
             images,
@@ -263,6 +263,16 @@ class ImageDataModule(LightningDataModule):
         if distributed.is_available() and distributed.is_initialized():
             return distributed.get_world_size(), distributed.get_rank()
         return 1, 0
+
+    def _position(self) -> tuple[int, int]:
+        """The epoch in which training begins or goes on, and how many batches of it are done."""
+        if self.trainer is None:
+            return 0, 0
+        loop = self.trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current
+        is_within = epochs.ready > epochs.processed
+        done = loop.epoch_loop.batch_progress.current.ready if is_within else 0
+        return self.trainer.current_epoch, done
 
     def _eval_size(self, split: SplitName) -> int:
         """`eval_batch_size`, or the next smaller size that leaves no image alone in a last batch.

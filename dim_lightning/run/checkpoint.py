@@ -1,7 +1,10 @@
 """Checkpoints: written whole or not at all, and looked at before anything starts from them."""
 
+import hashlib
 import io
+import json
 import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +13,29 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import disk_error, write_atomically
+from dim_lightning.run.folder import (
+    LAST_CHECKPOINT,
+    PREVIOUS_CHECKPOINT,
+    disk_error,
+    write_atomically,
+)
+
+CHECKSUMS = "checksums.json"
+METRICS_ROWS, JOINT_BATCH = "metrics_rows", "joint_batch_size"  # what a run adds to Lightning's
+_KEPT = 8  # checksums a name: more than the writes in a row that can be killed in the same moment
+_LAST, _PREVIOUS = Path(LAST_CHECKPOINT).name, Path(PREVIOUS_CHECKPOINT).name
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it, so a crash never leaves half a file.
 
-    Lightning's own writer moves it over from the system's temporary folder, which is a copy, not
-    a rename, when that lies on another disk.
+    The last.ckpt that it replaces stays as previous.ckpt, unless it was spoilt. The SHA-256 of what
+    was written goes to checksums.json in the same folder, before the file is put in place, and
+    whoever reads the file compares. Only tensors and plain values are read, so that no file can run
+    code.
+
+    Lightning's own writer moves the file over from the system's temporary folder, which is a copy,
+    not a rename, when that lies on another disk.
     """
 
     def save_checkpoint(
@@ -28,34 +46,93 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             InputError: the disk is full or read-only; the file that was there is whole.
         """
-        buffer = io.BytesIO()
+        buffer, path = io.BytesIO(), Path(path)
         torch.save(checkpoint, buffer)
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(Path(path), buffer.getvalue())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _note_checksum(path, hashlib.sha256(buffer.getbuffer()).hexdigest())
+            is_good = path.name == _LAST and not _changed(path)
+            kept = path.with_name(_PREVIOUS) if is_good else None
+            write_atomically(path, buffer.getvalue(), kept)
         except OSError as error:
             raise disk_error(error, path) from error
 
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable | None = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """The content of a file, on the CPU.
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The checkpoint's content, on the CPU; tensors stay on disk until they are used.
+        Raises:
+            InputError: it is not what was written, or holds more than tensors and plain values.
+        """
+        return read_checkpoint(Path(path), mmap=False)  # the file may go while the run goes on
+
+
+def read_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
+    """The checkpoint's content, on the CPU.
+
+    Args:
+        path: the file.
+        mmap: whether tensors stay on disk until they are used.
 
     Raises:
-        InputError: there is no such file, or it is cut short, or it is no checkpoint.
+        InputError: there is no such file, or it is cut short or changed, or it is no checkpoint.
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}; expected a file such as last.ckpt")
+    changed = _changed(path)
+    if changed:
+        raise InputError(changed)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
         size = path.stat().st_size
         raise InputError(
             f"{path} ({size} bytes) cannot be read as a checkpoint; it is cut short or another "
-            "kind of file; take another checkpoint of the run"
+            "kind of file, or holds more than tensors and plain values, which could run code; take "
+            "another checkpoint of the run"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} holds no state_dict; expected a checkpoint that fit wrote")
     return checkpoint
+
+
+def newest_checkpoint(run_dir: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint of a run that can be read, and why newer ones are refused.
+
+    Returns:
+        None if the run has saved none yet.
+
+    Raises:
+        InputError: there are some and none can be read.
+    """
+    refused = []
+    for path in (run_dir / LAST_CHECKPOINT, run_dir / PREVIOUS_CHECKPOINT):
+        if path.is_file():
+            try:
+                read_checkpoint(path)
+            except InputError as error:
+                refused.append(str(error))
+            else:
+                return path, refused
+    if refused:
+        raise InputError(
+            f"{run_dir} has no checkpoint to go on from: {'; '.join(refused)}; delete them to "
+            "train from the beginning"
+        )
+    return None, []
+
+
+def position(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """How many epochs a checkpoint has seen end, and how many batches of the next it has seen."""
+    loop = checkpoint["loops"]["fit_loop"]
+    epochs = loop["epoch_progress"]["current"]
+    is_within = epochs["ready"] > epochs["processed"]
+    batches = loop["epoch_loop.batch_progress"]["current"]["ready"] if is_within else 0
+    return epochs["processed"], batches
 
 
 def check_fits(path: Path, module: nn.Module) -> dict[str, Any]:
@@ -87,6 +164,57 @@ def differences(stored: dict[str, Any], asked: dict[str, Any], key: str = "") ->
         elif old != new:
             lines.append(f"{where}: {old} in the checkpoint, {new} now")
     return lines
+
+
+def _note_checksum(path: Path, checksum: str) -> None:
+    """Adds the checksum of what is about to be written.
+
+    Those of earlier files stay valid for a while: whenever the process dies, last.ckpt may be the
+    old file or the new one, and previous.ckpt what it was or what last.ckpt was.
+    """
+    known = {n: sums for n, sums in _checksums(path).items() if path.with_name(n).is_file()}
+    before = known.get(path.name, [])
+    if path.name == _LAST and before:
+        known[_PREVIOUS] = _newest([*known.get(_PREVIOUS, []), *before])
+    known[path.name] = _newest([*before, checksum])
+    write_atomically(path.with_name(CHECKSUMS), json.dumps(known, indent=2) + "\n")
+
+
+def _newest(checksums: list[str]) -> list[str]:
+    return list(dict.fromkeys(checksums))[-_KEPT:]
+
+
+def _changed(path: Path) -> str | None:
+    """How the file differs from what was written under its name, as far as that is known."""
+    known = _checksums(path).get(path.name)
+    if not known or not path.is_file():
+        return None
+    found = _sha256(path)
+    if found in known:
+        return None
+    return (
+        f"{path} is not what was written there: it is cut short or was changed since; its "
+        f"SHA-256 is {found[:12]}…, expected {known[-1][:12]}… ({CHECKSUMS} beside it)"
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _checksums(path: Path) -> dict[str, list[str]]:
+    """Name -> SHA-256 of the newest files written under it, in the folder of `path`."""
+    file = path.with_name(CHECKSUMS)
+    try:
+        return json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError as error:
+        raise InputError(
+            f"{file} is no JSON ({error}); delete it to read checkpoints without comparing"
+        ) from error
 
 
 def _refuse(path: Path, difference: str) -> None:

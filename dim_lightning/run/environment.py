@@ -56,6 +56,13 @@ def write_environment(run_dir: Path, values: dict[str, Any]) -> None:
     write_atomically(run_dir / ENVIRONMENT, json.dumps(content, indent=2) + "\n")
 
 
+def add_resumption(run_dir: Path, values: dict[str, Any]) -> None:
+    """Notes that a run goes on: when, by which command, and what differs from its beginning."""
+    begun = read_environment(run_dir)
+    differs = {name: value for name, value in values.items() if begun.get(name) != value}
+    write_environment(run_dir, {"finished": None, "resumed": [*begun.get("resumed", []), differs]})
+
+
 def read_environment(run_dir: Path) -> dict[str, Any]:
     """What was written; empty if nothing was."""
     path = run_dir / ENVIRONMENT

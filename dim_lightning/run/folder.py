@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import filelock
+
 from dim_lightning.errors import InputError
 
 CONFIG = "config.yaml"
@@ -15,10 +17,14 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 LAST_CHECKPOINT = f"{CHECKPOINTS}/last.ckpt"
+PREVIOUS_CHECKPOINT = f"{CHECKPOINTS}/previous.ckpt"
 PICTURES = "pictures"
 RESULT = "result.json"
 SUMMARY = "summary.html"
 
+_LOCK = ".lock"
+# the names that write_atomically gives to what is not in its place yet
+_LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
 _NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or point runs_dir to another disk",
@@ -129,18 +135,82 @@ def last_checkpoint(run_dir: Path) -> Path:
     )
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file beside its place and renames it: nobody ever sees half of it."""
+@contextmanager
+def alone_in(run_dir: Path) -> Iterator[None]:
+    """Keeps a second process from training in the folder; the lock ends with the process.
+
+    Raises:
+        InputError: somebody trains there.
+    """
+    lock = filelock.FileLock(run_dir / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise InputError(
+            f"another process trains in {run_dir}; wait for it, or end it first"
+        ) from error
+    except NotImplementedError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_leftovers(run_dir: Path) -> None:
+    """Removes what writes that were killed left beside their files."""
+    for folder in (run_dir, run_dir / CHECKPOINTS, run_dir / PICTURES):
+        for path in folder.glob(".*"):
+            if _LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes, kept: Path | None = None) -> None:
+    """Writes a file beside its place and renames it: nobody ever sees half of it.
+
+    It has reached the disk when this returns, so it outlives the machine as well.
+
+    Args:
+        path: the file.
+        content: of it.
+        kept: the name under which the file that was there stays.
+    """
     data = content.encode() if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         Path(name).chmod(0o644)  # mkstemp's 0600 would hide a page from a web server
+        if kept is not None and path.is_file():
+            _keep(path, kept, Path(f"{name}.kept"))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _keep(path: Path, kept: Path, passing: Path) -> None:
+    """Gives the file a second name, so that it has one at every moment."""
+    try:
+        os.link(path, passing)
+    except OSError:  # a file system without hard links
+        path.replace(kept)
+        return
+    passing.replace(kept)
+    passing.unlink(missing_ok=True)  # it stays where both were names of one file already
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last; not every system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _runs_nearby(folder: Path) -> str:

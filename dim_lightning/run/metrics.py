@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,12 +73,19 @@ class MetricsFile(Logger):
                 file.write(_table(self._columns, [row], header=False))
 
     @rank_zero_only
-    def forget_from(self, step: int) -> None:
-        """Drops rows at or after `step`: a run that goes on from a checkpoint logs them anew."""
+    def keep(self, num_rows: int) -> None:
+        """Drops what follows the first `num_rows` rows: a run that goes on logs it anew."""
         columns, rows = _read_table(self._path)
-        kept = [row for row in rows if row["step"] and int(row["step"]) < step]
         if columns:
-            write_atomically(self._path, _table(columns, kept))
+            write_atomically(self._path, _table(columns, rows[:num_rows]))
+
+    def sync(self) -> int:
+        """Sees to it that all rows have reached the disk; how many there are."""
+        if not self._path.is_file():
+            return 0
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
+        return len(_read_table(self._path)[1])
 
 
 def read_metrics(run_dir: Path) -> dict[str, list[Point]]:

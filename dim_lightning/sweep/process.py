@@ -138,7 +138,7 @@ class Process:
     def _command(self, folder: Path) -> list[str]:
         run = run_folder(self.output, self.trial.number)
         if run is not None and (run / LAST_CHECKPOINT).is_file():
-            return [sys.executable, "-m", "dim_lightning", "fit", "--run", str(run)]
+            return [sys.executable, "-m", "dim_lightning", "fit", "--resume", str(run)]
         arguments = folder / _ARGUMENTS
         write_atomically(arguments, parameters_json(self.trial.parameters) + "\n")
         definition = self.definition

@@ -51,6 +51,8 @@ OPTION_CASES = {
     "--experiment=../up": "expected a plain name",
     "--ckpt_path=none.ckpt": "there is no checkpoint none.ckpt",
     "--config=none.yaml": "there is no file",
+    "--weights_only=false": "could run code",
+    "--checkpoint.every_n_steps=0": "checkpoint.every_n_steps is 0; expected more than 0",
     "stray": "stray was not expected there",
 }
 
@@ -86,6 +88,9 @@ def test_options(workshop, capsys, option):
         (["fitt"], "did you mean fit?"),
         ([], "no command given"),
         (["test", "--run", "nowhere"], "no run folder nowhere"),
+        (["fit", "--resume", "nowhere"], "no run folder nowhere"),
+        (["fit", "--run", "runs/a/1"], "a run's folder is given to it by --resume"),
+        (["test", "--resume=runs/a/1"], "a run's folder is given to it by --run"),
         (["compare"], "expected at least two"),
         (["compare", "--foo"], "--foo"),
     ],

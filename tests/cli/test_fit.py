@@ -31,7 +31,7 @@ def test_the_folder_is_complete(finished):
         "pictures",
     }
     names = sorted(path.name for path in (finished / "checkpoints").iterdir())
-    assert names == ["epoch=0.ckpt", "last.ckpt"]
+    assert names == ["checksums.json", "last.ckpt"]
     series = read_metrics(finished)
     assert {"train/loss", "val/loss", "probe/online/top1", "speed/images_per_second"} <= set(series)
     fit = read_result(finished)["fit"]
@@ -71,7 +71,7 @@ def test_a_stopped_run_goes_on_exactly(workshop):
     assert workshop.fit("--experiment", "whole", "--trainer.max_epochs", "2") == 0
     assert workshop.fit("--experiment", "parts") == 0
     run = workshop.runs / "parts" / "1"
-    assert main(["fit", "--run", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert main(["fit", "--resume", str(run), "--trainer.max_epochs", "2"]) == 0
     whole = workshop.runs / "whole" / "1"
     assert _same(_weights(whole), _weights(run))
     expected, found = read_metrics(whole), read_metrics(run)
@@ -79,7 +79,10 @@ def test_a_stopped_run_goes_on_exactly(workshop):
         assert found[name] == expected[name]
     assert read_result(run)["fit"]["images_seen"] == read_result(whole)["fit"]["images_seen"]
     assert (run / "config.1.yaml").is_file()
-    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["epoch=1.ckpt", "last.ckpt"]
+    names = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert names == ["checksums.json", "last.ckpt", "previous.ckpt"]
+    resumed = json.loads((run / "environment.json").read_text())["resumed"]
+    assert [f"fit --resume {run}" in entry["command"] for entry in resumed] == [True]
 
 
 def test_what_is_asked_for_wins_over_the_checkpoint_and_the_difference_is_said(

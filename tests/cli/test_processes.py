@@ -51,6 +51,6 @@ def test_a_stopped_run_says_how_to_go_on(workshop, stop, code, said):
     _, errors = process.communicate(timeout=300)
     run = workshop.runs / stop / "1"
     assert process.returncode == code
-    assert f"{said}; to go on: python -m dim_lightning fit --run {run}" in errors
+    assert f"{said}; to go on: python -m dim_lightning fit --resume {run}" in errors
     assert "Traceback" not in errors
     assert read_result(run)["fit"]["status"] == "interrupted"

@@ -1,11 +1,19 @@
 """Checkpoints are written whole, and are looked at before a run starts from them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.checkpoint import AtomicCheckpointIO, check_fits, differences
+from dim_lightning.run.checkpoint import (
+    CHECKSUMS,
+    AtomicCheckpointIO,
+    check_fits,
+    differences,
+    newest_checkpoint,
+)
 
 
 def _saved(path, module):
@@ -18,7 +26,7 @@ def test_round_trip(tmp_path):
     path = _saved(tmp_path / "new" / "last.ckpt", module)
     stored = check_fits(path, nn.Linear(3, 2))["state_dict"]
     assert torch.equal(stored["weight"], module.weight)
-    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [CHECKSUMS, "last.ckpt"]
 
 
 def test_names_the_first_tensor_that_differs(tmp_path):
@@ -37,6 +45,83 @@ def test_a_file_cut_short(tmp_path, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(InputError, match="cut short"):
         check_fits(path, nn.Linear(300, 20))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that has saved the numbers 1 and 2."""
+    for number in (1.0, 2.0):
+        state = {"state_dict": {"weight": torch.tensor([number])}}
+        AtomicCheckpointIO().save_checkpoint(state, tmp_path / "checkpoints" / "last.ckpt")
+    return tmp_path
+
+
+def _number(path):
+    return AtomicCheckpointIO().load_checkpoint(path)["state_dict"]["weight"].item()
+
+
+def test_the_one_before_stays(run):
+    path, refused = newest_checkpoint(run)
+    assert (path.name, _number(path), refused) == ("last.ckpt", 2.0, [])
+    assert _number(run / "checkpoints" / "previous.ckpt") == 1.0
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _save_another(path):
+    """Readable, and not what the run wrote."""
+    torch.save({"state_dict": {"weight": torch.tensor([9.0])}}, path)
+
+
+@pytest.mark.parametrize("spoil", [_flip, _cut, _save_another])
+def test_what_is_not_as_it_was_written_is_refused_by_name(run, spoil):
+    last, previous = (run / "checkpoints" / f"{name}.ckpt" for name in ("last", "previous"))
+    spoil(last)
+    path, refused = newest_checkpoint(run)
+    assert (path, _number(path)) == (previous, 1.0)
+    assert len(refused) == 1
+    assert refused[0].startswith(f"{last} is not what was written there")
+    spoil(previous)
+    with pytest.raises(InputError, match=r"no checkpoint to go on from: .*last.*previous"):
+        newest_checkpoint(run)
+
+
+def test_without_checksums_a_file_is_read_as_it_is(run):
+    (run / "checkpoints" / CHECKSUMS).unlink()
+    _save_another(run / "checkpoints" / "last.ckpt")
+    assert _number(newest_checkpoint(run)[0]) == 9.0
+
+
+def test_a_run_without_checkpoints(tmp_path):
+    assert newest_checkpoint(tmp_path) == (None, [])
+
+
+@pytest.mark.parametrize("rename", ["checksums.json", "previous.ckpt", "last.ckpt"])
+def test_both_files_can_be_read_wherever_a_write_is_cut_off(run, rename, monkeypatch):
+    """However often in a row."""
+    replace = Path.replace
+
+    def killed(path, target):
+        if Path(target).name == rename:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        for number in range(3, 9):
+            state = {"state_dict": {"weight": torch.tensor([float(number)])}}
+            with pytest.raises(KeyboardInterrupt):
+                AtomicCheckpointIO().save_checkpoint(state, run / "checkpoints" / "last.ckpt")
+            assert _number(run / "checkpoints" / "last.ckpt") == 2.0
+            assert _number(run / "checkpoints" / "previous.ckpt") in (1.0, 2.0)
 
 
 def test_other_files(tmp_path):

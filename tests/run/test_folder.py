@@ -2,16 +2,19 @@
 
 import errno
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import (
+    alone_in,
     existing_run_folder,
     explained,
     last_checkpoint,
     new_run_folder,
+    remove_leftovers,
     remove_unused_folder,
     write_atomically,
 )
@@ -98,3 +101,33 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
         write_atomically(path, 3)  # type: ignore[arg-type]
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_that_was_there_can_stay_under_another_name(tmp_path):
+    path, kept = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
+    for content in ("1", "2", "3"):
+        write_atomically(path, content, kept)
+    assert (path.read_text(), kept.read_text()) == ("3", "2")
+    os.link(path, tmp_path / "same")  # as a process leaves it that is killed between two renames
+    (tmp_path / "same").replace(kept)
+    write_atomically(path, "4", kept)
+    assert (path.read_text(), kept.read_text()) == ("4", "3")
+    assert sorted(tmp_path.iterdir()) == [path, kept]
+
+
+def test_the_leavings_of_killed_writes_go_and_nothing_else(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    stays = ["checkpoints/last.ckpt", ".lock", ".mine.settings", "metrics.csv"]
+    goes = ["checkpoints/.last.ckpt.a1b2c3d_", ".metrics.csv.abcdefgh.kept"]
+    for name in stays + goes:
+        (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path)
+    found = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(found) == sorted(tmp_path / name for name in stays)
+
+
+def test_only_one_trains_in_a_folder(tmp_path):
+    with alone_in(tmp_path), pytest.raises(InputError, match="another process trains"):
+        alone_in(tmp_path).__enter__()
+    with alone_in(tmp_path):
+        pass

@@ -34,7 +34,8 @@ def test_a_run_that_goes_on_keeps_its_rows_and_forgets_later_ones(tmp_path):
     MetricsFile(tmp_path).log_metrics({"a": 1.0, "epoch": 0}, 9)
     MetricsFile(tmp_path).log_metrics({"a": 2.0, "epoch": 1}, 19)
     resumed = MetricsFile(tmp_path)
-    resumed.forget_from(10)
+    assert resumed.sync() == 2
+    resumed.keep(1)
     resumed.log_metrics({"a": 3.0, "b": 1.0, "epoch": 1}, 19)
     assert [point.value for point in read_metrics(tmp_path)["a"]] == [1.0, 3.0]
 
@@ -46,7 +47,7 @@ def test_a_row_cut_short_is_left_out(tmp_path):
     path.write_text(path.read_text() + "0,19,1.")
     assert len(read_metrics(tmp_path)["a"]) == 1
     resumed = MetricsFile(tmp_path)
-    resumed.forget_from(20)
+    resumed.keep(9)
     resumed.log_metrics({"a": 5.0, "b": 6.0, "epoch": 1}, 29)
     assert [point.value for point in read_metrics(tmp_path)["a"]] == [1.0, 5.0]
 
@@ -60,7 +61,8 @@ def test_best_and_last():
 
 def test_nothing_logged(tmp_path):
     assert read_metrics(tmp_path) == {}
-    MetricsFile(tmp_path).forget_from(3)
+    MetricsFile(tmp_path).keep(3)
+    assert MetricsFile(tmp_path).sync() == 0
     assert not (tmp_path / "metrics.csv").exists()
 
 

@@ -1,0 +1,156 @@
+"""Keeps the state of training between two steps, and ends it there when a signal asks for it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
+
+from dim_lightning.errors import InputError
+from dim_lightning.processes import largest
+from dim_lightning.run.checkpoint import JOINT_BATCH, METRICS_ROWS
+from dim_lightning.run.folder import LAST_CHECKPOINT
+from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.signals import HeldSignals, stop
+
+_SAVE = 1  # below the number of every signal that stops
+
+
+class Checkpoints(Checkpoint):
+    """Saves the whole state at the end of each epoch, and within epochs every few minutes.
+
+    A run that goes on from such a file does, to the bit, what it would have done. It is saved
+    before a step begins, when nothing is under way and all there is to log has been logged, as
+    `checkpoints/last.ckpt` in the run's folder; the one before stays as `previous.ckpt`.
+
+    Ctrl-C and SIGTERM (a pre-empted node, a sweep that ends a trial) are held until then: the state
+    is saved and training ends. Several processes do it at the same step, whichever of them was
+    told.
+
+    Args:
+        every_n_steps: save within an epoch after so many steps.
+        every_minutes: save within an epoch after so many minutes; never if null.
+    """
+
+    def __init__(self, every_n_steps: int | None = None, every_minutes: float | None = 10.0):
+        for name, value in {"every_n_steps": every_n_steps, "every_minutes": every_minutes}.items():
+            if value is not None and value <= 0:
+                raise InputError(f"checkpoint.{name} is {value}; expected more than 0, or null")
+        self.every_n_steps = every_n_steps
+        self.every_minutes = every_minutes
+        self._signals = HeldSignals()
+        self._saving = False
+        self._saved_step = 0
+        self._saved_at = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begins to hold signals back."""
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        epochs: Any = trainer.fit_loop.epoch_progress.current
+        if epochs.ready == epochs.processed:
+            # with max_steps, Lightning would take a finished epoch for one to go on with
+            trainer.fit_loop.epoch_loop.restarting = False
+        self._signals.hold()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves if it is time to; ends training if that is asked for.
+
+        Raises:
+            KeyboardInterrupt: after a signal; `Terminated` after SIGTERM.
+        """
+        if _batches_done(trainer) % trainer.accumulate_grad_batches:
+            return  # gradients are under way
+        asked = largest(
+            self._signals.received or self._is_due(trainer), trainer.strategy.root_device
+        )
+        if asked:
+            self._save(trainer)
+        if asked > _SAVE:
+            stop(asked)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves the last state."""
+        self._save(trainer)
+        self._signals.release()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Lets signals act again."""
+        self._signals.release()
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds what a run that goes on has to know."""
+        if not self._saving:  # a file of somebody else's
+            return
+        rows = [logger.sync() for logger in trainer.loggers if isinstance(logger, MetricsFile)]
+        checkpoint[METRICS_ROWS] = sum(rows)
+        checkpoint[JOINT_BATCH] = trainer.world_size * trainer.datamodule.batch_size  # type: ignore
+        _set_between_steps(checkpoint["loops"]["fit_loop"], _epoch_is_over(trainer))
+
+    def _is_due(self, trainer: L.Trainer) -> int:
+        num_steps = trainer.global_step - self._saved_step
+        minutes = (time.monotonic() - self._saved_at) / 60
+        due = num_steps and (
+            _batches_done(trainer) == 0
+            or (self.every_n_steps is not None and num_steps >= self.every_n_steps)
+            or (self.every_minutes is not None and minutes >= self.every_minutes)
+        )
+        return _SAVE if due else 0
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if trainer.global_step == self._saved_step or trainer.fast_dev_run:  # type: ignore
+            return
+        self._saving = True
+        try:
+            path = Path(trainer.default_root_dir) / LAST_CHECKPOINT
+            trainer.save_checkpoint(path, weights_only=False)
+        finally:
+            self._saving = False
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+
+def _batches_done(trainer: L.Trainer) -> int:
+    """Of the epoch under way."""
+    return trainer.fit_loop.epoch_loop.batch_progress.current.completed
+
+
+def _epoch_is_over(trainer: L.Trainer) -> bool:
+    """Whether training stands between two epochs; one that max_steps cuts short is not over."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    done = batches.current.completed
+    if batches.current.ready > done:  # the next batch is there already
+        return done == 0
+    return done >= trainer.num_training_batches or batches.is_last_batch
+
+
+def _set_between_steps(loop: dict[str, Any], epoch_is_over: bool) -> None:
+    """Makes Lightning's counts those of a state that it goes on from exactly.
+
+    Between two epochs everything begun has ended. Within one, the last batch counts as processed
+    but not completed, as Lightning has it when it calls `on_train_batch_end`: it then neither
+    repeats the validation that came after it nor counts the step twice.
+    """
+    for epochs in (loop["epoch_progress"]["total"], loop["epoch_progress"]["current"]):
+        ended = epochs["processed"] if epoch_is_over else epochs["ready"] - 1
+        begun = ended + (not epoch_is_over)
+        epochs.update(ready=begun, started=begun, processed=ended, completed=ended)
+    progress = loop["epoch_loop.batch_progress"]
+    progress["is_last_batch"] = False
+    for batches in (progress["total"], progress["current"]):
+        done = batches["completed"]
+        if epoch_is_over and batches is progress["current"]:
+            done = 0
+        completed = done - (not epoch_is_over)
+        batches.update(ready=done, started=done, processed=done, completed=completed)
+    if not epoch_is_over:
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+    validation = loop["epoch_loop.val_loop.batch_progress"]  # none is under way
+    validation["is_last_batch"] = False
+    for batches in (validation["total"], validation["current"]):
+        batches.update(dict.fromkeys(batches, 0))

@@ -1,0 +1,161 @@
+"""`fit --resume`: where a run goes on, and which settings may be others than before."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.checkpoint import JOINT_BATCH, METRICS_ROWS, newest_checkpoint, position
+from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
+from dim_lightning.run.metrics import MetricsFile
+
+# what changes how long, where or how visibly a run trains, but not what it computes
+_SAFE = (
+    "trainer.max_epochs",
+    "trainer.min_epochs",
+    "trainer.max_steps",
+    "trainer.min_steps",
+    "trainer.max_time",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.logger",
+    "trainer.log_every_n_steps",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "trainer.profiler",
+    "checkpoint",
+    "data.batch_size",  # with the number of processes: their joint batch has to stay
+    "data.root",
+    "data.cache_dir",
+    "data.num_workers",
+)
+_LONGEST = 60
+_MISSING = "nothing"
+
+
+class Start(NamedTuple):
+    """Where a run goes on.
+
+    Attributes:
+        path: the checkpoint; None for the beginning.
+        epochs: that have ended.
+        batches: that have been met of the next epoch.
+        steps: of the optimiser.
+        metrics_rows: how many rows of metrics.csv belong to it.
+        joint_batch_size: images a step on all processes; None where it is not known.
+    """
+
+    path: Path | None = None
+    epochs: int = 0
+    batches: int = 0
+    steps: int = 0
+    metrics_rows: int = 0
+    joint_batch_size: int | None = None
+
+    def __str__(self) -> str:
+        if self.path is None:
+            return "there is no checkpoint yet: training starts from the beginning"
+        within = f" and {self.batches} batches" if self.batches else ""
+        unit = "epoch" if self.epochs == 1 else "epochs"
+        return f"goes on from {self.path} after {self.epochs} {unit}{within}, step {self.steps}"
+
+
+def usable_checkpoint(run_dir: Path) -> Path | None:
+    """The newest checkpoint of a run that can be read; says which newer one cannot.
+
+    Raises:
+        InputError: there are some and none can be read.
+    """
+    path, refused = newest_checkpoint(run_dir)
+    for reason in refused:
+        rank_zero_info(f"refused: {reason}\n{path}, the one before, is used instead")
+    return path
+
+
+def start_from(path: Path, checkpoint: Mapping[str, Any]) -> Start:
+    """Where the content of a checkpoint stands."""
+    epochs, batches = position(checkpoint)
+    known = {name: checkpoint.get(name) for name in (METRICS_ROWS, JOINT_BATCH)}
+    rows = known[METRICS_ROWS] or 0
+    return Start(path, epochs, batches, checkpoint["global_step"], rows, known[JOINT_BATCH])
+
+
+def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path) -> list[str]:
+    """The settings asked for that differ from those of the run and may, a line each.
+
+    Raises:
+        InputError: others differ; they are listed with both values.
+    """
+    changes = list(_differences(stored, asked))
+    refused = [change for change in changes if not _is_safe(change[0])]
+    if refused:
+        listed = "".join(f"\n  {key}: asked {new}, stored {old}" for key, old, new in refused)
+        raise InputError(
+            f"{run_dir} goes on as it was begun, and these settings differ:{listed}\n"
+            "Leave them out, or start a new run from its state: python -m dim_lightning fit "
+            f"--config {run_dir / CONFIG} --ckpt_path {run_dir / LAST_CHECKPOINT} and them"
+        )
+    return [f"{key}: {new} from here on, {old} before" for key, old, new in changes]
+
+
+def check_epochs(start: Start, max_epochs: int | None, run_dir: Path) -> None:
+    """Looks at whether the end asked for lies ahead.
+
+    Raises:
+        InputError: it lies behind.
+    """
+    if max_epochs is not None and -1 < max_epochs < start.epochs:
+        raise InputError(
+            f"trainer.max_epochs is {max_epochs}, but {run_dir} has trained for {start.epochs}; "
+            f"expected at least {start.epochs}"
+        )
+
+
+def check_joint_batch(start: Start, processes: int, batch_size: int) -> None:
+    """Looks at whether a step still sees as many images as before.
+
+    Raises:
+        InputError: it does not: the negatives, the epoch's length and so the results would differ.
+    """
+    expected = start.joint_batch_size
+    if expected is None or processes * batch_size == expected:
+        return
+    advice = f"use a number of processes that divides {expected}"
+    if expected % processes == 0:
+        advice = f"set data.batch_size to {expected // processes}"
+    raise InputError(
+        f"data.batch_size is {batch_size} on {processes} process{'es' * (processes > 1)}, a joint "
+        f"batch of {processes * batch_size} images; the run was trained with {expected}; {advice}"
+    )
+
+
+@rank_zero_only
+def cut_back(run_dir: Path, num_rows: int) -> None:
+    """Takes away what was written after the state that a run goes on from."""
+    remove_leftovers(run_dir)
+    MetricsFile(run_dir).keep(num_rows)
+
+
+def _differences(
+    stored: Mapping[str, Any], asked: Mapping[str, Any], key: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """Key, stored value and asked value of each setting that differs."""
+    for name in dict.fromkeys([*stored, *asked]):
+        old, new = stored.get(name, _MISSING), asked.get(name, _MISSING)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{key}{name}.")
+        elif old != new:
+            yield f"{key}{name}", _shown(old), _shown(new)
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _is_safe(key: str) -> bool:
+    return any(key == safe or key.startswith(f"{safe}.") for safe in _SAFE)

@@ -1,0 +1,27 @@
+"""Runs that are killed, also in the middle of a write, end as if they never had been."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent.parent
+SCRIPT = PROJECT / "experiments" / "faults" / "kill.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "kills"), [(1, 4), (2, 1)])
+def test_a_killed_run_goes_on_to_the_bit(processes, kills):
+    """In a step, before both renames of a checkpoint's write, and SIGTERM; in a step of two."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--processes", str(processes), "--kills", str(kills)],
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        cwd=PROJECT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == 1 + kills

@@ -1,0 +1,251 @@
+"""A run goes on where it was stopped, with its own settings, from its newest whole state."""
+
+import csv
+import os
+import shutil
+import signal
+
+import pytest
+import torch
+import yaml
+
+from dim_lightning.cli import main
+from dim_lightning.cli.resume import Start, allowed_changes, check_joint_batch
+from dim_lightning.errors import InputError
+from dim_lightning.run.checkpoint import AtomicCheckpointIO, position, read_checkpoint
+from dim_lightning.run.folder import alone_in
+from dim_lightning.run.result import read_result
+
+TIMES = ("seconds", "epoch_seconds", "speeds")
+
+
+def _state(run):
+    """All of the last checkpoint but times."""
+    stored = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    record = stored["callbacks"]["RunRecord"]
+    stored["callbacks"]["RunRecord"] = {k: v for k, v in record.items() if k not in TIMES}
+    return stored
+
+
+def _equal(first, second):
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(_equal(first[k], second[k]) for k in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(_equal, first, second))
+    return torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second
+
+
+def _rows(run):
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k != "speed/images_per_second"} for row in rows]
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A finished run of one epoch, three steps, to be changed."""
+    return shutil.copytree(finished, tmp_path / "copied")
+
+
+@pytest.fixture(scope="module")
+def more(workshop):
+    """What the run would be after two epochs."""
+    assert workshop.fit("--experiment", "more", "--trainer.max_epochs", "2") == 0
+    return workshop.runs / "more" / "1"
+
+
+SETTINGS = {
+    "in an epoch, after a validation, with workers": {
+        "data": {"num_workers": 1},
+        "model": {
+            "lr_scheduler": {
+                "class_path": "torch.optim.lr_scheduler.StepLR",
+                "init_args": {"step_size": 1},
+            }
+        },
+        "trainer": {
+            "max_epochs": 2,
+            "limit_train_batches": 8,
+            "accumulate_grad_batches": 2,
+            "val_check_interval": 4,
+        },
+        "stop": [1, 5],
+    },
+    "by steps, at an epoch's end and within": {
+        "trainer": {"max_epochs": -1, "max_steps": 8},
+        "stop": [2, 6],
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_terminated_run_goes_on_exactly(workshop, name):
+    """Stopped in a step, it saves after it; stopped twice, it ends as if it never had been."""
+    settings = dict(SETTINGS[name])
+    steps = settings.pop("stop")
+    settings["checkpoint"] = {"every_minutes": None}
+    settings["experiment"] = f"stop{len(name)}"
+    config = workshop.write("stop.yaml", settings)
+    assert workshop.fit("--config", config) == 0
+    whole = workshop.runs / settings["experiment"] / "1"
+    senders = [
+        {"class_path": "signal_sender.SignalInStep", "init_args": {"step": s}} for s in steps
+    ]
+    settings["trainer"] = {**settings["trainer"], "callbacks": senders}
+    config = workshop.write("stopped.yaml", settings)
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert workshop.fit("--config", config) == 143
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    run = workshop.runs / settings["experiment"] / "2"
+    for step in steps:
+        fit = read_result(run)["fit"]
+        assert (fit["status"], fit["steps"]) == ("interrupted", step + 1)
+        assert _state(run)["global_step"] == step + 1
+        assert main(["fit", "--resume", str(run)]) == (0 if step == steps[-1] else 143)
+    assert _equal(_state(whole), _state(run))
+    assert _rows(whole) == _rows(run)
+    for figure in ("status", "epochs", "steps", "images_seen", "best"):
+        assert read_result(run)["fit"][figure] == read_result(whole)["fit"][figure]
+
+
+def test_ctrl_c_saves_as_well_and_max_steps_in_an_epoch_is_no_end_of_it(workshop, capsys):
+    callbacks = [{"class_path": "signal_sender.SignalInStep"}]
+    callbacks[0]["init_args"] = {"step": 0, "name": "SIGINT"}
+    config = workshop.write("c.yaml", {"trainer": {"callbacks": callbacks}, "experiment": "c"})
+    run = workshop.runs / "c" / "1"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
+    try:
+        assert workshop.fit("--config", config) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "interrupted; to go on: python -m dim_lightning fit --resume" in capsys.readouterr().err
+    assert position(read_checkpoint(run / "checkpoints" / "last.ckpt")) == (0, 1)
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "2"]) == 0
+    assert position(read_checkpoint(run / "checkpoints" / "last.ckpt")) == (0, 2)
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == 2
+
+
+def test_other_settings_are_refused_with_both_values(copied, capsys):
+    words = ["--model.local_weight", "2", "--data.image_size", "16", "--trainer.max_epochs", "3"]
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    assert main(["fit", "--resume", str(copied), *words]) == 2
+    error = capsys.readouterr().err
+    assert "\n  model.local_weight: asked 2.0, stored 1.5\n" in error
+    assert "\n  data.image_size: asked 16, stored 8\n" in error
+    assert "max_epochs" not in error
+    assert f"fit --config {copied}/config.yaml --ckpt_path {copied}/checkpoints/last.ckpt" in error
+    assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
+
+
+def test_which_settings_may_change(tmp_path):
+    stored = {
+        "seed_everything": 0,
+        "data": {"root": "data", "num_workers": 0, "num_views": 1},
+        "trainer": {"devices": 1, "precision": None, "logger": None, "max_time": None},
+    }
+    asked = {
+        "seed_everything": 0,
+        "data": {"root": "/disk", "num_workers": 2, "num_views": 1},
+        "trainer": {"devices": 2, "precision": None, "logger": {"class_path": "W"}, "max_time": 1},
+    }
+    assert allowed_changes(stored, asked, tmp_path) == [
+        "data.root: /disk from here on, data before",
+        "data.num_workers: 2 from here on, 0 before",
+        "trainer.devices: 2 from here on, 1 before",
+        "trainer.logger: {'class_path': 'W'} from here on, null before",
+        "trainer.max_time: 1 from here on, null before",
+    ]
+    assert allowed_changes(stored, stored, tmp_path) == []
+    for key, value in (("precision", 16), ("accumulate_grad_batches", 2)):
+        changed = {**asked, "trainer": {**asked["trainer"], key: value}}
+        with pytest.raises(InputError, match=rf"trainer\.{key}: asked {value}, stored"):
+            allowed_changes(stored, changed, tmp_path)
+
+
+def test_the_joint_batch_stays():
+    start = Start(joint_batch_size=64)
+    check_joint_batch(start, 2, 32)
+    check_joint_batch(start, 1, 64)
+    with pytest.raises(
+        InputError, match=r"joint batch of 128 .*with 64; set data.batch_size to 16"
+    ):
+        check_joint_batch(start, 4, 32)
+    with pytest.raises(InputError, match="a number of processes that divides 64"):
+        check_joint_batch(start, 3, 32)
+    check_joint_batch(Start(), 3, 32)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.batch_size", "16"], "the run was trained with 32; set data.batch_size to 32"),
+        (["--trainer.max_epochs", "0"], "has trained for 1; expected at least 1"),
+    ],
+)
+def test_what_cannot_be_gone_on_with(copied, capsys, words, said):
+    assert main(["fit", "--resume", str(copied), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_in_which_somebody_trains(copied, capsys):
+    with alone_in(copied):
+        assert main(["fit", "--resume", str(copied)]) == 2
+    assert f"another process trains in {copied}" in capsys.readouterr().err
+
+
+def test_a_finished_run_says_so_and_stays(copied, capsys):
+    metrics, result = (copied / "metrics.csv").read_bytes(), read_result(copied)
+    state = (copied / "checkpoints" / "last.ckpt").read_bytes()
+    assert main(["fit", "--resume", str(copied)]) == 0
+    assert "nothing was left to train" in capsys.readouterr().out
+    assert (copied / "metrics.csv").read_bytes() == metrics
+    assert (copied / "checkpoints" / "last.ckpt").read_bytes() == state
+    assert read_result(copied) == result
+
+
+def test_the_one_before_is_used_if_the_last_is_not_whole(copied, more, caplog):
+    """And stays until there is a good one again."""
+    last, previous = (copied / "checkpoints" / f"{name}.ckpt" for name in ("last", "previous"))
+    shutil.copy(last, previous)
+    later = (more / "checkpoints" / "last.ckpt").read_bytes()  # what it would have written
+    last.write_bytes(later[: len(later) // 2])
+    with caplog.at_level("INFO", "lightning"):
+        assert main(["fit", "--resume", str(copied), "--trainer.max_epochs", "2"]) == 0
+    assert f"refused: {last} is not what was written there" in caplog.text
+    assert f"{previous}, the one before, is used instead" in caplog.text
+    assert _equal(_state(copied)["state_dict"], _state(more)["state_dict"])
+    assert position(read_checkpoint(last)) == (2, 0)
+    assert position(read_checkpoint(previous)) == (1, 0)
+
+
+def test_a_run_that_saved_nothing_starts_from_the_beginning(copied, finished, capsys):
+    shutil.rmtree(copied / "checkpoints")
+    (copied / ".metrics.csv.abcdefgh").write_text("half")
+    assert main(["fit", "--resume", str(copied)]) == 0
+    assert "training starts from the beginning" in capsys.readouterr().out
+    assert _rows(copied) == _rows(finished)
+    assert _equal(_state(copied), _state(finished))
+    assert not (copied / ".metrics.csv.abcdefgh").exists()
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(copied, capsys):
+    stored = torch.load(copied / "checkpoints" / "last.ckpt", weights_only=True)
+    stored["code"] = os.getcwd  # any function would do
+    shutil.rmtree(copied / "checkpoints")
+    AtomicCheckpointIO().save_checkpoint(stored, copied / "checkpoints" / "last.ckpt")
+    for words in (["fit", "--resume", str(copied)], ["test", "--run", str(copied)]):
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert f"{copied}/checkpoints/last.ckpt" in error
+        assert "could run code" in error
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_sigterm_ends_other_commands_at_once(finished, command, capsys):
+    config = finished.parent.parent.parent / "sender.yaml"
+    config.write_text("trainer: {callbacks: [{class_path: signal_sender.SignalInEvaluation}]}")
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert main([command, "--run", str(finished), "--config", str(config)]) == 143
+    assert capsys.readouterr().err.splitlines()[-1] == "terminated"
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before

@@ -18,6 +18,7 @@ from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
+from dim_lightning.cli.job import JOB, begun_run, job_name
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.place import is_first_process, work_folder
 from dim_lightning.data import ImageDataModule
@@ -25,7 +26,13 @@ from dim_lightning.errors import InputError
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
 from dim_lightning.run.checkpoint import AtomicCheckpointIO
 from dim_lightning.run.environment import describe_environment, write_environment
-from dim_lightning.run.folder import CONFIG, explained, remove_unused_folder, write_atomically
+from dim_lightning.run.folder import (
+    CONFIG,
+    LAST_CHECKPOINT,
+    explained,
+    remove_unused_folder,
+    write_atomically,
+)
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.report import closing_message, opening_message
 from dim_lightning.run.result import update_result
@@ -59,6 +66,7 @@ class CommandLine(LightningCLI):
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self.run_dir: Path
+        self._begun: Path | None = None  # the run that an earlier start of this job has begun
         super().__init__(
             DeepInfoMax,
             ImageDataModule,
@@ -129,13 +137,16 @@ class CommandLine(LightningCLI):
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
         config = dict(self._get(self.config_init, "trainer"))
         check_trainer(config)
-        if self._option("ckpt_path"):
-            check_checkpoint(Path(self._option("ckpt_path")), self.model)
+        place = Path(self._option("runs_dir")), self._option("experiment")
+        if self._command == "fit" and self._option("run") is None:
+            self._begun = begun_run(*place, self._arguments)
+        checkpoint = self._begun / LAST_CHECKPOINT if self._begun else self._option("ckpt_path")
+        if checkpoint:
+            check_checkpoint(Path(checkpoint), self.model)
         check_data(self.datamodule, self._command)
-        is_new = self._option("run") is None
-        self.run_dir = work_folder(
-            Path(self._option("runs_dir")), self._option("experiment"), self._option("run")
-        )
+        run = str(self._begun) if self._begun else self._option("run")
+        is_new = run is None
+        self.run_dir = work_folder(*place, run)
         try:
             self._write_inputs()
             trainer = self._trainer(config, self.run_dir)
@@ -146,6 +157,13 @@ class CommandLine(LightningCLI):
             if is_new and is_first_process():
                 remove_unused_folder(self.run_dir)
             raise
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """Lightning's; a job that is started again goes on from the last state of its run."""
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if self._begun is not None:
+            kwargs["ckpt_path"] = str(self._begun / LAST_CHECKPOINT)
+        return kwargs
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs the command; a run on Weights & Biases is closed however it ends.
@@ -170,6 +188,8 @@ class CommandLine(LightningCLI):
 
     def before_fit(self) -> None:
         """Says what starts and where."""
+        if self._begun is not None:
+            self.trainer.print(f"{job_name()} was started again and goes on where it was saved")
         size = sum(parameter.numel() for parameter in self.model.parameters())
         splits = {"training": "train", "validation": "val"}
         counts = {name: len(self.datamodule.split(split)) for name, split in splits.items()}
@@ -253,7 +273,8 @@ class CommandLine(LightningCLI):
             return
         with explained(self.run_dir):
             _keep_previous(self.run_dir / CONFIG, self._config_text())
-            write_environment(self.run_dir, describe_environment(self._arguments))
+            facts = {**describe_environment(self._arguments), JOB: job_name()}
+            write_environment(self.run_dir, facts)
 
 
 def _keep_previous(path: Path, text: str) -> None:

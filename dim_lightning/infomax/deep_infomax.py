@@ -1,6 +1,6 @@
 """Deep InfoMax as a LightningModule: encoder, objective, optimiser and logs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -23,7 +23,13 @@ from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.infomax.priors import GaussianKL, Prior
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
-from dim_lightning.processes import num_processes
+from dim_lightning.processes import (
+    joint_mean,
+    joint_size,
+    num_processes,
+    take_from_first,
+    uneven_rows,
+)
 from dim_lightning.seeding import generator_for
 
 
@@ -150,11 +156,17 @@ class DeepInfoMax(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The same terms on validation images, with the same draws at each validation."""
-        return self._step(batch, "val", (0, batch_idx))
+        with uneven_rows(len(batch.images)):
+            return self._step(batch, "val", (0, batch_idx))
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The same terms on test images."""
-        return self._step(batch, "test", (0, batch_idx))
+        with uneven_rows(len(batch.images)):
+            return self._step(batch, "test", (0, batch_idx))
+
+    def on_validation_start(self) -> None:
+        """Running statistics are those of the first process, which checkpoints keep."""
+        take_from_first(self.buffers())
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The codes of the images, with their labels and indices."""
@@ -191,11 +203,11 @@ class DeepInfoMax(L.LightningModule):
         if stage != "train" and not self._has_negatives(len(batch.images)):
             return output  # the last batch may hold too few images
         terms = self.objective(views, pairs, generator)
-        detached = {name: term.detach() for name, term in terms.items()}
+        detached = _of_joint_batch(terms, len(batch.images))
         self.log_dict(
             {f"{stage}/{name}": term for name, term in detached.items()},
             prog_bar=stage == "train",
-            batch_size=len(batch.images),
+            batch_size=joint_size(len(batch.images)),
             sync_dist=stage != "train",
         )
         return {"loss": terms["loss"], "terms": detached, **output}
@@ -221,7 +233,15 @@ class DeepInfoMax(L.LightningModule):
 
     def _has_negatives(self, num_images: int) -> bool:
         asked = self.objective.num_negatives
-        return num_processes() * num_images > (1 if asked == "all" else asked)
+        return joint_size(num_images) > (1 if asked == "all" else asked)
+
+
+def _of_joint_batch(terms: Mapping[str, Tensor], num_images: int) -> dict[str, Tensor]:
+    """The terms without gradient, of the images of all processes and equal on each."""
+    if num_processes() == 1:
+        return {name: term.detach() for name, term in terms.items()}
+    shares = torch.stack([term.detach() for term in terms.values()])
+    return dict(zip(terms, joint_mean(shares, num_images), strict=True))
 
 
 def is_plain(value: Any) -> bool:

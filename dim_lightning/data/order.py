@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from torch.utils.data import DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler
 
-from dim_lightning.data.batch import Batch, ImageSplit
+from dim_lightning.data.batch import Batch
 
 
 class JointOrder(DistributedSampler[Batch]):
@@ -28,7 +28,7 @@ class JointOrder(DistributedSampler[Batch]):
 
     def __init__(
         self,
-        images: ImageSplit,
+        images: Dataset[Batch],
         batch_size: int,
         processes: int = 1,
         rank: int = 0,
@@ -36,7 +36,7 @@ class JointOrder(DistributedSampler[Batch]):
     ) -> None:
         super().__init__(images, processes, rank, shuffle=seed is not None, seed=seed or 0)
         self.batch_size = batch_size
-        self.count = len(images)
+        self.count = len(images)  # type: ignore[arg-type]
         self.num_samples = len(self._own(torch.arange(self.count)))
 
     def __iter__(self) -> Iterator[int]:

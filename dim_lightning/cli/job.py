@@ -1,8 +1,8 @@
 """A job that is started again by itself goes on with the run that it has begun.
 
-The command of such a job is fixed beforehand, so it cannot name the run. What lasts is the name that
-torchrun or SLURM has for the job: it stands in the environment.json of the run, together with the
-command, as a job may run several.
+The command of such a job is fixed beforehand, so it cannot name the run. What lasts is the name
+that torchrun or SLURM has for the job: it stands in the environment.json of the run, together with
+the command, as a job may run several.
 """
 
 import os

@@ -17,6 +17,9 @@
 set -euo pipefail
 
 nodes=${NODES:-1} devices=${DEVICES:-1}
+# A host that comes back would wait in vain for the address of a shared store, which torchrun 2.14
+# gives out once. Source: pytorch/pytorch, issue 135712.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 if [[ ${NODE:-0} == 0 ]]; then is_host=true; else is_host=false; fi
 
 exec "${PYTHON:-python}" -m torch.distributed.run \

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class NoHosts(Exception):
+class NoHostsError(Exception):
     """Says why there can be none here."""
 
 
@@ -24,7 +24,7 @@ class Hosts:
             _on(switch, "ip", "link", "add", "switch", "type", "bridge")
             _on(switch, "ip", "link", "set", "switch", "up")
             self._hosts = [self._host(switch, i) for i in range(count)]
-        except NoHosts:
+        except NoHostsError:
             self.close()
             raise
 
@@ -53,7 +53,7 @@ class Hosts:
     def _namespace(self):
         for program in ("unshare", "nsenter", "ip"):
             if shutil.which(program) is None:
-                raise NoHosts(f"there is no program {program}")
+                raise NoHostsError(f"there is no program {program}")
         # who is not root becomes it in a user namespace, which the further hosts share
         start = [] if _is_root() else ["unshare", "--user", "--map-root-user"]
         if start and self._holders:
@@ -64,7 +64,7 @@ class Hosts:
         while _network(holder.pid) in taken:
             if holder.poll() is not None:
                 said = holder.communicate()[1].strip()
-                raise NoHosts(f"network namespaces are not allowed: {said}")
+                raise NoHostsError(f"network namespaces are not allowed: {said}")
             time.sleep(0.01)
         self._holders.append(holder)
         _on(holder.pid, "ip", "link", "set", "lo", "up")
@@ -93,12 +93,12 @@ def _is_root():
 def _on(pid, *command):
     done = subprocess.run([*_enter(pid), *command], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NoHosts(f"{' '.join(command)}: {done.stderr.strip()}")
+        raise NoHostsError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def _network(pid):
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return Path(f"/proc/{pid}/ns/net").readlink()
     except OSError:  # it has ended, or is another user's
         return None
 

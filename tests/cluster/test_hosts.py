@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hosts import Hosts, NoHosts
+from hosts import Hosts, NoHostsError
 from small_job import environment, fit, rows, trained
 
 SCRIPTS = Path(__file__).parents[2] / "experiments" / "cluster"
@@ -17,7 +17,7 @@ CUT = 15  # the middle of the second epoch
 def hosts(request):
     try:
         hosts = Hosts(request.param)
-    except NoHosts as reason:
+    except NoHostsError as reason:
         pytest.skip(str(reason))
     yield hosts
     hosts.close()

@@ -1,5 +1,7 @@
 """The order of the images: what a joint batch consists of, and who has which of its rows."""
 
+from itertools import chain
+
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,7 +29,7 @@ def joint_batches(processes, seed, epoch=0):
         order.set_epoch(epoch)
         parts.append([batch.tolist() for batch in DataLoader(Numbers(), batch_size, sampler=order)])
         assert len(order) == sum(map(len, parts[-1]))
-    return [sum(batches, []) for batches in zip(*parts, strict=True)]
+    return [list(chain(*batches)) for batches in zip(*parts, strict=True)]
 
 
 @pytest.mark.parametrize("processes", [2, 3, 4])
@@ -39,12 +41,12 @@ def test_joint_batches_do_not_depend_on_the_number_of_processes(processes, seed)
 @pytest.mark.parametrize("processes", [1, 2, 3, 4])
 def test_evaluation_sees_every_image_once_and_in_order(processes):
     batches = joint_batches(processes, None)
-    assert sum(batches, []) == list(range(COUNT))
+    assert list(chain(*batches)) == list(range(COUNT))
     assert [len(batch) for batch in batches] == [24, 24, 24, 24, 5]
 
 
 def test_training_sees_full_batches_anew_in_each_epoch():
     first, second = joint_batches(2, 5, epoch=0), joint_batches(2, 5, epoch=1)
     assert [len(batch) for batch in first] == [24] * 4
-    assert len(set(sum(first, []))) == 4 * 24
+    assert len(set(chain(*first))) == 4 * 24
     assert sorted(first[0]) != sorted(second[0])

@@ -1,4 +1,4 @@
-"""What each of three processes finds of an uneven joint batch: the part that a test starts in each."""
+"""An uneven joint batch, for each of three processes: the part that a test starts in each."""
 
 from pathlib import Path
 

@@ -57,15 +57,12 @@ class RunRecord(Callback):
         self._seconds = state_dict["seconds"]
         self._speeds = list(state_dict["speeds"])
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forgets what was logged after the checkpoint this run goes on from."""
-        if trainer.global_step:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets what was logged after the checkpoint this run goes on from; starts the clock."""
+        if trainer.global_step:  # which is known only now, and not yet in on_fit_start
             for logger in trainer.loggers:
                 if isinstance(logger, MetricsFile):
                     logger.forget_from(trainer.global_step)
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the clock."""
         self._page_time = self._mark = time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

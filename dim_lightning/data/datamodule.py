@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from dim_lightning.data.augmentation import Augmentation, to_float
 from dim_lightning.data.batch import Batch, ImageSplit
 from dim_lightning.data.cache import Cached, cached
-from dim_lightning.data.order import JointOrder
+from dim_lightning.data.joint_order import JointOrder
 from dim_lightning.data.sources import Digits, Source
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for

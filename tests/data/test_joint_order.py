@@ -5,7 +5,7 @@ from itertools import chain
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from dim_lightning.data.order import JointOrder
+from dim_lightning.data.joint_order import JointOrder
 
 COUNT, JOINT_BATCH = 101, 24
 
@@ -50,3 +50,14 @@ def test_training_sees_full_batches_anew_in_each_epoch():
     assert [len(batch) for batch in first] == [24] * 4
     assert len(set(chain(*first))) == 4 * 24
     assert sorted(first[0]) != sorted(second[0])
+
+
+def test_an_epoch_that_goes_on_begins_where_it_was_left():
+    whole = JointOrder(Numbers(), 4, 2, 1, 5)
+    resumed = JointOrder(Numbers(), 4, 2, 1, 5, epoch=3, num_done=8)
+    whole.set_epoch(3)
+    assert list(resumed) == list(whole)[8:]
+    assert len(resumed) == len(whole)
+    for order in (whole, resumed):
+        order.set_epoch(4)
+    assert list(resumed) == list(whole)

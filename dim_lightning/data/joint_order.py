@@ -24,6 +24,8 @@ class JointOrder(DistributedSampler[Batch]):
         seed: with the epoch it draws the order, and what does not fill a joint batch is left out;
             if None the order is that of the split, and the last joint batch is shared out as
             evenly as can be, more rows to the first processes.
+        epoch: the one that comes first.
+        num_done: of its images, how many this process has met before; they are left out.
     """
 
     def __init__(
@@ -33,18 +35,24 @@ class JointOrder(DistributedSampler[Batch]):
         processes: int = 1,
         rank: int = 0,
         seed: int | None = None,
+        epoch: int = 0,
+        num_done: int = 0,
     ) -> None:
         super().__init__(images, processes, rank, shuffle=seed is not None, seed=seed or 0)
         self.batch_size = batch_size
         self.count = len(images)  # type: ignore[arg-type]
         self.num_samples = len(self._own(torch.arange(self.count)))
+        self._resumed_epoch, self._num_done = epoch, num_done
+        self.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int]:
         """The positions, anew in each epoch if they are drawn."""
-        if not self.shuffle:
-            return iter(self._own(torch.arange(self.count)).tolist())
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        return iter(self._own(torch.randperm(self.count, generator=generator)).tolist())
+        order = torch.arange(self.count)
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+            order = torch.randperm(self.count, generator=generator)
+        skipped = self._num_done if self.epoch == self._resumed_epoch else 0
+        return iter(self._own(order)[skipped:].tolist())
 
     def _own(self, order: torch.Tensor) -> torch.Tensor:
         full = self.count - self.count % (self.num_replicas * self.batch_size)

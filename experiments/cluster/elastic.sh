@@ -27,5 +27,5 @@ exec "${PYTHON:-python}" -m torch.distributed.run \
   --rdzv-backend c10d --rdzv-endpoint "${HEAD:-127.0.0.1}:${PORT:-29400}" \
   --rdzv-id "${JOB:?a name of the job, the same on all hosts}" --rdzv-conf "is_host=$is_host" \
   ${ADDRESS:+--local-addr "$ADDRESS"} \
-  -m dim_lightning "$@" \
-  --trainer.strategy ddp --trainer.num_nodes "$nodes" --trainer.devices "$devices"
+  -m dim_lightning "$1" --trainer.strategy ddp_find_unused_parameters_true "${@:2}" \
+  --trainer.num_nodes "$nodes" --trainer.devices "$devices"

@@ -21,7 +21,7 @@ set -euo pipefail
 trap 'scontrol requeue "$SLURM_JOB_ID"' USR1
 
 # in the background, as the shell hears no signal while it waits for a program
-srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m dim_lightning "$@" \
-  --trainer.strategy ddp --trainer.num_nodes "$SLURM_NNODES" \
-  --trainer.devices "$SLURM_NTASKS_PER_NODE" &
+srun --kill-on-bad-exit=1 "${PYTHON:-python}" \
+  -m dim_lightning "$1" --trainer.strategy ddp_find_unused_parameters_true "${@:2}" \
+  --trainer.num_nodes "$SLURM_NNODES" --trainer.devices "$SLURM_NTASKS_PER_NODE" &
 wait $!

@@ -18,5 +18,5 @@ nodes=${NODES:-1} devices=${DEVICES:-1}
 exec "${PYTHON:-python}" -m torch.distributed.run \
   --nnodes "$nodes" --node-rank "${NODE:-0}" --nproc-per-node "$devices" \
   --master-addr "${HEAD:-127.0.0.1}" --master-port "${PORT:-29400}" --rdzv-id "${JOB:-none}" \
-  -m dim_lightning "$@" \
-  --trainer.strategy ddp --trainer.num_nodes "$nodes" --trainer.devices "$devices"
+  -m dim_lightning "$1" --trainer.strategy ddp_find_unused_parameters_true "${@:2}" \
+  --trainer.num_nodes "$nodes" --trainer.devices "$devices"

@@ -50,7 +50,6 @@ def fit(folder, experiment, processes):
         "data.root": folder / "data",
         "data.batch_size": JOINT_BATCH // processes,
         "data.eval_batch_size": JOINT_EVAL_BATCH // processes,
-        **({"trainer.strategy": "ddp"} if processes > 1 else {}),
     }
     return ["fit", *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
 

@@ -1,5 +1,6 @@
 """The same joint batch on one, two and four processes: one training, in every number of it."""
 
+import shutil
 import subprocess
 import sys
 
@@ -38,7 +39,8 @@ def command(words):
 @pytest.fixture(scope="module", params=[2, 4])
 def several(request, folder):
     name = f"of_{request.param}"
-    command([*fit(folder, name, request.param), "--trainer.devices", str(request.param)])
+    words = ["--trainer.strategy", "ddp", "--trainer.devices", str(request.param)]
+    command([*fit(folder, name, request.param), *words])
     return folder / "runs" / name / "1"
 
 
@@ -69,11 +71,12 @@ def test_what_is_trained_is_equal(one, several):
 
 def test_so_is_the_offline_evaluation(one, folder):
     """By two processes, of which the first measures."""
+    shutil.copytree(one, folder / "copy")
     assert main(["test", "--run", str(one)]) == 0
     alone = read_result(one)["test"]
     words = ["--data.eval_batch_size", "24", "--trainer.strategy", "ddp", "--trainer.devices", "2"]
-    command(["test", "--run", str(one), *words])
-    together = read_result(one)["test"]
+    command(["test", "--run", str(folder / "copy"), *words])
+    together = read_result(folder / "copy")["test"]
     assert alone.keys() == together.keys()
     for name, value in alone.items():
         if isinstance(value, float) and name != "seconds":

@@ -1,7 +1,7 @@
 """What every method that trains an encoder shares: steps, draws, logs, optimiser."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import lightning as L
@@ -15,6 +15,13 @@ from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoders import Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
+from dim_lightning.processes import (
+    joint_mean,
+    joint_size,
+    num_processes,
+    take_from_first,
+    uneven_rows,
+)
 from dim_lightning.seeding import generator_for
 
 MakeEncoder = Callable[[int], Encoder]
@@ -104,11 +111,17 @@ class EncoderModule(L.LightningModule, ABC):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The same terms on validation images, with the same draws at each validation."""
-        return self._step(batch, "val", (0, batch_idx))
+        with uneven_rows(len(batch.images)):
+            return self._step(batch, "val", (0, batch_idx))
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The same terms on test images."""
-        return self._step(batch, "test", (0, batch_idx))
+        with uneven_rows(len(batch.images)):
+            return self._step(batch, "test", (0, batch_idx))
+
+    def on_validation_start(self) -> None:
+        """Running statistics are those of the first process, which checkpoints keep."""
+        take_from_first(self.buffers())
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """The codes of the images, with their labels and indices."""
@@ -139,13 +152,21 @@ class EncoderModule(L.LightningModule, ABC):
         output = {"embedding": code.detach().float(), "labels": batch.labels}
         if not terms:
             return output
-        detached = {name: term.detach() for name, term in terms.items()}
+        detached = _of_joint_batch(terms, len(batch.images))
         self.log_dict(
             {f"{stage}/{name}": term for name, term in detached.items()},
-            batch_size=len(batch.images),
+            batch_size=joint_size(len(batch.images)),
             sync_dist=stage != "train",
         )
         return {"loss": terms["loss"], "terms": detached, **output}
+
+
+def _of_joint_batch(terms: Mapping[str, Tensor], num_images: int) -> dict[str, Tensor]:
+    """The terms without gradient, of the images of all processes and equal on each."""
+    if num_processes() == 1:
+        return {name: term.detach() for name, term in terms.items()}
+    shares = torch.stack([term.detach() for term in terms.values()])
+    return dict(zip(terms, joint_mean(shares, num_images), strict=True))
 
 
 def is_plain(value: Any) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from dim_lightning.callbacks.observation import data_of
+from dim_lightning.processes import joint_size, num_processes, total
 
 
 class LinearProbe(Callback):
@@ -21,7 +22,8 @@ class LinearProbe(Callback):
     that of `test`.
 
     Logs `probe/online/top1` (validation, in [0, 1]) and `probe/online/train_loss` (nats). On
-    several processes the gradients and the statistics are averaged, so that there is one probe.
+    several processes there is one probe, trained on the joint batch: moments and gradients are
+    those of all codes.
 
     Args:
         learning_rate: of Adam.
@@ -61,19 +63,20 @@ class LinearProbe(Callback):
         batch_idx: int,
     ) -> None:
         """One step of the probe on the codes of this batch."""
-        if self._probe is None or self._optimizer is None or len(outputs["embedding"]) < 2:
-            return
         embedding, labels = outputs["embedding"].detach().float(), outputs["labels"]
+        if self._probe is None or self._optimizer is None or joint_size(len(labels)) < 2:
+            return
         self._probe.train()
         with torch.enable_grad():
             logits = self._probe(embedding)
-            total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-            loss = total / (labels >= 0).sum().clamp_min(1)
+            share = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
+            loss = share / total((labels >= 0).sum()).clamp_min(1)
         self._optimizer.zero_grad()
         loss.backward()
-        self._average_over_processes(trainer)
+        self._add_over_processes()
         self._optimizer.step()
-        pl_module.log("probe/online/train_loss", loss.detach(), batch_size=len(labels))
+        joint = total(loss.detach())
+        pl_module.log("probe/online/train_loss", joint, batch_size=joint_size(len(labels)))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the count; a checkpoint that is only validated brings its probe along."""
@@ -135,16 +138,36 @@ class LinearProbe(Callback):
             self._optimizer.load_state_dict(self._stored["optimizer"])
             self._stored = None
 
-    def _average_over_processes(self, trainer: L.Trainer) -> None:
-        """One mean of the gradients and of the running statistics, in a single exchange."""
-        if trainer.world_size == 1 or self._probe is None:
+    def _add_over_processes(self) -> None:
+        """The gradient of the joint batch's loss, in a single exchange."""
+        if self._probe is None or num_processes() == 1:
             return
-        means: list[Tensor] = [b for b in self._probe.buffers() if b.is_floating_point()]
-        means += [p.grad for p in self._probe.parameters() if p.grad is not None]
-        flat = torch.cat([tensor.flatten() for tensor in means])
-        averaged = trainer.strategy.reduce(flat, reduce_op="mean")
-        for tensor, part in zip(means, averaged.split([t.numel() for t in means]), strict=True):
-            tensor.copy_(part.view_as(tensor))
+        shares = [p.grad for p in self._probe.parameters() if p.grad is not None]
+        whole = total(torch.cat([share.flatten() for share in shares]))
+        for share, part in zip(shares, whole.split([s.numel() for s in shares]), strict=True):
+            share.copy_(part.view_as(share))
+
+
+class _JointNorm(nn.BatchNorm1d):
+    """Standardises by the moments of the joint batch, through which no gradient flows.
+
+    PyTorch's own for several processes refuses the CPU.
+    """
+
+    def forward(self, codes: Tensor) -> Tensor:
+        if not self.training or num_processes() == 1:
+            return super().forward(codes)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        count = joint_size(len(codes))
+        mean = total(codes.sum(0)) / count
+        variance = total((codes - mean).square().sum(0)) / count
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        return (codes - mean) * (variance + self.eps).rsqrt()
 
 
 def _probe(embedding_dim: int, num_classes: int, seed: int) -> nn.Sequential:
@@ -152,5 +175,5 @@ def _probe(embedding_dim: int, num_classes: int, seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return nn.Sequential(
-            nn.BatchNorm1d(embedding_dim, affine=False), nn.Linear(embedding_dim, num_classes)
+            _JointNorm(embedding_dim, affine=False), nn.Linear(embedding_dim, num_classes)
         )

@@ -23,6 +23,7 @@ from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
 from dim_lightning.evaluation import Extracted, neighbours, vote
 from dim_lightning.evaluation.knn import Metric
+from dim_lightning.processes import total
 from dim_lightning.seeding import generator_for
 
 _K, _TEMPERATURE = 20, 0.07
@@ -112,12 +113,11 @@ class Neighbours(Callback):
     ) -> None:
         codes, labels = (torch.cat(parts) for parts in zip(*self._queries, strict=True))
         known = labels >= 0
-        figures = _figures(codes[known], labels[known], bank, data_of(trainer).num_classes or 0)
-        count = int(known.sum())
-        for name, share in figures.items():
-            pair = torch.tensor([share * count, count], device=pl_module.device)
-            right, total = trainer.strategy.reduce(pair, reduce_op="sum").tolist()
-            figures[name] = right / max(total, 1)
+        figures = _counts(codes[known], labels[known], bank, data_of(trainer).num_classes or 0)
+        for name, right in figures.items():
+            pair = torch.tensor([right, float(known.sum())], device=pl_module.device)
+            right, count = total(pair).tolist()  # no image is another process's too
+            figures[name] = right / max(count, 1)
             pl_module.log(name, figures[name], sync_dist=True)
         self._precision = {
             m: figures[key] for m in _METRICS if (key := f"neighbours/{m}/precision") in figures
@@ -214,8 +214,8 @@ def chosen_queries(labels: np.ndarray, count: int, seed: int) -> list[int]:
     return sorted(chosen, key=lambda row: int(labels[row]))
 
 
-def _figures(codes: Tensor, labels: Tensor, bank: Extracted, num_classes: int) -> dict[str, float]:
-    """Accuracy and precisions of these queries; what the bank is too small for is left out."""
+def _counts(codes: Tensor, labels: Tensor, bank: Extracted, num_classes: int) -> dict[str, float]:
+    """Accuracy and precisions times the queries; what the bank is too small for is left out."""
     figures: dict[str, float] = {}
     known = bank.labels >= 0
     bank_codes, bank_labels = bank.code[known], bank.labels[known]
@@ -226,9 +226,9 @@ def _figures(codes: Tensor, labels: Tensor, bank: Extracted, num_classes: int) -
         if k == _K:
             predicted = vote(similarity, found, num_classes, _TEMPERATURE)
             name = f"knn/cosine/k{_K}_t{_TEMPERATURE}/top1"
-            figures[name] = (predicted == labels).double().mean().item()
+            figures[name] = (predicted == labels).double().sum().item()
         same = found[:, :_SHOWN] == labels[:, None]
-        figures[f"neighbours/{metric}/precision"] = same.double().mean().item()
+        figures[f"neighbours/{metric}/precision"] = same.double().mean(1).sum().item()
     return figures
 
 

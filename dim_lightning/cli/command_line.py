@@ -21,6 +21,7 @@ from dim_lightning.callbacks.reconstructions import Reconstructions
 from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer, check_weights_only
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
+from dim_lightning.cli.job import JOB, begun_run, job_name
 from dim_lightning.cli.method import DEFAULT, HELP, method_class, method_named
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.place import is_first_process, work_folder
@@ -91,6 +92,7 @@ class CommandLine(LightningCLI):
         self._open = ExitStack()  # what is held while a run trains
         self._start = Start()
         self.run_dir: Path
+        self._begun: Path | None = None  # the run that an earlier start of this job has begun
         super().__init__(
             method_class(self._method),
             ImageDataModule,
@@ -176,12 +178,13 @@ class CommandLine(LightningCLI):
         config = dict(self._get(self.config_init, "trainer"))
         check_trainer(config)
         check_weights_only(self._option("weights_only"))
+        place = Path(self._option("runs_dir")), self._option("experiment")
+        if self._command == "fit" and self._folder is None:
+            self._begun = begun_run(*place, self._arguments)
         self._start = self._where_to_start(config["max_epochs"])
         check_data(self.datamodule, self._command)
         is_new = self._folder is None
-        self.run_dir = work_folder(
-            Path(self._option("runs_dir")), self._option("experiment"), self._folder
-        )
+        self.run_dir = work_folder(*place, self._folder)
         try:
             if self._command == "fit" and is_first_process():
                 self._open.enter_context(alone_in(self.run_dir))
@@ -245,6 +248,8 @@ class CommandLine(LightningCLI):
 
     def before_fit(self) -> None:
         """Says what starts and where."""
+        if self._begun is not None:
+            self.trainer.print(f"{job_name()} was started again and goes on where it was saved")
         size = sum(parameter.numel() for parameter in self.model.parameters())
         splits = {"training": "train", "validation": "val"}
         counts = {name: len(self.datamodule.split(split)) for name, split in splits.items()}
@@ -286,6 +291,8 @@ class CommandLine(LightningCLI):
     @property
     def _folder(self) -> str | None:
         """The folder of the run that the command is about; None for a new run."""
+        if self._begun is not None:
+            return str(self._begun)
         subcommand = self.config.subcommand
         return self.config[subcommand].get("resume" if subcommand == "fit" else "run")
 
@@ -351,7 +358,7 @@ class CommandLine(LightningCLI):
         with explained(self.run_dir):
             _keep_previous(self.run_dir / CONFIG, self._config_text())
             note = add_resumption if self._is_resumed else write_environment
-            note(self.run_dir, environment)
+            note(self.run_dir, {**environment, JOB: job_name()})
 
 
 def _keep_previous(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
+from dim_lightning.callbacks.joint_start import JointStart
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.run_record import RunRecord
 from dim_lightning.callbacks.running_best import RunningBest
@@ -27,10 +28,10 @@ def fixed_callbacks(run_dir: Path, command: str, trainer_config: dict[str, Any])
     if sys.stdout.isatty() and trainer_config["enable_progress_bar"] is not False:
         callbacks.append(TerminalBar())
     if command == "fit":
-        # the guard first, so that nothing records or keeps a broken state; the record before the
+        # the guards first, so that nothing records or keeps a broken state; the record before the
         # line that shows its speed
         guard = NonFiniteGuard(run_dir / LAST_CHECKPOINT)
-        callbacks += [guard, RunningBest(), RunRecord(run_dir), EpochLines()]
+        callbacks += [JointStart(), guard, RunningBest(), RunRecord(run_dir), EpochLines()]
     else:
         callbacks.append(StopAtOnce())
     if command == "predict":

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from dim_lightning.data.augmentation import Augmentation, to_float
 from dim_lightning.data.batch import Batch, ImageSplit
 from dim_lightning.data.cache import Cached, cached
-from dim_lightning.data.order import EpochOrder
+from dim_lightning.data.joint_order import JointOrder
 from dim_lightning.data.sources import Digits, Source
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
@@ -61,7 +61,7 @@ class ImageDataModule(LightningDataModule):
             root: folder in which data sets are looked for, and into which they are downloaded.
             image_size: height and width in pixels, to which every picture is brought.
             batch_size: images a training step and process.
-            eval_batch_size: most images a batch of validation, testing and prediction.
+            eval_batch_size: most images a batch and process of validation, testing and prediction.
             validation_fraction: share of the training images that validation takes.
             test_fraction: share set aside for testing where the source has no test part.
             split_seed: chooses these shares; keep it where runs are compared.
@@ -162,35 +162,39 @@ class ImageDataModule(LightningDataModule):
         return self._loader(images, self.eval_batch_size, sampler=np.sort(chosen).tolist())
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled batches, all of them full; each process has its share of the images."""
+        """Shuffled batches, all of them full; each process has its share of every joint batch."""
         images = self.split("train")
-        processes, rank = self._processes()
         epoch, num_batches = self._position()
-        sampler = EpochOrder(
-            images, processes, rank, self.seed, epoch, num_batches * self.batch_size
+        order = JointOrder(
+            images,
+            self.batch_size,
+            *self._processes(),
+            seed=self.seed,
+            epoch=epoch,
+            num_done=num_batches * self.batch_size,
         )
         return self._loader(
             images,
             self.batch_size,
-            sampler=sampler,
+            sampler=order,
             drop_last=True,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation images in order."""
-        return self._loader(self.split("val"), self._eval_size("val"))
+        """The validation images in order; each process has its share, and no image is doubled."""
+        return self._shared_loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """The test images in order."""
-        return self._loader(self.split("test"), self._eval_size("test"))
+        """The test images in order, shared likewise."""
+        return self._shared_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test part of the source in order; all pictures where it has none of its own."""
         assert self._cached is not None
         if "test" in self._cached.parts:
-            return self.test_dataloader()
+            return self._loader(self.split("test"), self.eval_batch_size)
         return self._loader(ImageSplit.of_part(self._cached, "train"), self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -206,7 +210,7 @@ class ImageDataModule(LightningDataModule):
         assert self.trainer is not None
         # Lightning counts a batch as ready only after this hook.
         step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        position = (self.trainer.current_epoch, step, self.trainer.global_rank)
+        position = (self.trainer.current_epoch, step)
         whole = [self._augmentation_at(self.trainer.current_epoch)] * self.num_views
         small = [self.small_augmentation] * self.num_small_views
         for view, augmentation in enumerate(whole + small):
@@ -274,15 +278,30 @@ class ImageDataModule(LightningDataModule):
         done = loop.epoch_loop.batch_progress.current.ready if is_within else 0
         return self.trainer.current_epoch, done
 
-    def _eval_size(self, split: SplitName) -> int:
-        """`eval_batch_size`, or the next smaller size that leaves no image alone in a last batch.
+    def _shared_loader(self, split: SplitName) -> DataLoader[Batch]:
+        images, size = self.split(split), self._eval_size(split)
+        return self._loader(images, size, sampler=JointOrder(images, size, *self._processes()))
 
-        A single image has no negatives.
+    def _eval_size(self, split: SplitName) -> int:
+        """`eval_batch_size`, or the next smaller size with a last joint batch that is no trouble.
+
+        A single image has no negatives, and each process needs an image.
+
+        Raises:
+            InputError: with no size every process has one.
         """
-        processes, _ = self._processes()
-        share = -(-len(self.split(split)) // processes)
-        sizes = range(self.eval_batch_size, 1, -1)
-        return next((size for size in sizes if share % size != 1), self.eval_batch_size)
+        (processes, _), count = self._processes(), len(self.split(split))
+        for size in range(self.eval_batch_size, 1, -1):
+            rest = count % (processes * size)
+            if rest == 0 or rest >= max(2, processes):
+                return size
+        if processes == 1:
+            return self.eval_batch_size
+        raise InputError(
+            f"the {count} images of the split {split} cannot be shared among {processes} processes "
+            f"in batches of at most {self.eval_batch_size}; expected an image for each in every "
+            "batch; set data.eval_batch_size higher, or use fewer processes"
+        )
 
     def _loader(self, images: ImageSplit, batch_size: int, **options: Any) -> DataLoader[Batch]:
         return DataLoader(

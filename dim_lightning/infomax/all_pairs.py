@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dim_lightning.infomax.precision import wide_type, widened
 from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet
-from dim_lightning.processes import first_own_row, gather, own_rows
+from dim_lightning.processes import first_own_row, gather, of_each, to_owners
 
 TILE_SCORES = 2**20  # of a tile: 4 MiB in float32, which stays in the cache of a CPU
 TILE_CODES = 1024
@@ -32,7 +32,7 @@ class AllPairs(ScoreSet):
     """Scores of every code of all processes with every image but its own.
 
     A process pairs the codes of all processes with its own images, so that only codes travel,
-    [n, w], and logarithms of sums, [N]: no feature maps.
+    [n, w], and the logarithm of each code's sum, [N]: no feature maps.
 
     Args:
         pair: scores [..., m] of sources [..., m, w] and codes [..., w], which broadcast.
@@ -78,10 +78,9 @@ class AllPairs(ScoreSet):
     ) -> Float[Tensor, "..."]:
         """Log of the sum of exp(function(T)), see `ScoreSet`."""
         per_code = self._reduced(_LogSumExp(over, function or _as_it_is))
-        shares = gather(per_code[None])  # of the images of each process
         if over == "all":
-            return shares.flatten().logsumexp(dim=0)
-        return own_rows(shares.logsumexp(dim=0))
+            return of_each(per_code.logsumexp(dim=0)).logsumexp(dim=0)
+        return to_owners(per_code).logsumexp(dim=0)  # over the images of each process
 
     def _reduced(self, reduction: "_Sum | _LogSumExp") -> Tensor:
         """The reduction of the scores of all pairs of a code and an image of this process."""

@@ -10,7 +10,7 @@ from dim_lightning.infomax.aspects import Aspect, Locations
 from dim_lightning.infomax.critics import Critic
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
-from dim_lightning.processes import num_processes, own_rows
+from dim_lightning.processes import joint_size, own_rows
 
 
 class Contrast(nn.Module):
@@ -74,7 +74,7 @@ class PatchContrast(nn.Module):
         sources, anchors = self.locations(image), self.locations(code)
         n, m, _ = sources.shape
         device = sources.device
-        joint = torch.randint(m, (num_processes() * n, 1), generator=generator, device=device)
+        joint = torch.randint(m, (joint_size(n), 1), generator=generator, device=device)
         chosen = own_rows(joint)
         others = (chosen + torch.arange(1, m, device=device)) % m
         rows = torch.arange(n, device=device)[:, None]

@@ -25,7 +25,7 @@ from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.infomax.priors import GaussianKL, Prior
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
-from dim_lightning.processes import num_processes
+from dim_lightning.processes import joint_size
 
 
 class DeepInfoMax(EncoderModule):
@@ -176,4 +176,4 @@ class DeepInfoMax(EncoderModule):
 
     def _has_negatives(self, num_images: int) -> bool:
         asked = self.objective.num_negatives
-        return num_processes() * num_images > (1 if asked == "all" else asked)
+        return joint_size(num_images) > (1 if asked == "all" else asked)

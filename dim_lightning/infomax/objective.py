@@ -15,7 +15,7 @@ from dim_lightning.infomax.estimators import Estimator, check_trains, name_of
 from dim_lightning.infomax.negatives import shuffled
 from dim_lightning.infomax.priors import Prior
 from dim_lightning.infomax.view import View
-from dim_lightning.processes import num_processes, own_rows
+from dim_lightning.processes import joint_size, own_rows
 
 NumNegatives = int | Literal["all"]
 INFORMATION = ("global", "local", "patches")
@@ -105,7 +105,7 @@ class Objective(nn.Module):
     ) -> Int64[Tensor, "n k"] | None:
         if self.num_negatives == "all":
             return None
-        num_images = num_processes() * len(code)
+        num_images = joint_size(len(code))
         return own_rows(shuffled(num_images, self.num_negatives, generator, code.device))
 
     def _information(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dim_lightning.infomax.precision import widened
-from dim_lightning.processes import gather, num_processes
+from dim_lightning.processes import joint_size, of_each
 
 Over = Literal["all", "code", "location"]
 Pointwise = Callable[[Tensor], Tensor]
@@ -54,7 +54,7 @@ class ScoreSet(ABC):
     def marginal_log_mean_exp(self, function: Pointwise | None = None) -> Float[Tensor, ""]:
         """The logarithm of E_M[exp(function(T))], over all processes."""
         n, m = self.joint.shape
-        count = num_processes() * n * self.num_negatives * m
+        count = joint_size(n) * self.num_negatives * m
         return self.marginal_logsumexp("all", function) - math.log(count)
 
     def joint_mean(self, function: Pointwise) -> Float[Tensor, ""]:
@@ -91,4 +91,4 @@ class Scores(ScoreSet):
         if over == "location":
             return scores.logsumexp(dim=1)
         per_code = scores.flatten(1).logsumexp(dim=1)
-        return per_code if over == "code" else gather(per_code).logsumexp(dim=0)
+        return per_code if over == "code" else of_each(per_code.logsumexp(dim=0)).logsumexp(dim=0)

@@ -37,7 +37,7 @@ def describe_environment(arguments: list[str]) -> dict[str, Any]:
     return {
         "started": now(),
         "finished": None,
-        "command": "python -m dim_lightning " + shlex.join(arguments),
+        "command": full_command(arguments),
         **git_state(Path(__file__).parent),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -48,6 +48,11 @@ def describe_environment(arguments: list[str]) -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
     }
+
+
+def full_command(arguments: list[str]) -> str:
+    """The command line, as a shell takes it."""
+    return "python -m dim_lightning " + shlex.join(arguments)
 
 
 def write_environment(run_dir: Path, values: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from dim_lightning.infomax.deep_infomax import DeepInfoMax
 from dim_lightning.infomax.priors import GaussianKL
 
 NUM_IMAGES = 12
+NUM_UNEVEN = 11  # no two or three processes have equally many of them
 
 
 class SmallEncoder(Encoder):
@@ -84,6 +85,15 @@ def joint_images():
     return torch.rand(NUM_IMAGES, 3, 8, 8, generator=generator, dtype=torch.double)
 
 
+def terms_without_gradient(images):
+    """For each of SETTINGS the terms of these images, as a mean over the joint batch."""
+    found = {}
+    for name, (terms, _) in losses_and_gradients(images).items():
+        shares = torch.stack(list(terms.values()))
+        found[name] = dict(zip(terms, processes.joint_mean(shares, len(images)), strict=True))
+    return found
+
+
 def losses_and_gradients(images):
     """For each of SETTINGS the terms and the gradient of every parameter, of these images."""
     found = {}
@@ -104,6 +114,9 @@ def run_process(rank, num_processes, folder):
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=num_processes
     )
+    own = joint_images()[:NUM_UNEVEN].tensor_split(num_processes)[rank]
+    with processes.uneven_rows(len(own)):
+        uneven = terms_without_gradient(own)
     found = losses_and_gradients(processes.own_rows(joint_images()))
     for terms, gradients in found.values():
         for values in (terms, gradients):
@@ -111,6 +124,6 @@ def run_process(rank, num_processes, folder):
                 distributed.all_reduce(value)
                 value /= num_processes
     if rank == 0:
-        torch.save(found, Path(folder) / "found.pt")
+        torch.save((found, uneven), Path(folder) / "found.pt")
     distributed.barrier()
     distributed.destroy_process_group()

@@ -25,7 +25,9 @@ class Augmentation(ABC):
 
         Args:
             images: float in [0, 1], channels_last; not to be changed in place.
-            generator: on the device of the images; every draw comes from it.
+            generator: on the device of the images; every draw comes from it. It is the same on
+                each of several processes: draw for the images of all and take the own rows, as
+                `dim_lightning.processes.uniform` does.
         """
 
     def resized(self, size: int) -> "Augmentation":

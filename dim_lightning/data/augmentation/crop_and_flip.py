@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from dim_lightning.data.augmentation.augmentation import Augmentation
 from dim_lightning.errors import InputError
+from dim_lightning.processes import joint_size, own_rows, uniform
 
 
 class CropAndFlip(Augmentation):
@@ -36,10 +37,10 @@ class CropAndFlip(Augmentation):
     ) -> Float[Tensor, "n 3 h w"]:
         """The images, each shifted and mirrored by a draw of its own."""
         n, _, height, width = images.shape
-        shifts = torch.randint(
-            2 * self.shift + 1, (2, n, 1), generator=generator, device=images.device
-        )
-        flipped = torch.rand(n, 1, generator=generator, device=images.device) < self.flip_prob
+        size = (2, joint_size(n), 1)
+        joint = torch.randint(2 * self.shift + 1, size, generator=generator, device=images.device)
+        shifts = own_rows(joint, dim=1)
+        flipped = uniform(n, 1, generator=generator, device=images.device) < self.flip_prob
         rows = torch.arange(height, device=images.device) + shifts[0]
         columns = torch.arange(width, device=images.device).expand(n, width)
         columns = torch.where(flipped, width - 1 - columns, columns) + shifts[1]

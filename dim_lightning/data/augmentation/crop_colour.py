@@ -16,6 +16,7 @@ from dim_lightning.data.augmentation.colour import (
 )
 from dim_lightning.data.augmentation.geometry import blurred, random_boxes, resized_crop
 from dim_lightning.errors import InputError
+from dim_lightning.processes import joint_size, own_rows, uniform
 
 
 class CropColour(Augmentation):
@@ -102,7 +103,8 @@ class CropColour(Augmentation):
         self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator
     ) -> Float[Tensor, "n 3 h w"]:
         chosen = _chosen(len(images), self.jitter_prob, generator)
-        draws = torch.rand(4, len(images), generator=generator, device=images.device)
+        joint = torch.rand(4, joint_size(len(images)), generator=generator, device=images.device)
+        draws = own_rows(joint, dim=1)
         operations = (with_brightness, with_contrast, with_saturation)
         for operation, strength, draw in zip(operations, self.jitter, draws, strict=False):
             if strength > 0:
@@ -116,7 +118,7 @@ class CropColour(Augmentation):
         self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator
     ) -> Float[Tensor, "n 3 h w"]:
         chosen = _chosen(len(images), self.blur_prob, generator)
-        draw = torch.rand(len(images), generator=generator, device=images.device)
+        draw = uniform(len(images), generator=generator, device=images.device)
         least, largest = self.blur_sigma
         height, width = images.shape[2:]
         radius = min(max(1, height // 20), height - 1, width - 1)
@@ -125,7 +127,7 @@ class CropColour(Augmentation):
 
 def _chosen(num: int, prob: float, generator: torch.Generator) -> Bool[Tensor, " num"]:
     """Which of the images something happens to."""
-    return torch.rand(num, generator=generator, device=generator.device) < prob
+    return uniform(num, generator=generator, device=generator.device) < prob
 
 
 def _check_settings(

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dim_lightning.processes import joint_size, own_rows
+
 _PROPOSALS = 10
 
 
@@ -40,7 +42,9 @@ def random_boxes(
         generator: of the draws, on the device of the boxes.
     """
     height, width = image_size
-    draws = torch.rand(2, num, _PROPOSALS, generator=generator, device=generator.device)
+    joint = 2, joint_size(num)
+    draws = torch.rand(*joint, _PROPOSALS, generator=generator, device=generator.device)
+    draws = own_rows(draws, dim=1)
     area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[0])
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = (low + (high - low) * draws[1]).exp()
@@ -48,7 +52,7 @@ def random_boxes(
     fits = (heights >= 1) & (heights <= height) & (widths >= 1) & (widths <= width)
     first = fits.to(torch.uint8).argmax(1, keepdim=True)  # of equals the first
     chosen = torch.stack([heights, widths]).gather(2, first.expand(2, -1, -1))[..., 0]
-    place = torch.rand(2, num, generator=generator, device=generator.device)
+    place = own_rows(torch.rand(joint, generator=generator, device=generator.device), dim=1)
     top = (place[0] * (height + 1 - chosen[0])).floor()
     left = (place[1] * (width + 1 - chosen[1])).floor()
     central = _central_box(height, width, ratio)

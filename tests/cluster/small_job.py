@@ -1,0 +1,72 @@
+"""A training of seconds for several processes, and what of it has to be equal."""
+
+import csv
+import os
+from pathlib import Path
+
+import torch
+import yaml
+
+JOINT_BATCH, JOINT_EVAL_BATCH = 24, 48
+NUM_VALIDATION = 159  # 15 more than a multiple of 48: no number of processes divides the rest
+CONFIG = {
+    "data": {
+        "image_size": 8,
+        "validation_fraction": NUM_VALIDATION / 1438,
+        "augmentation": "dim_lightning.data.augmentation.CropAndFlip",
+    },
+    "model": {
+        "encoder": "joint_batch.SmallEncoder",  # no batch norm: it sees the batch of a process
+        "local_critic": {
+            "class_path": "dim_lightning.infomax.critics.DotCritic",
+            "init_args": {"width": 8},
+        },
+    },
+    "evaluation": {"mlp_epochs": 1, "floors": False},
+    "trainer": {
+        "max_epochs": 3,
+        "limit_train_batches": 10,
+        "log_every_n_steps": 1,
+        "accelerator": "cpu",
+        "callbacks": ["power_cut.PowerCut"],
+    },
+}
+TESTS = Path(__file__).parent.parent
+
+
+def environment(**variables):
+    """The environment in which the parts of the tests are found."""
+    paths = [str(TESTS / "cluster"), str(TESTS / "infomax"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), **variables}
+
+
+def fit(folder, experiment, processes):
+    """The words of the command after `python -m dim_lightning`, the joint batch kept."""
+    (folder / "job.yaml").write_text(yaml.safe_dump(CONFIG))
+    options = {
+        "config": folder / "job.yaml",
+        "experiment": experiment,
+        "runs_dir": folder / "runs",
+        "data.root": folder / "data",
+        "data.batch_size": JOINT_BATCH // processes,
+        "data.eval_batch_size": JOINT_EVAL_BATCH // processes,
+    }
+    return ["fit", *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
+
+
+def rows(run):
+    """What metrics.csv says, but for the speed, which is never equal."""
+    with (run / "metrics.csv").open(newline="") as file:
+        found = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+    kept = [{k: v for k, v in row.items() if not k.startswith("speed/")} for row in found]
+    return [row for row in kept if set(row) > {"epoch", "step"}]
+
+
+def trained(run):
+    """Every tensor that was trained: of the model, of its optimiser and of the probe."""
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    probes = [v["probe"] for k, v in state["callbacks"].items() if k.startswith("LinearProbe")]
+    found = {**state["state_dict"], **{f"probe.{k}": v for k, v in probes[0].items()}}
+    for number, moments in state["optimizer_states"][0]["state"].items():
+        found |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    return found

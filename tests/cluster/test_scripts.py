@@ -1,0 +1,63 @@
+"""The scripts that start a job: they are sound, and they start one."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_job import environment, fit, rows, trained
+
+SCRIPTS = Path(__file__).parents[2] / "experiments" / "cluster"
+NAMES = ("elastic.sh", "slurm.sh", "torchrun.sh")
+JOB = {  # what SLURM tells the script of a job of two tasks
+    "SLURM_JOB_ID": "77",
+    "SLURM_JOB_NAME": "dim_lightning",
+    "SLURM_NNODES": "1",
+    "SLURM_NTASKS": "2",
+    "SLURM_NTASKS_PER_NODE": "2",
+}
+
+
+def start(script, words, **variables):
+    return subprocess.run(
+        [str(SCRIPTS / script), *words],
+        env=environment(PYTHON=sys.executable, **variables),
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+
+
+def test_every_script_is_tested():
+    assert sorted(path.name for path in SCRIPTS.glob("*.sh")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("checker", [["bash", "-n"], ["shellcheck"]])
+def test_a_script_is_sound(name, checker):
+    if shutil.which(checker[0]) is None:
+        pytest.skip(f"there is no program {checker[0]}")
+    subprocess.run([*checker, str(SCRIPTS / name)], check=True)
+
+
+@pytest.mark.slow
+def test_a_requeued_job_ends_as_if_it_had_never_stopped(tmp_path):
+    """Both processes of a job of SLURM are killed in mid-epoch; torchrun's goes through."""
+    calm = start("torchrun.sh", fit(tmp_path, "calm", 2), DEVICES="2")
+    assert calm.returncode == 0, calm.stderr
+    path = f"{Path(__file__).parent / 'programs'}:{environment()['PATH']}"
+    words = fit(tmp_path, "cut", 2)
+    cut = start("slurm.sh", words, **JOB, PATH=path, POWER_CUT_AT="15")
+    assert cut.returncode != 0
+    again = start("slurm.sh", words, **JOB, PATH=path, SLURM_RESTART_COUNT="1")
+    assert again.returncode == 0, again.stderr
+    assert "slurm 77 was started again and goes on where it was saved" in again.stdout
+    assert [path.name for path in (tmp_path / "runs" / "cut").iterdir()] == ["1"]
+    calm_run, cut_run = (tmp_path / "runs" / name / "1" for name in ("calm", "cut"))
+    assert rows(cut_run) == rows(calm_run)
+    weights, others = trained(calm_run), trained(cut_run)
+    assert weights.keys() == others.keys()
+    for name, tensor in weights.items():
+        assert torch.equal(others[name], tensor), name

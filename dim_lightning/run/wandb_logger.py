@@ -116,7 +116,7 @@ class WandbLogger(LightningWandbLogger):
 
     def _reachable_mode(self) -> str:
         """Offline, and a line that says why, if there is no login or nobody answers."""
-        problem = _problem()
+        problem = reason_offline()
         if problem is None:
             return "online"
         rank_zero_info(
@@ -126,7 +126,7 @@ class WandbLogger(LightningWandbLogger):
         return "offline"
 
 
-def _problem() -> str | None:
+def reason_offline() -> str | None:
     """Why nothing can be sent, or None."""
     import wandb
 

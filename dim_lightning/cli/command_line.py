@@ -20,6 +20,7 @@ from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.place import is_first_process, work_folder
+from dim_lightning.cli.resources import explained_resources
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
@@ -156,7 +157,9 @@ class CommandLine(LightningCLI):
         """
         failed = True
         try:
-            super()._run_subcommand(subcommand)
+            data = self.datamodule
+            with explained_resources(subcommand, data.batch_size, data.eval_batch_size):
+                super()._run_subcommand(subcommand)
             failed = False
         except SIGTERMException as error:
             raise StoppedError(self.run_dir, TERMINATED) from error

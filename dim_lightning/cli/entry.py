@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dim_lightning.cli.ending import INTERRUPTED, StoppedError
 from dim_lightning.cli.messages import OWN_COMMANDS
 from dim_lightning.cli.place import is_first_process, with_run_files
+from dim_lightning.cli.resources import amount_of, is_out_of_memory
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import DISK_ERRORS, disk_error
 
@@ -70,6 +71,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if error.errno in DISK_ERRORS:
             return _complain(str(disk_error(error)))
         raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return _complain(
+            f"out of memory before training: {amount_of(error)} more could not be had; expected a "
+            "model and data that fit; choose a smaller model.encoder or data.image_size"
+        )
     except StoppedError as stop:
         return _say(str(stop), stop.code)
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -100,16 +100,21 @@ def threads(_: Asked) -> Iterator[Finding]:
 def usable_cores() -> float:
     """Cores this process may use: those it is bound to, or less by the quota of its cgroup."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(float(bound or 1), *_quotas(), float("inf"))
+    return min(float(bound or 1), *quotas(_cgroups(""), _cgroups("cpu")), float("inf"))
 
 
-def _quotas() -> Iterator[float]:
-    """Limits in cores, of cgroup version 2 and version 1."""
-    for folder in _cgroups(""):
+def quotas(unified: Iterable[Path], separate: Iterable[Path]) -> Iterator[float]:
+    """Limits in cores.
+
+    Args:
+        unified: folders of cgroup version 2.
+        separate: folders of the controller cpu of version 1.
+    """
+    for folder in unified:
         words = _words(folder / "cpu.max")
         if len(words) == 2 and words[0] != "max":
             yield int(words[0]) / int(words[1])
-    for folder in _cgroups("cpu"):
+    for folder in separate:
         quota = _words(folder / "cpu.cfs_quota_us")
         period = _words(folder / "cpu.cfs_period_us")
         if quota and period and int(quota[0]) > 0:

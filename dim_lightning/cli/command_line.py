@@ -8,14 +8,15 @@ import yaml
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
-from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer
+from dim_lightning.cli.building import build_error, check_nulls
+from dim_lightning.cli.checks import check_checkpoint, check_data, check_seed, check_trainer
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
 from dim_lightning.cli.parser import MODE, Parser, check_files
@@ -99,6 +100,10 @@ class CommandLine(LightningCLI):
         """Parses `args` alone; Lightning's own warns if the process was started with others."""
         check_files(args, GROUPS)
         self.config = parser.parse_args(args)
+        if self.config.subcommand is not None:
+            config = self.config[self.config.subcommand]
+            check_nulls(parser._subcommands_action.choices[self.config.subcommand], config)
+            check_seed(config.seed_everything)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: a checkpoint's settings would silently win over those asked for."""
@@ -116,22 +121,18 @@ class CommandLine(LightningCLI):
         """Builds model, data and callbacks.
 
         Raises:
-            InputError: as a class raised it; jsonargparse hides it in an error of its own where
-                the parameter allows several types.
+            InputError: as a class raised it, or what a class that knows none of these raised.
         """
         try:
             super().instantiate_classes()
-        except ValueError as error:
-            hidden: BaseException | None = error
-            while hidden is not None and not isinstance(hidden, InputError):
-                hidden = hidden.__cause__ or hidden.__context__
-            raise hidden or error from error
+        except Exception as error:
+            raise build_error(error) from error
 
     def instantiate_trainer(self, **_: Any) -> L.Trainer:
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
         config = dict(self._get(self.config_init, "trainer"))
         check_trainer(config)
-        if self._option("ckpt_path"):
+        if self._option("ckpt_path") is not None:
             check_checkpoint(Path(self._option("ckpt_path")), self.model)
         check_data(self.datamodule, self._command)
         is_new = self._option("run") is None
@@ -226,8 +227,10 @@ class CommandLine(LightningCLI):
         }
         try:
             return L.Trainer(**config)
-        except (MisconfigurationException, ValueError, ImportError) as error:
-            raise InputError(f"trainer: {error}") from error
+        except InputError:
+            raise
+        except Exception as error:  # of nearly any kind: the Trainer trusts its arguments
+            raise InputError(f"trainer: {str(error) or repr(error)}") from error
 
     def _callback_keys(self) -> list[str]:
         return self._parser(self.subcommand).callback_keys

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (?P<words>.+)")
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments:(?P<words>.*)")
 _UNKNOWN_KEY = re.compile(
     r"(?:does not accept option|[Kk]ey) '(?P<key>[\w.]+)'(?: is not expected)?$"
 )
@@ -90,7 +90,7 @@ def _file(message: str, _: list[str]) -> str | None:
 def _unknown_key(message: str, keys: list[str]) -> str | None:
     match = _UNRECOGNIZED.search(message)
     if match:
-        word = match["words"].split()[0]
+        word = (match["words"].split() or ["''"])[0]  # '' where the word is empty
         name = word.lstrip("-").split("=")[0]
         if not word.startswith("-"):
             return f"{word} was not expected there; options are given as --key value"

@@ -47,19 +47,29 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
     for path in _config_files(words):
         try:
             content = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except RecursionError as error:
+            raise InputError(f"{path} is nested too deeply; expected a configuration") from error
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or "it is not text"
             raise InputError(f"{path}{line} is not YAML: {problem}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")
+        if _contains_itself(content):
+            raise InputError(f"{path} contains itself by an alias (*name); write it out instead")
         for name in groups:
             if name in content and not isinstance(content[name], dict):
                 raise InputError(
                     f"{path}: {name} is {content[name]!r}; expected settings below it, such as "
                     f"{name}: {{...}}"
                 )
+
+
+def _contains_itself(value: Any, above: tuple[int, ...] = ()) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inside = (*above, id(value))
+    return id(value) in above or any(_contains_itself(item, inside) for item in items)
 
 
 def _config_files(words: list[str]) -> list[Path]:

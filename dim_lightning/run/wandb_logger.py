@@ -17,6 +17,7 @@ from dim_lightning.run.folder import write_atomically
 
 _STATE = "wandb.json"
 _SECONDS_TO_ANSWER = 5
+_SECONDS_TO_SEND = 300
 
 
 class WandbLogger(LightningWandbLogger):
@@ -73,7 +74,7 @@ class WandbLogger(LightningWandbLogger):
             dir=str(run_dir),
             mode=mode,
             config=config,
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", **_patience()),
         )
         self._save_dir = str(run_dir)
         self._wandb_init["name"] = self._wandb_init["name"] or "/".join(run_dir.parts[-2:])
@@ -151,6 +152,15 @@ def _has_login(server: str) -> bool:
     except (OSError, netrc.NetrcParseError):
         return False
     return known.authenticators(urllib.parse.urlparse(server).hostname or server) is not None
+
+
+def _patience() -> dict[str, Any]:
+    """How long a run that is done waits for a network that is gone; wandb would wait for hours."""
+    import wandb
+
+    known = "finish_timeout" in getattr(wandb.Settings, "model_fields", {})  # since wandb 0.28
+    asked = os.environ.get("WANDB_FINISH_TIMEOUT")
+    return {"finish_timeout": float(asked or _SECONDS_TO_SEND)} if known else {}
 
 
 def _stored_id(run_dir: Path) -> str | None:

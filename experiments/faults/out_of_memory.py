@@ -23,7 +23,7 @@ with scene.folder() as place:
     done = scene.run(scene.command(place, *large, "--data.batch_size", "1200"), preexec_fn=limit)
     text = done.stderr
     scene.judge(
-        "a batch too large", done.returncode, 2, text, "out of memory", "data.batch_size to"
+        "a batch too large", done.returncode, 2, text, "out of memory", "data.batch_size"
     )
     done = scene.run(scene.command(place, *large, "--data.batch_size", "16"), preexec_fn=limit)
     scene.judge("a batch that fits", done.returncode, 0, done.stderr)

@@ -1,4 +1,4 @@
-"""A training of seconds on the digits, in processes of its own, and what is said of how it ended."""
+"""A training of seconds on the digits, in a process of its own, and how it ended."""
 
 import os
 import shutil

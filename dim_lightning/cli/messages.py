@@ -48,7 +48,7 @@ def parse_error(message: str, keys: Iterable[str]) -> str:
         text = explain(message, list(keys))
         if text:
             return text
-    return _shortened(message)
+    return shortened(message)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -142,7 +142,7 @@ def _type(message: str, _: list[str]) -> str | None:
     value, types = _GOT.search(_innermost(message)), _types(message)
     if not (value and types):
         return None
-    return f"{_where(message)} is {_shortened(value['value'], 80)!r}; expected {' or '.join(types)}"
+    return f"{_where(message)} is {shortened(value['value'], 80)!r}; expected {' or '.join(types)}"
 
 
 def _where(message: str) -> str:
@@ -185,7 +185,8 @@ def _parameters(path: str) -> list[str]:
         return []
 
 
-def _shortened(message: str, longest: int = _LONGEST) -> str:
+def shortened(message: str, longest: int = _LONGEST) -> str:
+    """One line of at most `longest` characters."""
     text = " ".join(message.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 

@@ -1,5 +1,6 @@
 """The parser: short errors instead of pages of usage."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -58,6 +59,10 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")
         if _contains_itself(content):
             raise InputError(f"{path} contains itself by an alias (*name); write it out instead")
+        for place, key in _strange_keys(content):
+            raise InputError(
+                f"{path}: {place or 'at the top'} has the key {key!r}; expected a name"
+            )
         for name in groups:
             if name in content and not isinstance(content[name], dict):
                 raise InputError(
@@ -70,6 +75,18 @@ def _contains_itself(value: Any, above: tuple[int, ...] = ()) -> bool:
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     inside = (*above, id(value))
     return id(value) in above or any(_contains_itself(item, inside) for item in items)
+
+
+def _strange_keys(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys that are no text, such as 3 or null, and where they stand."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                yield place, key
+            yield from _strange_keys(item, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strange_keys(item, place)
 
 
 def _config_files(words: list[str]) -> list[Path]:

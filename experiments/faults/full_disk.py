@@ -17,7 +17,7 @@ with scene.folder() as place:
     assert not made, made
 
     later = place / "later"
-    scene.mount("tmpfs", later, "-t", "tmpfs", "-o", "size=9m")
+    scene.mount("tmpfs", later, "-t", "tmpfs", "-o", "size=40m")
     words = ["--runs_dir", str(later / "runs"), "--trainer.max_epochs", "1"]
     done = scene.run(scene.command(place, *words))
     assert done.returncode == 0, done.stderr

@@ -21,12 +21,19 @@ trainer: {max_epochs: 3, limit_train_batches: 3, accelerator: cpu}
 """
 
 
+_MOUNTED: list[Path] = []
+
+
 @contextmanager
 def folder() -> Iterator[Path]:
     """A folder with `config.yaml`, which is removed in the end."""
     with tempfile.TemporaryDirectory(prefix="fault") as name:
         (Path(name) / "config.yaml").write_text(CONFIG)
-        yield Path(name)
+        try:
+            yield Path(name)
+        finally:
+            for place in reversed(_MOUNTED):
+                subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
 
 
 def command(place: Path, *words: str, verb: str = "fit") -> list[str]:
@@ -81,6 +88,7 @@ def mount(kind: str, place: Path, *options: str) -> None:
     """Mounts over `place`; for processes after `in_own_mounts` only."""
     place.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", *options, kind, str(place)], check=True)
+    _MOUNTED.append(place)
 
 
 def skip(why: str) -> None:

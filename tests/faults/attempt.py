@@ -67,7 +67,8 @@ def _problem(code, out, err, keys):
         return f"an error of {len(message)} characters"
     if len(message.removeprefix("error: ").split()) < 3:
         return "an error that says nothing"
-    names = {part for key in keys for part in key.split(".") if not part.isdigit()}
+    parts = {part for key in keys for part in ([key] if "/" in key else key.split("."))}
+    names = {part for part in parts if not part.isdigit()}
     if names and not any(name in message for name in names):
         return f"an error that names none of {sorted(names)}"
     return ""

@@ -78,6 +78,7 @@ def test_a_strange_file(scene, content):
         (b"data: &d {source: *d}", "contains itself"),
         (b"{" * 2000, "nested too deeply"),
         (b"seed_everything: -1", "seed_everything is -1; expected 0 to"),
+        (b"model: {coordinates: {init_args: {1: 2}}}", "model.coordinates.init_args has the key 1"),
         (b"probe: {weight_decay: null}", "probe.weight_decay is null"),
         (
             b"model: {optimizer: {class_path: torch.optim.SGD, init_args: {momentum: -3.0}}}",

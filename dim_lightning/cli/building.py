@@ -5,6 +5,7 @@ import traceback
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,23 @@ def check_nulls(parser: ArgumentParser, config: Namespace) -> None:
             _refuse(key)
 
 
-def build_error(error: Exception) -> Exception:
+@contextmanager
+def explained_building() -> Iterator[None]:
+    """Turns errors of classes that are built from settings into ones that say which and how.
+
+    Raises:
+        InputError: as a class raised it, or what a class that knows none of these raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        mended = _build_error(error)
+        if mended is error:
+            raise
+        raise mended from error
+
+
+def _build_error(error: Exception) -> Exception:
     """What to raise for an error in building.
 
     The `InputError` that a class raised, which jsonargparse hides in an error of its own where the

@@ -15,7 +15,7 @@ from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
-from dim_lightning.cli.building import build_error, check_nulls
+from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import check_checkpoint, check_data, check_seed, check_trainer
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
@@ -121,12 +121,10 @@ class CommandLine(LightningCLI):
         """Builds model, data and callbacks.
 
         Raises:
-            InputError: as a class raised it, or what a class that knows none of these raised.
+            InputError: for settings that cannot be built.
         """
-        try:
+        with explained_building():
             super().instantiate_classes()
-        except Exception as error:
-            raise build_error(error) from error
 
     def instantiate_trainer(self, **_: Any) -> L.Trainer:
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
@@ -159,7 +157,8 @@ class CommandLine(LightningCLI):
         failed = True
         try:
             data = self.datamodule
-            with explained_resources(subcommand, data.batch_size, data.eval_batch_size):
+            sizes = (data.batch_size, data.eval_batch_size)
+            with explained_resources(subcommand, *sizes), explained_building():
                 super()._run_subcommand(subcommand)
             failed = False
         except SIGTERMException as error:

@@ -8,7 +8,7 @@ from dim_lightning.errors import InputError
 
 _SIGNS = ("out of memory", "can't allocate", "cannot allocate", "not enough memory", "bad_alloc")
 _AMOUNT = re.compile(r"allocate (?P<amount>[\d.]+ ?(?:bytes|[KMGT]i?B))", re.IGNORECASE)
-_WORKER = re.compile(r"DataLoader worker \(pid.*?\) (?P<how>.*)")
+_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?P<how>.*)")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -52,7 +52,7 @@ def explained_resources(command: str, batch_size: int, eval_batch_size: int) -> 
         if worker is None:
             raise
         raise InputError(
-            f"a process that fetches data {worker['how'].rstrip('.')}; the system kills them when "
+            f"a process that fetches data {worker['how'].rstrip('. ')}; the system kills them when "
             "memory or shared memory (/dev/shm) is short; set data.num_workers lower, 0 needs none"
         ) from error
 

@@ -117,7 +117,7 @@ TEXTS = [
     b"trainer: {max_epochs: ${data.batch_size}}\ndata: {batch_size: ${trainer.max_epochs}}\n",
     b"a: " + b"[" * 400 + b"]" * 400,
     b"a: " + b"{a: " * 300 + b"1" + b"}" * 300,
-    b"{" * 2000,
+    b"{" * 1100,
     b"data: {batch_size: 16\n",
     b"data: 'open\n",
     b"%YAML 9.9\n---\na: 1\n",

@@ -20,9 +20,10 @@ TINY = {
     "evaluation": {"mlp_epochs": 0, "floors": False},
     "trainer": {"max_epochs": 1, "limit_train_batches": 1, "accelerator": "cpu"},
 }
-# Whatever the configuration says, it is one step.
+# Whatever the configuration says, it is one step of one process.
 SHORT = ["--trainer.max_steps", "1", "--trainer.max_epochs", "1"]
 SHORT += ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
+SHORT += ["--trainer.devices", "1", "--trainer.num_nodes", "1"]
 SHORT += ["--trainer.limit_test_batches", "1", "--trainer.limit_predict_batches", "1"]
 
 

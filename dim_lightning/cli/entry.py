@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 import jsonargparse
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from dim_lightning.cli.ending import INTERRUPTED, StoppedError
 from dim_lightning.cli.messages import OWN_COMMANDS
@@ -66,7 +66,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except OmegaConfBaseException as error:
         key = str(error.full_key or "").partition(".")[2]  # without the command
-        return _complain(f"{key or 'the configuration'}: {str(error).splitlines()[0]}")
+        said = str(error).splitlines()[0]
+        if isinstance(error, GrammarParseError):
+            said = "${ begins a reference such as ${data.batch_size}, and what follows is none"
+        return _complain(f"{key or 'the configuration'}: {said}")
     except OSError as error:
         if error.errno in DISK_ERRORS:
             return _complain(str(disk_error(error)))

@@ -32,7 +32,11 @@ class Parser(LightningArgumentParser):
         parsers: list[Any] = [self]
         if self._subcommands_action is not None:
             parsers += self._subcommands_action.choices.values()
-        return sorted({a.dest for p in parsers for a in p._actions if not a.dest.startswith("_")})
+        return sorted({a.dest for p in parsers for a in p._actions if _is_key(a.dest)})
+
+
+def _is_key(name: str) -> bool:
+    return not name.startswith("_") and name.rpartition(".")[2] != "help"
 
 
 def check_files(words: list[str], groups: tuple[str, ...]) -> None:

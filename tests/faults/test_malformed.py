@@ -79,10 +79,15 @@ def test_a_strange_file(scene, content):
         (b"[" * 1100, "nested too deeply"),
         (b"seed_everything: -1", "seed_everything is -1; expected 0 to"),
         (b"model: {coordinates: {init_args: {1: 2}}}", "model.coordinates.init_args has the key 1"),
+        (b"data: {batch_size: '${'}", "data.batch_size: ${ begins a reference"),
         (b"probe: {weight_decay: null}", "probe.weight_decay is null"),
         (
             b"model: {optimizer: {class_path: torch.optim.SGD, init_args: {momentum: -3.0}}}",
             "Invalid momentum value",
+        ),
+        (
+            b"model: {optimizer: {class_path: torch.optim.SGD, init_args: {lr: 1.0e+30}}}",
+            "NaN or infinite",
         ),
     ],
 )

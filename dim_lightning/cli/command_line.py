@@ -19,6 +19,7 @@ from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import check_checkpoint, check_data, check_seed, check_trainer
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
+from dim_lightning.cli.messages import shortened
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.place import is_first_process, work_folder
 from dim_lightning.cli.resources import explained_resources
@@ -102,7 +103,7 @@ class CommandLine(LightningCLI):
         self.config = parser.parse_args(args)
         if self.config.subcommand is not None:
             config = self.config[self.config.subcommand]
-            check_nulls(parser._subcommands_action.choices[self.config.subcommand], config)
+            check_nulls(self._parser(self.config.subcommand), config)
             check_seed(config.seed_everything)
 
     def _parse_ckpt_path(self) -> None:
@@ -229,7 +230,7 @@ class CommandLine(LightningCLI):
         except InputError:
             raise
         except Exception as error:  # of nearly any kind: the Trainer trusts its arguments
-            raise InputError(f"trainer: {str(error) or repr(error)}") from error
+            raise InputError(f"trainer: {shortened(str(error) or repr(error))}") from error
 
     def _callback_keys(self) -> list[str]:
         return self._parser(self.subcommand).callback_keys

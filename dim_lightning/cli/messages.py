@@ -18,6 +18,7 @@ _MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")
 _COMMAND = re.compile(r"invalid choice: '?(?P<found>[^'\s]+)'? \(choose from (?P<known>[^)]+)\)")
 _NO_COMMAND = re.compile(r'expected "subcommand" to be one of \{(?P<known>[^}]+)\}')
 _FILE = re.compile(r"File does not exist: '?(?P<path>[^'\n]+)'?")
+_UNEXPECTED = re.compile(r"Unexpected config: ?(?P<found>.*)")
 _LINKED = re.compile(r'Linked "(?P<key>[\w.]+)" must be given via "(?P<source>[\w.]+)"')
 _PARSER_KEY = re.compile(r'Parser key "(?P<key>[\w.]+)"')
 _EXPECTED = re.compile(r"Expected an? (?P<type>.+?)(?:\. Got value|$)", re.MULTILINE)
@@ -85,6 +86,14 @@ def _command(message: str, _: list[str]) -> str | None:
 def _file(message: str, _: list[str]) -> str | None:
     match = _FILE.search(message)
     return match and f"there is no file {match['path']}; expected a YAML configuration"
+
+
+def _no_config(message: str, _: list[str]) -> str | None:
+    match = _UNEXPECTED.search(message)
+    return match and (
+        f"--config gives {shortened(match['found'], 80)!r}, which holds no settings; expected a "
+        "YAML configuration"
+    )
 
 
 def _unknown_key(message: str, keys: list[str]) -> str | None:
@@ -194,6 +203,7 @@ def shortened(message: str, longest: int = _LONGEST) -> str:
 _EXPLANATIONS = (
     _command,
     _file,
+    _no_config,
     _unknown_key,
     _unknown_option,
     _unknown_class,

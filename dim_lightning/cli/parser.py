@@ -82,10 +82,10 @@ def _contains_itself(value: Any, above: tuple[int, ...] = ()) -> bool:
 
 
 def _strange_keys(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys that are no text, such as 3 or null, and where they stand."""
+    """Keys that are no name, such as 3, null or nothing, and where they stand."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str):
+            if not isinstance(key, str) or not key:
                 yield place, key
             yield from _strange_keys(item, f"{place}.{key}".lstrip("."))
     elif isinstance(value, list):

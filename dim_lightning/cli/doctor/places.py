@@ -53,9 +53,9 @@ def data(asked: Asked) -> Iterator[Finding]:
     if caches:
         total = sum(file.stat().st_size for cache in caches for file in cache.iterdir())
         yield Finding("cache", f"{len(caches)} decoded data sets, {total / 1e9:.2f} GB")
-    name, settings = _source(asked)
-    if name and name not in (*_FETCH, "Digits"):
-        yield _found(name, settings, asked)
+    own, settings = _source(asked)
+    if own and own not in (*_FETCH, "Digits"):
+        yield _found(own, settings, asked)
 
 
 def _found(name: str, settings: Mapping[str, Any], asked: Asked) -> Finding:

@@ -43,6 +43,14 @@ class NonFiniteGuard(Callback):
         if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._check(trainer, pl_module)
 
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks at the terms and the weights of the epoch that is validated.
+
+        Raises:
+            InputError: a term or a weight is not finite.
+        """
+        self._check(trainer, pl_module)
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks at the terms and the weights.
 

@@ -57,10 +57,20 @@ def features_of(
         pl_module: has the encoder.
         batches: images to look at.
         layers: as for `extract`; () for the code alone.
+
+    Raises:
+        InputError: a code is not finite: nothing can be said of such codes.
     """
     encoder: Any = pl_module.encoder
     with trainer.precision_plugin.forward_context():
-        return extract(encoder, batches, pl_module.device, layers)
+        seen = extract(encoder, batches, pl_module.device, layers)
+    if not bool(seen.code.isfinite().all()):
+        raise InputError(
+            f"codes are NaN or infinite (epoch {trainer.current_epoch + 1}); expected finite "
+            "numbers; try a lower learning rate (model.optimizer), lower weights of the terms "
+            "(model.*_weight) or --trainer.gradient_clip_val 1"
+        )
+    return seen
 
 
 def epochs_in(checkpoint: Mapping[str, Any]) -> int:

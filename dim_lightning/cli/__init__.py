@@ -1,5 +1,6 @@
-"""The command line: fit, validate, test, predict, compare, sweep, export."""
+"""The command line: fit, validate, test, predict, compare, sweep, export, doctor."""
 
+import sys
 from collections.abc import Sequence
 
 
@@ -12,9 +13,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for what the user can put right, 130 after Ctrl-C, 143 when terminated.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["doctor"]:  # which has to work where the imports of the others do not
+        from dim_lightning.cli.doctor import doctor
+
+        return doctor(words[1:])
     from dim_lightning.cli.entry import run  # the heavy imports wait until somebody asks
 
-    return run(arguments)
+    return run(words)
 
 
 __all__ = ["main"]

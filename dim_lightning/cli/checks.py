@@ -53,6 +53,16 @@ def check_weights_only(asked: bool | None) -> None:
         )
 
 
+def check_seed(seed: int) -> None:
+    """Refuses a seed that NumPy does not take.
+
+    Raises:
+        InputError: it is negative or too large.
+    """
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed_everything is {seed}; expected 0 to {2**32 - 1}")
+
+
 def check_trainer(config: dict[str, Any]) -> None:
     """Refuses what the run folder decides.
 

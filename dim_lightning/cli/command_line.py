@@ -9,7 +9,7 @@ import yaml
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
@@ -18,13 +18,22 @@ from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.callbacks.reconstructions import Reconstructions
-from dim_lightning.cli.checks import check_checkpoint, check_data, check_trainer, check_weights_only
+from dim_lightning.cli.building import check_nulls, explained_building
+from dim_lightning.cli.checks import (
+    check_checkpoint,
+    check_data,
+    check_seed,
+    check_trainer,
+    check_weights_only,
+)
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.fixed import fixed_callbacks
 from dim_lightning.cli.job import JOB, begun_run, job_name
+from dim_lightning.cli.messages import shortened
 from dim_lightning.cli.method import DEFAULT, HELP, method_class, method_named
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.place import is_first_process, work_folder
+from dim_lightning.cli.resources import explained_resources
 from dim_lightning.cli.resume import (
     Start,
     allowed_changes,
@@ -61,7 +70,8 @@ DESCRIPTION = (
     "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
     "`fit --resume FOLDER` goes on with a run that was stopped, "
     "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
-    "`sweep FILE` searches settings, `export FOLDER` hands the encoder on."
+    "`sweep FILE` searches settings, `export FOLDER` hands the encoder on, `doctor` looks at the "
+    "machine."
 )
 GROUPS = (
     *("trainer", "model", "data", "checkpoint"),
@@ -133,7 +143,12 @@ class CommandLine(LightningCLI):
         """Parses `args` alone; Lightning's own warns if the process was started with others."""
         check_files(args, GROUPS)
         self.config = parser.parse_args(args)
-        if self.config[self.config.subcommand].method != self._method:  # given in an odd place
+        if self.config.subcommand is None:
+            return
+        config = self.config[self.config.subcommand]
+        check_nulls(self._parser(self.config.subcommand), config)
+        check_seed(config.seed_everything)
+        if config.method != self._method:  # given in an odd place
             raise InputError(
                 "method: expected it in a --config file of the command, or as --method"
             )
@@ -162,16 +177,10 @@ class CommandLine(LightningCLI):
         """Builds model, data and callbacks.
 
         Raises:
-            InputError: as a class raised it; jsonargparse hides it in an error of its own where
-                the parameter allows several types.
+            InputError: for settings that cannot be built.
         """
-        try:
+        with explained_building():
             super().instantiate_classes()
-        except ValueError as error:
-            hidden: BaseException | None = error
-            while hidden is not None and not isinstance(hidden, InputError):
-                hidden = hidden.__cause__ or hidden.__context__
-            raise hidden or error from error
 
     def instantiate_trainer(self, **_: Any) -> L.Trainer:
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
@@ -224,7 +233,10 @@ class CommandLine(LightningCLI):
         """
         failed = True
         try:
-            super()._run_subcommand(subcommand)
+            data = self.datamodule
+            sizes = (data.batch_size, data.eval_batch_size)
+            with explained_resources(subcommand, *sizes), explained_building():
+                super()._run_subcommand(subcommand)
             failed = False
         except SIGTERMException as error:
             raise StoppedError(self.run_dir, TERMINATED, subcommand) from error
@@ -321,8 +333,10 @@ class CommandLine(LightningCLI):
         }
         try:
             return L.Trainer(**config)
-        except (MisconfigurationException, ValueError, ImportError) as error:
-            raise InputError(f"trainer: {error}") from error
+        except InputError:
+            raise
+        except Exception as error:  # of nearly any kind: the Trainer trusts its arguments
+            raise InputError(f"trainer: {shortened(str(error) or repr(error))}") from error
 
     def _callback_keys(self) -> list[str]:
         return self._parser(self.subcommand).callback_keys

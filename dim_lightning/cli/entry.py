@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from importlib import import_module
 
 import jsonargparse
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.messages import OWN_COMMANDS
 from dim_lightning.cli.place import is_child, is_first_process, with_run_files
+from dim_lightning.cli.resources import amount_of, is_out_of_memory
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import DISK_ERRORS, disk_error
 from dim_lightning.run.signals import Terminated, terminable
@@ -69,11 +70,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except OmegaConfBaseException as error:
         key = str(error.full_key or "").partition(".")[2]  # without the command
-        return _complain(f"{key or 'the configuration'}: {str(error).splitlines()[0]}")
+        said = str(error).splitlines()[0]
+        if isinstance(error, GrammarParseError):
+            said = "${ begins a reference such as ${data.batch_size}, and what follows is none"
+        return _complain(f"{key or 'the configuration'}: {said}")
     except OSError as error:
         if error.errno in DISK_ERRORS:
             return _complain(str(disk_error(error)))
         raise
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return _complain(
+            f"out of memory before training: {amount_of(error)} more could not be had; expected a "
+            "model and data that fit; choose a smaller model.encoder or data.image_size"
+        )
     except StoppedError as stop:
         # Lightning kills the first process when one that it started ends with another code than 0
         return 0 if is_child() else _say(str(stop), stop.code)

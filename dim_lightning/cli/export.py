@@ -1,18 +1,9 @@
 """`export`: the encoder of a run as files for people who have none of this code."""
 
-import argparse
 from pathlib import Path
-from typing import NoReturn
 
-from dim_lightning.errors import InputError
+from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.export import Exported, export_run
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, with errors like those of the other commands."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"export: {message}; see `export --help`")
 
 
 def export(arguments: list[str]) -> int:
@@ -21,7 +12,7 @@ def export(arguments: list[str]) -> int:
     Raises:
         InputError: see `export_run`.
     """
-    parser = _Parser(
+    parser = PlainParser(
         prog="dim_lightning export",
         description="Writes the encoder of a run for use without this package: weights "
         "(encoder.safetensors, encoder.json), a torch.export program (encoder.pt2) and ONNX "

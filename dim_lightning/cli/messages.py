@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments: (?P<words>.+)")
+_UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments:(?P<words>.*)")
 _UNKNOWN_KEY = re.compile(
     r"(?:does not accept option|[Kk]ey) '(?P<key>[\w.]+)'(?: is not expected)?$"
 )
@@ -18,6 +18,7 @@ _MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")
 _COMMAND = re.compile(r"invalid choice: '?(?P<found>[^'\s]+)'? \(choose from (?P<known>[^)]+)\)")
 _NO_COMMAND = re.compile(r'expected "subcommand" to be one of \{(?P<known>[^}]+)\}')
 _FILE = re.compile(r"File does not exist: '?(?P<path>[^'\n]+)'?")
+_UNEXPECTED = re.compile(r"Unexpected config: ?(?P<found>.*)")
 _LINKED = re.compile(r'Linked "(?P<key>[\w.]+)" must be given via "(?P<source>[\w.]+)"')
 _PARSER_KEY = re.compile(r'Parser key "(?P<key>[\w.]+)"')
 _EXPECTED = re.compile(r"Expected an? (?P<type>.+?)(?:\. Got value|$)", re.MULTILINE)
@@ -33,7 +34,7 @@ _PLAIN = {
     "Iterable": "a list",
 }
 _LONGEST = 300
-OWN_COMMANDS = ("compare", "sweep", "export")
+OWN_COMMANDS = ("compare", "sweep", "export", "doctor")
 _FEW = 15
 
 
@@ -48,7 +49,7 @@ def parse_error(message: str, keys: Iterable[str]) -> str:
         text = explain(message, list(keys))
         if text:
             return text
-    return _shortened(message)
+    return shortened(message)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -87,10 +88,18 @@ def _file(message: str, _: list[str]) -> str | None:
     return match and f"there is no file {match['path']}; expected a YAML configuration"
 
 
+def _no_config(message: str, _: list[str]) -> str | None:
+    match = _UNEXPECTED.search(message)
+    return match and (
+        f"--config gives {shortened(match['found'], 80)!r}, which holds no settings; expected a "
+        "YAML configuration"
+    )
+
+
 def _unknown_key(message: str, keys: list[str]) -> str | None:
     match = _UNRECOGNIZED.search(message)
     if match:
-        word = match["words"].split()[0]
+        word = (match["words"].split() or ["''"])[0]  # '' where the word is empty
         name = word.lstrip("-").split("=")[0]
         if not word.startswith("-"):
             return f"{word} was not expected there; options are given as --key value"
@@ -144,7 +153,7 @@ def _type(message: str, _: list[str]) -> str | None:
     value, types = _GOT.search(_innermost(message)), _types(message)
     if not (value and types):
         return None
-    return f"{_where(message)} is {_shortened(value['value'], 80)!r}; expected {' or '.join(types)}"
+    return f"{_where(message)} is {shortened(value['value'], 80)!r}; expected {' or '.join(types)}"
 
 
 def _where(message: str) -> str:
@@ -187,7 +196,8 @@ def _parameters(path: str) -> list[str]:
         return []
 
 
-def _shortened(message: str, longest: int = _LONGEST) -> str:
+def shortened(message: str, longest: int = _LONGEST) -> str:
+    """One line of at most `longest` characters."""
     text = " ".join(message.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
@@ -195,6 +205,7 @@ def _shortened(message: str, longest: int = _LONGEST) -> str:
 _EXPLANATIONS = (
     _command,
     _file,
+    _no_config,
     _unknown_key,
     _unknown_option,
     _unknown_class,

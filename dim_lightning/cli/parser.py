@@ -1,5 +1,6 @@
 """The parser: short errors instead of pages of usage."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,7 +32,11 @@ class Parser(LightningArgumentParser):
         parsers: list[Any] = [self]
         if self._subcommands_action is not None:
             parsers += self._subcommands_action.choices.values()
-        return sorted({a.dest for p in parsers for a in p._actions if not a.dest.startswith("_")})
+        return sorted({a.dest for p in parsers for a in p._actions if _is_key(a.dest)})
+
+
+def _is_key(name: str) -> bool:
+    return not name.startswith("_") and name.rpartition(".")[2] != "help"
 
 
 def check_files(words: list[str], groups: tuple[str, ...]) -> None:
@@ -47,19 +52,45 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
     for path in _config_files(words):
         try:
             content = yaml.safe_load(path.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except RecursionError as error:
+            raise InputError(f"{path} is nested too deeply; expected a configuration") from error
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
             problem = getattr(error, "problem", None) or "it is not text"
             raise InputError(f"{path}{line} is not YAML: {problem}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")
+        if _contains_itself(content):
+            raise InputError(f"{path} contains itself by an alias (*name); write it out instead")
+        for place, key in _strange_keys(content):
+            raise InputError(
+                f"{path}: {place or 'at the top'} has the key {key!r}; expected a name"
+            )
         for name in groups:
             if name in content and not isinstance(content[name], dict):
                 raise InputError(
                     f"{path}: {name} is {content[name]!r}; expected settings below it, such as "
                     f"{name}: {{...}}"
                 )
+
+
+def _contains_itself(value: Any, above: tuple[int, ...] = ()) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inside = (*above, id(value))
+    return id(value) in above or any(_contains_itself(item, inside) for item in items)
+
+
+def _strange_keys(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys that are no name, such as 3, null or nothing, and where they stand."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str) or not key:
+                yield place, key
+            yield from _strange_keys(item, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strange_keys(item, place)
 
 
 def _config_files(words: list[str]) -> list[Path]:

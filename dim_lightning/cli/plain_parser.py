@@ -3,6 +3,7 @@
 import argparse
 from typing import NoReturn
 
+from dim_lightning.cli.messages import shortened
 from dim_lightning.errors import InputError
 
 
@@ -16,4 +17,4 @@ class PlainParser(argparse.ArgumentParser):
             InputError: what is wrong, and where the options are listed.
         """
         command = self.prog.split()[-1]
-        raise InputError(f"{command}: {message}; see `{command} --help`")
+        raise InputError(f"{command}: {shortened(message)}; see `{command} --help`")

@@ -140,7 +140,7 @@ def _meta(
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        sizes = f"{needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
+        sizes = f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free"
         raise OSError(errno.ENOSPC, f"too little space, {sizes}")
 
 

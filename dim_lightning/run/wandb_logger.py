@@ -6,6 +6,8 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from dim_lightning.run.folder import write_atomically
 
 _STATE = "wandb.json"
 _SECONDS_TO_ANSWER = 5
+_SECONDS_TO_SEND = 300
 
 
 class WandbLogger(LightningWandbLogger):
@@ -56,6 +59,7 @@ class WandbLogger(LightningWandbLogger):
                 "run: pip install 'dim-lightning[wandb]', or leave the logger out"
             ) from error
         self._mode = mode
+        self._is_lost = False
 
     @rank_zero_only
     def place_in(self, run_dir: Path, config: dict[str, Any]) -> None:
@@ -73,7 +77,7 @@ class WandbLogger(LightningWandbLogger):
             dir=str(run_dir),
             mode=mode,
             config=config,
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", **_patience()),
         )
         self._save_dir = str(run_dir)
         self._wandb_init["name"] = self._wandb_init["name"] or "/".join(run_dir.parts[-2:])
@@ -84,15 +88,16 @@ class WandbLogger(LightningWandbLogger):
         write_atomically(run_dir / _STATE, json.dumps(state, indent=2) + "\n")
 
     def _opened(self) -> Any:
-        """The run, open; offline where the server refuses it."""
-        import wandb
-
+        """The run, open; offline where the server refuses it, or confuses wandb's own process."""
+        self._is_lost = False
         try:
             run = self.experiment
-        except wandb.errors.Error as error:
+        except Exception as error:
             if self._wandb_init["mode"] != "online":
                 raise
             rank_zero_info(f"Weights & Biases: {error}; this run records offline")
+            _end_service()
+            self._experiment = None
             self._wandb_init["mode"] = "offline"
             run = self.experiment
         if self._wandb_init["mode"] == "online":
@@ -104,6 +109,18 @@ class WandbLogger(LightningWandbLogger):
         """Nothing: `place_in` gave the whole nested configuration, which holds them."""
 
     @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Sends the figures."""
+        self._send(super().log_metrics, metrics, step)
+
+    @rank_zero_only
+    def log_image(
+        self, key: str, images: list[Any], step: int | None = None, **kwargs: Any
+    ) -> None:
+        """Sends pictures."""
+        self._send(super().log_image, key, images, step, **kwargs)
+
+    @rank_zero_only
     def finalize(self, status: str) -> None:
         """Leaves the run open: `finish` closes it when the command is done."""
 
@@ -111,12 +128,26 @@ class WandbLogger(LightningWandbLogger):
     def finish(self, failed: bool = False) -> None:
         """Closes the run, so that the next one of this process starts its own."""
         if self._experiment is not None:
-            self._experiment.finish(exit_code=int(failed))
+            self._send(self._experiment.finish, exit_code=int(failed))
             self._experiment = None
+
+    def _send(self, send: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Calls `send`; a run goes on without W&B when wandb's own process has died."""
+        if self._is_lost:
+            return
+        try:
+            send(*args, **kwargs)
+        except Exception as error:
+            self._is_lost = True
+            _end_service()
+            rank_zero_info(
+                f"Weights & Biases failed ({type(error).__name__}: {error}); this run goes on "
+                f"without it; `wandb sync` sends what is in {self._save_dir}/wandb"
+            )
 
     def _reachable_mode(self) -> str:
         """Offline, and a line that says why, if there is no login or nobody answers."""
-        problem = _problem()
+        problem = reason_offline()
         if problem is None:
             return "online"
         rank_zero_info(
@@ -126,7 +157,15 @@ class WandbLogger(LightningWandbLogger):
         return "offline"
 
 
-def _problem() -> str | None:
+def _end_service() -> None:
+    """Ends wandb's own process, which would complain once more when this one ends."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
+
+
+def reason_offline() -> str | None:
     """Why nothing can be sent, or None."""
     import wandb
 
@@ -151,6 +190,15 @@ def _has_login(server: str) -> bool:
     except (OSError, netrc.NetrcParseError):
         return False
     return known.authenticators(urllib.parse.urlparse(server).hostname or server) is not None
+
+
+def _patience() -> dict[str, Any]:
+    """How long a run that is done waits for a network that is gone; wandb would wait for hours."""
+    import wandb
+
+    known = "finish_timeout" in getattr(wandb.Settings, "model_fields", {})  # since wandb 0.28
+    asked = os.environ.get("WANDB_FINISH_TIMEOUT")
+    return {"finish_timeout": float(asked or _SECONDS_TO_SEND)} if known else {}
 
 
 def _stored_id(run_dir: Path) -> str | None:

@@ -211,7 +211,7 @@ def test_too_little_space_is_told_before_anything_is_decoded(tmp_path):
     count = free // (4000 * 4000 * 3) + 2
     part = Part(["never-read.png"] * count, np.zeros(count, np.int64))
     found = Found("huge", "nowhere", ["once"], lambda: Parts(part, None, ["a"]))
-    with pytest.raises(InputError, match=r"too little space.*GB needed.*free some space"):
+    with pytest.raises(InputError, match=r"too little space.*MB needed.*free some space"):
         cached(found, 4000, tmp_path / "cache")
     assert left_behind(tmp_path / "cache") == []
 

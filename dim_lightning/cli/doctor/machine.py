@@ -1,0 +1,194 @@
+"""Device, precision, threads and memory."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from dim_lightning.cli.doctor.asked import Asked
+from dim_lightning.cli.doctor.finding import Finding
+from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.run.environment import cpu_model
+
+SHARED = Path("/dev/shm")
+_CGROUP = Path("/sys/fs/cgroup")
+_BATCHES_AHEAD = 2  # of each worker: the DataLoader's default
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")
+_LITTLE = 2e9  # bytes of memory: PyTorch and a small run take about one
+_BUSY = 1.5  # programs a core
+_CLEARLY = 1.1  # how much quicker counts as quicker
+
+
+def device(asked: Asked) -> Iterator[Finding]:
+    """What computes, and whether it is what the configuration asks for."""
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if names and not torch.cuda.is_available():
+        names = []
+    if names:
+        total = torch.cuda.get_device_properties(0).total_memory
+        yield Finding("device", f"{len(names)} x {names[0]}, {total / 1e9:.0f} GB")
+    elif torch.backends.mps.is_available():
+        yield Finding("device", "Apple GPU (mps)")
+    elif any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi"):
+        why = "cannot use it" if torch.version.cuda else "is a build for CPUs"
+        advice = "update the driver, or install a build of torch for its CUDA: pytorch.org"
+        yield Finding("device", f"there is an NVIDIA GPU, but this torch {why}", advice, "hint")
+    else:
+        yield Finding("device", f"CPU, {cpu_model()}")
+    yield from _devices_asked(asked, len(names))
+
+
+def _devices_asked(asked: Asked, num_gpus: int) -> Iterator[Finding]:
+    accelerator = asked.trainer.get("accelerator", "auto")
+    count = asked.trainer.get("devices", "auto")
+    wanted = count if isinstance(count, int) and not isinstance(count, bool) else 0
+    if accelerator in ("gpu", "cuda") and num_gpus < max(wanted, 1):
+        found = f"the configuration asks for {max(wanted, 1)} GPUs, here are {num_gpus}"
+        advice = "set trainer.accelerator to cpu" if not num_gpus else f"set it to {num_gpus}"
+        yield Finding("trainer.devices", found, advice, "FIX")
+
+
+def precision(asked: Asked) -> Iterator[Finding]:
+    """The quickest precision, by two seconds of measurement."""
+    name = "cuda" if torch.cuda.is_available() else "cpu"
+    measured = seconds_by_precision(name)
+    base = measured["32-true"]
+    quickest = min(measured, key=lambda key: measured[key])
+    if measured[quickest] * _CLEARLY > base:
+        quickest = "32-true"
+    times = ", ".join(f"{key} {1000 * value:.1f} ms" for key, value in measured.items())
+    wanted = str(asked.trainer.get("precision") or "32-true")
+    advice = f"--trainer.precision {quickest}"
+    if name == "cpu" and wanted.startswith(("16", "transformer")):
+        found = f"the configuration asks for {wanted}, which CPUs compute a thousand times slower"
+        yield Finding("precision", found, advice, "FIX")
+    slower = measured.get(wanted, base) / measured[quickest]
+    yield Finding(
+        "precision",
+        f"{quickest} is the quickest here ({times}, forward and backward)",
+        advice if slower > _CLEARLY else "",
+        "hint" if slower > _CLEARLY else "ok",
+    )
+
+
+def threads(_: Asked) -> Iterator[Finding]:
+    """How many cores this process may use, and how many threads PyTorch takes."""
+    cores, taken = usable_cores(), torch.get_num_threads()
+    found = f"PyTorch takes {taken}, this process may use {_plain(cores)} of {os.cpu_count()} cores"
+    variables = {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
+    said = ", ".join(f"{name}={value}" for name, value in variables.items())
+    if said:
+        found += f" ({said})"
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > _BUSY * cores:
+        others = (
+            f"{load:.1f} programs compute here at once, so a run and what was measured are slow"
+        )
+        yield Finding("load", others, "wait for the others, or end them", "hint")
+    if taken > max(1.0, cores):
+        advice = f"they get in each other's way: export OMP_NUM_THREADS={max(1, int(cores))}"
+        yield Finding("threads", found, advice, "hint")
+    elif variables and taken < int(cores):
+        advice = f"for one run alone: export OMP_NUM_THREADS={int(cores)}"
+        yield Finding("threads", found, advice, "hint")
+    else:
+        yield Finding("threads", found)
+
+
+def usable_cores() -> float:
+    """Cores this process may use: those it is bound to, or less by the quota of its cgroup."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(float(bound or 1), *quotas(_cgroups(""), _cgroups("cpu")), float("inf"))
+
+
+def quotas(unified: Iterable[Path], separate: Iterable[Path]) -> Iterator[float]:
+    """Limits in cores.
+
+    Args:
+        unified: folders of cgroup version 2.
+        separate: folders of the controller cpu of version 1.
+    """
+    for folder in unified:
+        words = _words(folder / "cpu.max")
+        if len(words) == 2 and words[0] != "max":
+            yield int(words[0]) / int(words[1])
+    for folder in separate:
+        quota = _words(folder / "cpu.cfs_quota_us")
+        period = _words(folder / "cpu.cfs_period_us")
+        if quota and period and int(quota[0]) > 0:
+            yield int(quota[0]) / int(period[0])
+
+
+def memory(_: Asked) -> Iterator[Finding]:
+    """Memory that is free for this process."""
+    free = _available_memory()
+    if free is None:
+        return
+    found = f"{free / 1e9:.1f} GB free"
+    if free < _LITTLE:
+        advice = "end other programs, or set data.batch_size lower if a run is killed"
+        yield Finding("memory", found, advice, "hint")
+    else:
+        yield Finding("memory", found)
+
+
+def _available_memory() -> float | None:
+    info = Path("/proc/meminfo")
+    if not info.is_file():
+        return None
+    lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    free = [1024.0 * int(lines["MemAvailable"].split()[0])]
+    for kind, limit, used in (
+        ("", "memory.max", "memory.current"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        for folder in _cgroups(kind):
+            most, now = _words(folder / limit), _words(folder / used)
+            if most and now and most[0].isdigit():
+                free.append(float(int(most[0]) - int(now[0])))
+    return max(0.0, min(free))
+
+
+def shared_memory(asked: Asked) -> Iterator[Finding]:
+    """The memory through which data workers send batches."""
+    workers = asked.whole("num_workers", 0)
+    if not SHARED.is_dir():
+        yield Finding("shared memory", "no /dev/shm on this system")
+        return
+    free = shutil.disk_usage(SHARED).free
+    batch = 3 * asked.whole("image_size", 32) ** 2 * asked.whole("batch_size", 64)
+    needed = workers * (_BATCHES_AHEAD + 1) * batch
+    found = f"{free / 1e9:.2f} GB free in {SHARED}; data.num_workers {workers} needs "
+    found += f"{needed / 1e9:.2f} GB" if workers else "none"
+    if needed > free:
+        advice = "set data.num_workers to 0, or in a container: docker run --shm-size=2g"
+        yield Finding("shared memory", found, advice, "FIX")
+    else:
+        yield Finding("shared memory", found)
+
+
+def _cgroups(kind: str) -> Iterator[Path]:
+    """The folders that limit this process: of its own cgroup, and the one at the top.
+
+    Args:
+        kind: the controller of version 1; empty for version 2.
+    """
+    own = Path("/proc/self/cgroup")
+    for line in own.read_text().splitlines() if own.is_file() else ():
+        _, kinds, path = line.split(":", 2)
+        if kind in kinds.split(","):
+            yield _CGROUP / kind / path.lstrip("/")
+            yield _CGROUP / kind
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def _plain(cores: float) -> str:
+    return f"{cores:.0f}" if cores == int(cores) else f"{cores:.1f}"

@@ -1,0 +1,65 @@
+"""Memory that runs out, and data workers that are killed: what to set then."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dim_lightning.errors import InputError
+
+_SIGNS = ("out of memory", "can't allocate", "cannot allocate", "not enough memory", "bad_alloc")
+_AMOUNT = re.compile(r"allocate (?P<amount>[\d.]+ ?(?:bytes|[KMGT]i?B))", re.IGNORECASE)
+_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?P<how>.*)")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says so: each library and each device has words of its own."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(
+        sign in str(error).lower() for sign in _SIGNS
+    )
+
+
+def amount_of(error: BaseException) -> str:
+    """What could not be had, for people to read."""
+    match = _AMOUNT.search(str(error))
+    if match is None:
+        return "memory"
+    number, _, unit = match["amount"].partition(" ")
+    return f"{int(number) / 1e9:.2f} GB" if unit == "bytes" else match["amount"]
+
+
+@contextmanager
+def explained_resources(command: str, batch_size: int, eval_batch_size: int) -> Iterator[None]:
+    """Says which setting makes a command fit into the machine.
+
+    Args:
+        command: fit, validate, test or predict.
+        batch_size: data.batch_size.
+        eval_batch_size: data.eval_batch_size.
+
+    Raises:
+        InputError: the memory ran out, or a data worker was killed.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            if command == "fit":
+                raise InputError(_too_large(error, "batch_size", batch_size)) from error
+            raise InputError(_too_large(error, "eval_batch_size", eval_batch_size)) from error
+        worker = _WORKER.search(str(error))
+        if worker is None:
+            raise
+        raise InputError(
+            f"a process that fetches data {worker['how'].rstrip('. ')}; the system kills them when "
+            "memory or shared memory (/dev/shm) is short; set data.num_workers lower, 0 needs none"
+        ) from error
+
+
+def _too_large(error: BaseException, name: str, size: int) -> str:
+    return (
+        f"out of memory: {amount_of(error)} more could not be had, with data.{name} {size}; set "
+        f"data.{name} to {max(2, size // 2)}, which takes about half as much, or lower; or choose "
+        "a smaller model.encoder or data.image_size"
+    )

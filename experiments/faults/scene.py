@@ -1,0 +1,97 @@
+"""A training of seconds on the digits, in a process of its own, and how it ended."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONFIG = """
+experiment: fault
+data: {source: Digits, image_size: 16, batch_size: 64}
+model:
+  encoder: {class_path: BlogEncoder, init_args: {widths: [16, 32], embedding_dim: 32}}
+neighbours: {every_n_epochs: 100}
+evaluation: {mlp_epochs: 0, floors: false}
+trainer: {max_epochs: 3, limit_train_batches: 3, accelerator: cpu}
+"""
+
+
+_MOUNTED: list[Path] = []
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder with `config.yaml`, which is removed in the end."""
+    with tempfile.TemporaryDirectory(prefix="fault") as name:
+        (Path(name) / "config.yaml").write_text(CONFIG)
+        try:
+            yield Path(name)
+        finally:
+            for place in reversed(_MOUNTED):
+                subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
+
+
+def command(place: Path, *words: str, verb: str = "fit") -> list[str]:
+    """A command on the digits; data and runs lie in `place` unless `words` say otherwise."""
+    start = [sys.executable, "-m", "dim_lightning", verb, "--config", str(place / "config.yaml")]
+    return [*start, "--data.root", str(place / "data"), "--runs_dir", str(place / "runs"), *words]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, with the project first, and one thread."""
+    path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": "1",
+        "WANDB_MODE": "offline",
+        **more,
+    }
+
+
+def run(words: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    settings = {"env": environment(), **options}
+    return subprocess.run(words, capture_output=True, text=True, timeout=1800, **settings)  # type: ignore[call-overload]
+
+
+def judge(fault: str, code: int, expected: int, error: str, *said: str) -> None:
+    """Prints how it ended, and leaves with 1 if that is not as it should be."""
+    lines = [line for line in error.splitlines() if line.strip()]
+    print(f"{fault}: exit code {code}; {lines[-1] if lines else 'nothing was said'}", flush=True)
+    missing = [text for text in said if text not in error]
+    if code != expected or "Traceback" in error or missing:
+        sys.exit(
+            f"FAILED {fault}: expected code {expected} and {missing or said}; it said:\n{error}"
+        )
+
+
+def in_own_mounts() -> None:
+    """Goes on in a mount namespace of its own, so that no mount outlives this script."""
+    if os.environ.get("FAULT_MOUNTS"):
+        return
+    if os.name != "posix" or os.geteuid() != 0 or not shutil.which("unshare"):
+        skip("mounting needs root and unshare (Linux)")
+    words = ["unshare", "--mount", sys.executable, *sys.argv]
+    probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    if probe.returncode:
+        skip("this system lets nobody make a mount namespace")
+    os.execvpe("unshare", words, {**os.environ, "FAULT_MOUNTS": "1"})
+
+
+def mount(kind: str, place: Path, *options: str) -> None:
+    """Mounts over `place`; for processes after `in_own_mounts` only."""
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", *options, kind, str(place)], check=True)
+    _MOUNTED.append(place)
+
+
+def skip(why: str) -> None:
+    """Ends the script: it cannot be tried here."""
+    print(f"skipped: {why}")
+    sys.exit(0)

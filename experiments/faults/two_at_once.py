@@ -1,0 +1,46 @@
+"""Two processes in one place: new runs of one experiment, and one run that both go on with.
+
+python experiments/faults/two_at_once.py
+"""
+
+import subprocess
+import sys
+
+import scene
+
+
+def both(words: list[str]) -> list[tuple[int, str]]:
+    """How two processes with the same command end."""
+    processes = [
+        subprocess.Popen(
+            words,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=scene.environment(),
+        )
+        for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=1800)[1] for process in processes]
+    return [(p.returncode, error) for p, error in zip(processes, errors, strict=True)]
+
+
+with scene.folder() as place:
+    for number, (code, error) in enumerate(both(scene.command(place)), 1):
+        scene.judge(f"new runs at once, process {number}", code, 0, error)
+    made = sorted(path.name for path in (place / "runs" / "fault").iterdir())
+    assert made == ["1", "2"], made
+    metrics = [(place / "runs" / "fault" / n / "metrics.csv").read_text() for n in made]
+    assert len(metrics[0].splitlines()) == len(metrics[1].splitlines()), metrics
+    print("two folders, both whole")
+
+    run = str(place / "runs" / "fault" / "1")
+    shown = scene.run([sys.executable, "-m", "dim_lightning", "fit", "--help"]).stdout
+    option = "--resume" if "--resume" in shown else "--run"
+    words = [sys.executable, "-m", "dim_lightning", "fit", option, run]
+    words += ["--trainer.max_epochs", "40"]
+    ends = sorted(both(words), key=lambda end: end[0])
+    for code, error in ends:
+        print(f"going on at once: exit code {code}; {(error.strip().splitlines() or [''])[-1]}")
+    if [code for code, _ in ends] != [0, 2]:
+        sys.exit("FAILED: expected that one goes on and the other is refused")

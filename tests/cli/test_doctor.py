@@ -1,0 +1,148 @@
+"""`doctor` says what it found and what to do, and does not crash whatever is broken."""
+
+import errno
+import os
+from importlib import metadata
+
+import pytest
+import torch
+
+from dim_lightning.cli import main
+from dim_lightning.cli.doctor import machine, places, software
+from dim_lightning.cli.doctor.asked import Asked, read_asked
+from dim_lightning.cli.doctor.command import examine
+from dim_lightning.cli.doctor.finding import Finding, looked_at, page
+from dim_lightning.cli.doctor.speed import seconds_by_precision
+
+
+def _only(findings, subject):
+    found = [finding for finding in findings if finding.subject == subject]
+    assert len(found) == 1, findings
+    return found[0]
+
+
+def test_a_report_of_this_machine(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")  # asks nobody
+    words = ["--data.root", str(tmp_path / "data"), "--runs_dir", str(tmp_path / "runs")]
+    assert main(["doctor", *words]) == 0
+    out = capsys.readouterr().out
+    for subject in ("Python", "torch", "device", "precision", "threads", "Digits"):
+        assert subject in out
+    assert "FIX" not in out
+    assert "this machine can train" in out
+    assert list(tmp_path.iterdir()) == []  # looking leaves nothing behind
+
+
+def test_wrong_options(tmp_path, capsys):
+    assert main(["doctor", "--fast"]) == 2
+    assert "doctor --help" in capsys.readouterr().err
+    assert main(["doctor", "--config", str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+    (tmp_path / "bad.yaml").write_text("a: [")
+    assert main(["doctor", "--config", str(tmp_path / "bad.yaml")]) == 2
+    assert "is not YAML" in capsys.readouterr().err
+
+
+def test_what_fails_is_a_finding_and_what_was_found_before_it_stays():
+    def look():
+        yield Finding("one", "is there")
+        raise SystemExit("no two")
+
+    one, two = looked_at("two", look, "get a two")
+    assert one == Finding("one", "is there")
+    assert two == Finding("two", "SystemExit: no two", "get a two", "FIX")
+    assert "FIX   two            SystemExit: no two\n" in page([one, two])
+    assert page([one, two]).endswith("1 thing to put right")
+
+
+@pytest.mark.parametrize("version", software.STOLEN)
+def test_a_stolen_release_is_said_loudly_and_nothing_else_is_looked_at(monkeypatch, version):
+    known = metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: version if name == "lightning" else known(name)
+    )
+    (finding,) = examine(Asked())
+    assert finding.grade == "FIX"
+    assert f"{version} IS MALWARE" in finding.found
+    assert "replace every password" in finding.advice
+
+
+def test_a_pair_that_does_not_fit(monkeypatch):
+    known = metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "2.0.0" if name == "torch" else known(name)
+    )
+    findings = list(software.versions(Asked()))
+    assert "in one command" in _only(findings, "torch").advice
+    assert "torch>=" in _only(findings, "packages").advice
+
+
+def test_what_the_configuration_asks_for(tmp_path):
+    path = tmp_path / "asks.yaml"
+    path.write_text(
+        f"data: {{root: {tmp_path}, source: {{class_path: PictureFolder, init_args: {{path: no}}}},"
+        "  num_workers: 64, batch_size: 4096, image_size: 4096}\n"
+        "trainer: {precision: 16-mixed, accelerator: gpu, devices: 64}\n"
+    )
+    asked = read_asked([path], None, None)
+    assert asked.root == tmp_path
+    gpu = _only(machine.device(asked), "trainer.devices")
+    assert gpu.grade == "FIX"
+    assert "asks for 64 GPUs" in gpu.found
+    if not torch.cuda.is_available():
+        assert "thousand times slower" in next(iter(machine.precision(asked))).found
+    source = _only(places.data(asked), "data.source")
+    assert source.grade == "FIX"
+    assert "expected a folder" not in source.found
+    if machine.SHARED.is_dir():
+        assert next(iter(machine.shared_memory(asked))).grade == "FIX"
+
+
+def test_missing_data_comes_with_the_command_that_gets_it(tmp_path):
+    asked = Asked(root=tmp_path, data={"source": "CIFAR10"})
+    findings = list(places.data(asked))
+    wanted = _only(findings, "CIFAR10")
+    assert wanted.grade == "hint"
+    assert wanted.advice.startswith("python -m dim_lightning fit --config")
+    assert f"--data.root {tmp_path}" in wanted.advice
+    assert _only(findings, "TinyImageNet").grade == "ok"
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    broken = _only(places.data(asked), "CIFAR10")
+    assert broken.grade == "FIX"
+    assert "lacks data_batch_1" in broken.found
+
+
+def test_a_place_that_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    finding = _only(places.disk(Asked(runs_dir=tmp_path / "file" / "runs")), "runs_dir")
+    assert finding.grade == "FIX"
+
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(places.tempfile, "TemporaryFile", full)
+    finding = _only(places.disk(Asked(runs_dir=tmp_path)), "runs_dir")
+    assert "the disk is full" in finding.found
+
+
+def test_quotas_of_both_versions(tmp_path):
+    assert list(machine.quotas([tmp_path], [tmp_path])) == []
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert list(machine.quotas([tmp_path], [])) == []
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    (tmp_path / "cpu.cfs_quota_us").write_text("150000\n")
+    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    assert list(machine.quotas([tmp_path], [tmp_path])) == [0.5, 1.5]
+    assert 0 < machine.usable_cores() <= (os.cpu_count() or 1)
+
+
+def test_more_threads_than_cores(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 10_000)
+    finding = _only(machine.threads(Asked()), "threads")
+    assert finding.advice.endswith(f"OMP_NUM_THREADS={max(1, int(machine.usable_cores()))}")
+
+
+def test_every_precision_is_measured():
+    measured = seconds_by_precision("cpu", seconds=0.0)
+    assert set(measured) == {"32-true", "bf16-mixed"}  # float16 is not tried on a CPU
+    assert min(measured.values()) > 0

@@ -1,0 +1,78 @@
+"""Errors of memory and of data workers, as the libraries raise them, say what to set."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from dim_lightning.cli.resources import amount_of, explained_resources, is_out_of_memory
+from dim_lightning.errors import InputError
+
+
+def _with(raiser, command="fit"):
+    with explained_resources(command, 64, 256):
+        raiser()
+
+
+def _numpy():
+    np.empty(1 << 55, np.uint8)
+
+
+def _torch():
+    torch.empty(1 << 55, dtype=torch.uint8)
+
+
+def _cuda():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has")
+
+
+@pytest.mark.parametrize("raiser", [_numpy, _torch, _cuda])
+def test_a_batch_that_does_not_fit(raiser):
+    with pytest.raises(InputError, match=r"out of memory.*data\.batch_size 64; set .* to 32"):
+        _with(raiser)
+    with pytest.raises(InputError, match=r"data\.eval_batch_size 256; set .* to 128"):
+        _with(raiser, "test")
+
+
+def test_the_amount_is_said():
+    with pytest.raises(RuntimeError) as caught:
+        _torch()
+    assert amount_of(caught.value) == "36028797.02 GB"
+    with pytest.raises(RuntimeError) as caught:
+        _cuda()
+    assert amount_of(caught.value) == "2.50 GiB"
+
+
+def test_other_errors_stay_what_they_are():
+    def fail():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        _with(fail)
+    assert not is_out_of_memory(OSError(2, "No such file"))
+
+
+class _Deadly(torch.utils.data.Dataset):
+    """Whoever reads it is killed."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker():
+    loader = DataLoader(_Deadly(), num_workers=1)
+    with pytest.raises(InputError, match=r"(is killed|exited).*data\.num_workers"):
+        _with(lambda: next(iter(loader)))
+
+
+def test_a_model_that_does_not_fit(workshop, capsys):
+    before = workshop.made()
+    assert workshop.fit("--model.encoder.init_args.embedding_dim", "10000000000000") == 2
+    assert "choose a smaller model.encoder" in capsys.readouterr().err
+    assert workshop.made() == before

@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jsonargparse import lazy_instance
 from lightning import LightningDataModule
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from dim_lightning.data.augmentation import Augmentation, to_float
-from dim_lightning.data.batch import Batch, ImageSplit
+from dim_lightning.data.batch import Batch, Split
 from dim_lightning.data.cache import Cached, cached
+from dim_lightning.data.settings import check_fraction, check_range, check_views, check_workers
+from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Digits, Source
+from dim_lightning.data.splits import Shares, Splits, mapped_splits
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
@@ -24,7 +26,7 @@ _VIEWS = 3  # sets the draws of views apart from the model's streams, which are 
 
 
 class ImageDataModule(LightningDataModule):
-    """Images of a source: decoded once, split by a seed, served in batches.
+    """Images of a source: decoded once or streamed, split by a seed, served in batches.
 
     Validation is a share of the training part. Testing uses the test part of the source, or a share
     set aside where it has none. The order of training depends on `seed` and the epoch and on
@@ -36,7 +38,7 @@ class ImageDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: Source = DEFAULT_SOURCE,
+        source: Source | Stream = DEFAULT_SOURCE,
         root: str = "data",
         image_size: int = 32,
         batch_size: int = 64,
@@ -55,7 +57,7 @@ class ImageDataModule(LightningDataModule):
         """Choose the images.
 
         Args:
-            source: the data set, e.g. CIFAR10, TinyImageNet, PictureFolder.
+            source: the data set, e.g. CIFAR10, TinyImageNet, PictureFolder, or a Stream.
             root: folder in which data sets are looked for, and into which they are downloaded.
             image_size: height and width in pixels, to which every picture is brought.
             batch_size: images a training step and process.
@@ -77,22 +79,20 @@ class ImageDataModule(LightningDataModule):
             InputError: a number is out of its range.
         """
         super().__init__()
-        _check_range("image_size", image_size, 1, "a size in pixels")
-        _check_range("batch_size", batch_size, 2, "an image's negatives are others of its batch")
-        _check_range("eval_batch_size", eval_batch_size, 2, "as in data.batch_size")
-        _check_range("num_workers", num_workers, 0, "a number of processes")
-        _check_views("views", num_views, 1, augmentation)
-        _check_views("small_views", num_small_views, 0, small_augmentation)
-        _check_fraction("validation_fraction", validation_fraction)
-        _check_fraction("test_fraction", test_fraction)
+        check_range("image_size", image_size, 1, "a size in pixels")
+        check_range("batch_size", batch_size, 2, "an image's negatives are others of its batch")
+        check_range("eval_batch_size", eval_batch_size, 2, "as in data.batch_size")
+        check_workers(isinstance(source, Stream), num_workers)
+        check_views("views", num_views, 1, augmentation)
+        check_views("small_views", num_small_views, 0, small_augmentation)
+        check_fraction("validation_fraction", validation_fraction)
+        check_fraction("test_fraction", test_fraction)
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
+        self.shares = Shares(validation_fraction, test_fraction, split_seed)
         self.seed = seed
         self.augmentation = augmentation
         self.num_views = num_views
@@ -102,7 +102,7 @@ class ImageDataModule(LightningDataModule):
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else self.root / "cache"
         self.class_names: list[str] | None = None
         self._cached: Cached | None = None
-        self._splits: dict[str, ImageSplit] = {}
+        self._splits: Splits | None = None
 
     @property
     def labelled(self) -> bool:
@@ -120,7 +120,11 @@ class ImageDataModule(LightningDataModule):
         Raises:
             InputError: they are missing or unreadable, or the cache cannot be written.
         """
-        if self._cached is None:
+        if isinstance(self.source, Stream):
+            self._splits = self._splits or self.source.splits(
+                self.image_size, self.shares, self.cache_dir
+            )
+        elif self._cached is None:
             self._cached = cached(self.source.find(self.root), self.image_size, self.cache_dir)
 
     def setup(self, stage: str | None = None) -> None:
@@ -130,39 +134,37 @@ class ImageDataModule(LightningDataModule):
             InputError: there are too few images.
         """
         self.prepare_data()  # in other processes than the first: finds what that one decoded
-        assert self._cached is not None
-        if not self._splits:
-            self.class_names = self._cached.class_names
-            self._splits = self._split(self._cached)
+        if self._splits is None:
+            assert self._cached is not None
+            self._splits = mapped_splits(self._cached, self.shares)
+        self.class_names = self._splits.class_names
         if stage in (None, "fit"):
             self._check_batches()
 
-    def split(self, name: SplitName) -> ImageSplit:
+    def split(self, name: SplitName) -> Split:
         """The images of a split, uint8 and unchanged."""
-        return self._splits[name]
+        assert self._splits is not None
+        return getattr(self._splits, name)
 
     def clean_dataloader(self, split: SplitName, limit: int | None = None) -> DataLoader[Batch]:
         """Batches of uint8 images in a fixed order, never augmented; for use outside of training.
 
         Args:
             split: which images.
-            limit: most images; which of them is drawn by `split_seed`, their order stays.
+            limit: most images; which of them is drawn by `split_seed`, their order stays. Of a
+                stream it is the first ones: it was shuffled when it was made.
         """
         images = self.split(split)
         if limit is None or limit >= len(images):
             return self._loader(images, self.eval_batch_size)
-        chosen = np.random.default_rng((self.split_seed, limit)).permutation(len(images))[:limit]
-        return self._loader(images, self.eval_batch_size, sampler=np.sort(chosen).tolist())
+        chosen = images.chosen(limit, self.shares.split_seed)
+        return self._loader(images, self.eval_batch_size, sampler=chosen)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches, all of them full; each process has its share of the images."""
         images = self.split("train")
         processes, rank = self._processes()
-        # Also on one process: its order is drawn from (seed, epoch), and Lightning, which tells it
-        # the epoch, does not put a sampler of its own in its place.
-        sampler: DistributedSampler[Batch] = DistributedSampler(
-            images, processes, rank, shuffle=True, seed=self.seed, drop_last=True
-        )
+        sampler = images.shuffled(processes, rank, self.seed, self.batch_size)
         return self._loader(
             images,
             self.batch_size,
@@ -182,10 +184,10 @@ class ImageDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test part of the source in order; all pictures where it has none of its own."""
-        assert self._cached is not None
-        if "test" in self._cached.parts:
+        assert self._splits is not None
+        if self._splits.predicted is self._splits.test:
             return self.test_dataloader()
-        return self._loader(ImageSplit.of_part(self._cached, "train"), self.eval_batch_size)
+        return self._loader(self._splits.predicted, self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """The batch with floats in [0, 1], on the model's device; when training, its views."""
@@ -208,28 +210,6 @@ class ImageDataModule(LightningDataModule):
             else:
                 key = (self.seed, _VIEWS, *position, view)
                 yield augmentation(images, generator_for(*key, device=images.device))
-
-    def _split(self, cached: Cached) -> dict[str, ImageSplit]:
-        count = cached.parts["train"]
-        order = np.random.default_rng(self.split_seed).permutation(count)
-        num_test = 0 if "test" in cached.parts else round(self.test_fraction * count)
-        num_val = round(self.validation_fraction * (count - num_test))
-        tested, validated, trained = np.split(order, [num_test, num_test + num_val])
-        splits = {
-            "train": ImageSplit.of_part(cached, "train", np.sort(trained)),
-            "val": ImageSplit.of_part(cached, "train", np.sort(validated)),
-            "test": ImageSplit.of_part(cached, "test")
-            if "test" in cached.parts
-            else ImageSplit.of_part(cached, "train", np.sort(tested)),
-        }
-        for name, images in splits.items():
-            if len(images) < 2:
-                raise InputError(
-                    f"{count} training pictures leave {len(images)} for the split {name}; expected "
-                    "at least 2; add pictures, or raise data.validation_fraction or "
-                    "data.test_fraction"
-                )
-        return splits
 
     def _check_batches(self) -> None:
         processes, _ = self._processes()
@@ -260,7 +240,7 @@ class ImageDataModule(LightningDataModule):
         sizes = range(self.eval_batch_size, 1, -1)
         return next((size for size in sizes if share % size != 1), self.eval_batch_size)
 
-    def _loader(self, images: ImageSplit, batch_size: int, **options: Any) -> DataLoader[Batch]:
+    def _loader(self, images: Split, batch_size: int, **options: Any) -> DataLoader[Batch]:
         return DataLoader(
             images,
             batch_size=batch_size,  # by name: Lightning calls it again with one of its own
@@ -273,30 +253,5 @@ class ImageDataModule(LightningDataModule):
 
 
 def _as_it_is(batch: Any) -> Any:
-    """The batch: `ImageSplit` gives whole ones."""
+    """The batch: a `Split` gives whole ones."""
     return batch
-
-
-def _check_range(name: str, value: int, least: int, why: str) -> None:
-    if value < least:
-        raise InputError(
-            f"data.{name} is {value}; expected at least {least} ({why}); set data.{name}"
-        )
-
-
-def _check_views(name: str, number: int, least: int, augmentation: Augmentation | None) -> None:
-    """Raise InputError unless there is what makes the views; without it, one is the image."""
-    _check_range(f"num_{name}", number, least, "a number of views")
-    key = "augmentation" if name == "views" else "small_augmentation"
-    if augmentation is None and number > least:
-        raise InputError(
-            f"data.num_{name} is {number} and data.{key} is null; expected something that makes "
-            f"the views differ; set data.{key}, e.g. to CropColour, or data.num_{name} to {least}"
-        )
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise InputError(
-            f"data.{name} is {value}; expected a share between 0 and 1; set data.{name}"
-        )

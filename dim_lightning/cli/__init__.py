@@ -1,4 +1,4 @@
-"""The command line: fit, validate, test, predict, compare, sweep, export."""
+"""The command line: fit, validate, test, predict, compare, sweep, export, shard."""
 
 from collections.abc import Sequence
 

@@ -36,7 +36,8 @@ COMMANDS = ("fit", "validate", "test", "predict")
 DESCRIPTION = (
     "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
     "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
-    "`sweep FILE` searches settings, `export FOLDER` hands the encoder on."
+    "`sweep FILE` searches settings, `export FOLDER` hands the encoder on, `shard OUTPUT` writes "
+    "pictures beyond memory."
 )
 GROUPS = ("trainer", "model", "data", "probe", "neighbours", "geometry", "evaluation")
 TRAINER_DEFAULTS: dict[str, Any] = {

@@ -33,7 +33,7 @@ _PLAIN = {
     "Iterable": "a list",
 }
 _LONGEST = 300
-OWN_COMMANDS = ("compare", "sweep", "export")
+OWN_COMMANDS = ("compare", "sweep", "export", "shard")
 _FEW = 15
 
 

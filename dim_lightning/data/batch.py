@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from dim_lightning.data.cache import Cached
+from dim_lightning.data.order import EpochOrder
 
 
 class Batch(NamedTuple):
@@ -64,8 +65,14 @@ class Split(Dataset[Batch], ABC):
 
     @abstractmethod
     def shuffled(
-        self, processes: int, rank: int, seed: int, batch_size: int
-    ) -> DistributedSampler[Batch]:
+        self,
+        processes: int,
+        rank: int,
+        seed: int,
+        batch_size: int,
+        epoch: int = 0,
+        num_done: int = 0,
+    ) -> DistributedSampler[Any]:
         """The order of training: one process's share, drawn from (seed, epoch) alone.
 
         Args:
@@ -73,6 +80,8 @@ class Split(Dataset[Batch], ABC):
             rank: which of them this is.
             seed: of the order.
             batch_size: images of a batch of this process.
+            epoch: the one that comes first.
+            num_done: of its images, how many this process has met before; they are not read.
         """
 
     @abstractmethod
@@ -155,9 +164,13 @@ class ImageSplit(Split):
         return np.sort(order[:count]).tolist()
 
     def shuffled(
-        self, processes: int, rank: int, seed: int, batch_size: int
-    ) -> DistributedSampler[Batch]:
+        self,
+        processes: int,
+        rank: int,
+        seed: int,
+        batch_size: int,
+        epoch: int = 0,
+        num_done: int = 0,
+    ) -> DistributedSampler[Any]:
         """All images in a random order, dealt out in turn."""
-        # Also on one process: its order is drawn from (seed, epoch), and Lightning, which tells it
-        # the epoch, does not put a sampler of its own in its place.
-        return DistributedSampler(self, processes, rank, shuffle=True, seed=seed, drop_last=True)
+        return EpochOrder(self, processes, rank, seed, epoch, num_done)

@@ -24,40 +24,39 @@ class ShardOrder(DistributedSampler[Batch]):
     """
 
     def __init__(
-        self, split: Any, processes: int, rank: int, seed: int, batch_size: int, window: int
+        self,
+        split: Any,
+        processes: int,
+        rank: int,
+        seed: int,
+        batch_size: int,
+        window: int,
+        epoch: int = 0,
+        num_done: int = 0,
     ) -> None:
-        """Say whose order it is.
+        """Say whose order it is, and where it begins.
 
         Args:
             split: the training images, a ShardedSplit.
-            processes: how many processes share them.
+            processes: how many processes share them; what is left over in the end is dropped.
             rank: which of them this is.
             seed: of the order.
             batch_size: images of a batch of this process.
             window: shards that are mixed with one another.
+            epoch: the one that comes first.
+            num_done: of its images, how many this process has met before; they are not read.
         """
-        # An instance of this class is what Lightning leaves in place and tells the epoch.
+        # Also on one process: Lightning, which tells it the epoch, puts no other in its place.
         super().__init__(split, processes, rank, shuffle=True, seed=seed, drop_last=True)
         self.split = split
         self.batch_size = batch_size
         self.window = window
-        self._first = (0, 0)
-
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Have the next pass through `epoch` begin at a batch; the images before are not read.
-
-        Args:
-            epoch: the epoch, which is set as `set_epoch` does.
-            batch: how many batches of it this process has had.
-        """
+        self._resumed_epoch, self._num_done = epoch, num_done
         self.set_epoch(epoch)
-        self._first = (epoch, batch)
 
     def __iter__(self) -> Iterator[int]:
         """The positions of this process, in order; shards are read ahead on the way."""
-        epoch, batch = self._first
-        self._first = (0, 0)
-        left = batch * self.batch_size if epoch == self.epoch else 0
+        left = self._num_done if self.epoch == self._resumed_epoch else 0
         windows = self.windows()
         for number, pieces in enumerate(windows):
             rows = sum(map(len, pieces))

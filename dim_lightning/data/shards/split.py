@@ -77,12 +77,20 @@ class ShardedSplit(Split):
         """The first ones, in few shards: the training images were shuffled when written."""
         return list(range(count))
 
-    def shuffled(self, processes: int, rank: int, seed: int, batch_size: int) -> ShardOrder:
+    def shuffled(
+        self,
+        processes: int,
+        rank: int,
+        seed: int,
+        batch_size: int,
+        epoch: int = 0,
+        num_done: int = 0,
+    ) -> ShardOrder:
         """Shard by shard, mixed within windows of `window_bytes`, at least of a batch."""
         window = max(self._window, -(-batch_size // max(map(len, self.ranges()))))
         # Those of a window, of the next one, and a shard that a batch between them still needs.
         self.reader.capacity = 2 * window + 1
-        return ShardOrder(self, processes, rank, seed, batch_size, window)
+        return ShardOrder(self, processes, rank, seed, batch_size, window, epoch, num_done)
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch; each shard is looked at once."""

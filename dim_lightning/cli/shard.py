@@ -64,7 +64,8 @@ def shard(arguments: list[str]) -> int:
     Raises:
         InputError: see `convert`.
     """
-    parser = Parser(prog="dim_lightning shard", description=_DESCRIPTION, **MODE)
+    mode: dict[str, Any] = dict(MODE)
+    parser = Parser(prog="dim_lightning shard", description=_DESCRIPTION, **mode)
     parser.add_argument("--config", action=ActionConfigFile, help="a run's configuration")
     parser.add_argument("OUTPUT", type=str, help="the folder to make")
     parser.add_argument("--shard_mb", type=float, default=32.0, help="pixels of a file")
@@ -76,7 +77,7 @@ def shard(arguments: list[str]) -> int:
     data, output = parser.instantiate_classes(config).data, Path(config.OUTPUT)
     found = data.source.find(data.root)
     try:
-        layout = convert(found, data.image_size, data.shares, output, config.shard_mb * _MB)
+        layout = convert(found, data.image_size, data.shares, output, int(config.shard_mb * _MB))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; to go on, give the same command again\n")
         return INTERRUPTED

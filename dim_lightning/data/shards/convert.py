@@ -41,7 +41,7 @@ class _Written(NamedTuple):
     unreadable: list[str]
 
 
-def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: float) -> Layout:
+def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: int) -> Layout:
     """Write a data set to shards; what is known of them.
 
     Parquet files of decoded pictures, the training images in a random order. They are written
@@ -59,6 +59,7 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
         InputError: `output` is there or cannot be written, pictures are unreadable or too few.
     """
     _check_free(output)
+    parts = found.read()
     key = (FORMAT, size, tuple(shares), shard_bytes, list(found.fingerprint))
     plan = hashlib.sha256(repr(key).encode()).hexdigest()
     partial = output.with_name(f"{output.name}.partial")
@@ -68,7 +69,7 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
     ):
         _check_free(output)
         _begin(partial, plan)
-        layout = _fill(partial, found, size, shares, shard_bytes)
+        layout = _fill(partial, found, parts, size, shares, shard_bytes)
         (partial / PLAN).unlink()
         partial.rename(output)
     return layout
@@ -93,9 +94,10 @@ def _begin(partial: Path, plan: str) -> None:
     _write_text(partial / PLAN, plan)
 
 
-def _fill(folder: Path, found: Found, size: int, shares: Shares, shard_bytes: float) -> Layout:
-    parts = found.read()
-    per_shard = max(1, int(shard_bytes // (3 * size**2)))
+def _fill(
+    folder: Path, found: Found, parts: Parts, size: int, shares: Shares, shard_bytes: int
+) -> Layout:
+    per_shard = max(1, shard_bytes // (3 * size**2))
     planned = [shard for split in SPLITS for shard in _planned(split, parts, shares, per_shard)]
     total = sum(len(shard.rows) for shard in planned)
     there = {shard.name: written for shard in planned if (written := _there(folder / shard.name))}

@@ -1,6 +1,7 @@
 """The order in which a stream is trained on."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -8,13 +9,12 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-from dim_lightning.data.batch import Batch
 from dim_lightning.seeding import generator_for
 
 _ORDER = 4  # sets these draws apart from those of the views, and of the model
 
 
-class ShardOrder(DistributedSampler[Batch]):
+class ShardOrder(DistributedSampler[Any]):
     """Positions of training images, shard by shard and mixed within a window of shards.
 
     The shards are shuffled for each epoch and laid end to end; each process has a stretch of them,
@@ -57,8 +57,8 @@ class ShardOrder(DistributedSampler[Batch]):
     def __iter__(self) -> Iterator[int]:
         """The positions of this process, in order; shards are read ahead on the way."""
         left = self._num_done if self.epoch == self._resumed_epoch else 0
-        windows = self.windows()
-        for number, pieces in enumerate(windows):
+        windows = [*self.windows(), []]
+        for number, (pieces, following) in enumerate(pairwise(windows)):
             rows = sum(map(len, pieces))
             if left >= rows:
                 left -= rows
@@ -68,7 +68,7 @@ class ShardOrder(DistributedSampler[Batch]):
             left = 0
             # A first batch may still need the window before: the next one is read after it.
             yield from mixed[: self.batch_size]
-            self.split.expect(windows[number + 1] if number + 1 < len(windows) else ())
+            self.split.expect([*pieces, *following])
             yield from mixed[self.batch_size :]
 
     def windows(self) -> list[list[range]]:

@@ -25,7 +25,7 @@ class ShardedSplit(Split):
     """
 
     def __init__(
-        self, store: Store, layout: Layout, shards: Sequence[Shard], window_bytes: float
+        self, store: Store, layout: Layout, shards: Sequence[Shard], window_bytes: int
     ) -> None:
         """Take some shards; nothing is read yet.
 
@@ -38,10 +38,9 @@ class ShardedSplit(Split):
         """
         self.window_bytes = window_bytes
         self._named = layout.named
-        self._picture_bytes = 3 * layout.image_size**2
         self._ends = np.cumsum([shard.rows for shard in shards], dtype=np.int64)
         largest = max(shard.rows for shard in shards)
-        self._window = max(1, int(window_bytes // (largest * self._picture_bytes)))
+        self._window = max(1, window_bytes // (largest * 3 * layout.image_size**2))
         self.reader = ShardReader(store, shards, layout.image_size, 2 * self._window)
 
     @property

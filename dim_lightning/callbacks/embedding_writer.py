@@ -15,7 +15,7 @@ from pyarrow import parquet
 from torch import Tensor
 
 from dim_lightning.callbacks.observation import data_of
-from dim_lightning.data import ImageSplit
+from dim_lightning.data import Split
 from dim_lightning.run.folder import explained
 
 EMBEDDINGS = "embeddings.parquet"
@@ -143,7 +143,7 @@ def _target(trainer: L.Trainer) -> Path:
     return Path(trainer.default_root_dir) / EMBEDDINGS
 
 
-def _images(trainer: L.Trainer) -> ImageSplit:
+def _images(trainer: L.Trainer) -> Split:
     """The images that are predicted."""
     loader: Any = trainer.predict_dataloaders
     return loader.dataset

@@ -34,7 +34,7 @@ _PLAIN = {
     "Iterable": "a list",
 }
 _LONGEST = 300
-OWN_COMMANDS = ("compare", "sweep", "export", "doctor")
+OWN_COMMANDS = ("compare", "sweep", "export", "shard", "doctor")
 _FEW = 15
 
 

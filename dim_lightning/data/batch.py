@@ -1,6 +1,7 @@
-"""One split of a data set, from which whole batches are fetched at once."""
+"""The splits of a data set, from which whole batches are fetched at once."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, DistributedSampler
 
 from dim_lightning.data.cache import Cached
+from dim_lightning.data.joint_order import JointOrder
 
 
 class Batch(NamedTuple):
@@ -33,8 +35,66 @@ class Batch(NamedTuple):
     more_views: tuple[Tensor, ...] = ()
 
 
-class ImageSplit(Dataset[Batch]):
-    """The images of one split: chosen rows of a memory-mapped array.
+class Split(Dataset[Batch], ABC):
+    """The images of one split, wherever they lie.
+
+    Attributes:
+        labels: class of each image of the split, int64 [n]; -1 where unlabelled.
+    """
+
+    labels: np.ndarray
+
+    @property
+    @abstractmethod
+    def names(self) -> list[str] | None:
+        """Path of the file of each image, None where the images were no files."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    @abstractmethod
+    def pictures(
+        self, indices: Sequence[int] | np.ndarray | Tensor
+    ) -> UInt8[Tensor, "n 3 height width"]:
+        """The images at these positions of the split, channels_last."""
+
+    @abstractmethod
+    def chosen(self, count: int, seed: int) -> list[int]:
+        """The positions of `count` of the images, in order; a random choice for `seed`."""
+
+    @abstractmethod
+    def shuffled(
+        self,
+        processes: int,
+        rank: int,
+        seed: int,
+        batch_size: int,
+        epoch: int = 0,
+        num_done: int = 0,
+    ) -> DistributedSampler[Any]:
+        """The order of training: one process's share, drawn from (seed, epoch) alone.
+
+        Args:
+            processes: how many processes share the images, all of them equally many.
+            rank: which of them this is.
+            seed: of the order.
+            batch_size: images of a batch of this process.
+            epoch: the one that comes first.
+            num_done: of its images, how many this process has met before; they are not read.
+        """
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """A whole batch: what a DataLoader asks for where a data set has this method."""
+
+    def __getitem__(self, index: int) -> Batch:
+        """The image at one position, as a batch of one."""
+        return self.__getitems__([index])
+
+
+class ImageSplit(Split):
+    """Chosen rows of a memory-mapped array.
 
     Attributes:
         part: path of the array, without the ".npy".
@@ -90,15 +150,28 @@ class ImageSplit(Dataset[Batch]):
         pixels = self.images[self.rows[positions]]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    def __getitem__(self, index: int) -> Batch:
-        """The image at one position, as a batch of one."""
-        return self.__getitems__([index])
-
     def __getitems__(self, indices: list[int]) -> Batch:
-        """A whole batch: what a DataLoader asks for where a data set has this method."""
+        """A whole batch, of rows that are copied at once."""
         positions = np.asarray(indices, np.int64)
         return Batch(
             images=self.pictures(positions),
             labels=torch.from_numpy(self.labels[positions]),
             indices=torch.from_numpy(positions),
         )
+
+    def chosen(self, count: int, seed: int) -> list[int]:
+        """Drawn from all over the split: any row is at hand."""
+        order = np.random.default_rng((seed, count)).permutation(len(self))
+        return np.sort(order[:count]).tolist()
+
+    def shuffled(
+        self,
+        processes: int,
+        rank: int,
+        seed: int,
+        batch_size: int,
+        epoch: int = 0,
+        num_done: int = 0,
+    ) -> DistributedSampler[Any]:
+        """All images in a random order, which each process has its rows of."""
+        return JointOrder(self, batch_size, processes, rank, seed, epoch, num_done)

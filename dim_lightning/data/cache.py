@@ -1,31 +1,25 @@
 """Pictures decoded once, to arrays that are mapped into memory from then on."""
 
-import errno
 import hashlib
 import json
-import shutil
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dim_lightning.data.disk import explained, folder_when_done, locked, on_disk
-from dim_lightning.data.pictures import decode
+from dim_lightning.data.decoding import decoded, judge
+from dim_lightning.data.disk import check_space, explained, folder_when_done, locked, on_disk
 from dim_lightning.data.progress import progress
-from dim_lightning.data.sources.listing import CACHE_TAG, shortened
+from dim_lightning.data.sources.listing import CACHE_TAG
 from dim_lightning.data.sources.source import Found, Part, Parts
 from dim_lightning.errors import InputError
 
 FORMAT = 2  # to be raised whenever the same pictures would be stored in another way
-MAX_UNREADABLE = 0.01  # share of the pictures
 SETTING = "data.cache_dir"
 META = "meta.json"
-WINDOW = 512  # pictures decoded at a time: bounds the memory
 
 
 class Cached(NamedTuple):
@@ -64,7 +58,7 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
     ready = _open(folder)  # without the lock: works in a read-only folder too
     if ready:
         return ready
-    _make_cache_dir(cache_dir)
+    make_cache_dir(cache_dir)
     with locked(cache_dir / f".{folder.name}.lock", SETTING):
         ready = _open(folder)  # another process may have come first
         if ready is None:
@@ -75,7 +69,7 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
     return ready
 
 
-def _make_cache_dir(cache_dir: Path) -> None:
+def make_cache_dir(cache_dir: Path) -> None:
     """Make the folder and mark it as a cache, so that nobody takes it for a class of pictures."""
     with explained(cache_dir, SETTING):
         if not cache_dir.exists():
@@ -109,13 +103,13 @@ def _build(found: Found, size: int, folder: Path) -> None:
     unreadable: list[str] = []
     what = f"decoding {found.origin} once to {size}x{size}, into {folder.absolute()}"
     with explained(folder.parent, SETTING):
-        _check_space(folder.parent, total * size * size * 3)
+        check_space(folder.parent, total * size * size * 3)
         with folder_when_done(folder) as partial, progress(what, total, unit="pictures") as advance:
             counts = {}
             for name, part in given.items():
-                pixels = _decoded(part, size, unreadable, advance)
+                pixels = decoded(part, range(len(part.labels)), size, unreadable, advance)
                 counts[name] = _write(partial, name, part, size, pixels)
-            _judge(unreadable, total, found.origin)
+            judge(unreadable, total, found.origin)
             meta = _meta(found, parts, size, counts, unreadable)
             with (partial / META).open("w", encoding="utf-8") as file:
                 json.dump(meta, file, indent=1)
@@ -135,44 +129,6 @@ def _meta(
         "parts": counts,
         "unreadable": unreadable,
     }
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        sizes = f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free"
-        raise OSError(errno.ENOSPC, f"too little space, {sizes}")
-
-
-def _decoded(
-    part: Part, size: int, unreadable: list[str], advance: Callable[[int], object]
-) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Windows of readable pictures with their positions; the others are added to `unreadable`."""
-
-    def attempt(position: int) -> np.ndarray | Exception:
-        try:
-            return decode(part.pictures[position], size)
-        except Exception as error:  # the readers of broken files raise nearly anything
-            return error
-
-    # Threads do: Pillow decodes and scales outside the interpreter's lock.
-    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of pictures that are odd and yet readable
-        for start in range(0, len(part.labels), WINDOW):
-            window = range(start, min(start + WINDOW, len(part.labels)))
-            good = []
-            for position, result in zip(window, pool.map(attempt, window), strict=True):
-                if isinstance(result, Exception):
-                    unreadable.append(f"{_name(part, position)} ({result})")
-                else:
-                    good.append((position, result))
-            advance(len(window))
-            yield good
-
-
-def _name(part: Part, position: int) -> str:
-    picture = part.pictures[position]
-    return picture if isinstance(picture, str) else f"picture {position}"
 
 
 def _write(
@@ -208,23 +164,6 @@ def _header(file: Any, count: int, size: int) -> None:
     shape = (count, size, size, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _judge(unreadable: list[str], total: int, origin: str) -> None:
-    """Name the pictures that cannot be read.
-
-    Raises:
-        InputError: there are too many of them.
-    """
-    if not unreadable:
-        return
-    found = f"{len(unreadable):,} of {total:,} pictures in {origin} cannot be read"
-    names = shortened(unreadable)
-    if len(unreadable) >= MAX_UNREADABLE * total:
-        raise InputError(
-            f"{found}: {names}; expected fewer than {MAX_UNREADABLE:.0%}; mend or remove them"
-        )
-    sys.stderr.write(f"{found} and are left out: {names}\n")
 
 
 def _name_older(folder: Path, origin: str) -> None:

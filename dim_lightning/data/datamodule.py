@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jsonargparse import lazy_instance
 from lightning import LightningDataModule
@@ -12,10 +11,19 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader
 
 from dim_lightning.data.augmentation import Augmentation, to_float
-from dim_lightning.data.batch import Batch, ImageSplit
+from dim_lightning.data.batch import Batch, Split
 from dim_lightning.data.cache import Cached, cached
 from dim_lightning.data.joint_order import JointOrder
+from dim_lightning.data.settings import (
+    check_fraction,
+    check_range,
+    check_view_sizes,
+    check_views,
+    check_workers,
+)
+from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Digits, Source
+from dim_lightning.data.splits import Shares, Splits, mapped_splits
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
@@ -25,7 +33,7 @@ _VIEWS = 3  # sets the draws of views apart from the model's streams, which are 
 
 
 class ImageDataModule(LightningDataModule):
-    """Images of a source: decoded once, split by a seed, served in batches.
+    """Images of a source: decoded once or streamed, split by a seed, served in batches.
 
     Validation is a share of the training part. Testing uses the test part of the source, or a share
     set aside where it has none. The order of training depends on `seed` and the epoch and on
@@ -37,7 +45,7 @@ class ImageDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: Source = DEFAULT_SOURCE,
+        source: Source | Stream = DEFAULT_SOURCE,
         root: str = "data",
         image_size: int = 32,
         batch_size: int = 64,
@@ -57,7 +65,7 @@ class ImageDataModule(LightningDataModule):
         """Choose the images.
 
         Args:
-            source: the data set, e.g. CIFAR10, TinyImageNet, PictureFolder.
+            source: the data set, e.g. CIFAR10, TinyImageNet, PictureFolder, or a Stream.
             root: folder in which data sets are looked for, and into which they are downloaded.
             image_size: height and width in pixels, to which every picture is brought.
             batch_size: images a training step and process.
@@ -82,23 +90,21 @@ class ImageDataModule(LightningDataModule):
             InputError: a number is out of its range.
         """
         super().__init__()
-        _check_range("image_size", image_size, 1, "a size in pixels")
-        _check_range("batch_size", batch_size, 2, "an image's negatives are others of its batch")
-        _check_range("eval_batch_size", eval_batch_size, 2, "as in data.batch_size")
-        _check_range("num_workers", num_workers, 0, "a number of processes")
-        _check_views("views", num_views, 1, augmentation)
-        _check_views("small_views", num_small_views, 0, small_augmentation)
-        _check_view_sizes(view_sizes, augmentation)
-        _check_fraction("validation_fraction", validation_fraction)
-        _check_fraction("test_fraction", test_fraction)
+        check_range("image_size", image_size, 1, "a size in pixels")
+        check_range("batch_size", batch_size, 2, "an image's negatives are others of its batch")
+        check_range("eval_batch_size", eval_batch_size, 2, "as in data.batch_size")
+        check_workers(isinstance(source, Stream), num_workers)
+        check_views("views", num_views, 1, augmentation)
+        check_views("small_views", num_small_views, 0, small_augmentation)
+        check_view_sizes(view_sizes, augmentation)
+        check_fraction("validation_fraction", validation_fraction)
+        check_fraction("test_fraction", test_fraction)
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
+        self.shares = Shares(validation_fraction, test_fraction, split_seed)
         self.seed = seed
         self.augmentation = augmentation
         self.num_views = num_views
@@ -109,7 +115,7 @@ class ImageDataModule(LightningDataModule):
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else self.root / "cache"
         self.class_names: list[str] | None = None
         self._cached: Cached | None = None
-        self._splits: dict[str, ImageSplit] = {}
+        self._splits: Splits | None = None
 
     @property
     def labelled(self) -> bool:
@@ -127,7 +133,11 @@ class ImageDataModule(LightningDataModule):
         Raises:
             InputError: they are missing or unreadable, or the cache cannot be written.
         """
-        if self._cached is None:
+        if isinstance(self.source, Stream):
+            self._splits = self._splits or self.source.splits(
+                self.image_size, self.shares, self.cache_dir
+            )
+        elif self._cached is None:
             self._cached = cached(self.source.find(self.root), self.image_size, self.cache_dir)
 
     def setup(self, stage: str | None = None) -> None:
@@ -137,39 +147,40 @@ class ImageDataModule(LightningDataModule):
             InputError: there are too few images.
         """
         self.prepare_data()  # in other processes than the first: finds what that one decoded
-        assert self._cached is not None
-        if not self._splits:
-            self.class_names = self._cached.class_names
-            self._splits = self._split(self._cached)
+        if self._splits is None:
+            assert self._cached is not None
+            self._splits = mapped_splits(self._cached, self.shares)
+        self.class_names = self._splits.class_names
         if stage in (None, "fit"):
             self._check_batches()
 
-    def split(self, name: SplitName) -> ImageSplit:
+    def split(self, name: SplitName) -> Split:
         """The images of a split, uint8 and unchanged."""
-        return self._splits[name]
+        assert self._splits is not None
+        return getattr(self._splits, name)
 
     def clean_dataloader(self, split: SplitName, limit: int | None = None) -> DataLoader[Batch]:
         """Batches of uint8 images in a fixed order, never augmented; for use outside of training.
 
         Args:
             split: which images.
-            limit: most images; which of them is drawn by `split_seed`, their order stays.
+            limit: most images; which of them is drawn by `split_seed`, their order stays. Of a
+                stream it is the first ones: it was shuffled when it was made.
         """
         images = self.split(split)
         if limit is None or limit >= len(images):
             return self._loader(images, self.eval_batch_size)
-        chosen = np.random.default_rng((self.split_seed, limit)).permutation(len(images))[:limit]
-        return self._loader(images, self.eval_batch_size, sampler=np.sort(chosen).tolist())
+        chosen = images.chosen(limit, self.shares.split_seed)
+        return self._loader(images, self.eval_batch_size, sampler=chosen)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches, all of them full; each process has its share of every joint batch."""
         images = self.split("train")
         epoch, num_batches = self._position()
-        order = JointOrder(
-            images,
-            self.batch_size,
+        order = images.shuffled(
             *self._processes(),
-            seed=self.seed,
+            self.seed,
+            self.batch_size,
             epoch=epoch,
             num_done=num_batches * self.batch_size,
         )
@@ -192,10 +203,8 @@ class ImageDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test part of the source in order; all pictures where it has none of its own."""
-        assert self._cached is not None
-        if "test" in self._cached.parts:
-            return self._loader(self.split("test"), self.eval_batch_size)
-        return self._loader(ImageSplit.of_part(self._cached, "train"), self.eval_batch_size)
+        assert self._splits is not None
+        return self._loader(self._splits.predicted, self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """The batch with floats in [0, 1], on the model's device; when training, its views."""
@@ -226,28 +235,6 @@ class ImageDataModule(LightningDataModule):
         if self.augmentation is None or size is None:
             return self.augmentation
         return self.augmentation.resized(size)
-
-    def _split(self, cached: Cached) -> dict[str, ImageSplit]:
-        count = cached.parts["train"]
-        order = np.random.default_rng(self.split_seed).permutation(count)
-        num_test = 0 if "test" in cached.parts else round(self.test_fraction * count)
-        num_val = round(self.validation_fraction * (count - num_test))
-        tested, validated, trained = np.split(order, [num_test, num_test + num_val])
-        splits = {
-            "train": ImageSplit.of_part(cached, "train", np.sort(trained)),
-            "val": ImageSplit.of_part(cached, "train", np.sort(validated)),
-            "test": ImageSplit.of_part(cached, "test")
-            if "test" in cached.parts
-            else ImageSplit.of_part(cached, "train", np.sort(tested)),
-        }
-        for name, images in splits.items():
-            if len(images) < 2:
-                raise InputError(
-                    f"{count} training pictures leave {len(images)} for the split {name}; expected "
-                    "at least 2; add pictures, or raise data.validation_fraction or "
-                    "data.test_fraction"
-                )
-        return splits
 
     def _check_batches(self) -> None:
         processes, _ = self._processes()
@@ -303,7 +290,7 @@ class ImageDataModule(LightningDataModule):
             "batch; set data.eval_batch_size higher, or use fewer processes"
         )
 
-    def _loader(self, images: ImageSplit, batch_size: int, **options: Any) -> DataLoader[Batch]:
+    def _loader(self, images: Split, batch_size: int, **options: Any) -> DataLoader[Batch]:
         return DataLoader(
             images,
             batch_size=batch_size,  # by name: Lightning calls it again with one of its own
@@ -316,48 +303,5 @@ class ImageDataModule(LightningDataModule):
 
 
 def _as_it_is(batch: Any) -> Any:
-    """The batch: `ImageSplit` gives whole ones."""
+    """The batch: a `Split` gives whole ones."""
     return batch
-
-
-def _check_range(name: str, value: int, least: int, why: str) -> None:
-    if value < least:
-        raise InputError(
-            f"data.{name} is {value}; expected at least {least} ({why}); set data.{name}"
-        )
-
-
-def _check_views(name: str, number: int, least: int, augmentation: Augmentation | None) -> None:
-    """Raise InputError unless there is what makes the views; without it, one is the image."""
-    _check_range(f"num_{name}", number, least, "a number of views")
-    key = "augmentation" if name == "views" else "small_augmentation"
-    if augmentation is None and number > least:
-        raise InputError(
-            f"data.num_{name} is {number} and data.{key} is null; expected something that makes "
-            f"the views differ; set data.{key}, e.g. to CropColour, or data.num_{name} to {least}"
-        )
-
-
-def _check_view_sizes(
-    view_sizes: Sequence[tuple[int, int]], augmentation: Augmentation | None
-) -> None:
-    """Raise InputError unless there is a size at each epoch, and what makes views of it."""
-    if not view_sizes:
-        return
-    epochs = [epoch for epoch, _ in view_sizes]
-    smallest = min(size for _, size in view_sizes)
-    if epochs[0] != 0 or epochs != sorted(set(epochs)) or smallest < 1 or augmentation is None:
-        raise InputError(
-            f"data.view_sizes is {[list(each) for each in view_sizes]} with data.augmentation "
-            f"{type(augmentation).__name__}; expected [epoch, pixels] with rising epochs from 0 "
-            "on, e.g. [[0, 16], [5, 32]], and an augmentation that resizes, e.g. CropColour"
-        )
-    for _, size in view_sizes:
-        augmentation.resized(size)
-
-
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise InputError(
-            f"data.{name} is {value}; expected a share between 0 and 1; set data.{name}"
-        )

@@ -33,6 +33,22 @@ def explained(folder: Path, setting: str) -> Iterator[None]:
         ) from error
 
 
+def check_space(folder: Path, needed: int) -> None:
+    """Look at the space that is left in `folder`.
+
+    Args:
+        folder: where something will be written.
+        needed: how much, in bytes.
+
+    Raises:
+        OSError: there is too little.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        sizes = f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free"
+        raise OSError(errno.ENOSPC, f"too little space, {sizes}")
+
+
 @contextmanager
 def locked(path: Path, setting: str) -> Iterator[None]:
     """Hold the file `path` as a lock between processes, waiting for it if need be.

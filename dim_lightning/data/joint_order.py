@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, DistributedSampler
 
-from dim_lightning.data.batch import Batch
-
 
 class JointOrder(DistributedSampler[Any]):
     """The share of one process in an order of all images that all processes know.
@@ -31,7 +29,7 @@ class JointOrder(DistributedSampler[Any]):
 
     def __init__(
         self,
-        images: Dataset[Batch],
+        images: Dataset[Any],
         batch_size: int,
         processes: int = 1,
         rank: int = 0,

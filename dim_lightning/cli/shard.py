@@ -1,0 +1,115 @@
+"""`shard`: the pictures of a source as shards, for data beyond memory."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile
+
+from dim_lightning.cli.ending import INTERRUPTED
+from dim_lightning.cli.parser import MODE, Parser, check_files
+from dim_lightning.data import Source
+from dim_lightning.data.datamodule import DEFAULT_SOURCE
+from dim_lightning.data.settings import check_fraction, check_range
+from dim_lightning.data.shards import convert
+from dim_lightning.data.shards.layout import Layout
+from dim_lightning.data.splits import Shares
+from dim_lightning.errors import InputError
+
+_MB = 2**20
+_DESCRIPTION = (
+    "Writes the pictures of any source to shards (Parquet files), to be streamed with "
+    "--data.source Stream --data.source.path OUTPUT. Interrupted, it goes on with the same command."
+)
+
+
+class _Pictures:
+    """The settings of a config's `data` on which shards depend."""
+
+    def __init__(
+        self,
+        source: Source = DEFAULT_SOURCE,
+        root: str = "data",
+        image_size: int = 32,
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        split_seed: int = 0,
+    ) -> None:
+        """Choose the pictures.
+
+        Args:
+            source: the data set, e.g. CIFAR10, TinyImageNet, PictureFolder.
+            root: folder in which data sets are looked for, and into which they are downloaded.
+            image_size: height and width in pixels, to which every picture is brought.
+            validation_fraction: share of the training images that validation takes.
+            test_fraction: share set aside for testing where the source has no test part.
+            split_seed: chooses these shares.
+
+        Raises:
+            InputError: a number is out of its range.
+        """
+        check_range("image_size", image_size, 1, "a size in pixels")
+        check_fraction("validation_fraction", validation_fraction)
+        check_fraction("test_fraction", test_fraction)
+        self.source = source
+        self.root = Path(root).expanduser()
+        self.image_size = image_size
+        self.shares = Shares(validation_fraction, test_fraction, split_seed)
+
+
+def shard(arguments: list[str]) -> int:
+    """Converts and says how the shards are used.
+
+    Raises:
+        InputError: see `convert`.
+    """
+    mode: dict[str, Any] = dict(MODE)
+    parser = Parser(prog="dim_lightning shard", description=_DESCRIPTION, **mode)
+    parser.add_argument("--config", action=ActionConfigFile, help="a run's configuration")
+    parser.add_argument("OUTPUT", type=str, help="the folder to make")
+    parser.add_argument("--shard_mb", type=float, default=32.0, help="pixels of a file")
+    keys = parser.add_class_arguments(_Pictures, "data")
+    known = {key.removeprefix("data.") for key in keys}
+    config = parser.parse_args(_with_pictures_alone(arguments, known))
+    if not config.shard_mb > 0:
+        raise InputError(f"--shard_mb is {config.shard_mb}; expected more than 0")
+    data, output = parser.instantiate_classes(config).data, Path(config.OUTPUT)
+    found = data.source.find(data.root)
+    try:
+        layout = convert(found, data.image_size, data.shares, output, int(config.shard_mb * _MB))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; to go on, give the same command again\n")
+        return INTERRUPTED
+    print(_closing(layout, output))  # noqa: T201
+    return 0
+
+
+def _with_pictures_alone(words: list[str], known: set[str]) -> list[str]:
+    """The command line, each --config FILE replaced by what its `data` says of the pictures."""
+    check_files(words, ("data",))
+    before = ""
+    result = []
+    for word in words:
+        option, _, path = (
+            word.rpartition("=") if word.startswith("--config=") else (before, "", word)
+        )
+        before = word
+        if option != "--config" or not Path(path).is_file():
+            result.append(word)
+            continue
+        data: dict[str, Any] = yaml.safe_load(Path(path).read_text()).get("data") or {}
+        text = yaml.safe_dump({"data": {key: data[key] for key in data if key in known}})
+        result.append(f"--config={text}" if word.startswith("--config=") else text)
+    return result
+
+
+def _closing(layout: Layout, output: Path) -> str:
+    """What was written, and how to use it."""
+    counts = ", ".join(
+        f"{sum(shard.rows for shard in shards):,} {split} images in {len(shards)} "
+        f"file{'s' * (len(shards) != 1)}"
+        for split, shards in layout.shards.items()
+    )
+    use = f"--data.source Stream --data.source.path {output}"
+    return f"{output}: {counts}\n\nto train on them, add  {use}"

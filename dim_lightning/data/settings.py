@@ -1,0 +1,81 @@
+"""Whether the settings of the data can be meant."""
+
+from collections.abc import Sequence
+
+from dim_lightning.data.augmentation import Augmentation
+from dim_lightning.errors import InputError
+
+
+def check_range(name: str, value: int, least: int, why: str) -> None:
+    """Look at a number.
+
+    Raises:
+        InputError: it is too small.
+    """
+    if value < least:
+        raise InputError(
+            f"data.{name} is {value}; expected at least {least} ({why}); set data.{name}"
+        )
+
+
+def check_views(name: str, number: int, least: int, augmentation: Augmentation | None) -> None:
+    """Look at a number of views; without an augmentation, one is the image.
+
+    Raises:
+        InputError: it is too small, or there is nothing that makes the views.
+    """
+    check_range(f"num_{name}", number, least, "a number of views")
+    key = "augmentation" if name == "views" else "small_augmentation"
+    if augmentation is None and number > least:
+        raise InputError(
+            f"data.num_{name} is {number} and data.{key} is null; expected something that makes "
+            f"the views differ; set data.{key}, e.g. to CropColour, or data.num_{name} to {least}"
+        )
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Look at a share.
+
+    Raises:
+        InputError: it is none, or all.
+    """
+    if not 0 < value < 1:
+        raise InputError(
+            f"data.{name} is {value}; expected a share between 0 and 1; set data.{name}"
+        )
+
+
+def check_workers(streamed: bool, num_workers: int) -> None:
+    """Look at the number of processes that fetch batches.
+
+    Raises:
+        InputError: it is negative, or there are some and the pictures are streamed.
+    """
+    check_range("num_workers", num_workers, 0, "a number of processes")
+    if streamed and num_workers:
+        raise InputError(
+            f"data.num_workers is {num_workers}; expected 0 with a stream, which reads ahead in "
+            "threads, while processes would each read every shard; set data.num_workers to 0"
+        )
+
+
+def check_view_sizes(
+    view_sizes: Sequence[tuple[int, int]], augmentation: Augmentation | None
+) -> None:
+    """Look at the sizes of the views.
+
+    Raises:
+        InputError: an epoch has none, or there is nothing that makes views of a size.
+    """
+    if not view_sizes:
+        return
+    epochs = [epoch for epoch, _ in view_sizes]
+    smallest = min(size for _, size in view_sizes)
+    if epochs[0] != 0 or epochs != sorted(set(epochs)) or smallest < 1 or augmentation is None:
+        raise InputError(
+            f"data.view_sizes is {[list(each) for each in view_sizes]} with data.augmentation "
+            f"{type(augmentation).__name__}; expected [epoch, pixels] with rising epochs from 0 "
+            "on, e.g. [[0, 16], [5, 32]], and an augmentation that resizes, e.g. CropColour"
+        )
+    for _, size in view_sizes:
+        augmentation.resized(size)

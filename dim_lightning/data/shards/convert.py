@@ -1,0 +1,210 @@
+"""From a source of pictures to shards."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from dim_lightning.data.decoding import decoded, judge
+from dim_lightning.data.disk import check_space, explained, locked, on_disk
+from dim_lightning.data.progress import progress
+from dim_lightning.data.shards.card import CARD, card
+from dim_lightning.data.shards.layout import FORMAT, META, SPLITS, Layout, Shard, shard_name
+from dim_lightning.data.sources.source import Found, Part, Parts
+from dim_lightning.data.splits import Shares, check_sizes
+from dim_lightning.errors import InputError
+
+PLAN = "plan"  # says of what an unfinished conversion is
+SETTING = "OUTPUT"
+_UNREADABLE = b"dim_lightning.unreadable"
+
+
+class _Planned(NamedTuple):
+    """A shard to be: these rows of a part."""
+
+    split: str
+    name: str
+    part: Part
+    rows: np.ndarray
+
+
+class _Written(NamedTuple):
+    """A shard that is there."""
+
+    rows: int
+    unreadable: list[str]
+
+
+def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: int) -> Layout:
+    """Write a data set to shards; what is known of them.
+
+    Parquet files of decoded pictures, the training images in a random order. They are written
+    beside `output`, whole or not at all each, and the folder is renamed when all are there. After
+    an interruption the same call goes on; shards that are there are not decoded again.
+
+    Args:
+        found: the data set.
+        size: height and width in pixels, to which every picture is brought.
+        shares: how its training part is shared out.
+        output: the folder to make.
+        shard_bytes: size of a file.
+
+    Raises:
+        InputError: `output` is there or cannot be written, pictures are unreadable or too few.
+    """
+    _check_free(output)
+    parts = found.read()
+    key = (FORMAT, size, tuple(shares), shard_bytes, list(found.fingerprint))
+    plan = hashlib.sha256(repr(key).encode()).hexdigest()
+    partial = output.with_name(f"{output.name}.partial")
+    with (
+        locked(output.with_name(f".{output.name}.lock"), SETTING),
+        explained(output.parent, SETTING),
+    ):
+        _check_free(output)
+        _begin(partial, plan)
+        layout = _fill(partial, found, parts, size, shares, shard_bytes)
+        (partial / PLAN).unlink()
+        partial.rename(output)
+    return layout
+
+
+def _check_free(output: Path) -> None:
+    if output.exists():
+        raise InputError(
+            f"{output} is there already; expected a folder to be made; remove it, or give another "
+            f"{SETTING}"
+        )
+
+
+def _begin(partial: Path, plan: str) -> None:
+    """The folder to fill, with what an interrupted conversion of the same plan left in it."""
+    partial.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        if (partial / PLAN).read_text("utf-8") == plan:
+            return
+    for path in [*partial.glob("*.parquet"), *partial.glob(".*.parquet")]:
+        path.unlink()
+    _write_text(partial / PLAN, plan)
+
+
+def _fill(
+    folder: Path, found: Found, parts: Parts, size: int, shares: Shares, shard_bytes: int
+) -> Layout:
+    per_shard = max(1, shard_bytes // (3 * size**2))
+    planned = [shard for split in SPLITS for shard in _planned(split, parts, shares, per_shard)]
+    total = sum(len(shard.rows) for shard in planned)
+    there = {shard.name: written for shard in planned if (written := _there(folder / shard.name))}
+    done = sum(len(shard.rows) for shard in planned if shard.name in there)
+    check_space(folder, (total - done) * 3 * size**2)
+    what = f"converting {found.origin} at {size}x{size} to {len(planned)} shards"
+    with progress(what, total, unit="pictures", done=done) as advance:
+        for shard in planned:
+            if shard.name not in there:
+                there[shard.name] = _write(folder / shard.name, shard, size, advance)
+    judge([name for each in there.values() for name in each.unreadable], total, found.origin)
+    layout = _layout(found, parts, size, shares, planned, there)
+    _write_text(folder / CARD, card(layout))
+    _write_text(folder / META, layout.to_json())
+    return layout
+
+
+def _planned(split: str, parts: Parts, shares: Shares, per_shard: int) -> Iterator[_Planned]:
+    """The shards of a split, equal in size but for one picture.
+
+    Raises:
+        InputError: there are too few pictures.
+    """
+    chosen = shares.rows(len(parts.train.labels), parts.test is not None)
+    part = parts.train
+    if split == "test" and parts.test is not None:
+        part, chosen["test"] = parts.test, np.arange(len(parts.test.labels))
+    check_sizes(len(parts.train.labels), {split: len(chosen[split])})
+    rows = chosen[split]
+    if split == "train":  # so that any shard is a random choice of the images
+        rows = np.random.default_rng((shares.split_seed, FORMAT)).permutation(rows)
+    count = -(-len(rows) // per_shard)
+    for number, some in enumerate(np.array_split(rows, count)):
+        yield _Planned(split, shard_name(split, number, count), part, some)
+
+
+def _write(path: Path, shard: _Planned, size: int, advance: Callable[[int], object]) -> _Written:
+    """Decode the pictures of a shard into a file that is whole or is not there."""
+    kept: list[int] = []
+    pixels: list[bytes] = []
+    unreadable: list[str] = []
+    for window in decoded(shard.part, shard.rows.tolist(), size, unreadable, advance):
+        kept += [row for row, _ in window]
+        pixels += [np.ascontiguousarray(picture).tobytes() for _, picture in window]
+    table = _table(shard.part, kept, pixels)
+    table = table.replace_schema_metadata({_UNREADABLE: json.dumps(unreadable)})
+    passing = path.with_name(f".{path.name}")
+    with passing.open("wb") as file:
+        # Decoded pictures hardly shrink, repeat in nothing, and have no order.
+        parquet.write_table(
+            table, file, compression="none", use_dictionary=False, write_statistics=False
+        )
+        file.flush()
+        on_disk(file.fileno())
+    passing.replace(path)
+    return _Written(len(kept), unreadable)
+
+
+def _table(part: Part, rows: list[int], pixels: list[bytes]) -> pa.Table:
+    """Pictures with all that is known of them."""
+    named = not isinstance(part.pictures, np.ndarray)
+    paths = [str(part.pictures[row]) if named else None for row in rows]
+    return pa.table(
+        {
+            "pixels": pa.array(pixels, pa.binary()),
+            "label": pa.array(part.labels[rows], pa.int64()),
+            "path": pa.array(paths, pa.string()),
+            "row": pa.array(rows, pa.int64()),
+        }
+    )
+
+
+def _there(path: Path) -> _Written | None:
+    """What an interrupted conversion has written, None if it had not come so far."""
+    try:
+        metadata = parquet.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return None
+    return _Written(metadata.num_rows, json.loads(metadata.metadata[_UNREADABLE]))
+
+
+def _layout(
+    found: Found,
+    parts: Parts,
+    size: int,
+    shares: Shares,
+    planned: list[_Planned],
+    there: dict[str, _Written],
+) -> Layout:
+    return Layout(
+        name=found.name,
+        origin=found.origin,
+        image_size=size,
+        class_names=parts.class_names,
+        shares=shares,
+        own_test=parts.test is not None,
+        named=not isinstance(parts.train.pictures, np.ndarray),
+        shards={
+            split: [Shard(s.name, there[s.name].rows) for s in planned if s.split == split]
+            for split in SPLITS
+        },
+        unreadable=[name for written in there.values() for name in written.unreadable],
+    )
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        on_disk(file.fileno())

@@ -1,0 +1,91 @@
+"""The order in which a stream is trained on."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import DistributedSampler
+
+from dim_lightning.seeding import generator_for
+
+_ORDER = 4  # sets these draws apart from those of the views, and of the model
+
+
+class ShardOrder(DistributedSampler[Any]):
+    """Positions of training images, shard by shard and mixed within a window of shards.
+
+    The shards are shuffled for each epoch and laid end to end; each process has a stretch of them,
+    all of the same length, so that only a shard on a border is read by two. It goes through its
+    stretch in windows of a few shards, whose images it shuffles. All is drawn from (seed, epoch)
+    and the number of processes, so that any batch of an epoch is known without those before it.
+    """
+
+    def __init__(
+        self,
+        split: Any,
+        processes: int,
+        rank: int,
+        seed: int,
+        batch_size: int,
+        window: int,
+        epoch: int = 0,
+        num_done: int = 0,
+    ) -> None:
+        """Say whose order it is, and where it begins.
+
+        Args:
+            split: the training images, a ShardedSplit.
+            processes: how many processes share them; what is left over in the end is dropped.
+            rank: which of them this is.
+            seed: of the order.
+            batch_size: images of a batch of this process.
+            window: shards that are mixed with one another.
+            epoch: the one that comes first.
+            num_done: of its images, how many this process has met before; they are not read.
+        """
+        # Also on one process: Lightning, which tells it the epoch, puts no other in its place.
+        super().__init__(split, processes, rank, shuffle=True, seed=seed, drop_last=True)
+        self.split = split
+        self.batch_size = batch_size
+        self.window = window
+        self._resumed_epoch, self._num_done = epoch, num_done
+        self.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        """The positions of this process, in order; shards are read ahead on the way."""
+        left = self._num_done if self.epoch == self._resumed_epoch else 0
+        windows = [*self.windows(), []]
+        for number, (pieces, following) in enumerate(pairwise(windows)):
+            rows = sum(map(len, pieces))
+            if left >= rows:
+                left -= rows
+                continue
+            self.split.expect(pieces)
+            mixed = self._mixed(number, pieces)[left:].tolist()
+            left = 0
+            # A first batch may still need the window before: the next one is read after it.
+            yield from mixed[: self.batch_size]
+            self.split.expect([*pieces, *following])
+            yield from mixed[self.batch_size :]
+
+    def windows(self) -> list[list[range]]:
+        """The stretch of this process: positions of a shard or of a part of it, by window."""
+        ranges = self.split.ranges()
+        generator = generator_for(self.seed, _ORDER, self.epoch, 0)
+        first, begin, pieces = self.rank * self.num_samples, 0, []
+        for shard in torch.randperm(len(ranges), generator=generator).tolist():
+            rows = ranges[shard]
+            piece = rows[max(0, first - begin) : max(0, first + self.num_samples - begin)]
+            begin += len(rows)
+            if piece:
+                pieces.append(piece)
+        return [pieces[i : i + self.window] for i in range(0, len(pieces), self.window)]
+
+    def _mixed(self, number: int, pieces: list[range]) -> Int64[Tensor, " n"]:
+        """The positions of a window in a random order."""
+        positions = torch.cat([torch.arange(piece.start, piece.stop) for piece in pieces])
+        generator = generator_for(self.seed, _ORDER, self.epoch, 1 + number, self.rank)
+        return positions[torch.randperm(len(positions), generator=generator)]

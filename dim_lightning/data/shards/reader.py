@@ -1,0 +1,138 @@
+"""The pictures of shards, few of them in memory at a time."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int64, UInt8
+from pyarrow import parquet
+
+from dim_lightning.data.shards.layout import Shard
+from dim_lightning.data.shards.store import Store
+from dim_lightning.errors import InputError
+
+THREADS = 4
+
+
+class Pictures(NamedTuple):
+    """What a shard holds.
+
+    Attributes:
+        pixels: the pictures.
+        labels: class of each, -1 where unlabelled.
+    """
+
+    pixels: UInt8[np.ndarray, "n size size 3"]
+    labels: Int64[np.ndarray, " n"]
+
+
+class ShardReader:
+    """Reads shards ahead and keeps those used last.
+
+    Attributes:
+        shards: the files.
+        capacity: most shards in memory.
+        num_read: how often a shard was read.
+    """
+
+    def __init__(self, store: Store, shards: Sequence[Shard], size: int, capacity: int) -> None:
+        """Read nothing yet.
+
+        Args:
+            store: where the files lie.
+            shards: the files.
+            size: height and width of the pictures, in pixels.
+            capacity: most shards in memory.
+        """
+        self.store = store
+        self.shards = list(shards)
+        self.size = size
+        self.capacity = capacity
+        self.num_read = 0
+        self._start()
+
+    def _start(self) -> None:
+        self._held: OrderedDict[int, Future[Pictures]] = OrderedDict()
+        self._lock = Lock()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was read: another process reads for itself."""
+        names = ("store", "shards", "size", "capacity", "num_read")
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._start()
+
+    def expect(self, numbers: Iterable[int]) -> None:
+        """Begin to read these shards; those used longest ago make room."""
+        for number in numbers:
+            self._future(number)
+
+    def get(self, number: int) -> Pictures:
+        """The pictures of a shard.
+
+        Raises:
+            InputError: it cannot be read, or is not what was written.
+        """
+        try:
+            return self._future(number).result()
+        except BaseException:
+            with self._lock:
+                self._held.pop(number, None)  # to be tried again
+            raise
+
+    def column(self, name: str) -> list[Any]:
+        """A column of all shards; the pixels are not looked at.
+
+        Raises:
+            InputError: a shard cannot be read, or is not what was written.
+        """
+        tables = (self._table(shard, [name]) for shard in self.shards)
+        return [value for table in tables for value in table[name].to_pylist()]
+
+    def _future(self, number: int) -> "Future[Pictures]":
+        with self._lock:
+            if number not in self._held:
+                if self._threads is None:
+                    self._threads = ThreadPoolExecutor(THREADS)
+                while len(self._held) >= self.capacity:
+                    self._held.popitem(last=False)
+                self._held[number] = self._threads.submit(self._read, number)
+            self._held.move_to_end(number)
+            return self._held[number]
+
+    def _read(self, number: int) -> Pictures:
+        self.num_read += 1
+        shard = self.shards[number]
+        table = self._table(shard, ["pixels", "label"]).combine_chunks()
+        pixels, length = table["pixels"].chunk(0), self.size * self.size * 3
+        _, ends, values = pixels.buffers()
+        ends = np.frombuffer(ends, np.int32)[pixels.offset :][: len(pixels) + 1]
+        if pixels.null_count or not (np.diff(ends) == length).all():
+            raise self._damaged(shard, f"pictures that are not {self.size}x{self.size}")
+        flat = np.frombuffer(values, np.uint8)[ends[0] : ends[-1]]
+        shape = (len(pixels), self.size, self.size, 3)
+        return Pictures(flat.reshape(shape), table["label"].to_numpy().astype(np.int64))
+
+    def _table(self, shard: Shard, columns: list[str]) -> pa.Table:
+        source = pa.BufferReader(self.store.read(shard.name))
+        try:
+            table = parquet.read_table(source, columns=columns, use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(shard, repr(error)) from error
+        types = {"pixels": pa.binary(), "label": pa.int64(), "path": pa.string()}
+        if len(table) != shard.rows or table.schema.types != [types[name] for name in columns]:
+            raise self._damaged(shard, f"{len(table)} rows of {table.schema.types}")
+        return table
+
+    def _damaged(self, shard: Shard, found: str) -> InputError:
+        return InputError(
+            f"{self.store.path}/{shard.name} is damaged ({found}); expected {shard.rows} pictures "
+            f"of {self.size}x{self.size}; copy it again, or convert anew"
+        )

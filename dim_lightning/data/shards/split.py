@@ -1,0 +1,118 @@
+"""One split of a data set in shards."""
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from dim_lightning.data.batch import Batch, Split
+from dim_lightning.data.shards.layout import Layout, Shard
+from dim_lightning.data.shards.order import ShardOrder
+from dim_lightning.data.shards.reader import ShardReader
+from dim_lightning.data.shards.store import Store
+
+
+class ShardedSplit(Split):
+    """The images of some shards, in their order.
+
+    Attributes:
+        reader: of the shards.
+        window_bytes: pixels that are mixed with one another in training.
+    """
+
+    def __init__(
+        self, store: Store, layout: Layout, shards: Sequence[Shard], window_bytes: int
+    ) -> None:
+        """Take some shards; nothing is read yet.
+
+        Args:
+            store: where they lie.
+            layout: the data set.
+            shards: which of its shards.
+            window_bytes: pixels that are mixed with one another in training; twice as many are in
+                memory.
+        """
+        self.window_bytes = window_bytes
+        self._named = layout.named
+        self._ends = np.cumsum([shard.rows for shard in shards], dtype=np.int64)
+        largest = max(shard.rows for shard in shards)
+        self._window = max(1, window_bytes // (largest * 3 * layout.image_size**2))
+        self.reader = ShardReader(store, shards, layout.image_size, 2 * self._window)
+
+    @property
+    def names(self) -> list[str] | None:
+        """Path of the file of each image, None where the images were no files."""
+        return self.reader.column("path") if self._named else None
+
+    @cached_property
+    def labels(self) -> Int64[np.ndarray, " n"]:  # type: ignore[override]
+        """Class of each image of the split; -1 where unlabelled."""
+        return np.asarray(self.reader.column("label"), np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def ranges(self) -> list[range]:
+        """The positions of the images of each shard."""
+        starts = [0, *self._ends.tolist()]
+        return [range(a, b) for a, b in pairwise(starts)]
+
+    def expect(self, pieces: Iterable[range]) -> None:
+        """Begin to read the shards of these positions."""
+        self.reader.expect(self._shards_of([piece.start for piece in pieces]).tolist())
+
+    def pictures(
+        self, indices: Sequence[int] | np.ndarray | Tensor
+    ) -> UInt8[Tensor, "n 3 height width"]:
+        """The images at these positions of the split, channels_last."""
+        positions = torch.as_tensor(indices, dtype=torch.int64).cpu().numpy()
+        return self._gathered(positions)[0]
+
+    def chosen(self, count: int, seed: int) -> list[int]:
+        """The first ones, in few shards: the training images were shuffled when written."""
+        return list(range(count))
+
+    def shuffled(
+        self,
+        processes: int,
+        rank: int,
+        seed: int,
+        batch_size: int,
+        epoch: int = 0,
+        num_done: int = 0,
+    ) -> ShardOrder:
+        """Shard by shard, mixed within windows of `window_bytes`, at least of a batch."""
+        window = max(self._window, -(-batch_size // max(map(len, self.ranges()))))
+        # Those of a window, of the next one, and a shard that a batch between them still needs.
+        self.reader.capacity = 2 * window + 1
+        return ShardOrder(self, processes, rank, seed, batch_size, window, epoch, num_done)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """A whole batch; each shard is looked at once."""
+        positions = np.asarray(indices, np.int64)
+        images, labels = self._gathered(positions)
+        return Batch(images, torch.from_numpy(labels), torch.from_numpy(positions))
+
+    def _gathered(
+        self, positions: Int64[np.ndarray, " n"]
+    ) -> tuple[UInt8[Tensor, "n 3 height width"], Int64[np.ndarray, " n"]]:
+        """Pictures, channels_last, and labels."""
+        size = self.reader.size
+        pixels = np.empty((len(positions), size, size, 3), np.uint8)
+        labels = np.empty(len(positions), np.int64)
+        shards = self._shards_of(positions)
+        starts = self._ends - [shard.rows for shard in self.reader.shards]
+        for number in np.unique(shards).tolist():
+            here = np.flatnonzero(shards == number)
+            found = self.reader.get(number)
+            rows = positions[here] - starts[number]
+            pixels[here], labels[here] = found.pixels[rows], found.labels[rows]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), labels
+
+    def _shards_of(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The number of the shard of each position."""
+        return np.searchsorted(self._ends, positions, side="right")

@@ -1,0 +1,117 @@
+"""A data set in shards, in place of a source of pictures."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dim_lightning.data.cache import make_cache_dir
+from dim_lightning.data.shards.layout import META, SPLITS, Layout, Shard, read_layout
+from dim_lightning.data.shards.split import ShardedSplit
+from dim_lightning.data.shards.store import Store
+from dim_lightning.data.splits import Shares, Splits, check_sizes
+from dim_lightning.errors import InputError
+
+_MB = 2**20
+
+
+class Stream:
+    """Pictures that `python -m dim_lightning shard` has put into shards, read as they are needed.
+
+    In a local folder or in object storage. The splits are those made when the shards were. Each
+    process has its own shards; training goes through them in an order drawn from the seed and the
+    epoch, reads ahead, and holds a bounded number of them in memory.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        window_mb: int = 256,
+        keep_mb: int = 2000,
+        storage_options: dict[str, Any] | None = None,
+    ) -> None:
+        """Say where the shards lie.
+
+        Args:
+            path: the folder, or its URL: s3://, gs://, https://, hf:// and whatever else fsspec
+                knows.
+            window_mb: pixels that are mixed with one another in training, in each process. Twice
+                as many are held in memory. The order of training depends on it.
+            keep_mb: of shards in object storage, so many are copied to data.cache_dir when they are
+                first read: validation and test first, then training. The rest is read anew in each
+                epoch.
+            storage_options: what fsspec is told, e.g. {"anon": true}; a run's config.yaml has it,
+                so credentials belong into the environment.
+
+        Raises:
+            InputError: a number is out of its range.
+        """
+        for name, value, least in (("window_mb", window_mb, 1), ("keep_mb", keep_mb, 0)):
+            if value < least:
+                key = f"data.source.init_args.{name}"
+                raise InputError(f"{key} is {value}; expected at least {least}; set {key}")
+        self.path = path
+        self.window_mb = window_mb
+        self.keep_mb = keep_mb
+        self.storage_options = storage_options
+
+    def splits(self, image_size: int, shares: Shares, cache_dir: Path) -> Splits:
+        """The splits, of which nothing but their description is read.
+
+        Args:
+            image_size: height and width in pixels that are asked for.
+            shares: the sharing out of the training part that is asked for.
+            cache_dir: folder of copies of what lies in object storage.
+
+        Raises:
+            InputError: there are no shards, or they were made with other settings.
+        """
+        store = Store(self.path, self.storage_options)
+        layout = read_layout(store)
+        _check(layout, image_size, shares, store.path)
+        sizes = {name: sum(shard.rows for shard in layout.shards[name]) for name in SPLITS}
+        check_sizes(sum(sizes.values()), sizes)
+        if store.is_remote and self.keep_mb:
+            make_cache_dir(cache_dir)
+            store.keep(frozenset(self._kept(layout)), cache_dir / _copies(store, layout))
+        every = [shard for name in SPLITS for shard in layout.shards[name]]
+        splits = {name: self._split(store, layout, layout.shards[name]) for name in SPLITS}
+        predicted = splits["test"] if layout.own_test else self._split(store, layout, every)
+        return Splits(**splits, predicted=predicted, class_names=layout.class_names)
+
+    def _split(self, store: Store, layout: Layout, shards: list[Shard]) -> ShardedSplit:
+        return ShardedSplit(store, layout, shards, self.window_mb * _MB)
+
+    def _kept(self, layout: Layout) -> Iterator[str]:
+        """Names of the shards of which there is room for a copy."""
+        room = self.keep_mb * _MB
+        for shard in (shard for name in ("val", "test", "train") for shard in layout.shards[name]):
+            room -= shard.rows * 3 * layout.image_size**2
+            if room < 0:
+                return
+            yield shard.name
+
+
+def _copies(store: Store, layout: Layout) -> str:
+    """The folder of copies of these very shards."""
+    key = hashlib.sha256((store.path + layout.to_json()).encode()).hexdigest()[:12]
+    return f"{layout.name}-{layout.image_size}px-shards-{key}"
+
+
+def _check(layout: Layout, image_size: int, shares: Shares, path: str) -> None:
+    """Look at whether the shards are what is asked for.
+
+    Raises:
+        InputError: a setting differs.
+    """
+    made, asked = layout.shares._asdict(), shares._asdict()
+    if layout.own_test:
+        made.pop("test_fraction")  # nothing was set aside
+    for name, value in {"image_size": layout.image_size, **made}.items():
+        wanted = {"image_size": image_size, **asked}[name]
+        if value != wanted:
+            raise InputError(
+                f"the shards in {path} were made with data.{name} {value} ({META}), and data."
+                f"{name} is {wanted}; expected the same; set data.{name} to {value}, or convert "
+                "anew"
+            )

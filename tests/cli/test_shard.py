@@ -1,0 +1,52 @@
+"""`shard` and a run on what it wrote."""
+
+import pytest
+
+from dim_lightning.cli import main
+
+
+@pytest.fixture(scope="module")
+def shards(workshop):
+    folder = workshop.folder / "shards"
+    words = ["shard", "--config", workshop.config, "--shard_mb", "0.02", str(folder)]
+    assert main([*words, "--data.root", str(workshop.folder / "data")]) == 0
+    return folder
+
+
+def test_shard_takes_what_a_configuration_says_of_the_pictures(shards, workshop, capsys):
+    output = workshop.folder / "other"
+    words = ["shard", f"--config={workshop.config}", "--data.split_seed", "1", str(output)]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "1,294 train images in 1 file, 144 val images" in out
+    assert f"--data.source Stream --data.source.path {output}" in out
+    assert '"image_size": 8' in (output / "dim_lightning.json").read_text()
+    assert len(list(shards.glob("train-*"))) == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.sauce", "Digits", "x"], "unknown option --data.sauce"),
+        (["--data.image_size", "0", "x"], "data.image_size is 0; expected at least 1"),
+        (["--shard_mb", "0", "x"], "--shard_mb is 0"),
+        ([], "OUTPUT"),
+        (["--config", "none.yaml", "x"], "none.yaml"),
+    ],
+)
+def test_bad_words(words, said, capsys):
+    assert main(["shard", *words]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert said in error
+
+
+@pytest.mark.slow
+def test_a_run_on_shards(shards, workshop):
+    words = ["--data.source", "Stream", "--data.source.path", str(shards)]
+    assert workshop.fit("--experiment", "streamed", *words) == 0
+    run = str(workshop.runs / "streamed" / "1")
+    assert main(["test", "--run", run]) == 0
+    assert main(["predict", "--run", run]) == 0
+    assert (workshop.runs / "streamed" / "1" / "embeddings.parquet").is_file()
+    assert (workshop.runs / "streamed" / "1" / "pictures" / "neighbours_cosine.png").is_file()

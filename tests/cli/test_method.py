@@ -81,7 +81,7 @@ def test_another_method_from_training_to_export(workshop, tmp_path):
     assert "VAE, started" in (run / "summary.html").read_text()
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["hyper_parameters"]["beta"] == 2.0
-    assert main(["fit", "--run", str(run), "--trainer.max_epochs", "2"]) == 0
+    assert main(["fit", "--resume", str(run), "--trainer.max_epochs", "2"]) == 0
     assert main(["predict", "--run", str(run)]) == 0
     out = str(tmp_path / "export")
     assert main(["export", str(run), "--output", out, "--format", "safetensors"]) == 0

@@ -82,7 +82,7 @@ def test_a_stopped_run_goes_on_exactly(workshop):
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert names == ["checksums.json", "last.ckpt", "previous.ckpt"]
     resumed = json.loads((run / "environment.json").read_text())["resumed"]
-    assert [f"fit --resume {run}" in entry["command"] for entry in resumed] == [True]
+    assert [f"--resume {run}" in entry["command"] for entry in resumed] == [True]
 
 
 def test_what_is_asked_for_wins_over_the_checkpoint_and_the_difference_is_said(

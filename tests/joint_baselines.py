@@ -20,8 +20,9 @@ def losses_and_gradients(own_rows=processes.own_rows):
     for method in BASELINES:
         torch.manual_seed(0)
         module = method(**(SETTINGS[method] | {"encoder": SmallEncoder}), image_size=8).double()
-        if hasattr(module, "decoder"):
-            module.decoder.eval()  # a batch norm would see the batch of a process only
+        for part in module.modules():
+            if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+                part.eval()  # it would see the batch of a process only
         if method is NAT:
             module.draw_targets(NUM_IMAGES)
             module.targets = module.targets.double()

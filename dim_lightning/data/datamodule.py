@@ -83,7 +83,8 @@ class ImageDataModule(LightningDataModule):
             small_augmentation: makes the small views, of the size it is set to.
             num_small_views: further views by `small_augmentation`, the last of `more_views`.
                 Source of many small crops: Caron et al., 2020 (SwAV), section 3.3.
-            num_workers: processes that fetch batches; a copy from memory needs none.
+            num_workers: processes that fetch batches; a copy from memory needs none, a stream takes
+                none.
             cache_dir: folder of decoded pictures; <root>/cache if null.
 
         Raises:

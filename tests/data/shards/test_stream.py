@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -76,6 +77,39 @@ class Watcher(L.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Diary(Watcher):
+    """Writes what each process met, and how many shards it read."""
+
+    def on_fit_end(self):
+        train = self.trainer.datamodule.split("train")
+        content = {
+            "indices": torch.cat([batch.indices for _, batch in self.seen]).tolist(),
+            "num_read": train.reader.num_read,
+        }
+        path = Path(self.trainer.default_root_dir) / f"{self.global_rank}.json"
+        path.write_text(json.dumps(content))
+
+
+@pytest.mark.slow
+def test_two_processes_read_shards_of_their_own(digits, tmp_path):
+    trainer = L.Trainer(
+        accelerator="cpu",
+        strategy="ddp_spawn",
+        devices=2,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        default_root_dir=tmp_path,
+        max_epochs=1,
+    )
+    trainer.fit(Diary(), stream(digits))
+    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert len(one["indices"]) == len(two["indices"]) == 600
+    assert not set(one["indices"]) & set(two["indices"])
+    assert one["num_read"] + two["num_read"] <= 13 + 1  # one of them by both
 
 
 def test_lightning_trains_on_it_in_an_order_of_each_epoch(digits, tmp_path):

@@ -62,6 +62,15 @@ def rows(run):
     return [row for row in kept if set(row) > {"epoch", "step"}]
 
 
+def assert_equal(run, other):
+    """What two runs logged and trained is the same to the bit."""
+    assert rows(run) == rows(other)
+    tensors, others = trained(run), trained(other)
+    assert tensors.keys() == others.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(others[name], tensor), name
+
+
 def trained(run):
     """Every tensor that was trained: of the model, of its optimiser and of the probe."""
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)

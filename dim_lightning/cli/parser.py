@@ -52,6 +52,7 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
     for path in _config_files(words):
         try:
             content = yaml.safe_load(path.read_text())
+            contains_itself = _contains_itself(content)
         except RecursionError as error:
             raise InputError(f"{path} is nested too deeply; expected a configuration") from error
         except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
@@ -61,7 +62,7 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
             raise InputError(f"{path}{line} is not YAML: {problem}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")
-        if _contains_itself(content):
+        if contains_itself:
             raise InputError(f"{path} contains itself by an alias (*name); write it out instead")
         for place, key in _strange_keys(content):
             raise InputError(

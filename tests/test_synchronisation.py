@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dim_lightning.callbacks import Geometry, LinearProbe, Neighbours
+from dim_lightning.callbacks import Checkpoints, Geometry, LinearProbe, Neighbours
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.running_best import RunningBest
 from dim_lightning.callbacks.screen import EpochLines
@@ -90,10 +90,9 @@ def reads(tmp_path, *callbacks, **settings):
         logger=MetricsFile(tmp_path),
         enable_progress_bar=False,
         enable_model_summary=False,
-        enable_checkpointing=False,
         default_root_dir=tmp_path,
         limit_val_batches=0,
-        callbacks=[watch, *observers, NonFiniteGuard(tmp_path / "x"), *callbacks],
+        callbacks=[watch, *observers, NonFiniteGuard(tmp_path / "x"), Checkpoints(), *callbacks],
     )
     datamodule = ImageDataModule(
         Digits(), str(tmp_path), image_size=16, augmentation=CropColour(blur_prob=0.5), num_views=2

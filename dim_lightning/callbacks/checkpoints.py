@@ -15,6 +15,7 @@ from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.signals import HeldSignals, stop
 
 _SAVE = 1  # below the number of every signal that stops
+_ASK_EVERY = 8  # steps: processes that ask each other wait for each other and for their devices
 
 
 class Checkpoints(Checkpoint):
@@ -26,7 +27,7 @@ class Checkpoints(Checkpoint):
 
     Ctrl-C and SIGTERM (a pre-empted node, a sweep that ends a trial) are held until then: the state
     is saved and training ends. Several processes do it at the same step, whichever of them was
-    told.
+    told, within eight steps.
 
     Args:
         every_n_steps: save within an epoch after so many steps.
@@ -63,9 +64,7 @@ class Checkpoints(Checkpoint):
         """
         if _batches_done(trainer) % trainer.accumulate_grad_batches:
             return  # gradients are under way
-        asked = largest(
-            self._signals.received or self._is_due(trainer), trainer.strategy.root_device
-        )
+        asked = max(self._is_due(trainer), self._is_asked(trainer))
         if asked:
             self._save(trainer)
         if asked > _SAVE:
@@ -94,14 +93,24 @@ class Checkpoints(Checkpoint):
         _set_between_steps(checkpoint["loops"]["fit_loop"], _epoch_is_over(trainer))
 
     def _is_due(self, trainer: L.Trainer) -> int:
+        """By the count of steps, which is the same on every process."""
         num_steps = trainer.global_step - self._saved_step
-        minutes = (time.monotonic() - self._saved_at) / 60
         due = num_steps and (
             _batches_done(trainer) == 0
             or (self.every_n_steps is not None and num_steps >= self.every_n_steps)
-            or (self.every_minutes is not None and minutes >= self.every_minutes)
         )
         return _SAVE if due else 0
+
+    def _is_asked(self, trainer: L.Trainer) -> int:
+        """By a clock or a signal of any process; the number of the signal."""
+        minutes = (time.monotonic() - self._saved_at) / 60
+        late = self.every_minutes is not None and minutes >= self.every_minutes
+        own = self._signals.received or (_SAVE if late else 0)
+        if trainer.world_size == 1:
+            return own
+        if trainer.global_step % _ASK_EVERY:
+            return 0
+        return largest(own, trainer.strategy.root_device)
 
     def _save(self, trainer: L.Trainer) -> None:
         if trainer.global_step == self._saved_step or trainer.fast_dev_run:  # type: ignore

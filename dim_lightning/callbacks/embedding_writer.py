@@ -2,9 +2,9 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dim_lightning.callbacks.observation import data_of
 from dim_lightning.data import Split
+from dim_lightning.evaluation.projection import principal_projection
 from dim_lightning.run.folder import explained
 
 EMBEDDINGS = "embeddings.parquet"
@@ -30,9 +31,14 @@ class EmbeddingWriter(Callback):
     null where unlabelled), `vector` fixed-size list of d float32 (the code). Rows are written as
     they come, so that memory does not grow with them. What several processes computed is put
     together, each image once.
+
+    Args:
+        coordinates: 'pca' adds the columns `x` and `y` float32, the first two principal components
+            of the codes that are written; null adds none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, coordinates: Literal["pca"] | None = None) -> None:
+        self.coordinates = coordinates
         self._rows: _GrowingFile | None = None
         self._names: list[str] | None = None
 
@@ -65,7 +71,9 @@ class EmbeddingWriter(Callback):
             with explained(path):
                 rows.close()
                 alone = trainer.world_size == 1
-                count = rows.place(path) if alone else _join(trainer, rows, path)
+                with_coordinates = self.coordinates is not None
+                place = _place_with_coordinates if with_coordinates else _GrowingFile.place
+                count = place(rows, path) if alone else _join(trainer, rows, path, place)
         finally:
             rows.remove()
         if trainer.is_global_zero and count:
@@ -109,6 +117,11 @@ class _GrowingFile:
             self._writer.close()
         self._file.close()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was written."""
+        return self._count == 0
+
     def groups(self) -> Iterator[pa.Table]:
         """The row groups of the closed file, one at a time."""
         if self._count:
@@ -137,6 +150,29 @@ class _GrowingFile:
         self._writer.write_table(rows, row_group_size=len(rows))
         self._count += len(rows)
         self._waiting = []
+
+
+def _place_with_coordinates(rows: _GrowingFile, path: Path) -> int:
+    """Puts the rows of a closed file in place, with their coordinates; how many there are."""
+    if rows.is_empty:
+        return 0
+    projection = principal_projection(_vectors(table) for table in rows.groups())
+    wider = _GrowingFile(path.parent)
+    try:
+        for table in rows.groups():
+            found = projection.of(_vectors(table))
+            for column, name in enumerate("xy"):
+                table = table.append_column(name, pa.array(found[:, column], pa.float32()))
+            wider.add(table)
+        wider.close()
+        return wider.place(path)
+    finally:
+        wider.remove()
+
+
+def _vectors(rows: pa.Table) -> np.ndarray:
+    """Their codes, [n, d]."""
+    return rows["vector"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
 
 
 def _target(trainer: L.Trainer) -> Path:
@@ -169,7 +205,12 @@ def _table(
     )
 
 
-def _join(trainer: L.Trainer, rows: _GrowingFile, path: Path) -> int:
+def _join(
+    trainer: L.Trainer,
+    rows: _GrowingFile,
+    path: Path,
+    place: Callable[[_GrowingFile, Path], int],
+) -> int:
     """Writes the rows of all processes to `path`, on the first one; how many there are.
 
     Every process sends a row group a round. Samplers deal the images out in turn, so a round is a
@@ -184,7 +225,7 @@ def _join(trainer: L.Trainer, rows: _GrowingFile, path: Path) -> int:
         if whole is None:
             return 0
         whole.close()
-        return whole.place(path)
+        return place(whole, path)
     finally:
         if whole is not None:
             whole.remove()

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
+from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
 from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
@@ -75,7 +76,7 @@ DESCRIPTION = (
 )
 GROUPS = (
     *("trainer", "model", "data", "checkpoint"),
-    *("probe", "neighbours", "geometry", "reconstructions", "evaluation"),
+    *("probe", "neighbours", "geometry", "reconstructions", "evaluation", "embeddings"),
 )
 TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,  # the opening line has the size
@@ -134,6 +135,7 @@ class CommandLine(LightningCLI):
         parser.add_lightning_class_args(Geometry, "geometry")
         parser.add_lightning_class_args(Reconstructions, "reconstructions")
         parser.add_lightning_class_args(OfflineEvaluation, "evaluation")
+        parser.add_lightning_class_args(EmbeddingWriter, "embeddings")
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "probe.seed")

@@ -6,7 +6,6 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
 from dim_lightning.callbacks.joint_start import JointStart
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.run_record import RunRecord
@@ -34,6 +33,4 @@ def fixed_callbacks(run_dir: Path, command: str, trainer_config: dict[str, Any])
         callbacks += [JointStart(), guard, RunningBest(), RunRecord(run_dir), EpochLines()]
     else:
         callbacks.append(StopAtOnce())
-    if command == "predict":
-        callbacks.append(EmbeddingWriter())
     return callbacks

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from pyarrow import parquet
+from sklearn.decomposition import PCA
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import EmbeddingWriter, embedding_writer
@@ -18,8 +19,8 @@ from dim_lightning.evaluation import extract
 NAME = "embeddings.parquet"
 
 
-def predict(folder, module, data, **options):
-    run = trainer(folder, [EmbeddingWriter()], **options)
+def predict(folder, module, data, coordinates=None, **options):
+    run = trainer(folder, [EmbeddingWriter(coordinates)], **options)
     run.predict(module, data, return_predictions=False)
     return parquet.read_table(folder / NAME)
 
@@ -46,6 +47,19 @@ def test_the_rows_are_the_codes_of_the_predicted_images(tmp_path, digits_root):
     assert found["label"].to_pylist() == [data.class_names[label] for label in seen.labels]
     assert found["index"].to_pylist() == seen.indices.tolist()
     assert found["path"].null_count == len(found)  # the digits are no files
+
+
+def test_coordinates_are_the_first_two_components(tmp_path, digits_root, monkeypatch):
+    monkeypatch.setattr(embedding_writer, "GROUP_ROWS", 100)  # more than one row group
+    found = predict(tmp_path, tiny_module(), digits(digits_root), "pca")
+    assert [(name, str(found.schema.field(name).type)) for name in found.column_names[4:]] == [
+        ("x", "float"),
+        ("y", "float"),
+    ]
+    expected = PCA(2, svd_solver="full").fit_transform(vectors(found))
+    for column, name in enumerate("xy"):
+        np.testing.assert_allclose(np.abs(found[name]), np.abs(expected[:, column]), atol=1e-4)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 def test_pandas_opens_it(tmp_path, digits_root):

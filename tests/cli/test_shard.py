@@ -1,6 +1,7 @@
 """`shard` and a run on what it wrote."""
 
 import pytest
+import torch
 
 from dim_lightning.cli import main
 
@@ -50,3 +51,20 @@ def test_a_run_on_shards(shards, workshop):
     assert main(["predict", "--run", run]) == 0
     assert (workshop.runs / "streamed" / "1" / "embeddings.parquet").is_file()
     assert (workshop.runs / "streamed" / "1" / "pictures" / "neighbours_cosine.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_on_shards_goes_on_in_mid_epoch(shards, workshop):
+    words = ["--data.source", "Stream", "--data.source.path", str(shards)]
+    words += ["--trainer.max_epochs", "2"]
+    assert workshop.fit("--experiment", "whole", *words) == 0
+    assert workshop.fit("--experiment", "parts", *words, "--trainer.max_steps", "4") == 0
+    run = workshop.runs / "parts" / "1"
+    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "-1"]) == 0
+    whole, parts = (
+        torch.load(workshop.runs / name / "1" / "checkpoints" / "last.ckpt", weights_only=True)
+        for name in ("whole", "parts")
+    )
+    assert whole["global_step"] == parts["global_step"] > 4
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(tensor, parts["state_dict"][name])

@@ -199,13 +199,13 @@ class CommandLine(LightningCLI):
         try:
             if self._command == "fit" and is_first_process():
                 self._open.enter_context(alone_in(self.run_dir))
-            self._write_inputs()
             trainer = self._trainer(config, self.run_dir)
             if self._command == "fit":
                 num_images = trainer.world_size * self.datamodule.batch_size
                 self.model.check_data(self.datamodule, num_images)
             if self._is_resumed:
                 check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
+            self._write_inputs()
             return trainer
         except BaseException:
             self._open.close()

@@ -184,8 +184,10 @@ def test_the_joint_batch_stays():
     ],
 )
 def test_what_cannot_be_gone_on_with(copied, capsys, words, said):
+    config = (copied / "config.yaml").read_text()
     assert main(["fit", "--resume", str(copied), *words]) == 2
     assert said in capsys.readouterr().err
+    assert (copied / "config.yaml").read_text() == config
 
 
 def test_a_folder_in_which_somebody_trains(copied, capsys):

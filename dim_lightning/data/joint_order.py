@@ -1,14 +1,13 @@
 """Which images of a split a process takes, and in which order."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset, DistributedSampler
 
-from dim_lightning.data.batch import Batch
 
-
-class JointOrder(DistributedSampler[Batch]):
+class JointOrder(DistributedSampler[Any]):
     """The share of one process in an order of all images that all processes know.
 
     Joint batch s has the images at [s B, (s + 1) B) of that order, where B is the number of
@@ -30,7 +29,7 @@ class JointOrder(DistributedSampler[Batch]):
 
     def __init__(
         self,
-        images: Dataset[Batch],
+        images: Dataset[Any],
         batch_size: int,
         processes: int = 1,
         rank: int = 0,

@@ -1,12 +1,15 @@
 """An uneven joint batch, for each of three processes: the part that a test starts in each."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch import distributed
 
 from dim_lightning import processes
+from dim_lightning.callbacks.joint_start import JointStart
 from dim_lightning.data.augmentation import CropAndFlip, CropColour
+from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
 COUNTS = (3, 2, 2)
@@ -27,6 +30,16 @@ def augmented(images):
 def weights():
     """Of what each process makes its loss from the joint batch, [3, 7]."""
     return torch.rand(len(COUNTS), sum(COUNTS), generator=torch.Generator().manual_seed(5)).double()
+
+
+def refusal(step):
+    """What is said where this process would start at `step`; nothing if that is all right."""
+    trainer, module = SimpleNamespace(global_step=step), SimpleNamespace(device="cpu")
+    try:
+        JointStart().on_train_start(trainer, module)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def found(rank):
@@ -50,6 +63,7 @@ def found(rank):
         "first": torch.tensor(processes.first_own_row(len(codes))),
         "size": torch.tensor(processes.joint_size(len(codes))),
         "total": processes.total(torch.tensor([1, rank])),
+        "refusals": [refusal(7), refusal(7 * (rank < 2))],
         "drawn": processes.uniform(len(codes), 2, generator=generator_for(1)),
         **augmented(rows.float().contiguous(memory_format=torch.channels_last)),
     }

@@ -55,3 +55,10 @@ def test_draws_are_those_of_one_process(name, each):
     drawn = processes.uniform(sum(COUNTS), 2, generator=generator_for(1))
     expected = {"drawn": drawn, **augmented(images)}[name]
     torch.testing.assert_close(torch.cat([mine[name] for mine in each]), expected)
+
+
+def test_processes_that_would_start_at_different_steps_are_all_stopped(each):
+    for mine in each:
+        same, other = mine["refusals"]
+        assert same == ""
+        assert "different steps: [7, 7, 0]" in other

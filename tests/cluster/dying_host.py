@@ -43,15 +43,20 @@ def started(hosts, host, folder, experiment, script, **variables):
 def ended(jobs, folder):
     """The exit codes."""
     try:
-        return [job.wait(timeout=1800) for job in jobs]
+        return [job.wait(timeout=600) for job in jobs]
     except subprocess.TimeoutExpired:
-        raise AssertionError([path.read_text()[-2000:] for path in folder.glob("*.log")]) from None
+        raise AssertionError(logs(folder)) from None
+
+
+def logs(folder):
+    """The ends of what all hosts said."""
+    return [path.read_text()[-3000:] for path in folder.glob("*.log")]
 
 
 def train_calmly(hosts, folder):
     """Started statically, undisturbed."""
     jobs = [started(hosts, host, folder, "calm", "torchrun.sh") for host in range(hosts.count)]
-    assert ended(jobs, folder) == [0] * hosts.count
+    assert ended(jobs, folder) == [0] * hosts.count, logs(folder)
 
 
 def train_with_a_power_cut(hosts, folder):
@@ -61,8 +66,12 @@ def train_with_a_power_cut(hosts, folder):
     jobs = [started(hosts, host, folder, **job) for host in others]
     dying = started(hosts, last, folder, **job, POWER_CUT_AT=str(CUT))
     assert ended([dying], folder) == [-9]
-    jobs.append(started(hosts, last, folder, **job))
-    assert ended(jobs, folder) == [0] * hosts.count
+    # A host that is back before the others have noticed may be turned away: it tries again.
+    codes = [ended([started(hosts, last, folder, **job)], folder)]
+    while codes[-1] != [0] and len(codes) < 4:
+        codes.append(ended([started(hosts, last, folder, **job)], folder))
+    codes.append(ended(jobs, folder))
+    assert codes[-2:] == [[0], [0] * len(others)], (codes, logs(folder))
     said = (folder / "cut.0.log").read_text()
     assert "torchrun cut was started again and goes on where it was saved" in said
     assert [path.name for path in (folder / "runs" / "cut").iterdir()] == ["1"]

@@ -144,7 +144,7 @@ def _plot_spreads(axis: Any, geometry: Geometry) -> None:
         ylabel="standard deviation",
     )
     axis.set_ylim(bottom=0)
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(frameon=False, fontsize=9, loc="upper right")
 
 
 def _plot_histogram(axis: Any, codes: Tensor) -> None:
@@ -163,7 +163,7 @@ def _plot_histogram(axis: Any, codes: Tensor) -> None:
         ylabel="density",
         xlim=(-5, 5),
     )
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(frameon=False, fontsize=9, loc="upper right")
 
 
 def _plot_spectrum(axis: Any, geometry: Geometry) -> None:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -143,8 +143,14 @@ def draw_panel(
     axes.margins(x=0.02)
     axes.ticklabel_format(useOffset=False)
     if legend and len(panel.curves) > 1:
-        axes.legend(fontsize=9)
+        axes.legend(fontsize=9, loc=_free_corner(panel))
     _whole_epochs(axes)
+
+
+def _free_corner(panel: Panel) -> Literal["upper left", "upper right"]:
+    """Where curves that rise, or fall, leave room; matplotlib's search for it takes its time."""
+    rises = [curve.values[-1] - curve.values[0] for curve in panel.curves if curve.values]
+    return "upper left" if sum(rises) > 0 else "upper right"
 
 
 def figure_svg(figure: "Figure") -> str:

@@ -120,7 +120,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axis.minorticks_off()
         axes[0].set_title("peak memory of forward and backward")
         axes[1].set_title("time of forward and backward")
-        axes[0].legend(frameon=False, fontsize=8)
+        axes[0].legend(frameon=False, fontsize=8, loc="upper left")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)
         plt.close(figure)

@@ -193,7 +193,7 @@ def draw_estimator(
         right.set_ylim(-3, 1.1 * max(r["truth"] for r in rows))
     right.set_xlabel("mutual information, nats")
     right.set_ylabel(f"{name}")
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="upper left")
     _save(figure, path)
 
 
@@ -209,7 +209,7 @@ def _draw_earnings(axis: plt.Axes, estimator: est.Estimator, batch_size: int) ->
     axis.set_xlabel("score T")
     axis.set_ylabel("value")
     axis.set_title(f"{est.name_of(estimator)}: what a score earns", fontsize=10)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper left")
     axis.grid(alpha=0.3)
 
 
@@ -224,7 +224,7 @@ def draw_reported(rows: list[dict], options: argparse.Namespace, path: Path) -> 
     axis.set_ylim(-1, 1.3 * max(options.information))
     axis.set_title("trained with jensen_shannon, reported", fontsize=10)
     axis.set_xlabel("mutual information, nats")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper left")
     _save(figure, path)
 
 

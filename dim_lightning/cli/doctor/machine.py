@@ -67,7 +67,7 @@ def precision(asked: Asked) -> Iterator[Finding]:
     slower = measured.get(wanted, base) / measured[quickest]
     yield Finding(
         "precision",
-        f"{quickest} is the quickest here ({times}, forward and backward)",
+        f"{quickest} is the one to take here ({times}, forward and backward)",
         advice if slower > _CLEARLY else "",
         "hint" if slower > _CLEARLY else "ok",
     )

@@ -32,6 +32,8 @@ def test_one_batch(name, root, tmp_path):
     own = ["--data.source.path", str(root / "mine")] if name.startswith("pictures/") else []
     if name.endswith("supervised.yaml"):
         own = ["--model.num_classes", "6"]  # the CIFAR-10 of the test has but six
+    if name.endswith("two_views.yaml"):
+        own = ["--data.batch_size", "8"]  # it has few pictures, too
     options = {
         "data.root": root,
         "runs_dir": tmp_path,

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
 from dim_lightning.encoders.head import Head, check_sizes
 from dim_lightning.errors import InputError
@@ -59,7 +60,7 @@ class PaperEncoder(Encoder):
         self.pixel_range = pixel_range
         blocks = [
             nn.Sequential(
-                nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
+                Convolution(inputs, outputs, 4, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(),
             )

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
 from dim_lightning.encoders.head import check_sizes
 from dim_lightning.errors import InputError
@@ -68,5 +69,5 @@ class StridedEncoder(Encoder):
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=1, bias=False)
+    convolution = Convolution(inputs, outputs, size, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]

@@ -33,7 +33,7 @@ from dim_lightning.data.sources import CIFAR10
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
 from dim_lightning.run.folder import write_atomically
-from dim_lightning.run.metrics import read_metrics
+from dim_lightning.run.metrics import last, read_metrics
 from dim_lightning.seeding import generator_for
 
 CONFIG = Path(__file__).parent.parent / "cifar10" / "blog.yaml"
@@ -48,7 +48,7 @@ def training(root: Path, steps: int) -> float:
         words += ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", "2"]
         subprocess.run(words, check=True, capture_output=True)
         run = next(Path(runs).glob("*/1"))
-        return read_metrics(run)["speed/images_per_second"][-1][1]
+        return last(read_metrics(run)["speed/images_per_second"]).value
 
 
 def bare(root: Path, steps: int) -> float:
@@ -75,9 +75,7 @@ class _Pictures(Dataset[tuple[torch.Tensor, int]]):
         data = ImageDataModule(CIFAR10(), str(root))
         data.setup("fit")
         self.split = data.split("train")
-        self.transform = transforms.Compose(
-            [transforms.ToPILImage(), transforms.ToTensor(), transforms.Normalize([0.5], [1.0])]
-        )
+        self.transform = transforms.Compose([transforms.ToPILImage(), transforms.ToTensor()])
 
     def __len__(self) -> int:
         return len(self.split)
@@ -95,7 +93,7 @@ def plain(root: Path, steps: int) -> float:
 
     def step() -> None:
         images, indices = next(batches)
-        batch = Batch(images + 0.5, torch.zeros(BATCH, dtype=torch.int64), indices)
+        batch = Batch(images, torch.zeros(BATCH, dtype=torch.int64), indices)
         _, terms = model.code_and_terms(batch, generator_for(0))
         optimizer.zero_grad()
         terms["loss"].backward()

@@ -131,6 +131,9 @@ class EncoderModule(L.LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """The optimiser over all parameters, and the schedule if there is one."""
         optimizer = self.make_optimizer(self.parameters())
+        if self.trainer.gradient_clip_val:
+            # a fused step can unscale float16 gradients itself; Lightning then refuses to clip them
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.make_lr_scheduler is None:
             return optimizer
         scheduler = self.make_lr_scheduler(optimizer)
@@ -153,12 +156,24 @@ class EncoderModule(L.LightningModule, ABC):
         if not terms:
             return output
         detached = _of_joint_batch(terms, len(batch.images))
-        self.log_dict(
-            {f"{stage}/{name}": term for name, term in detached.items()},
-            batch_size=joint_size(len(batch.images)),
-            sync_dist=stage != "train",
-        )
+        alone = self._trainer is None
+        if stage != "train" or alone or is_written(self.trainer, self.global_step + 1):
+            self.log_dict(
+                {f"{stage}/{name}": term for name, term in detached.items()},
+                batch_size=joint_size(len(batch.images)),
+                sync_dist=stage != "train",
+            )
         return {"loss": terms["loss"], "terms": detached, **output}
+
+
+def is_written(trainer: L.Trainer, step: int) -> bool:
+    """Whether what is logged in a training step is kept: that of all others would be dropped.
+
+    Args:
+        trainer: in the midst of the step.
+        step: its number, from 1.
+    """
+    return step % trainer.log_every_n_steps == 0 or trainer.is_last_batch  # type: ignore
 
 
 def _of_joint_batch(terms: Mapping[str, Tensor], num_images: int) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from dim_lightning.callbacks.observation import data_of
+from dim_lightning.encoder_module import is_written
 from dim_lightning.processes import joint_size, num_processes, total
 
 
@@ -75,6 +76,8 @@ class LinearProbe(Callback):
         loss.backward()
         self._add_over_processes()
         self._optimizer.step()
+        if not is_written(trainer, trainer.global_step):
+            return
         joint = total(loss.detach())
         pl_module.log("probe/online/train_loss", joint, batch_size=joint_size(len(labels)))
 

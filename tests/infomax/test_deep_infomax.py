@@ -346,3 +346,30 @@ def test_the_schedule_ends_with_the_training(tmp_path):
     assert rates[2] == pytest.approx(1e-3)
     assert rates == sorted(rates[:3]) + sorted(rates[3:], reverse=True)
     assert len(rates) == 6
+
+
+def test_a_fused_optimiser_can_be_clipped(tmp_path, data_root):
+    weights = []
+    for fused in (False, True):
+        module = build(optimizer=partial(torch.optim.Adam, lr=1e-3, fused=fused))
+        one = trainer(
+            tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=0,
+            gradient_clip_val=1e-3, precision="bf16-mixed",
+        )  # fmt: skip
+        one.fit(module, digits(data_root))
+        weights.append(module.encoder.mean.weight.detach())
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-5)
+
+
+def test_only_what_is_written_is_logged(tmp_path, data_root):
+    module = build()
+    calls = []
+    logged = module.log_dict
+    module.log_dict = lambda *args, **kwargs: (
+        calls.append(module.global_step),
+        logged(*args, **kwargs),
+    )
+    trainer(tmp_path, max_epochs=1, log_every_n_steps=2, limit_val_batches=0).fit(
+        module, digits(data_root, batch_size=300)
+    )
+    assert calls == [1, 3]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -18,7 +19,8 @@ class StridedEncoder(Encoder):
     For each width but the last [convolution 4x4 stride 2, batch norm, ReLU]; then [convolution 3x3,
     batch norm, ReLU] to the last width. This is the feature map, and the code is its mean over the
     locations, so images of every size that leaves a location can be encoded. Layers to probe:
-    `conv` (the feature map, flattened), `embedding` (the code).
+    `conv` (the feature map, flattened), `quarters` (its mean over each quarter of the image, where
+    there are as many locations), `embedding` (the code).
 
     Nothing is computed to be pooled away: 36.4 million multiply-adds an image of 32x32, of which a
     CPU does most at the rate of its matrix products.
@@ -64,7 +66,10 @@ class StridedEncoder(Encoder):
         low, high = self.pixel_range
         feature_map = self.trunk(images * (high - low) + low)
         code = feature_map.mean(dim=(2, 3))
-        layers = {"conv": feature_map.flatten(1), "embedding": code}
+        layers = {"conv": feature_map.flatten(1)}
+        if min(feature_map.shape[2:]) > 2:
+            layers["quarters"] = F.adaptive_avg_pool2d(feature_map, 2).flatten(1)
+        layers["embedding"] = code
         return Features(feature_map, layers, code, None)
 
 

@@ -4,15 +4,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Options for the training command, e.g. `make train ARGS="--trainer.max_epochs 3"`
 ARGS ?=
+# Where `make bench` finds CIFAR-10
+ROOT ?= data
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-fast check format clean
+.PHONY: help install train test test-fast check bench format clean
 
 help:
 	@echo "make train      set up $(VENV), train on the handwritten digits, say where the page lies"
 	@echo "make test       set up $(VENV), run every test"
 	@echo "make test-fast  run the tests that take no more than a few seconds each"
 	@echo "make check      style, types and the order of the layers"
+	@echo "make bench      measure speed and memory on CIFAR-10 in $(ROOT), see experiments/benchmarks (ROOT=folder)"
 	@echo "make format     put the code into the project's style"
 	@echo "make clean      remove $(VENV) and the tools' caches; runs and data stay"
 
@@ -41,6 +44,13 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Each beside the others' results; nothing else should run on the machine meanwhile.
+bench: install
+	cd experiments/benchmarks && for script in training_step where_time_goes; do \
+		$(CURDIR)/$(BIN)/python $$script.py --root $(abspath $(ROOT)) --output $$script.json || exit 1; done
+	cd experiments/benchmarks && for script in all_pairs communication stream linear_probe; do \
+		$(CURDIR)/$(BIN)/python $$script.py --output $$script.json || exit 1; done
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -20,6 +20,12 @@ def compare(arguments: list[str]) -> int:
     parser.add_argument(
         "--output", type=Path, help="folder to write into; <runs_dir>/comparisons/<n> if left out"
     )
+    parser.add_argument(
+        "--against",
+        choices=("epochs", "minutes"),
+        default="epochs",
+        help="what the curves are drawn against: epochs, or minutes of training without validation",
+    )
     options = parser.parse_args(arguments)
     runs = load_runs(options.runs)
     if options.output is None:
@@ -29,7 +35,7 @@ def compare(arguments: list[str]) -> int:
         with explained(output):
             output.mkdir(parents=True, exist_ok=True)
     with explained(output):
-        made = write_comparison(runs, output)
+        made = write_comparison(runs, output, options.against)
     lines = [made.table, *(f"warning: {warning}" for warning in made.warnings), ""]
     print("\n".join([*lines, *map(str, made.files)]))  # noqa: T201
     return 0

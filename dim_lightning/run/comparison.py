@@ -4,20 +4,23 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
 import yaml
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.curves import COLOURS, STYLE, Panel, draw_panel, run_curve
+from dim_lightning.run.curves import COLOURS, STYLE, Curve, Panel, draw_panel, run_curve
 from dim_lightning.run.folder import CONFIG, PICTURES, existing_run_folder, write_atomically
-from dim_lightning.run.metrics import Point, read_metrics
+from dim_lightning.run.metrics import METRICS, Point, read_metrics
 from dim_lightning.run.report import KNN, PROBE, offline_headlines
 from dim_lightning.run.result import read_result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Axis = Literal["epochs", "minutes"]
 
 _PANELS = (
     ("Online linear probe, validation", "accuracy, %", (PROBE,), 100.0),
@@ -32,13 +35,23 @@ _SAME_QUERIES = "neighbours."
 
 
 class RunData(NamedTuple):
-    """What a comparison needs of one run."""
+    """What a comparison needs of one run.
+
+    Attributes:
+        label: experiment and number.
+        folder: of the run.
+        config: settings by their full name.
+        series: metric -> its values.
+        finals: the last accuracies.
+        minutes: of training, validation left out, at the end of each epoch.
+    """
 
     label: str
     folder: Path
     config: dict[str, Any]
     series: dict[str, list[Point]]
     finals: dict[str, float]
+    minutes: list[float]
 
 
 class Comparison(NamedTuple):
@@ -63,16 +76,26 @@ def load_runs(folders: Sequence[Path]) -> list[RunData]:
     return [_load(existing_run_folder(folder)) for folder in folders]
 
 
-def write_comparison(runs: Sequence[RunData], output: Path) -> Comparison:
+def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epochs") -> Comparison:
     """Draws figure, neighbours and table of `runs` into the folder `output`.
 
     Args:
         runs: from `load_runs`.
         output: an existing folder.
+        against: what the curves are drawn against.
+
+    Raises:
+        InputError: minutes are asked for, and a run has no record of its speed.
     """
+    untimed = [run.label for run in runs if not run.minutes]
+    if against == "minutes" and untimed:
+        raise InputError(
+            f"{', '.join(untimed)} has no speed/images_per_second in {METRICS}; expected one value "
+            "an epoch to draw against minutes; compare against epochs"
+        )
     warnings = not_the_same(runs)
     figure = output / "comparison.png"
-    write_atomically(figure, _figure_png(runs, warnings))
+    write_atomically(figure, _figure_png(runs, warnings, against))
     files = [figure]
     neighbours = _neighbours_png(runs)
     if neighbours is not None:
@@ -117,7 +140,10 @@ def _load(folder: Path) -> RunData:
         if last.get(key) is not None
     }
     finals |= {f"test {h.label}": value for h, value in offline_headlines(result.get("test", {}))}
-    return RunData(label, folder, flat_config(folder), series, finals)
+    images = result["fit"].get("images_seen", 0) / result["fit"]["epochs"]
+    speeds = [point.value for point in series.get("speed/images_per_second", [])]
+    minutes = np.cumsum([images / speed / 60 for speed in speeds]).tolist()
+    return RunData(label, folder, flat_config(folder), series, finals, minutes)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -130,7 +156,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _figure_png(runs: Sequence[RunData], warnings: Sequence[str]) -> bytes:
+def _figure_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -138,7 +164,7 @@ def _figure_png(runs: Sequence[RunData], warnings: Sequence[str]) -> bytes:
         figure = Figure(figsize=(14, 8), layout="constrained")
         axes = figure.subplots(2, 3).flatten()
         for place, panel in zip((0, 1, 3, 4, 5), _PANELS, strict=True):
-            _draw_lines(axes[place], runs, *panel)
+            _draw_lines(axes[place], runs, against, *panel)
         _draw_bars(axes[2], runs)
         _name_runs(figure, runs)
         if warnings:
@@ -161,6 +187,7 @@ def _name_runs(figure: "Figure", runs: Sequence[RunData]) -> None:
 def _draw_lines(
     axes: "Axes",
     runs: Sequence[RunData],
+    against: Axis,
     title: str,
     unit: str,
     keys: Sequence[str],
@@ -171,11 +198,20 @@ def _draw_lines(
     for place, run in enumerate(runs):
         key = next((key for key in keys if key in run.series), None)
         if key is not None:
-            curves.append(run_curve(run.label, run.series, key, factor))
+            curve = run_curve(run.label, run.series, key, factor)
+            curves.append(timed(curve, run.minutes) if against == "minutes" else curve)
             colours.append(_colour(place))
     draw_panel(axes, Panel(title, unit, curves), colours, legend=False)
+    if against == "minutes":
+        axes.set_xlabel("minutes of training")
     if not curves:
         axes.text(0.5, 0.5, "no run has it", ha="center", transform=axes.transAxes, color="#64748b")
+
+
+def timed(curve: Curve, minutes: Sequence[float]) -> Curve:
+    """The curve against minutes, in a straight line between the ends of epochs."""
+    ends = range(len(minutes) + 1)
+    return curve._replace(epochs=np.interp(curve.epochs, ends, [0.0, *minutes]).tolist())
 
 
 def _draw_bars(axes: "Axes", runs: Sequence[RunData]) -> None:

@@ -12,8 +12,12 @@ def test_shapes_and_the_code_is_the_mean_of_the_map():
     assert features.feature_map.shape[1:] == encoder.feature_shape == (512, 4, 4)
     assert {name: layer.shape[1] for name, layer in features.layers.items()} == {
         "conv": 512 * 16,
+        "quarters": 512 * 4,
         "embedding": 512,
     }
+    quarter = features.feature_map[:, :, :2, 2:].mean(dim=(2, 3))  # above, on the right
+    found = features.layers["quarters"].view(2, 512, 2, 2)[:, :, 0, 1]
+    torch.testing.assert_close(found, quarter)
     torch.testing.assert_close(features.mean, features.feature_map.mean(dim=(2, 3)))
     assert features.log_variance is None
     assert encoder.embedding_dim == 512
@@ -32,6 +36,7 @@ def test_smaller_images_are_encoded_too(size):
     features = StridedEncoder(32, widths=(4, 4, 4, 6))(torch.rand(2, 3, size, size))
     assert features.mean.shape == (2, 6)
     assert features.feature_map.shape[2:] == (size // 8, size // 8)
+    assert ("quarters" in features.layers) == (size > 16)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from PIL import Image
 
 from dim_lightning.cli import main
 from dim_lightning.errors import InputError
-from dim_lightning.run.comparison import load_runs, not_the_same
+from dim_lightning.run.comparison import load_runs, not_the_same, timed
+from dim_lightning.run.curves import Curve
+from dim_lightning.run.metrics import MetricsFile
 
 
 @pytest.fixture
@@ -56,3 +58,19 @@ def test_a_run_without_figures(runs, tmp_path):
     (tmp_path / "new" / "1" / "config.yaml").write_text("")
     with pytest.raises(InputError, match="no finished epoch"):
         load_runs([runs[0], tmp_path / "new" / "1"])
+
+
+def test_against_minutes(runs, tmp_path):
+    words = ["compare", *map(str, runs), "--against", "minutes", "--output", str(tmp_path / "own")]
+    assert main(words) == 2  # these runs have no speeds
+    for run in runs:
+        log = MetricsFile(run)
+        for epoch, speed in enumerate([10.0, 5.0, 10.0]):
+            log.log_metrics({"speed/images_per_second": speed, "epoch": epoch}, 10 * epoch + 9)
+    found = load_runs(runs)[0]
+    images = 1000 / 3
+    assert found.minutes == pytest.approx([images / 600, images / 200, images / 150])
+    middle = timed(Curve("", [0.5, 1.0, 3.0], [1.0, 2.0, 3.0]), found.minutes)
+    assert middle.epochs == pytest.approx([images / 1200, images / 600, images / 150])
+    assert middle.values == [1.0, 2.0, 3.0]
+    assert main(words) == 0

@@ -14,6 +14,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for what the user can put right, 130 after Ctrl-C, 143 when terminated.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words in (["--help"], ["-h"]):
+        from dim_lightning.cli.overview import overview
+
+        sys.stdout.write(overview())
+        return 0
     if words[:1] == ["doctor"]:  # which has to work where the imports of the others do not
         from dim_lightning.cli.doctor import doctor
 

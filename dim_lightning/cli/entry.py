@@ -11,7 +11,7 @@ import jsonargparse
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
-from dim_lightning.cli.messages import OWN_COMMANDS
+from dim_lightning.cli.overview import OWN_COMMANDS
 from dim_lightning.cli.place import is_child, is_first_process, with_run_files
 from dim_lightning.cli.resources import amount_of, is_out_of_memory
 from dim_lightning.errors import InputError

@@ -7,6 +7,8 @@ import re
 import sys
 from collections.abc import Iterable
 
+from dim_lightning.cli.overview import OWN_COMMANDS
+
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments:(?P<words>.*)")
 _UNKNOWN_KEY = re.compile(
     r"(?:does not accept option|[Kk]ey) '(?P<key>[\w.]+)'(?: is not expected)?$"
@@ -34,7 +36,6 @@ _PLAIN = {
     "Iterable": "a list",
 }
 _LONGEST = 300
-OWN_COMMANDS = ("compare", "sweep", "export", "shard", "doctor")
 _FEW = 15
 
 

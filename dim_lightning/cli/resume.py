@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
+from dim_lightning.cli.checks import check_checkpoint
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import JOINT_BATCH, METRICS_ROWS, newest_checkpoint, position
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
@@ -62,6 +64,30 @@ class Start(NamedTuple):
         within = f" and {self.batches} batches" if self.batches else ""
         unit = "epoch" if self.epochs == 1 else "epochs"
         return f"goes on from {self.path} after {self.epochs} {unit}{within}, step {self.steps}"
+
+
+def where_to_start(
+    run_dir: Path | None, path: Path | None, model: L.LightningModule, max_epochs: int | None
+) -> Start:
+    """The checkpoint to start from, looked at.
+
+    Args:
+        run_dir: the folder of a run that goes on; None for a new one.
+        path: a checkpoint that was asked for, for a run that has none of its own.
+        model: which has to fit it.
+        max_epochs: the end that was asked for.
+
+    Raises:
+        InputError: it cannot be read, is of another model, or lies behind the end.
+    """
+    own = None if run_dir is None else usable_checkpoint(run_dir)
+    if run_dir is not None and own is not None:
+        start = start_from(own, check_checkpoint(own, model))
+        check_epochs(start, max_epochs, run_dir)
+        return start
+    if path is not None:
+        check_checkpoint(path, model)
+    return Start(path)
 
 
 def usable_checkpoint(run_dir: Path) -> Path | None:

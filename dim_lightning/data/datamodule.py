@@ -1,17 +1,18 @@
 """Training, validation and test images of any source, as batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from jsonargparse import lazy_instance
 from lightning import LightningDataModule
-from torch import Tensor, distributed
+from torch import distributed
 from torch.utils.data import DataLoader
 
 from dim_lightning.data.augmentation import Augmentation, to_float
 from dim_lightning.data.batch import Batch, Split
+from dim_lightning.data.batch_sizes import check_training_batches, shared_batch_size
 from dim_lightning.data.cache import Cached, cached
 from dim_lightning.data.joint_order import JointOrder
 from dim_lightning.data.settings import (
@@ -24,12 +25,11 @@ from dim_lightning.data.settings import (
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Digits, Source
 from dim_lightning.data.splits import Shares, Splits, mapped_splits
-from dim_lightning.errors import InputError
+from dim_lightning.data.views import Views
 from dim_lightning.seeding import generator_for
 
 SplitName = Literal["train", "val", "test"]
 DEFAULT_SOURCE = lazy_instance(Digits)
-_VIEWS = 3  # sets the draws of views apart from the model's streams, which are 0 to 2
 
 
 class ImageDataModule(LightningDataModule):
@@ -109,9 +109,11 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self.augmentation = augmentation
         self.num_views = num_views
-        self.view_sizes = view_sizes
         self.small_augmentation = small_augmentation
         self.num_small_views = num_small_views
+        self._views = Views(
+            augmentation, num_views, view_sizes, small_augmentation, num_small_views, seed
+        )
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else self.root / "cache"
         self.class_names: list[str] | None = None
@@ -153,7 +155,8 @@ class ImageDataModule(LightningDataModule):
             self._splits = mapped_splits(self._cached, self.shares)
         self.class_names = self._splits.class_names
         if stage in (None, "fit"):
-            self._check_batches()
+            processes, _ = self._processes()
+            check_training_batches(len(self._splits.train), processes, self.batch_size)
 
     def split(self, name: SplitName) -> Split:
         """The images of a split, uint8 and unchanged."""
@@ -212,41 +215,10 @@ class ImageDataModule(LightningDataModule):
         images = to_float(batch.images)
         if self.trainer is None or not self.trainer.training:
             return batch._replace(images=images, more_views=())
-        first, *more = self._views(images)
-        return batch._replace(images=first, more_views=tuple(more))
-
-    def _views(self, images: Tensor) -> Iterator[Tensor]:
-        """Each view of training images; its draws depend on where training stands and on it."""
-        assert self.trainer is not None
         # Lightning counts a batch as ready only after this hook.
         step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        position = (self.trainer.current_epoch, step)
-        whole = [self._augmentation_at(self.trainer.current_epoch)] * self.num_views
-        small = [self.small_augmentation] * self.num_small_views
-        for view, augmentation in enumerate(whole + small):
-            if augmentation is None:
-                yield images
-            else:
-                key = (self.seed, _VIEWS, *position, view)
-                yield augmentation(images, generator_for(*key, device=images.device))
-
-    def _augmentation_at(self, epoch: int) -> Augmentation | None:
-        """What makes the views in an epoch: `augmentation`, at the size of that time."""
-        size = next((size for start, size in reversed(self.view_sizes) if start <= epoch), None)
-        if self.augmentation is None or size is None:
-            return self.augmentation
-        return self.augmentation.resized(size)
-
-    def _check_batches(self) -> None:
-        processes, _ = self._processes()
-        share = len(self.split("train")) // processes
-        if share < self.batch_size:
-            among = f" for each of {processes} processes" if processes > 1 else ""
-            raise InputError(
-                f"{share} training images{among} are fewer than a batch of {self.batch_size}; "
-                f"expected at least one batch; set data.batch_size to at most {share}, or add "
-                "pictures"
-            )
+        first, *more = self._views.of(images, self.trainer.current_epoch, step)
+        return batch._replace(images=first, more_views=tuple(more))
 
     def _processes(self) -> tuple[int, int]:
         """How many processes train together, and which of them this is."""
@@ -267,29 +239,9 @@ class ImageDataModule(LightningDataModule):
         return self.trainer.current_epoch, done
 
     def _shared_loader(self, split: SplitName) -> DataLoader[Batch]:
-        images, size = self.split(split), self._eval_size(split)
-        return self._loader(images, size, sampler=JointOrder(images, size, *self._processes()))
-
-    def _eval_size(self, split: SplitName) -> int:
-        """`eval_batch_size`, or the next smaller size with a last joint batch that is no trouble.
-
-        A single image has no negatives, and each process needs an image.
-
-        Raises:
-            InputError: with no size every process has one.
-        """
-        (processes, _), count = self._processes(), len(self.split(split))
-        for size in range(self.eval_batch_size, 1, -1):
-            rest = count % (processes * size)
-            if rest == 0 or rest >= max(2, processes):
-                return size
-        if processes == 1:
-            return self.eval_batch_size
-        raise InputError(
-            f"the {count} images of the split {split} cannot be shared among {processes} processes "
-            f"in batches of at most {self.eval_batch_size}; expected an image for each in every "
-            "batch; set data.eval_batch_size higher, or use fewer processes"
-        )
+        images, (processes, rank) = self.split(split), self._processes()
+        size = shared_batch_size(len(images), processes, self.eval_batch_size, split)
+        return self._loader(images, size, sampler=JointOrder(images, size, processes, rank))
 
     def _loader(self, images: Split, batch_size: int, **options: Any) -> DataLoader[Batch]:
         return DataLoader(

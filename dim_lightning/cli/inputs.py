@@ -1,0 +1,41 @@
+"""The files that say what a run was started with: config.yaml and environment.json."""
+
+from pathlib import Path
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from dim_lightning.cli.job import JOB, job_name
+from dim_lightning.run.environment import (
+    add_resumption,
+    describe_environment,
+    write_environment,
+)
+from dim_lightning.run.folder import CONFIG, explained, write_atomically
+
+
+@rank_zero_only
+def write_inputs(run_dir: Path, settings: str, arguments: list[str], is_resumed: bool) -> None:
+    """Writes both; what another start of the run was given stays beside it.
+
+    Args:
+        run_dir: the run's folder.
+        settings: the resolved configuration, as `--config` takes it back.
+        arguments: the command line after the program's name.
+        is_resumed: whether the run was begun before.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    environment = describe_environment(arguments)
+    with explained(run_dir):
+        _keep_previous(run_dir / CONFIG, settings)
+        note = add_resumption if is_resumed else write_environment
+        note(run_dir, {**environment, JOB: job_name()})
+
+
+def _keep_previous(path: Path, text: str) -> None:
+    """Writes `text`; a different file that was there gets a name of its own."""
+    if path.is_file() and path.read_text() == text:
+        return
+    number = len(list(path.parent.glob("config.*.yaml"))) + 1
+    write_atomically(path, text, kept=path.with_name(f"config.{number}.yaml"))

@@ -1,0 +1,47 @@
+"""`--help`: what there is to ask for, said without loading what does it."""
+
+import textwrap
+from collections.abc import Mapping
+
+PROGRAM = "python -m dim_lightning"
+DESCRIPTION = (
+    "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
+    "`fit --resume FOLDER` goes on with a run that was stopped, "
+    "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
+    "`sweep FILE` searches settings, `export FOLDER` hands the encoder on, `shard OUTPUT` writes "
+    "pictures beyond memory, `doctor` looks at the machine."
+)
+RUN_COMMANDS: Mapping[str, str] = {  # those of the Trainer, which have a configuration
+    "fit": "trains an encoder, or goes on with a run that was stopped",
+    "validate": "looks at the validation images of a run once more",
+    "test": "the figures to quote: probes and neighbours on the test images",
+    "predict": "codes of the images as files",
+}
+OWN_COMMANDS: Mapping[str, str] = {
+    "compare": "draws several runs in one figure",
+    "sweep": "searches settings, by a sweep file of Weights & Biases",
+    "export": "hands the encoder on, as files that need none of this code",
+    "shard": "writes pictures beyond memory as a stream",
+    "doctor": "looks at the machine and says what to do",
+}
+_WIDTH = 79
+
+
+def overview() -> str:
+    """The commands, a line each."""
+    commands = {**RUN_COMMANDS, **OWN_COMMANDS}
+    column = max(map(len, commands)) + 4
+    lines = [f"  {name:<{column - 2}}{text}" for name, text in commands.items()]
+    return "\n".join(
+        [
+            f"usage: {PROGRAM} COMMAND ...",
+            "",
+            *textwrap.wrap(DESCRIPTION, _WIDTH),
+            "",
+            "commands:",
+            *lines,
+            "",
+            f"`{PROGRAM} COMMAND --help` lists the options of a command.",
+            "",
+        ]
+    )

@@ -1,0 +1,83 @@
+"""The Trainer of a run: callbacks, loggers and files in the run's folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
+
+from dim_lightning.callbacks.checkpoints import Checkpoints
+from dim_lightning.cli.fixed import fixed_callbacks
+from dim_lightning.cli.messages import shortened
+from dim_lightning.errors import InputError
+from dim_lightning.run.checkpoint import AtomicCheckpointIO
+from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.wandb_logger import WandbLogger
+
+
+def trainer_in(
+    run_dir: Path,
+    command: str,
+    config: dict[str, Any],
+    keyed: Sequence[Callback],
+    settings: str,
+) -> L.Trainer:
+    """The Trainer that works in `run_dir`.
+
+    Args:
+        run_dir: the run's folder.
+        command: fit, validate, test or predict.
+        config: the arguments of the Trainer; stays as it is.
+        keyed: the callbacks that have settings of their own.
+        settings: the resolved configuration of the run, as YAML.
+
+    Raises:
+        InputError: the Trainer refuses its arguments.
+    """
+    if command != "fit" or config["enable_checkpointing"] is False:
+        keyed = [callback for callback in keyed if not isinstance(callback, Checkpoints)]
+    fixed = fixed_callbacks(run_dir, command, config)
+    callbacks = [*_as_list(config["callbacks"]), *keyed, *fixed]
+    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    config = config | {
+        "default_root_dir": str(run_dir),
+        "callbacks": callbacks,
+        "enable_progress_bar": bar,
+        "enable_checkpointing": any(isinstance(c, Checkpoint) for c in callbacks),
+        "logger": _loggers(config["logger"], run_dir, command, settings),
+        "plugins": [*_as_list(config["plugins"]), AtomicCheckpointIO()],
+    }
+    try:
+        return L.Trainer(**config)
+    except InputError:
+        raise
+    except Exception as error:  # of nearly any kind: the Trainer trusts its arguments
+        raise InputError(f"trainer: {shortened(str(error) or repr(error))}") from error
+
+
+def finish_loggers(trainer: L.Trainer, failed: bool) -> None:
+    """Closes a run on Weights & Biases, as one that failed or not."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.finish(failed)
+
+
+def _loggers(asked: Any, run_dir: Path, command: str, settings: str) -> list[Logger]:
+    """metrics.csv, and the loggers asked for; none at all for `logger: false`."""
+    if asked is False:
+        return []
+    others = [logger for logger in _as_list(asked) if isinstance(logger, Logger)]
+    for logger in others:
+        if isinstance(logger, WandbLogger):
+            logger.place_in(run_dir, yaml.safe_load(settings))
+    # what later commands find stands in result.json; rows of theirs would bend the curves
+    return [MetricsFile(run_dir), *others] if command == "fit" else others
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,43 @@
+"""What is loaded before anything is done. Seconds are measured in experiments/benchmarks."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dim_lightning.cli import main
+from dim_lightning.cli.overview import OWN_COMMANDS, RUN_COMMANDS
+
+HEAVY = {
+    *("torch", "lightning", "torchmetrics", "torchvision", "numpy", "scipy", "sklearn"),
+    *("matplotlib", "jsonargparse", "omegaconf", "yaml", "pyarrow", "PIL", "wandb", "optuna"),
+}
+LOADED = """
+import sys
+from dim_lightning.cli import main
+code = main(sys.argv[1:])
+sys.stderr.write(" ".join({name.partition(".")[0] for name in sys.modules}))
+sys.exit(code)
+"""
+
+
+def test_help_loads_nothing_heavy():
+    command = [sys.executable, "-c", LOADED, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("usage: ")
+    assert HEAVY & set(done.stderr.split()) == set()
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_names_every_command(word, capsys):
+    assert main([word]) == 0
+    shown = capsys.readouterr().out
+    listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
+    assert listed == [*RUN_COMMANDS, *OWN_COMMANDS]
+
+
+def test_a_run_loads_no_logger_and_no_drawing_of_others():
+    code = "import sys; import dim_lightning.cli.command_line; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert {"wandb", "optuna", "sklearn", "pandas", "onnx"} & set(done.stdout.split()) == set()

@@ -133,7 +133,8 @@ def _missing(cell: Cell, run: Path) -> str:
 def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any]) -> bool:
     """Whether its figures are those of its last state, and by the protocol asked for.
 
-    A setting that a test was too early to know is no reason to repeat it, unless the table names it.
+    A setting that a test was too early to know is no reason to repeat it, unless the table names
+    it.
     """
     test = result.get("test", {})
     if "epochs_trained" not in test or test["epochs_trained"] < result["fit"]["epochs"]:

@@ -1,4 +1,9 @@
-"""The one error that is the user's to mend."""
+"""The one error that is the user's to mend, and the name that was probably meant."""
+
+import difflib
+from collections.abc import Iterable
+
+_FEW = 15
 
 
 class InputError(Exception):
@@ -7,3 +12,20 @@ class InputError(Exception):
     Raised for anything that a user can put right: a setting, a file, a data set, a full disk. The
     command line prints the message alone, without a traceback, and leaves with exit code 2.
     """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The question "did you mean ...?", or what there is if nothing comes close."""
+    known = [k for k in known if k]
+    groups = {k.rsplit(".", 1)[0] for k in known if "." in k}
+    keys = [k for k in known if k not in groups]
+    found = difflib.get_close_matches(name, keys, n=1, cutoff=0.7)
+    ending = name.rsplit(".", 1)[-1]
+    if not found or found[0].count(".") != name.count("."):
+        # the right name under the wrong parent, or without one
+        endings = {k.rsplit(".", 1)[-1]: k for k in reversed(keys)}
+        found = [endings[n] for n in difflib.get_close_matches(ending, endings, 1, 0.8)] or found
+    if found:
+        return f"did you mean {found[0]}?"
+    listed = f"expected one of {', '.join(keys)}" if 0 < len(keys) <= _FEW else "see `fit --help`"
+    return f"nothing comes close; {listed}"

@@ -1,4 +1,7 @@
-"""Every experiment's config builds, trains a batch, and says what it is and how it is run."""
+"""Every experiment's config builds, trains a batch, and says what it is and how it is run.
+
+Of the tables among them, the settings of each row are looked at.
+"""
 
 import re
 from pathlib import Path
@@ -8,13 +11,18 @@ import yaml
 from small_data import cifar10_folders, picture, tiny_imagenet
 
 from dim_lightning.cli import main
+from dim_lightning.cli.resolved import resolved_settings
+from dim_lightning.table.commands import settings_words
+from dim_lightning.table.definition import read_table
+from dim_lightning.table.runs import Cell
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 CONFIGS = sorted(
     str(path.relative_to(EXPERIMENTS))
     for path in EXPERIMENTS.rglob("*.yaml")
-    if path.name != "wandb.yaml" and path.parent.name != "sweeps"
+    if path.name != "wandb.yaml" and path.parent.name not in ("sweeps", "paper")
 )
+TABLES = sorted(path.name for path in (EXPERIMENTS / "paper").glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +64,30 @@ def test_opens_with_its_command(name):
     comment = re.match(r"(#.*\n)+", (EXPERIMENTS / name).read_text())
     assert comment
     assert f"fit --config experiments/{name}" in comment[0]
+
+
+def _rows():
+    for name in TABLES:
+        for row in read_table(EXPERIMENTS / "paper" / name).rows:
+            if row.config is not None:
+                yield pytest.param(row, id=f"{name}-{row.folder}")
+
+
+@pytest.mark.parametrize("row", _rows())
+def test_rows_of_tables_have_settings_that_there_are(row):
+    settings = resolved_settings(settings_words(Cell(row, row.seeds[0], Path(), {})))
+    assert settings["seed_everything"] == row.seeds[0]
+    assert settings["trainer"]["max_epochs"] == row.overrides["trainer.max_epochs"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_opens_with_its_command(name):
+    comment = re.match(r"(#.*\n)+", (EXPERIMENTS / "paper" / name).read_text())
+    assert comment
+    assert f"table experiments/paper/{name}" in comment[0]
+
+
+def test_the_cifar10_table_has_a_row_for_each_config():
+    rows = read_table(EXPERIMENTS / "paper" / "cifar10.yaml").rows
+    configs = set((EXPERIMENTS / "paper" / "cifar10").glob("*.yaml"))
+    assert {row.config for row in rows if row.config is not None} == configs

@@ -1,4 +1,4 @@
-"""The command line: fit, validate, test, predict, compare, sweep, export, shard, doctor."""
+"""The command line: fit, validate, test, predict, compare, sweep, table, export, shard, doctor."""
 
 import sys
 from collections.abc import Sequence

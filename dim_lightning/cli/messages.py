@@ -1,6 +1,5 @@
 """Parse errors in one short sentence, with the nearest valid name."""
 
-import difflib
 import importlib
 import inspect
 import re
@@ -8,6 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from dim_lightning.cli.overview import OWN_COMMANDS
+from dim_lightning.errors import nearest
 
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments:(?P<words>.*)")
 _UNKNOWN_KEY = re.compile(
@@ -36,7 +36,6 @@ _PLAIN = {
     "Iterable": "a list",
 }
 _LONGEST = 300
-_FEW = 15
 
 
 def parse_error(message: str, keys: Iterable[str]) -> str:
@@ -51,23 +50,6 @@ def parse_error(message: str, keys: Iterable[str]) -> str:
         if text:
             return text
     return shortened(message)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The question "did you mean ...?", or what there is if nothing comes close."""
-    known = [k for k in known if k]
-    groups = {k.rsplit(".", 1)[0] for k in known if "." in k}
-    keys = [k for k in known if k not in groups]
-    found = difflib.get_close_matches(name, keys, n=1, cutoff=0.7)
-    ending = name.rsplit(".", 1)[-1]
-    if not found or found[0].count(".") != name.count("."):
-        # the right name under the wrong parent, or without one
-        endings = {k.rsplit(".", 1)[-1]: k for k in reversed(keys)}
-        found = [endings[n] for n in difflib.get_close_matches(ending, endings, 1, 0.8)] or found
-    if found:
-        return f"did you mean {found[0]}?"
-    listed = f"expected one of {', '.join(keys)}" if 0 < len(keys) <= _FEW else "see `fit --help`"
-    return f"nothing comes close; {listed}"
 
 
 def _command(message: str, _: list[str]) -> str | None:

@@ -9,9 +9,8 @@ from typing import Any
 
 import yaml
 
-from dim_lightning.cli.messages import nearest
 from dim_lightning.encoder_module import EncoderModule
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, nearest
 
 DEFAULT = "DeepInfoMax"
 METHODS: Mapping[str, str] = {  # name -> its module

@@ -8,7 +8,7 @@ DESCRIPTION = (
     "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
     "`fit --resume FOLDER` goes on with a run that was stopped, "
     "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
-    "`sweep FILE` searches settings, `export FOLDER` hands the encoder on, `shard OUTPUT` writes "
+    "`sweep FILE` searches settings, `table FILE` fills a table of results, `export FOLDER` hands the encoder on, `shard OUTPUT` writes "
     "pictures beyond memory, `doctor` looks at the machine."
 )
 RUN_COMMANDS: Mapping[str, str] = {  # those of the Trainer, which have a configuration
@@ -20,6 +20,7 @@ RUN_COMMANDS: Mapping[str, str] = {  # those of the Trainer, which have a config
 OWN_COMMANDS: Mapping[str, str] = {
     "compare": "draws several runs in one figure",
     "sweep": "searches settings, by a sweep file of Weights & Biases",
+    "table": "runs what a table of results misses, and writes it",
     "export": "hands the encoder on, as files that need none of this code",
     "shard": "writes pictures beyond memory as a stream",
     "doctor": "looks at the machine and says what to do",

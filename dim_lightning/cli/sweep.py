@@ -1,16 +1,12 @@
 """`sweep`: a sweep file of W&B, run on this machine."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import filelock
 
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import explained, new_numbered_folder
+from dim_lightning.run.folder import alone_in, explained, new_numbered_folder
 from dim_lightning.run.signals import Terminated
 from dim_lightning.sweep.definition import Definition, read_definition
 from dim_lightning.sweep.record import Trial, open_sweep
@@ -44,7 +40,8 @@ def sweep(arguments: list[str]) -> int:
     definition = read_definition(options.file)
     count = number_of_trials(definition, options.count)
     output = _output(options.output, definition)
-    with explained(output), _alone(output):
+    refusal = f"another sweep is at work in {output}; wait for it, or give another --output"
+    with explained(output), alone_in(output, refusal):
         seed = open_sweep(output, definition, options.seed)
         again = f"python -m dim_lightning sweep {options.file} --output {output}"
         return _run(definition, output, seed, count, options.workers, again)
@@ -81,19 +78,3 @@ def _output(asked: Path | None, definition: Definition) -> Path:
     with explained(asked):
         asked.mkdir(parents=True, exist_ok=True)
     return asked
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Keeps a second sweep out of the folder; the lock goes with the process, however it ends."""
-    lock = filelock.FileLock(output / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise InputError(
-            f"another sweep is at work in {output}; wait for it, or give another --output"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -125,7 +125,18 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
 
 def flat_config(folder: Path) -> dict[str, Any]:
     """A run's settings by their full name, with dots."""
-    return _flat(yaml.safe_load((folder / CONFIG).read_text()) or {})
+    return flat_settings(yaml.safe_load((folder / CONFIG).read_text()) or {})
+
+
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their full name, with dots."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flat_settings(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def _load(folder: Path) -> RunData:
@@ -144,16 +155,6 @@ def _load(folder: Path) -> RunData:
     speeds = [point.value for point in series.get("speed/images_per_second", [])]
     minutes = np.cumsum([images / speed / 60 for speed in speeds]).tolist()
     return RunData(label, folder, flat_config(folder), series, finals, minutes)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def _figure_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> bytes:

@@ -136,18 +136,22 @@ def last_checkpoint(run_dir: Path) -> Path:
 
 
 @contextmanager
-def alone_in(run_dir: Path) -> Iterator[None]:
-    """Keeps a second process from training in the folder; the lock ends with the process.
+def alone_in(folder: Path, refusal: str | None = None) -> Iterator[None]:
+    """Keeps a second process from working in the folder; the lock ends with the process.
+
+    Args:
+        folder: of a run, or of anything else that one process at a time may fill.
+        refusal: what to say to the second one; that another trains there if None.
 
     Raises:
-        InputError: somebody trains there.
+        InputError: somebody works there.
     """
-    lock = filelock.FileLock(run_dir / _LOCK)
+    lock = filelock.FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise InputError(
-            f"another process trains in {run_dir}; wait for it, or end it first"
+            refusal or f"another process trains in {folder}; wait for it, or end it first"
         ) from error
     except NotImplementedError:  # a file system without locks
         pass

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dim_lightning.errors import InputError
+from dim_lightning.run.child import is_at_work
 from dim_lightning.sweep.definition import Definition
-from dim_lightning.sweep.process import Process, is_at_work
-from dim_lightning.sweep.record import ENDED, Trial, history, read_trials
+from dim_lightning.sweep.process import Process
+from dim_lightning.sweep.record import ENDED, Trial, history, read_trials, trial_folder
 from dim_lightning.sweep.search import (
     Past,
     Point,
@@ -82,7 +83,7 @@ class Runner:
         """
         try:
             for number, trial in self.trials.items():
-                if is_at_work(self.output, number):
+                if is_at_work(trial_folder(self.output, number)):
                     self._at_work[number] = Process(self.output, self.definition, trial)
             while self._step():
                 time.sleep(_POLL_SECONDS)

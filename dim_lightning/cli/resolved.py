@@ -1,0 +1,63 @@
+"""What a command line means, without running it."""
+
+from typing import Any
+
+import jsonargparse
+import torch
+import yaml
+
+from dim_lightning.cli.command_line import CommandLine
+from dim_lightning.encoder_module import EncoderModule
+
+
+class _Parsed(CommandLine):
+    """Parses and checks a command line, and does nothing else."""
+
+    def _set_seed(self) -> None:
+        """Nothing: what is only looked at draws nothing."""
+
+    def instantiate_classes(self) -> None:
+        """Nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing."""
+
+
+class _Built(_Parsed):
+    """Builds model, data and callbacks, too; no Trainer, and so no run."""
+
+    def instantiate_classes(self) -> None:
+        """Builds them without the loggers, which may be services."""
+        self.config[self.config.subcommand].trainer.logger = None
+        CommandLine.instantiate_classes(self)
+
+    def instantiate_trainer(self, **_: Any) -> Any:
+        """Nothing."""
+
+
+def resolved_settings(arguments: list[str]) -> dict[str, Any]:
+    """All settings of a command line, defaults included, as config.yaml has them.
+
+    Raises:
+        InputError: it does not parse; names the key.
+    """
+    _prepare()
+    return yaml.safe_load(_Parsed(arguments)._config_text())
+
+
+def layers_of(arguments: list[str]) -> list[str]:
+    """The layers of the encoder that a command line is about, once all it asks for is built.
+
+    Raises:
+        InputError: it does not parse, or its parts cannot be built or do not fit each other.
+    """
+    _prepare()
+    built = _Built(arguments)
+    model: EncoderModule = built.model
+    size = built.datamodule.image_size
+    with torch.no_grad():
+        return list(model.encoder.eval()(torch.zeros(2, 3, size, size)).layers)
+
+
+def _prepare() -> None:
+    jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)

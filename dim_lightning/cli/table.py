@@ -1,0 +1,199 @@
+"""`table`: the runs that a table file lists, and the table that they make."""
+
+import functools
+import sys
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
+from dim_lightning.cli.plain_parser import PlainParser
+from dim_lightning.cli.resolved import layers_of, resolved_settings
+from dim_lightning.errors import InputError
+from dim_lightning.run.comparison import flat_settings
+from dim_lightning.run.environment import full_command, now
+from dim_lightning.run.folder import CONFIG, alone_in, explained
+from dim_lightning.run.signals import Terminated
+from dim_lightning.table.commands import next_run, settings_words, words_of
+from dim_lightning.table.definition import Row, Table, chosen, read_table
+from dim_lightning.table.figures import check_columns, check_layers, commits, lines_of, protocols
+from dim_lightning.table.report import About, markdown, write_report
+from dim_lightning.table.runner import Runner
+from dim_lightning.table.runs import Cell, State, state_of
+
+_DESCRIPTION = (
+    "Runs what a table file lists and is not there yet, fit and then test, and writes table.md, "
+    "table.csv and table.html. Stopped or killed, it goes on with the same command."
+)
+_FAILED = 1
+
+
+class _Job(NamedTuple):
+    """What the command line asks for."""
+
+    table: Table
+    cells: list[Cell]
+    runs_dir: Path
+    output: Path
+    command: str
+
+
+def table(arguments: list[str]) -> int:
+    """Runs what is missing and writes the table; 1 if a run failed.
+
+    Raises:
+        InputError: the table file or the command line asks for what there is not.
+    """
+    options = _parser().parse_args(arguments)
+    if options.jobs < 1:
+        raise InputError(f"--jobs is {options.jobs}; expected at least 1")
+    job = _job(options, full_command(["table", *arguments]))
+    wanted = {row.folder for row in chosen(job.table, options.only)}
+    todo = [cell for cell in job.cells if cell.row.folder in wanted]
+    found = _found(job)
+    check_columns(job.table, found)
+    for note in _notes(found):
+        print(f"warning: {note}")  # noqa: T201
+    if options.report:
+        print(_report(job, {}, shown=True))  # noqa: T201
+        return 0
+    open_cells = [cell for cell, state in found if state.missing and cell in todo]
+    _check_building(job.table, open_cells)
+    if options.dry:
+        print("\n".join(line for cell in open_cells for line in _planned(cell)))  # noqa: T201
+        return 0
+    return _run(job, todo, options.jobs)
+
+
+def _parser() -> PlainParser:
+    parser = PlainParser(prog="dim_lightning table", description=_DESCRIPTION)
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="the table file")
+    add("--runs_dir", type=Path, default=Path("runs"), help="its runs lie in <runs_dir>/<name>")
+    add("--output", type=Path, help="folder of the table; <runs_dir>/<name>")
+    add("--jobs", type=int, default=1, help="runs at once; 1")
+    add("--only", type=lambda text: text.split(","), metavar="ROW,ROW", help="run these rows alone")
+    add("--seeds", type=_whole_numbers, metavar="N,N", help="of all rows, in place of the file's")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all rows")
+    add("--dry", action="store_true", help="only say what would be run")
+    add("--report", action="store_true", help="only write the table of what there is")
+    return parser
+
+
+def _whole_numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def _job(options: Any, command: str) -> _Job:
+    asked = read_table(options.file, dict(map(_setting, options.set)), options.seeds)
+    runs_dir = options.runs_dir / asked.name
+    rows = [row for row in asked.rows if row.config is not None]
+    cells = [[Cell(r, seed, runs_dir, s) for seed in r.seeds] for r, s in _settings(asked, rows)]
+    # the first seed of every row before the second of any
+    ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
+    return _Job(asked, ordered, runs_dir, options.output or runs_dir, command)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not (key and sign):
+        raise InputError(f"--set is {text!r}; expected key=value, such as trainer.max_epochs=10")
+    try:
+        return key.lstrip("-"), yaml.safe_load(value)
+    except yaml.YAMLError:
+        return key.lstrip("-"), value
+
+
+def _settings(asked: Table, rows: list[Row]) -> list[tuple[Row, Mapping[str, Any]]]:
+    """Each row with all its settings, looked at as `fit` looks at them."""
+    found = []
+    for row in rows:
+        words = settings_words(Cell(row, row.seeds[0], Path(), {}))
+        with_row = functools.partial(_named, asked, row)
+        found.append((row, flat_settings(with_row(resolved_settings, words))))
+    return found
+
+
+def _named(asked: Table, row: Row, function: Any, words: list[str]) -> Any:
+    """What `function` makes of a row's command line; its complaints name the row."""
+    try:
+        return function(words)
+    except InputError as error:
+        raise InputError(f"{asked.path}: row {row.name} ({row.config}): {error}") from error
+
+
+def _check_building(asked: Table, cells: list[Cell]) -> None:
+    """Builds each row that is to run once, so that none ends in the night for a wrong size."""
+    rows = {cell.row.folder: cell for cell in cells}
+    layers = {
+        name: _named(asked, cell.row, layers_of, settings_words(cell))
+        for name, cell in rows.items()
+    }
+    if layers:
+        check_layers(asked, layers)
+
+
+def _run(job: _Job, todo: list[Cell], jobs: int) -> int:
+    def tell(line: str) -> None:
+        print(line, flush=True)  # noqa: T201
+
+    with explained(job.runs_dir):
+        job.runs_dir.mkdir(parents=True, exist_ok=True)
+    refusal = f"another `table` is at work in {job.runs_dir}; wait for it, or end it first"
+    with explained(job.runs_dir), alone_in(job.runs_dir, refusal):
+        runner = Runner(todo, jobs, _look, tell, functools.partial(_report, job))
+        try:
+            runner.run()
+        except KeyboardInterrupt as stop:
+            _report(job, runner.failures)
+            code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+            what = "terminated" if code == TERMINATED else "interrupted"
+            sys.stderr.write(f"{what}; to go on: {job.command}\n")
+            return code
+        tell(_report(job, runner.failures, shown=True))
+    try:
+        check_columns(job.table, _found(job))
+    except InputError as error:
+        tell(f"warning: {error}")
+        return _FAILED
+    return _FAILED if runner.failures else 0
+
+
+def _found(job: _Job) -> list[tuple[Cell, State]]:
+    return [(cell, _look(cell)) for cell in job.cells]
+
+
+def _look(cell: Cell) -> State:
+    return state_of(cell, lambda run: _stored(run / CONFIG, (run / CONFIG).stat().st_mtime_ns))
+
+
+@functools.cache
+def _stored(path: Path, _: int) -> Mapping[str, Any]:
+    """The settings of a run, with the defaults of those that it was too early to know."""
+    return flat_settings(resolved_settings(["fit", "--config", str(path)]))
+
+
+def _notes(found: list[tuple[Cell, State]]) -> list[str]:
+    return [note for _, state in found for note in state.outdated]
+
+
+def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
+    """Writes the table; what to show of it."""
+    found = _found(job)
+    lines = lines_of(job.table, found, failures)
+    about = About(job.command, now(), commits(found), protocols(found), _notes(found))
+    with explained(job.output):
+        files = write_report(job.output, job.table, lines, about)
+    return markdown(job.table, lines, about) + "\n" + "\n".join(map(str, files)) if shown else ""
+
+
+def _planned(cell: Cell) -> list[str]:
+    """The commands that a cell misses, the second as if the first had ended well."""
+    state = _look(cell)
+    lines = [f"# {cell}: {state.text}", full_command(words_of(cell, state.missing, state.run))]
+    if state.missing in ("fit", "resume"):
+        lines.append(full_command(words_of(cell, "test", state.run or next_run(cell))))
+    return lines

@@ -1,0 +1,137 @@
+"""A command in a process of its own, which outlives the one that started it."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from dim_lightning.errors import InputError
+
+OUTPUT = "output.txt"
+_LOCK = ".lock"
+_LAST_LINES = 5
+
+
+class Child:
+    """The process of a command, started here or found at work.
+
+    It holds a lock on a file of its folder, in which its number stands. So whoever goes on after
+    kill -9 knows whether what was started before is still running, and waits for it.
+
+    Args:
+        folder: where the lock lies, and what the process says (output.txt).
+        patience: seconds it has to end when it is asked to; then it is killed.
+
+    Attributes:
+        number: of the process; None before there is one.
+        asked_to_end: whether it was.
+    """
+
+    def __init__(self, folder: Path, patience: float = 60.0):
+        self.folder = folder
+        self.patience = patience
+        self.number = _number(folder)
+        self._asked: float | None = None
+        self._process: subprocess.Popen | None = None
+
+    def start(self, command: Sequence[str], share: int = 1) -> None:
+        """Starts the command; what it says goes to the end of output.txt.
+
+        Args:
+            command: program and arguments.
+            share: how many run at once, among whom the cores are shared.
+
+        Raises:
+            InputError: there is no such program.
+        """
+        lock = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with (self.folder / OUTPUT).open("ab") as output:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=_environment(share),
+                    pass_fds=(lock,),
+                    start_new_session=True,  # Ctrl-C reaches its starter alone, which ends it
+                )
+            self.number = self._process.pid
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(self.number).encode(), 0)
+        except (FileNotFoundError, PermissionError) as error:
+            raise InputError(f"the command {command} cannot be started: {error}") from error
+        finally:
+            os.close(lock)  # the process has it now
+
+    def running(self) -> bool:
+        """Whether it is at work; one that does not end when asked to is killed."""
+        if self._asked and time.monotonic() - self._asked > self.patience:
+            self._signal(signal.SIGKILL)
+        if self._process is not None:
+            return self._process.poll() is None
+        return is_at_work(self.folder)
+
+    def end(self) -> None:
+        """Asks it to end; a training saves its state first."""
+        if self._asked is None:
+            self._asked = time.monotonic()
+            self._signal(signal.SIGTERM)
+
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether `end` was called."""
+        return self._asked is not None
+
+    @property
+    def code(self) -> int | None:
+        """The exit code; None of a process that was found at work, or still is."""
+        return None if self._process is None else self._process.returncode
+
+    def last_lines(self) -> str:
+        """The last of what it said, or that it said nothing."""
+        path = self.folder / OUTPUT
+        text = path.read_text(errors="replace") if path.is_file() else ""
+        lines = [line for line in text.splitlines() if line.strip()]
+        return "\n".join(lines[-_LAST_LINES:]) or f"it ended with code {self.code}, saying nothing"
+
+    def _signal(self, number: int) -> None:
+        if self.number is not None:
+            with suppress(ProcessLookupError):
+                # its helpers die with it; all together only when it does not listen
+                kill = os.killpg if number == signal.SIGKILL else os.kill
+                kill(self.number, number)
+
+
+def is_at_work(folder: Path) -> bool:
+    """Whether a process that was started for the folder is running, whoever started it."""
+    path = folder / _LOCK
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _number(folder: Path) -> int | None:
+    """The number of the process at work in the folder."""
+    if not is_at_work(folder):
+        return None
+    text = (folder / _LOCK).read_text()
+    return int(text) if text.isdigit() else None
+
+
+def _environment(share: int) -> dict[str, str]:
+    """Several processes share the cores; each would take them all."""
+    if share == 1 or "OMP_NUM_THREADS" in os.environ:
+        return dict(os.environ)
+    threads = max(1, (os.cpu_count() or 1) // share)
+    return {**os.environ, "OMP_NUM_THREADS": str(threads)}

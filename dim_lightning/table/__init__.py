@@ -1,0 +1,11 @@
+"""Tables of runs: a file that lists them, what of them is missing, and how near they come.
+
+```
+definition  the file -> Table, or a refusal that names the key
+runs        how far each row and seed is, read off the folders of its runs
+commands    the commands that make them
+runner      starts what is missing, each command a process of its own
+figures     the paper's numbers, ours, and the differences
+report      table.md, table.csv, table.html
+```
+"""

@@ -1,0 +1,45 @@
+"""The commands that make the runs of a table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dim_lightning.table.runs import EVALUATION, WHERE, Cell, belongs
+
+
+def settings_words(cell: Cell) -> list[str]:
+    """What `fit` is given but where its run lies."""
+    words = ["fit", "--config", str(cell.row.config), *_options(cell.row.overrides)]
+    return [*words, f"--seed_everything={cell.seed}"]
+
+
+def words_of(cell: Cell, missing: str, run: Path | None) -> list[str]:
+    """The command line, after the program's name, that does what is missing.
+
+    Args:
+        cell: a row and a seed.
+        missing: fit, resume or test.
+        run: the run to go on with or to test.
+    """
+    if missing == "fit":
+        place = [f"--runs_dir={cell.runs_dir}", f"--experiment={cell.experiment}"]
+        return [*settings_words(cell), *place]
+    groups = WHERE if missing == "resume" else (*WHERE, EVALUATION)
+    options = {key: v for key, v in cell.row.overrides.items() if belongs(key, groups)}
+    command = ["fit", "--resume"] if missing == "resume" else ["test", "--run"]
+    return [*command, str(run), *_options(options)]
+
+
+def next_run(cell: Cell) -> Path:
+    """The folder that the next run of a cell will have."""
+    numbers = (int(path.name) for path in cell.folder.glob("*") if path.name.isdigit())
+    return cell.folder / str(max(numbers, default=0) + 1)
+
+
+def _options(settings: dict[str, Any]) -> list[str]:
+    return [f"--{key}={_as_word(value)}" for key, value in settings.items()]
+
+
+def _as_word(value: Any) -> str:
+    """A value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,262 @@
+"""A table file: columns, rows, seeds and the paper's numbers, checked before anything starts."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from dim_lightning.errors import InputError, nearest
+
+FLOORS = ("random", "pixels")
+PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
+_KEYS = ("title", "name", "overrides", "seeds", "columns", "rows")
+_ROW_KEYS = ("name", "config", "overrides", "seeds", "paper", "from_memory", "floor")
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+_EXAMPLE = "experiments/paper/cifar10.yaml"
+
+
+class Row(NamedTuple):
+    """One row.
+
+    Attributes:
+        name: as the table shows it.
+        folder: the name of its folder of runs.
+        config: its configuration; None for a floor.
+        overrides: settings by their full names over those of the configuration.
+        seeds: of its runs.
+        paper: heading -> the paper's number, as the table shows it.
+        from_memory: whether these were never checked against the paper.
+        floor: 'random' or 'pixels', what the tests of other rows measure beside them; or None.
+    """
+
+    name: str
+    folder: str
+    config: Path | None
+    overrides: dict[str, Any]
+    seeds: tuple[int, ...]
+    paper: dict[str, float]
+    from_memory: bool
+    floor: str | None
+
+
+class Table(NamedTuple):
+    """What a table file asks for.
+
+    Attributes:
+        path: of the file.
+        name: of the folder of its runs.
+        title: of the table.
+        columns: name of a figure of `test` -> heading.
+        rows: in order.
+        overrides: the settings common to all rows.
+    """
+
+    path: Path
+    name: str
+    title: str
+    columns: dict[str, str]
+    rows: tuple[Row, ...]
+    overrides: dict[str, Any]
+
+
+def read_table(
+    path: Path, changes: Mapping[str, Any] | None = None, seeds: Sequence[int] | None = None
+) -> Table:
+    """What the table file at `path` asks for.
+
+    Args:
+        path: of the file.
+        changes: settings that win over those of the file in all rows.
+        seeds: of all rows; those of the file if None.
+
+    Raises:
+        InputError: there is no such file, it is no YAML, or it asks for what there is not.
+    """
+    content = _content(path)
+    _check_keys(content, _KEYS, str(path))
+    columns = _columns(content.get("columns"), path)
+    common = _overrides(content.get("overrides"), f"{path}: overrides")
+    seeds_of_all = _seeds(content.get("seeds", [0]), f"{path}: seeds")
+    name = content.get("name", path.stem)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(f"{path}: name is {name!r}; expected a plain name such as paper_cifar10")
+    found = content.get("rows")
+    if not isinstance(found, list) or not found:
+        raise InputError(f"{path}: rows is {found!r}; expected a list of rows, as in {_EXAMPLE}")
+    rows = []
+    for number, settings in enumerate(found, 1):
+        row = _row(settings, f"{path}: row {number}", path.parent, columns, seeds_of_all)
+        own = _merged(common, row.overrides, _overrides(changes, "--set"))
+        rows.append(row._replace(overrides=own))
+    if seeds is not None:
+        asked = _seeds(list(seeds), "--seeds")
+        rows = [row if row.floor else row._replace(seeds=asked) for row in rows]
+    _check_names(rows, path)
+    title = str(content.get("title", name))
+    return Table(path, name, title, columns, tuple(rows), _merged(common, dict(changes or {})))
+
+
+def chosen(table: Table, names: Sequence[str] | None) -> tuple[Row, ...]:
+    """The rows of these names, or folders; all if None.
+
+    Raises:
+        InputError: there is no row of a name.
+    """
+    if names is None:
+        return table.rows
+    known = {key: row for row in table.rows for key in (row.name, row.folder)}
+    for name in names:
+        if name not in known:
+            advice = nearest(name, [row.folder for row in table.rows])
+            raise InputError(f"--only: {table.path} has no row {name!r}; {advice}")
+    wanted = {known[name].folder for name in names}
+    return tuple(row for row in table.rows if row.folder in wanted)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}; expected one such as {_EXAMPLE}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise InputError(f"{path} is not a YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no table; expected columns and rows, as in {_EXAMPLE}")
+    return content
+
+
+def _row(
+    found: Any, where: str, folder: Path, columns: Mapping[str, str], seeds: tuple[int, ...]
+) -> Row:
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        raise InputError(f"{where} is {found!r}; expected settings with a name")
+    where = f"{where} ({found['name']})"
+    _check_keys(found, _ROW_KEYS, where)
+    floor = found.get("floor")
+    return Row(
+        name=found["name"],
+        folder=re.sub(r"\W+", "_", found["name"].lower(), flags=re.ASCII).strip("_"),
+        config=_config(found, where, folder),
+        overrides=_overrides(found.get("overrides"), f"{where}: overrides"),
+        seeds=() if floor else _seeds(found.get("seeds", list(seeds)), f"{where}: seeds"),
+        paper=_paper(found.get("paper"), f"{where}: paper", columns),
+        from_memory=_truth(found.get("from_memory", False), f"{where}: from_memory"),
+        floor=floor,
+    )
+
+
+def _config(found: Mapping[str, Any], where: str, folder: Path) -> Path | None:
+    """The row's configuration, given relative to the table file."""
+    config, floor = found.get("config"), found.get("floor")
+    if floor is not None:
+        extra = [key for key in ("config", "overrides", "seeds") if key in found]
+        if floor not in FLOORS:
+            raise InputError(f"{where}: floor is {floor!r}; expected one of {', '.join(FLOORS)}")
+        if extra:
+            raise InputError(f"{where}: {extra[0]} has no meaning for a floor; leave it out")
+        return None
+    if not isinstance(config, str):
+        raise InputError(
+            f"{where}: config is {config!r}; expected the path of a configuration, relative to "
+            f"the table file; or floor: one of {', '.join(FLOORS)}"
+        )
+    path = Path(os.path.normpath(folder / config))
+    if not path.is_file():
+        near = nearest(path.stem, sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise InputError(f"{where}: config: there is no file {path}; {near}")
+    return path
+
+
+def _columns(found: Any, path: Path) -> dict[str, str]:
+    if not isinstance(found, dict) or not found:
+        raise InputError(
+            f"{path}: columns is {found!r}; expected names of figures and their headings, such as "
+            "{probe/mlp200/conv/top1: conv}"
+        )
+    for key, heading in found.items():
+        if not isinstance(key, str) or not isinstance(heading, str | int) or not str(heading):
+            raise InputError(f"{path}: columns.{key} is {heading!r}; expected a heading")
+    headings = [str(heading) for heading in found.values()]
+    for heading in headings:
+        if headings.count(heading) > 1:
+            raise InputError(f"{path}: columns has the heading {heading!r} twice; expected others")
+    return dict(zip(found, headings, strict=True))
+
+
+def _overrides(found: Any, where: str) -> dict[str, Any]:
+    """Settings by their full names; those of which a table decides itself are refused."""
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping) or not all(isinstance(key, str) and key for key in found):
+        raise InputError(
+            f"{where} is {found!r}; expected settings by their full names, such as "
+            "{trainer.max_epochs: 40}"
+        )
+    for key in found:
+        if key in PLACED:
+            advice = "set seeds instead" if key == "seed_everything" else "leave it out"
+            raise InputError(f"{where}: {key} is what the table itself decides; {advice}")
+    return dict(found)
+
+
+def _seeds(found: Any, where: str) -> tuple[int, ...]:
+    def fits(seed: Any) -> bool:
+        return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32
+
+    if not (isinstance(found, list) and found and all(map(fits, found))):
+        raise InputError(f"{where} is {found!r}; expected a list of whole numbers, such as [0, 1]")
+    if len(set(found)) < len(found):
+        raise InputError(f"{where} is {found}, which has a seed twice; expected different ones")
+    return tuple(found)
+
+
+def _paper(found: Any, where: str, columns: Mapping[str, str]) -> dict[str, float]:
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InputError(f"{where} is {found!r}; expected headings and numbers, as {{conv: 75.21}}")
+    for heading, value in found.items():
+        if heading not in columns.values():
+            raise InputError(
+                f"{where}: no column has the heading {heading!r}; "
+                f"{nearest(str(heading), columns.values())}"
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{where}.{heading} is {value!r}; expected a number")
+    return {heading: float(value) for heading, value in found.items()}
+
+
+def _truth(found: Any, where: str) -> bool:
+    if not isinstance(found, bool):
+        raise InputError(f"{where} is {found!r}; expected true or false")
+    return found
+
+
+def _check_keys(found: Mapping[Any, Any], known: Sequence[str], where: str) -> None:
+    for key in found:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key}; {nearest(str(key), known)}")
+
+
+def _check_names(rows: Sequence[Row], path: Path) -> None:
+    for number, row in enumerate(rows):
+        if not row.folder:
+            raise InputError(f"{path}: row {number + 1}: name is {row.name!r}; expected letters")
+        if row.folder in (other.folder for other in rows[:number]):
+            raise InputError(
+                f"{path}: row {number + 1} ({row.name}): another row's runs lie in {row.folder}/, "
+                "too; expected names that differ in letters or digits"
+            )
+
+
+def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of all, later ones over earlier ones and behind them."""
+    merged: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            merged.pop(key, None)
+            merged[key] = value
+    return merged

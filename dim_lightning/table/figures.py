@@ -1,0 +1,204 @@
+"""The numbers of a table: what the paper says, what the runs say, and how far these are."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dim_lightning.errors import InputError, nearest
+from dim_lightning.run.environment import read_environment
+from dim_lightning.run.result import read_result
+from dim_lightning.table.definition import Row, Table
+from dim_lightning.table.runs import Cell, State, figures_of
+
+ACCURACY = "/top1"
+Found = Sequence[tuple[Cell, State]]
+
+
+class Figure(NamedTuple):
+    """One figure of one row.
+
+    Attributes:
+        key: its name in the results of `test`.
+        heading: of its column.
+        paper: the paper's number; None if it has none.
+        values: ours, one a run; accuracies in percent.
+    """
+
+    key: str
+    heading: str
+    paper: float | None
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float | None:
+        """Over the runs; None before there is one."""
+        return statistics.mean(self.values) if self.values else None
+
+    @property
+    def deviation(self) -> float | None:
+        """The sample's standard deviation over the runs; None of fewer than two."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours less the paper's."""
+        return None if self.mean is None or self.paper is None else self.mean - self.paper
+
+
+class Line(NamedTuple):
+    """One row with all that is to be shown of it.
+
+    Attributes:
+        row: the row.
+        figures: one a column.
+        done: how many of its seeds are trained and tested.
+        epochs: how many these were trained for, from the least to the most.
+        seconds: how long they trained, on average; None before there is one.
+        state: how far the row is, in words.
+        runs: the folders of those that are done.
+    """
+
+    row: Row
+    figures: tuple[Figure, ...]
+    done: int
+    epochs: tuple[int, ...]
+    seconds: float | None
+    state: str
+    runs: tuple[Path, ...]
+
+
+def lines_of(table: Table, found: Found, failures: Mapping[str, str]) -> list[Line]:
+    """The rows of the table.
+
+    Args:
+        table: from its file.
+        found: every row and seed, and how far it is.
+        failures: row and seed -> what it said when it failed just now.
+    """
+    return [
+        _floor(table, row, found) if row.floor else _line(table, row, found, failures)
+        for row in table.rows
+    ]
+
+
+def check_columns(table: Table, found: Found) -> None:
+    """Looks at whether the tests that there are know what the columns ask for.
+
+    Raises:
+        InputError: there are some, and none measures what a column is about.
+    """
+    known = {key for _, state in found if not state.missing for key in figures_of(_run(state))}
+    # the layer is one of those of the row's encoder, which may be other ones in rows to come
+    measured = {_protocol(key) for key in known}
+    for key in table.columns:
+        if known and key not in known and _protocol(key) not in measured:
+            raise InputError(
+                f"{table.path}: columns.{key}: no test has this figure; {nearest(key, known)}"
+            )
+
+
+def check_layers(table: Table, layers: Mapping[str, Sequence[str]]) -> None:
+    """Looks at whether the columns' layers are there.
+
+    Args:
+        table: from its file.
+        layers: row -> the layers of its encoder.
+
+    Raises:
+        InputError: no row has a layer that a column is about.
+    """
+    known = {layer for names in layers.values() for layer in names} | {"pixels"}
+    for key in table.columns:
+        if key.endswith(ACCURACY) and key.count("/") > 1 and key.split("/")[-2] not in known:
+            near = [f"{_protocol(key)}/{layer}{ACCURACY}" for layer in sorted(known)]
+            raise InputError(
+                f"{table.path}: columns.{key}: no row's encoder has the layer "
+                f"{key.split('/')[-2]!r}; expected one of {', '.join(sorted(known))}; "
+                f"{nearest(key, near)}"
+            )
+
+
+def protocols(found: Found) -> list[str]:
+    """How the figures were measured, as the tests themselves say it; once each."""
+    tests = [read_result(_run(state)).get("test", {}) for _, state in found if not state.missing]
+    return list(dict.fromkeys(test["protocol"] for test in tests if "protocol" in test))
+
+
+def commits(found: Found) -> list[str]:
+    """Of the code that trained the runs that are done; once each."""
+    known = [read_environment(_run(state)) for _, state in found if not state.missing]
+    return list(dict.fromkeys(map(_commit, known)))
+
+
+def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> Line:
+    own = [(cell, state) for cell, state in found if cell.row.folder == row.folder]
+    runs = tuple(_run(state) for _, state in own if not state.missing)
+    tests = [figures_of(run) for run in runs]
+    fits = [read_result(run)["fit"] for run in runs]
+    return Line(
+        row,
+        tuple(_figure(table, row, key, tests) for key in table.columns),
+        len(runs),
+        tuple(sorted({int(fit["epochs"]) for fit in fits})),
+        statistics.mean(fit["seconds"] for fit in fits) if fits else None,
+        _state(own, failures),
+        runs,
+    )
+
+
+def _floor(table: Table, row: Row, found: Found) -> Line:
+    """A floor: what the first test that has it measured beside its own row."""
+    for cell, state in found:
+        figures = {} if state.missing else figures_of(_run(state))
+        known = {key: figures.get(_floor_key(key, row.floor)) for key in table.columns}
+        values = {key: value for key, value in known.items() if value is not None}
+        if values:
+            tests = [values]
+            shown = tuple(_figure(table, row, key, tests) for key in table.columns)
+            return Line(row, shown, 1, (), None, f"measured by test of {cell}", (_run(state),))
+    shown = tuple(_figure(table, row, key, []) for key in table.columns)
+    return Line(row, shown, 0, (), None, "not run", ())
+
+
+def _figure(table: Table, row: Row, key: str, tests: Sequence[Mapping[str, float]]) -> Figure:
+    factor = 100.0 if key.endswith(ACCURACY) else 1.0
+    heading = table.columns[key]
+    values = tuple(factor * test[key] for test in tests if key in test)
+    return Figure(key, heading, row.paper.get(heading), values)
+
+
+def _floor_key(key: str, floor: str | None) -> str:
+    """The floor that belongs to a figure: pixels have no layers."""
+    return f"random/{key}" if floor == "random" else f"{_protocol(key)}/pixels{ACCURACY}"
+
+
+def _protocol(key: str) -> str:
+    """Of an accuracy such as probe/linear/y/top1, what comes before the layer."""
+    return key.rsplit("/", 2)[0] if key.endswith(ACCURACY) else key
+
+
+def _state(own: Found, failures: Mapping[str, str]) -> str:
+    """How far a row is."""
+    texts = [_text(cell, state, failures) for cell, state in own]
+    if len(set(texts)) == 1:
+        return texts[0]
+    others = [text for text in texts if text not in ("done", "not run")]
+    return "; ".join([f"{texts.count('done')} of {len(own)} seeds", *dict.fromkeys(others)])
+
+
+def _text(cell: Cell, state: State, failures: Mapping[str, str]) -> str:
+    said = failures.get(str(cell))
+    if not said or not state.missing:
+        return state.text
+    return f"failed: {said.splitlines()[-1]}"
+
+
+def _commit(environment: Mapping[str, Any]) -> str:
+    commit = (environment.get("commit") or "unknown")[:10]
+    return commit + "+changes" * bool(environment.get("uncommitted_changes"))
+
+
+def _run(state: State) -> Path:
+    assert state.run is not None
+    return state.run

@@ -1,0 +1,197 @@
+"""table.md, table.csv and table.html."""
+
+import csv
+import io
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dim_lightning.run.folder import SUMMARY, write_atomically
+from dim_lightning.run.report import duration
+from dim_lightning.table.definition import Table
+from dim_lightning.table.figures import ACCURACY, Figure, Line
+from dim_lightning.table.page import TEMPLATE
+
+MARKDOWN, CSV, PAGE = "table.md", "table.csv", "table.html"
+COLUMNS = (
+    *("table", "row", "figure", "heading", "paper", "paper_from_memory", "mean", "std", "n"),
+    *("difference", "values", "seeds_done", "seeds", "epochs", "seconds", "state"),
+)
+_FROM_MEMORY = "[m]"
+
+
+class About(NamedTuple):
+    """What a reader needs to believe a table.
+
+    Attributes:
+        command: that made it.
+        written: when, UTC.
+        commits: of the code that trained the runs.
+        protocols: how the figures were measured.
+        notes: what else there is to know, such as runs that do not count.
+    """
+
+    command: str
+    written: str
+    commits: Sequence[str]
+    protocols: Sequence[str]
+    notes: Sequence[str]
+
+
+def write_report(output: Path, table: Table, lines: Sequence[Line], about: About) -> list[Path]:
+    """Writes the three files into the folder `output`; their paths."""
+    output.mkdir(parents=True, exist_ok=True)
+    contents = {
+        MARKDOWN: markdown(table, lines, about),
+        CSV: _csv(table, lines),
+        PAGE: _page(output, table, lines, about),
+    }
+    for name, content in contents.items():
+        write_atomically(output / name, content)
+    return [output / name for name in contents]
+
+
+def markdown(table: Table, lines: Sequence[Line], about: About) -> str:
+    """The table and how it was made."""
+    compared = _compared(lines)
+    header = [""]
+    for heading in table.columns.values():
+        header += [heading, "paper", "difference"] if heading in compared else [heading]
+    header += ["seeds", "epochs", "training", "state"]
+    rows = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 2) + "---|"]
+    for line in lines:
+        cells = [line.row.name]
+        for figure in line.figures:
+            shown = [ours(figure, line), paper(figure, line), difference(figure)]
+            cells += shown if figure.heading in compared else shown[:1]
+        cells += [_seeds(line), _epochs(line), _time(line), line.state]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    notes = [textwrap.fill(note, 120) for note in _notes(table, lines, about)]
+    parts = [f"# {table.title}", "\n".join(rows), *notes, f"    {about.command}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def ours(figure: Figure, line: Line) -> str:
+    """Mean ± standard deviation, and over how many runs if not all that are done have it."""
+    if figure.mean is None:
+        return ""
+    digits = "{:.2f}" if figure.key.endswith(ACCURACY) else "{:.4g}"
+    text = digits.format(figure.mean)
+    if figure.deviation is not None:
+        text += f" ± {digits.format(figure.deviation)}"
+    return text if len(figure.values) == line.done else f"{text} (n = {len(figure.values)})"
+
+
+def paper(figure: Figure, line: Line) -> str:
+    """The paper's number, marked if it was never checked."""
+    if figure.paper is None:
+        return ""
+    return f"{figure.paper:.2f}" + f" {_FROM_MEMORY}" * line.row.from_memory
+
+
+def difference(figure: Figure) -> str:
+    """Ours less the paper's, with its sign."""
+    return "" if figure.difference is None else f"{figure.difference:+.2f}"
+
+
+def _compared(lines: Sequence[Line]) -> set[str]:
+    """The headings for which the paper has a number."""
+    return {f.heading for line in lines for f in line.figures if f.paper is not None}
+
+
+def _notes(table: Table, lines: Sequence[Line], about: About) -> list[str]:
+    """What has to be said below the table, a paragraph each; the command comes behind the last."""
+    what = "Test accuracy in percent" if all(k.endswith(ACCURACY) for k in table.columns) else ""
+    parts = [what or "Accuracies in percent, on the test images"]
+    parts.append("mean ± standard deviation over the seeds")
+    if _compared(lines):
+        parts.append("difference: ours less the paper's")
+    if any(line.row.from_memory and line.row.paper for line in lines):
+        parts.append(f"{_FROM_MEMORY}: the paper's number from memory, not checked")
+    settings = ", ".join(f"{key} {value}" for key, value in table.overrides.items())
+    commits = ", ".join(about.commits)
+    return [
+        "; ".join(parts) + ".",
+        *([f"In all rows: {settings}."] if settings else []),
+        *(f"Protocol: {protocol}" for protocol in about.protocols),
+        *about.notes,
+        f"Written {about.written}" + f", runs of commit {commits}" * bool(commits) + ", by",
+    ]
+
+
+def _seeds(line: Line) -> str:
+    return "" if line.row.floor else f"{line.done} of {len(line.row.seeds)}"
+
+
+def _epochs(line: Line) -> str:
+    return " to ".join(map(str, dict.fromkeys((line.epochs[:1] or ("",)) + line.epochs[-1:])))
+
+
+def _time(line: Line) -> str:
+    return "" if line.seconds is None else duration(line.seconds)
+
+
+def _csv(table: Table, lines: Sequence[Line]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for line in lines:
+        row = line.row
+        facts = [line.done, len(row.seeds), _epochs(line), _rounded(line.seconds), line.state]
+        for figure in line.figures:
+            values = ";".join(f"{value:.6g}" for value in figure.values)
+            numbers = [_rounded(v) for v in (figure.mean, figure.deviation)]
+            known = ["" if figure.paper is None else figure.paper, str(row.from_memory).lower()]
+            named = [table.name, row.name, figure.key, figure.heading]
+            ours_ = [*numbers, len(figure.values), _rounded(figure.difference), values]
+            writer.writerow([*named, *known, *ours_, *facts])
+    return text.getvalue()
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _page(output: Path, table: Table, lines: Sequence[Line], about: About) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    compared = _compared(lines)
+    done = sum(line.done for line in lines if not line.row.floor)
+    *notes, last = _notes(table, lines, about)
+    return environment.from_string(TEMPLATE).render(
+        title=table.title,
+        done=done,
+        asked=sum(len(row.seeds) for row in table.rows),
+        columns=[(heading, heading in compared) for heading in table.columns.values()],
+        rows=[_page_row(output, line, compared) for line in lines],
+        notes=notes,
+        last=last,
+        command=about.command,
+        definition=table.path.read_text(),
+    )
+
+
+def _page_row(output: Path, line: Line, compared: set[str]) -> dict[str, Any]:
+    figures = [
+        {
+            "ours": ours(figure, line),
+            "paper": paper(figure, line),
+            "difference": difference(figure),
+            "compared": figure.heading in compared,
+            "values": ", ".join(f"{value:.2f}" for value in figure.values),
+        }
+        for figure in line.figures
+    ]
+    return {
+        "name": line.row.name,
+        "kind": "floor" if line.row.floor else "" if line.state == "done" else "open",
+        "figures": figures,
+        "seeds": _seeds(line),
+        "epochs": _epochs(line),
+        "time": _time(line),
+        "state": line.state,
+        "runs": [(run.name, os.path.relpath(run / SUMMARY, output)) for run in line.runs],
+    }

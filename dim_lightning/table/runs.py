@@ -1,0 +1,193 @@
+"""What there is of each run of a table, and what is missing of it.
+
+A run belongs to a row and a seed, and counts if its settings are those that the table asks for now.
+All of this stands in the folders of the runs; nothing else is kept.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.child import is_at_work
+from dim_lightning.run.comparison import flat_config
+from dim_lightning.run.folder import CONFIG, write_atomically
+from dim_lightning.run.report import flat_figures
+from dim_lightning.run.result import read_result
+from dim_lightning.table.definition import Row
+
+# where and how visibly a run trains and is looked at, which changes none of its figures
+WHERE = (
+    "checkpoint",
+    "data.root",
+    "data.cache_dir",
+    "data.num_workers",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.logger",
+    "trainer.num_nodes",
+    "trainer.strategy",
+)
+EVALUATION = "evaluation"
+_OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions")
+_PLACE = ("runs_dir", "experiment")
+_TESTED = "tested.json"  # with which settings of the evaluation
+_SHOWN = 4
+
+Reader = Callable[[Path], Mapping[str, Any]]
+
+
+class Cell(NamedTuple):
+    """A row with one of its seeds.
+
+    Attributes:
+        row: the row.
+        seed: of the run.
+        runs_dir: the folder of the table's runs.
+        settings: all that a run of it has, by their full names.
+    """
+
+    row: Row
+    seed: int
+    runs_dir: Path
+    settings: Mapping[str, Any]
+
+    @property
+    def experiment(self) -> str:
+        """The name under which its runs lie below `runs_dir`."""
+        return f"{self.row.folder}/seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its runs lie."""
+        return self.runs_dir / self.experiment
+
+    def __str__(self) -> str:
+        return f"{self.row.name}, seed {self.seed}"
+
+
+class State(NamedTuple):
+    """How far a cell is.
+
+    Attributes:
+        run: the folder of the run that counts; None if there is none.
+        missing: what is to be done next: 'fit', 'resume', 'test'; '' if nothing is.
+        text: the same for the reader.
+        outdated: runs that do not count, and why.
+    """
+
+    run: Path | None
+    missing: str
+    text: str
+    outdated: tuple[str, ...] = ()
+
+
+def state_of(cell: Cell, read: Reader) -> State:
+    """How far a cell is, by its folders.
+
+    Args:
+        cell: a row and a seed.
+        read: a run's settings by their full names, with those that it was too early to know.
+    """
+    outdated, known = [], []
+    for folder in sorted(cell.folder.glob(f"*/{CONFIG}"), key=lambda path: _number(path.parent)):
+        run = folder.parent
+        changes = _changes(cell, run, read)
+        if changes:
+            outdated.append(f"{run} does not count for {cell}: {changes}")
+        else:
+            known.append((_missing(cell, run), run))
+    at_work = is_at_work(cell.folder)
+    if not known:
+        return State(None, "fit", "starting" if at_work else "not run", tuple(outdated))
+    order = ("resume", "test", "")
+    missing, run = max(known, key=lambda found: (order.index(found[0]), _number(found[1])))
+    return State(run, missing, _text(cell, run, missing, at_work), tuple(outdated))
+
+
+def note_tested(cell: Cell, run: Path) -> None:
+    """Keeps with which settings a run was tested."""
+    write_atomically(run / _TESTED, json.dumps(_evaluation(cell.settings), indent=2) + "\n")
+
+
+def figures_of(run: Path) -> dict[str, float]:
+    """The figures of the tests of a run, by name."""
+    return flat_figures(read_result(run).get("test", {}))
+
+
+def belongs(key: str, groups: tuple[str, ...]) -> bool:
+    """Whether a setting is one of `groups`, or lies below one."""
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
+
+
+def _missing(cell: Cell, run: Path) -> str:
+    result = read_result(run)
+    if result.get("fit", {}).get("status") != "completed":
+        return "resume"
+    return "" if _is_tested(cell, run, result) else "test"
+
+
+def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any]) -> bool:
+    """Whether its figures are those of its last state, and by the protocol asked for.
+
+    A setting that a test was too early to know is no reason to repeat it, unless the table names
+    it.
+    """
+    test = result.get("test", {})
+    if "epochs_trained" not in test or test["epochs_trained"] < result["fit"]["epochs"]:
+        return False
+    record = run / _TESTED
+    stored = json.loads(record.read_text()) if record.is_file() else _evaluation(flat_config(run))
+    asked = _evaluation(cell.settings)
+    return all(
+        stored[key] == value if key in stored else key not in cell.row.overrides
+        for key, value in asked.items()
+    )
+
+
+def _changes(cell: Cell, run: Path, read: Reader) -> str:
+    """The settings in which a run differs from what is asked for; nothing if it counts."""
+    asked = _identity(cell.settings)
+    if _identity(flat_config(run)) == asked:
+        return ""
+    try:
+        stored = _identity(read(run))  # settings that came later have their defaults then
+    except InputError as error:
+        return str(error)
+    names = [n for n in dict.fromkeys([*asked, *stored]) if asked.get(n) != stored.get(n)]
+    listed = [f"{n} is {asked.get(n)} now, {stored.get(n)} then" for n in names]
+    more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
+    return "; ".join([*listed[:_SHOWN], *more])
+
+
+def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings on which the figures of a training depend."""
+    free = (*WHERE, *_OBSERVERS, *_PLACE, EVALUATION)
+    return {key: value for key, value in settings.items() if not belongs(key, free)}
+
+
+def _evaluation(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if belongs(key, (EVALUATION,))}
+
+
+def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
+    if not missing:
+        return "done"
+    if missing == "test":
+        return "testing" if at_work else "trained, not tested"
+    fit = read_result(run).get("fit", {})
+    epochs, last = fit.get("epochs", 0), cell.settings.get("trainer.max_epochs")
+    of = f" of {last}" if isinstance(last, int) and last > 0 else ""
+    if at_work:
+        under_way = min(epochs + 1, last) if of else epochs + 1
+        return f"running: epoch {under_way}{of}"
+    if fit.get("status") == "failed":
+        return f"failed after epoch {epochs}{of}: {fit.get('reason')}"
+    return f"interrupted after epoch {epochs}{of}"
+
+
+def _number(run: Path) -> int:
+    return int(run.name) if run.name.isdigit() else 0

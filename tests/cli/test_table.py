@@ -1,0 +1,216 @@
+"""`table`: from its file to its page by real runs of seconds, and what stops it before."""
+
+import csv
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from dim_lightning.cli import main
+
+KNN = "knn/cosine/k20_t0.07/embedding/top1"
+TABLE = {
+    "title": "Digits",
+    "overrides": {
+        "trainer.limit_train_batches": 1,
+        "evaluation.floors": False,
+        "evaluation.mlp_epochs": 1,
+    },
+    "columns": {"probe/mlp200/embedding/top1": "MLP", KNN: "kNN"},
+    "rows": [
+        {"name": "both terms", "config": "tiny.yaml", "paper": {"MLP": 50.0}},
+        {
+            "name": "local only",
+            "config": "tiny.yaml",
+            "overrides": {"model.global_weight": 0, "evaluation.floors": True},
+        },
+        {"name": "raw pixels", "floor": "pixels"},
+    ],
+}
+
+
+class Bench:
+    """A table file beside the tiny configuration, and its runs."""
+
+    def __init__(self, workshop, name):
+        self.runs = workshop.folder / "tables" / name
+        self.workshop = workshop
+        self.name = name
+
+    def write(self, **changes):
+        content = {**TABLE, **changes, "name": self.name}
+        self.file = self.workshop.write(f"{self.name}.yaml", yaml.safe_dump(content))
+        return self
+
+    def words(self, *words):
+        places = ["--runs_dir", str(self.runs.parent), "--set", f"data.root={self.runs}/data"]
+        return ["table", self.file, *places, *words]
+
+    def table(self, *words):
+        return main(self.words(*words))
+
+    def rows(self):
+        with (self.runs / "table.csv").open() as file:
+            return list(csv.DictReader(file))
+
+    def states(self):
+        return {row["row"]: row["state"] for row in self.rows()}
+
+
+@pytest.fixture
+def bench(workshop, request):
+    return Bench(workshop, re.sub(r"\W", "_", request.node.name)).write()
+
+
+def refused(bench, capsys, *words):
+    assert bench.table(*words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+    assert not bench.runs.exists()
+    return said
+
+
+def test_rows_are_parsed_before_anything_runs(bench, capsys):
+    rows = [TABLE["rows"][0] | {"overrides": {"model.local_wieght": 1}}]
+    said = refused(bench.write(rows=rows), capsys)
+    assert "row both terms" in said
+    assert "did you mean model.local_weight?" in said
+
+
+def test_rows_are_built_before_anything_runs(bench, capsys):
+    rows = [TABLE["rows"][0] | {"overrides": {"data.image_size": 1}}]
+    said = refused(bench.write(rows=rows), capsys)
+    assert "row both terms" in said
+    assert "too small" in said
+
+
+def test_layers_that_no_row_has(bench, capsys):
+    said = refused(
+        bench.write(columns={"probe/mlp200/z/top1": "MLP"}, rows=TABLE["rows"][1:]), capsys
+    )
+    assert "no row's encoder has the layer 'z'; expected one of conv, embedding" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--only", "both_term"], "did you mean both_terms?"),
+        (["--set", "seed_everything=1"], "--set: seed_everything is what the table itself decides"),
+        (["--set", "model.local_weight"], "expected key=value"),
+        (["--jobs", "0"], "--jobs is 0; expected at least 1"),
+        (["--seeds", "1,1"], "--seeds is [1, 1], which has a seed twice"),
+        (["--seeds", "a"], "table --help"),
+    ],
+)
+def test_options_that_cannot_be(bench, capsys, words, said):
+    assert said in refused(bench, capsys, *words)
+
+
+def test_dry_says_what_would_be_run_and_does_not(bench, capsys):
+    assert bench.table("--dry", "--seeds", "3,4", "--only", "local_only") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "# local only, seed 3: not run"
+    fit, test = (shlex.split(line)[3:] for line in lines[1:3])
+    assert fit[:3] == ["fit", "--config", str(bench.workshop.folder / "tiny.yaml")]
+    assert "--model.global_weight=0" in fit
+    assert "--seed_everything=3" in fit
+    assert test[:3] == ["test", "--run", str(bench.runs / "local_only" / "seed3" / "1")]
+    assert len(lines) == 6
+    assert not bench.runs.exists()
+
+
+def test_report_alone_runs_nothing(bench, tmp_path, capsys):
+    assert bench.table("--report", "--output", str(tmp_path / "out")) == 0
+    assert (tmp_path / "out" / "table.html").is_file()
+    out = capsys.readouterr().out
+    assert "| both terms |  | 50.00 |  |  | 0 of 1 |  |  | not run |" in out
+    assert str(tmp_path / "out" / "table.md") in out
+    assert not bench.runs.exists()
+
+
+@pytest.mark.slow
+def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
+    rows = [*TABLE["rows"], {**TABLE["rows"][0], "name": "too much", "seeds": [7]}]
+    rows[-1]["overrides"] = {"data.batch_size": 5000}
+    bench.write(rows=rows)
+    assert bench.table("--jobs", "2") == 1
+    out = capsys.readouterr().out
+    assert re.search(r"too much, seed 7: fit failed:\n.*fewer than a batch of 5000", out)
+    states = bench.states()
+    assert states["both terms"] == states["local only"] == "done"
+    assert "fewer than a batch of 5000" in states["too much"]
+    assert states["raw pixels"] == "measured by test of local only, seed 0"
+    first, second, *_ = bench.rows()
+    run = bench.runs / "both_terms" / "seed0" / "1"
+    test = json.loads((run / "result.json").read_text())["test"]
+    assert float(first["mean"]) == pytest.approx(
+        100 * test["probe/mlp200/embedding/top1"], abs=1e-3
+    )
+    assert float(first["difference"]) == pytest.approx(float(first["mean"]) - 50, abs=1e-3)
+    assert float(second["mean"]) == pytest.approx(100 * test[KNN], abs=1e-3)
+    assert first["epochs"] == "1"
+
+    # nothing is left of these two; another evaluation needs a test, another setting a run
+    words = ["--only", "both_terms", "--dry"]
+    capsys.readouterr()
+    assert bench.table(*words) == 0
+    assert capsys.readouterr().out == ""
+    assert bench.table(*words, "--set", "evaluation.mlp_epochs=2") == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[3] == "test"
+    assert bench.table(*words, "--set", "model.local_weight=2") == 0
+    out = capsys.readouterr().out
+    assert f"warning: {run} does not count for both terms, seed 0: model.local_weight is 2.0" in out
+    assert str(run.with_name("2")) in out
+
+
+def started(bench):
+    """The table in a process of its own, once its run has ended an epoch more."""
+    result = bench.runs / "both_terms" / "seed0" / "1" / "result.json"
+
+    def epochs():
+        return json.loads(result.read_text())["fit"]["epochs"] if result.exists() else 0
+
+    before = epochs()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dim_lightning", *bench.words()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while epochs() <= before:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+def test_stopped_and_killed_it_goes_on(bench, capsys):
+    bench.write(rows=[{**TABLE["rows"][0], "overrides": {"trainer.max_epochs": 150}}])
+    process = started(bench)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 143
+    assert "terminated; to go on: python -m dim_lightning table" in errors
+    assert re.fullmatch(r"interrupted after epoch \d+ of 150", bench.states()["both terms"])
+    assert bench.table("--dry") == 0
+    run = bench.runs / "both_terms" / "seed0" / "1"
+    assert f"fit --resume {run}" in capsys.readouterr().out
+
+    process = started(bench)
+    process.kill()
+    process.communicate()
+    assert bench.table("--report") == 0
+    assert re.search(r"running: epoch \d+ of 150", capsys.readouterr().out)
+    assert bench.table() == 0
+    assert "is at work on it already; waits for it" in capsys.readouterr().out
+    assert bench.states() == {"both terms": "done"}
+    assert bench.rows()[0]["epochs"] == "150"
+    assert sorted(path.name for path in run.parent.glob("[0-9]*")) == ["1"]

@@ -1,0 +1,67 @@
+"""A command in a process of its own."""
+
+import sys
+import time
+
+import pytest
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.child import Child, is_at_work
+
+
+def wait(child):
+    end = time.monotonic() + 60
+    while child.running():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_it_says_and_how_it_ends(tmp_path):
+    child = Child(tmp_path)
+    said = "import sys; print('\\n'.join('abcdefg')); sys.exit(3)"
+    child.start([sys.executable, "-S", "-c", said])
+    wait(child)
+    assert child.code == 3
+    assert child.last_lines() == "c\nd\ne\nf\ng"
+    assert not is_at_work(tmp_path)
+
+
+def test_another_finds_it_at_work_and_ends_it(tmp_path):
+    starter = Child(tmp_path)
+    starter.start(["sleep", "60"])
+    other = Child(tmp_path)
+    assert is_at_work(tmp_path)
+    assert other.running()
+    assert other.number == starter.number
+    other.end()
+    wait(starter)
+    assert not other.running()
+    assert (starter.code, other.code) == (-15, None)
+    assert starter.last_lines() == "it ended with code -15, saying nothing"
+
+
+def test_one_that_does_not_listen_is_killed(tmp_path):
+    child = Child(tmp_path, patience=0.0)
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
+    child.start([sys.executable, "-S", "-c", f"{deaf}; time.sleep(60)"])
+    while not (tmp_path / "output.txt").read_text():
+        time.sleep(0.01)
+    child.end()
+    wait(child)
+    assert child.code == -9
+
+
+def test_a_program_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="cannot be started"):
+        Child(tmp_path).start(["/nowhere/python"])
+    assert not is_at_work(tmp_path)
+
+
+def test_cores_are_shared(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    child = Child(tmp_path)
+    child.start(
+        [sys.executable, "-S", "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"], 1000
+    )
+    wait(child)
+    assert child.last_lines() == "1"

@@ -1,0 +1,102 @@
+"""What a table file may say, and what it is told when it says something else."""
+
+from pathlib import Path
+
+import pytest
+from table_files import CONTENT, write_table
+
+from dim_lightning.errors import InputError
+from dim_lightning.table.definition import chosen, read_table
+
+ROW = CONTENT["rows"][0]
+
+
+def test_rows_have_what_the_file_says(tmp_path):
+    table = read_table(write_table(tmp_path))
+    dim, vae, random, pixels = table.rows
+    assert (table.name, table.title) == ("small", "Small")
+    assert (dim.folder, dim.seeds, dim.paper) == ("dim_l_jsd", (0, 1), {"Y": 66.96})
+    assert (dim.config, dim.overrides) == (tmp_path / "dim.yaml", {"trainer.max_epochs": 4})
+    assert (vae.seeds, vae.from_memory, dim.from_memory) == ((0,), True, False)
+    assert (random.floor, pixels.floor) == ("random", "pixels")
+    assert pixels.config is None
+    assert pixels.seeds == ()
+
+
+def test_later_overrides_win_and_stand_behind(tmp_path):
+    common = {"data.source": "CIFAR100", "trainer.max_epochs": 4}
+    row = {**ROW, "overrides": {"trainer.max_epochs": 2, "model.lr": 1}}
+    path = write_table(tmp_path, overrides=common, rows=[row])
+    (made,) = read_table(path, {"data.source": "Digits"}, [5]).rows
+    assert list(made.overrides.items()) == [
+        ("trainer.max_epochs", 2),
+        ("model.lr", 1),
+        ("data.source", "Digits"),
+    ]
+    assert made.seeds == (5,)
+
+
+def test_configs_are_looked_for_beside_the_file(tmp_path):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "one.yaml").write_text("")
+    path = write_table(tmp_path / "tables", rows=[{"name": "a", "config": "../one.yaml"}])
+    assert read_table(path).rows[0].config == tmp_path / "one.yaml"
+
+
+def test_rows_are_chosen_by_name_or_folder(tmp_path):
+    table = read_table(write_table(tmp_path))
+    assert [row.name for row in chosen(table, ["VAE", "dim_l_jsd"])] == ["DIM(L) JSD", "VAE"]
+    with pytest.raises(InputError, match=r"no row 'vea'; did you mean vae\?"):
+        chosen(table, ["vea"])
+
+
+BAD = {
+    "unknown key colums; did you mean columns?": {"colums": {}},
+    "columns is None; expected names of figures": {"columns": None},
+    "the heading 'Y' twice": {"columns": {"a/top1": "Y", "b/top1": "Y"}},
+    "rows is None; expected a list of rows": {"rows": None},
+    "name is '../up'; expected a plain name": {"name": "../up"},
+    "overrides: seed_everything is what the table itself decides; set seeds": {
+        "overrides": {"seed_everything": 1}
+    },
+    "overrides is [1]; expected settings": {"overrides": [1]},
+    "seeds is [0, 0], which has a seed twice": {"seeds": [0, 0]},
+    "seeds is 3; expected a list of whole numbers": {"seeds": 3},
+    "row 1 is 'VAE'; expected settings with a name": {"rows": ["VAE"]},
+    "row 1 (a): unknown key seed; did you mean seeds?": {"rows": [{"name": "a", "seed": [1]}]},
+    "row 1 (a): config is None; expected the path": {"rows": [{"name": "a"}]},
+    "dmi.yaml; did you mean dim?": {"rows": [{"name": "a", "config": "dmi.yaml"}]},
+    "row 1 (a): floor is 'ground'; expected one of random, pixels": {
+        "rows": [{"name": "a", "floor": "ground"}]
+    },
+    "seeds has no meaning for a floor": {"rows": [{"name": "a", "floor": "random", "seeds": [1]}]},
+    "no column has the heading 'y'": {"rows": [{**ROW, "paper": {"y": 1.0}}]},
+    "paper.Y is 'high'; expected a number": {"rows": [{**ROW, "paper": {"Y": "high"}}]},
+    "from_memory is 'no'; expected true or false": {"rows": [{**ROW, "from_memory": "no"}]},
+    "another row's runs lie in dim_l_jsd/": {"rows": [ROW, {**ROW, "name": "DIM L-JSD"}]},
+}
+
+
+@pytest.mark.parametrize("said", BAD)
+def test_bad_files_are_told_what_was_expected(tmp_path, said):
+    path = write_table(tmp_path, **BAD[said])
+    with pytest.raises(InputError) as error:
+        read_table(path)
+    assert said in str(error.value)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "there is no file"), ("a: [", "is not a YAML"), ("1", "no table")]
+)
+def test_files_that_are_no_tables(tmp_path, content, said):
+    path = tmp_path / "none.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=said):
+        read_table(path)
+
+
+@pytest.mark.parametrize("path", sorted(Path("experiments/paper").glob("*.yaml")), ids=str)
+def test_the_projects_tables_can_be_read(path):
+    assert read_table(path).rows

@@ -1,0 +1,158 @@
+"""The numbers of a table and the files that show them."""
+
+import csv
+import re
+
+import pytest
+from table_files import SETTINGS, write_run, write_table
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.comparison import flat_config
+from dim_lightning.table.definition import read_table
+from dim_lightning.table.figures import check_columns, check_layers, commits, lines_of, protocols
+from dim_lightning.table.report import COLUMNS, About, write_report
+from dim_lightning.table.runs import Cell, state_of
+
+KNN = "knn/cosine/k20_t0.07"
+FIGURES = {
+    **{"probe/mlp200/y/top1": 0.64, f"{KNN}/y/top1": 0.5},
+    **{f"random/{KNN}/y/top1": 0.3, f"{KNN}/pixels/top1": 0.35},
+}
+
+
+class Scene:
+    """A table file with runs."""
+
+    def __init__(self, folder, **changes):
+        self.folder = folder
+        self.table = read_table(write_table(folder, **changes))
+        runs = folder / "runs"
+        self.cells = [
+            Cell(row, seed, runs, {**SETTINGS, "seed_everything": seed})
+            for row in self.table.rows
+            for seed in row.seeds
+        ]
+
+    def found(self):
+        return [(cell, state_of(cell, flat_config)) for cell in self.cells]
+
+    def lines(self, failures=()):
+        return lines_of(self.table, self.found(), dict(failures))
+
+    def write(self, failures=()):
+        found = self.found()
+        about = About("python -m x", "now", commits(found), protocols(found), ["A run less."])
+        return write_report(self.folder / "out", self.table, self.lines(failures), about)
+
+    def rows(self):
+        with self.write()[1].open() as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return Scene(tmp_path)
+
+
+def test_before_there_is_anything(scene):
+    assert [line.state for line in scene.lines()] == ["not run"] * 4
+    assert all(figure.mean is None for line in scene.lines() for figure in line.figures)
+    check_columns(scene.table, scene.found())
+
+
+def test_means_deviations_and_differences(scene):
+    first, second, _ = scene.cells
+    write_run(first, figures=FIGURES)
+    line = scene.lines()[0]
+    assert line.state == "1 of 2 seeds"
+    assert line.figures[0].mean == pytest.approx(64.0)
+    assert line.figures[0].deviation is None
+    write_run(second, epochs=5, figures={**FIGURES, "probe/mlp200/y/top1": 0.66})
+    line = scene.lines()[0]
+    assert (line.state, line.epochs, line.seconds) == ("done", (4, 5), 270.0)
+    assert line.figures[0].mean == pytest.approx(65.0)
+    assert line.figures[0].deviation == pytest.approx(2**0.5)
+    assert line.figures[0].difference == pytest.approx(65.0 - 66.96)
+    assert line.figures[1].difference is None
+
+
+def test_floors_are_those_of_the_first_test(scene):
+    write_run(scene.cells[0], figures=FIGURES)
+    *_, random, pixels = scene.lines()
+    assert [figure.values for figure in random.figures] == [(), (30.0,)]
+    assert [figure.values for figure in pixels.figures] == [(), (35.0,)]
+    assert random.state == "measured by test of DIM(L) JSD, seed 0"
+
+
+def test_states_of_rows(scene):
+    first, _, vae = scene.cells
+    write_run(first, status="interrupted", epochs=1)
+    assert scene.lines()[0].state == "0 of 2 seeds; interrupted after epoch 1 of 4"
+    assert scene.lines({str(vae): "loading\nerror: no"})[1].state == "failed: error: no"
+
+
+def test_markdown(scene):
+    write_run(scene.cells[0], figures=FIGURES)
+    text = scene.write()[0].read_text()
+    assert text.startswith("# Small\n\n|  | Y | paper | difference | kNN Y | seeds | epochs |")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+    assert "| DIM(L) JSD | 64.00 | 66.96 | -2.96 | 50.00 | 1 of 2 | 4 | 4 min 00 s |" in text
+    assert "| VAE |  | 54.61 [m] |  |  | 0 of 1 |  |  | not run |" in text
+    said = " ".join(text.split())
+    assert "Protocol: Frozen features." in said
+    assert "[m]: the paper's number from memory, not checked" in said
+    assert "In all rows: trainer.max_epochs 4." in said
+    assert "A run less. Written now, runs of commit 0123456789, by python -m x" in said
+
+
+def test_csv_is_long_and_has_always_the_same_columns(scene):
+    write_run(scene.cells[0], figures=FIGURES)
+    write_run(scene.cells[1], figures={**FIGURES, "probe/mlp200/y/top1": 0.66})
+    rows = scene.rows()
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == 4 * 2
+    first = rows[0]
+    assert (first["row"], first["figure"]) == ("DIM(L) JSD", "probe/mlp200/y/top1")
+    assert (first["mean"], first["n"], first["values"]) == ("65", "2", "64;66")
+    assert (first["paper"], first["difference"]) == ("66.96", "-1.96")
+    assert [row["paper_from_memory"] for row in rows[:3]] == ["false", "false", "true"]
+
+
+def test_the_page_needs_nothing_else(tmp_path):
+    rows = [{"name": "<b>bold</b>", "config": "dim.yaml", "paper": {"Y": 60}}]
+    scene = Scene(tmp_path, rows=rows)
+    write_run(scene.cells[0], figures=FIGURES)
+    page = scene.write()[2].read_text()
+    assert "<script" not in page
+    assert not re.findall(r"https?://", page)
+    assert "&lt;b&gt;bold" in page
+    assert "<b>bold" not in page
+    assert 'href="../runs/b_bold_b/seed0/1/summary.html"' in page
+    assert "+4.00" in page
+    assert "1 of\n  1 runs" in page
+
+
+def test_figures_that_are_no_accuracies_keep_their_size(tmp_path):
+    scene = Scene(tmp_path, columns={"reconstruction/ms_ssim": "Y"})
+    write_run(scene.cells[0], figures={"reconstruction": {"ms_ssim": 0.72}})
+    assert scene.lines()[0].figures[0].mean == pytest.approx(0.72)
+    assert "| DIM(L) JSD | 0.72 |" in scene.write()[0].read_text()
+
+
+def test_columns_that_no_test_has(tmp_path):
+    scene = Scene(tmp_path, columns={"probe/mlp20/y/top1": "Y"})
+    check_columns(scene.table, scene.found())
+    write_run(scene.cells[0], figures=FIGURES)
+    with pytest.raises(InputError) as error:
+        check_columns(scene.table, scene.found())
+    said = "columns.probe/mlp20/y/top1: no test has this figure; did you mean probe/mlp200/y/top1?"
+    assert said in str(error.value)
+
+
+def test_columns_of_layers_that_no_encoder_has(scene):
+    check_layers(scene.table, {"a": ["conv"], "b": ["conv", "y"]})
+    with pytest.raises(
+        InputError, match="no row's encoder has the layer 'y'; expected one of conv"
+    ):
+        check_layers(scene.table, {"a": ["conv"]})

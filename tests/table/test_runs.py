@@ -1,0 +1,123 @@
+"""How far a row and seed is, read off the folders of its runs."""
+
+import json
+
+import pytest
+from table_files import SETTINGS, write_run, write_table
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.child import Child
+from dim_lightning.run.comparison import flat_config
+from dim_lightning.table.commands import next_run, words_of
+from dim_lightning.table.definition import read_table
+from dim_lightning.table.runs import Cell, note_tested, state_of
+
+TESTED = {"probe/mlp200/y/top1": 0.5}
+
+
+@pytest.fixture
+def cell(tmp_path):
+    row = read_table(write_table(tmp_path)).rows[0]
+    return Cell(row, 0, tmp_path / "runs", SETTINGS)
+
+
+def state(cell, read=flat_config):
+    return state_of(cell, read)
+
+
+def test_the_way_of_a_run(cell):
+    assert state(cell)[:3] == (None, "fit", "not run")
+    run = write_run(cell, status="interrupted", epochs=3)
+    assert state(cell)[:3] == (run, "resume", "interrupted after epoch 3 of 4")
+    (run / "result.json").unlink()
+    assert state(cell)[:3] == (run, "resume", "interrupted after epoch 0 of 4")
+    done = write_run(cell, 2)
+    assert state(cell)[:3] == (done, "test", "trained, not tested")
+    tested = write_run(cell, 3, figures=TESTED)
+    assert state(cell) == (tested, "", "done", ())
+
+
+def test_a_failed_run_says_why(cell):
+    write_run(cell, status="failed", epochs=1)
+    assert state(cell).missing == "resume"
+    assert state(cell).text == "failed after epoch 1 of 4: no more luck"
+
+
+def test_a_run_at_work_is_running(cell):
+    run = write_run(cell, status="running", epochs=2)
+    child = Child(cell.folder)
+    child.start(["sleep", "60"])
+    try:
+        assert state(cell)[:3] == (run, "resume", "running: epoch 3 of 4")
+    finally:
+        child.end()
+        while child.running():
+            pass
+    assert state(cell).text == "interrupted after epoch 2 of 4"
+
+
+def test_changed_settings_make_a_run_not_count(cell):
+    write_run(cell, figures=TESTED, **{"model.lr": 0.2})
+    found = state(cell)
+    assert (found.run, found.missing) == (None, "fit")
+    assert len(found.outdated) == 1
+    assert (
+        "does not count for DIM(L) JSD, seed 0: model.lr is 0.1 now, 0.2 then" in found.outdated[0]
+    )
+    assert next_run(cell) == cell.folder / "2"
+
+
+def test_where_a_run_trained_and_who_watched_does_not_matter(cell):
+    other = {"data.root": "/else", "trainer.accelerator": "gpu", "probe.learning_rate": 1.0}
+    write_run(cell, figures=TESTED, **other, experiment="y")
+    assert state(cell).text == "done"
+
+
+def test_settings_that_came_later_have_their_defaults(cell):
+    run = write_run(cell, figures=TESTED)
+    newer = cell._replace(settings={**SETTINGS, "model.new": None, "evaluation.new": 3})
+    assert state(newer, lambda run: {**flat_config(run), "model.new": None}).run == run
+    assert state(newer).outdated == () or state(newer).run == run
+    changed = cell._replace(settings={**SETTINGS, "model.new": 1})
+    assert state(changed, lambda run: {**flat_config(run), "model.new": None}).run is None
+
+
+def test_a_run_with_settings_that_are_gone_does_not_count(cell):
+    def read(run):
+        raise InputError("unknown key model.old")
+
+    write_run(cell, figures=TESTED, **{"model.old": 1})
+    assert state(cell, read).run is None
+    assert "unknown key model.old" in state(cell, read).outdated[0]
+
+
+def test_another_evaluation_asks_for_another_test_only(cell):
+    run = write_run(cell, figures=TESTED)
+    other = cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 5})
+    assert state(other)[:2] == (run, "test")
+    note_tested(other, run)
+    assert state(other).text == "done"
+    assert state(cell).missing == "test"
+
+
+def test_a_run_that_went_on_after_its_test_is_tested_again(cell):
+    run = write_run(cell, figures=TESTED)
+    result = json.loads((run / "result.json").read_text())
+    result["test"]["epochs_trained"] = 2
+    (run / "result.json").write_text(json.dumps(result))
+    assert state(cell).missing == "test"
+
+
+def test_the_commands(cell):
+    overrides = {"data.root": "d", "model.lr": 0.1, "evaluation.floors": False, "model.x": None}
+    cell = cell._replace(row=cell.row._replace(overrides=overrides))
+    config, runs = cell.row.config, cell.runs_dir
+    assert words_of(cell, "fit", None) == [
+        *("fit", "--config", str(config), "--data.root=d", "--model.lr=0.1"),
+        *("--evaluation.floors=false", "--model.x=null", "--seed_everything=0"),
+        *(f"--runs_dir={runs}", "--experiment=dim_l_jsd/seed0"),
+    ]
+    run = runs / "1"
+    assert words_of(cell, "resume", run) == ["fit", "--resume", str(run), "--data.root=d"]
+    tested = ["test", "--run", str(run), "--data.root=d", "--evaluation.floors=false"]
+    assert words_of(cell, "test", run) == tested

@@ -8,8 +8,8 @@ DESCRIPTION = (
     "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
     "`fit --resume FOLDER` goes on with a run that was stopped, "
     "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
-    "`sweep FILE` searches settings, `table FILE` fills a table of results, `export FOLDER` hands the encoder on, `shard OUTPUT` writes "
-    "pictures beyond memory, `doctor` looks at the machine."
+    "`sweep FILE` searches settings, `table FILE` fills a table of results, `export FOLDER` hands "
+    "the encoder on, `shard OUTPUT` writes pictures beyond memory, `doctor` looks at the machine."
 )
 RUN_COMMANDS: Mapping[str, str] = {  # those of the Trainer, which have a configuration
     "fit": "trains an encoder, or goes on with a run that was stopped",

@@ -50,8 +50,9 @@ def table(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.jobs < 1:
         raise InputError(f"--jobs is {options.jobs}; expected at least 1")
-    job = _job(options, full_command(["table", *arguments]))
-    wanted = {row.folder for row in chosen(job.table, options.only)}
+    asked = read_table(options.file, dict(map(_setting, options.set)), options.seeds)
+    wanted = {row.folder for row in chosen(asked, options.only)}
+    job = _job(asked, options, full_command(["table", *arguments]))
     todo = [cell for cell in job.cells if cell.row.folder in wanted]
     found = _found(job)
     check_columns(job.table, found)
@@ -87,8 +88,7 @@ def _whole_numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
-def _job(options: Any, command: str) -> _Job:
-    asked = read_table(options.file, dict(map(_setting, options.set)), options.seeds)
+def _job(asked: Table, options: Any, command: str) -> _Job:
     runs_dir = options.runs_dir / asked.name
     rows = [row for row in asked.rows if row.config is not None]
     cells = [[Cell(r, seed, runs_dir, s) for seed in r.seeds] for r, s in _settings(asked, rows)]

@@ -60,8 +60,7 @@ def test_a_program_that_is_not_there(tmp_path):
 def test_cores_are_shared(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     child = Child(tmp_path)
-    child.start(
-        [sys.executable, "-S", "-c", "import os; print(os.environ['OMP_NUM_THREADS'])"], 1000
-    )
+    said = "import os; print(os.environ['OMP_NUM_THREADS'])"
+    child.start([sys.executable, "-S", "-c", said], 1000)
     wait(child)
     assert child.last_lines() == "1"

@@ -46,8 +46,8 @@ def test_configs_are_looked_for_beside_the_file(tmp_path):
 def test_rows_are_chosen_by_name_or_folder(tmp_path):
     table = read_table(write_table(tmp_path))
     assert [row.name for row in chosen(table, ["VAE", "dim_l_jsd"])] == ["DIM(L) JSD", "VAE"]
-    with pytest.raises(InputError, match=r"no row 'vea'; did you mean vae\?"):
-        chosen(table, ["vea"])
+    with pytest.raises(InputError, match=r"no row 'vaes'; did you mean vae\?"):
+        chosen(table, ["vaes"])
 
 
 BAD = {
@@ -65,7 +65,7 @@ BAD = {
     "row 1 is 'VAE'; expected settings with a name": {"rows": ["VAE"]},
     "row 1 (a): unknown key seed; did you mean seeds?": {"rows": [{"name": "a", "seed": [1]}]},
     "row 1 (a): config is None; expected the path": {"rows": [{"name": "a"}]},
-    "dmi.yaml; did you mean dim?": {"rows": [{"name": "a", "config": "dmi.yaml"}]},
+    "dimm.yaml; did you mean dim?": {"rows": [{"name": "a", "config": "dimm.yaml"}]},
     "row 1 (a): floor is 'ground'; expected one of random, pixels": {
         "rows": [{"name": "a", "floor": "ground"}]
     },

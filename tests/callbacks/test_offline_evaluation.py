@@ -5,7 +5,7 @@ import torch
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import OfflineEvaluation
-from dim_lightning.callbacks.offline_evaluation import by_protocol, table
+from dim_lightning.callbacks.offline_table import by_protocol, table
 from dim_lightning.evaluation import extract, knn_accuracy
 
 

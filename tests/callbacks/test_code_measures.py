@@ -27,12 +27,12 @@ EVERYTHING = {
 
 @pytest.fixture(scope="module")
 def two_classes(tmp_path_factory):
-    """Sixty dark and sixty light pictures."""
+    """Thirty dark and thirty light pictures."""
     root = tmp_path_factory.mktemp("two_classes")
     rng = np.random.default_rng(0)
     for name, low in (("dark", 0), ("light", 120)):
         (root / "all" / name).mkdir(parents=True)
-        for i in range(60):
+        for i in range(30):
             values = rng.integers(low, low + 136, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(values).save(root / "all" / name / f"{i}.png")
     return root

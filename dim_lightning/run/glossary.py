@@ -99,7 +99,41 @@ _MEANINGS = (
     ),
     (
         r"(random/)?probe/mlp200/.*",
-        "Test accuracy of the paper's probe, a network of one hidden layer of 200 units.",
+        "Test accuracy of the paper's probe, a network of one hidden layer of 200 units. top1_std: "
+        "standard deviation over seeds of the probe.",
+    ),
+    (
+        r"probe/mlp200_paper/.*",
+        "The same network trained as in the paper, 200 epochs at 1e-4 on the features as they are; "
+        "mean test accuracy of the last 100 epochs.",
+    ),
+    (
+        r"probe/mlp200_paper_chosen/.*",
+        "The same training; test accuracy after the epoch that is best on validation images.",
+    ),
+    (
+        r"(random/)?probe/svm/.*",
+        "Test accuracy of a linear support vector machine on frozen, standardised features.",
+    ),
+    (
+        r"fine_tuned/.*",
+        "Test accuracy of a copy of the whole encoder that was trained on with the labels.",
+    ),
+    (
+        r"decoder/.*/ms_ssim",
+        "Multi-scale structural similarity, 1 for equal images, of test images and what a decoder "
+        "fitted to the frozen codes makes of their codes.",
+    ),
+    (r"decoder/.*/square_error", "Mean square error of the same images, values in [0, 1]."),
+    (
+        r"mine/.*",
+        "What a network finds of the mutual information of test images and their codes, in nats "
+        "(Donsker-Varadhan).",
+    ),
+    (
+        r"ndm/.*",
+        "What a network finds of the dependence among the dimensions of the code, in nats; 0 if "
+        "they are independent.",
     ),
     (r"speed/images_per_second", "Training images a second, validation left out."),
     (r"lr-.*", "Learning rate."),
@@ -121,5 +155,7 @@ def unit(name: str) -> str:
     if re.fullmatch(r"(train|val|test)/square_\w+", name):
         return ""
     if re.fullmatch(r"(train|val|test)/\w+", name):
+        return "nats"
+    if name.endswith("/nats"):
         return "nats"
     return "images/s" if name.startswith("speed/") else ""

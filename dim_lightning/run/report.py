@@ -12,6 +12,13 @@ PROBE = "probe/online/top1"
 KNN = "knn/cosine/k20_t0.07/top1"
 RANK = "geometry/effective_rank"
 ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
+_PROBES = {
+    "linear": "linear probe",
+    "svm": "linear SVM",
+    "mlp200": "MLP-200 probe",
+    "mlp200_paper": "MLP-200, paper",
+    "mlp200_paper_chosen": "MLP-200, paper, epoch chosen",
+}
 TERM_NAMES = ("loss", "local", "global", "prior")
 
 
@@ -152,10 +159,10 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def _protocol(parts: list[str]) -> str:
-    if parts == ["probe", "linear"]:
-        return "linear probe"
-    if parts == ["probe", "mlp200"]:
-        return "MLP-200 probe"
+    if parts[0] == "probe":
+        return _PROBES.get(parts[1], " ".join(parts))
+    if parts == ["fine_tuned"]:
+        return "fine-tuned"
     return " ".join(parts).replace("knn", "kNN").replace("_t", " T").replace(" k", " k=")
 
 

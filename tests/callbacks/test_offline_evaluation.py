@@ -5,7 +5,8 @@ import torch
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import OfflineEvaluation
-from dim_lightning.callbacks.offline_evaluation import by_protocol, table
+from dim_lightning.callbacks.offline_table import by_protocol, others_list, table
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, knn_accuracy
 
 
@@ -94,6 +95,39 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     out = capsys.readouterr().out
     assert "random encoder, embedding" in out
     assert f"{100 * expected:.2f}" in out
+
+
+def test_deviations_stand_beside_their_means_under_names_of_their_own(facts):
+    spread = {"conv": {"probe/mlp200": 0.0123}}
+    lines = table(ROWS, facts | {"repeats": 3}, spread).splitlines()
+    conv = next(line for line in lines if line.startswith("conv"))
+    assert "70.00 ± 1.23" in conv
+    assert any("standard deviation over 3 seeds" in line for line in lines)
+    assert by_protocol(spread, "top1_std") == {"probe/mlp200/conv/top1_std": 0.0123}
+
+
+def test_what_is_no_accuracy_has_a_list_of_its_own():
+    figures = {"decoder/y/ms_ssim": 0.4321, "mine/y/nats": 12.5, "ndm/y/nats": 0.25}
+    lines = others_list(figures).splitlines()
+    assert [line.split()[-1] for line in lines[2:]] == ["0.4321", "12.5", "0.25"]
+    assert "MS-SSIM" in lines[2]
+    assert others_list({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"repeats": 0}, "repeats"),
+        ({"mlp_epochs": -1}, "mlp_epochs"),
+        ({"decoder_epochs": -1}, "decoder_epochs"),
+        ({"mine_epochs": -1}, "mine_epochs"),
+        ({"ndm_epochs": -1}, "ndm_epochs"),
+        ({"fine_tune_epochs": -2}, "fine_tune_epochs"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name(settings, name):
+    with pytest.raises(InputError, match=rf"evaluation\.{name} is -?\d; expected at least"):
+        OfflineEvaluation(**settings)
 
 
 def test_without_labels_it_says_so(tmp_path, capsys):

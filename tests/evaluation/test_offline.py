@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -5,8 +6,10 @@ from torch import nn
 from dim_lightning.data import Batch
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation import Labelled, knn_accuracy
+from dim_lightning.evaluation import Labelled, knn_accuracy, mlp_probe
 from dim_lightning.evaluation.offline import Splits, knn_figures, layer_figures, untrained
+from dim_lightning.evaluation.paper_probe import paper_probe
+from dim_lightning.evaluation.svm import linear_svm
 
 
 def split(n, seed):
@@ -56,6 +59,41 @@ def test_the_linear_probe_is_left_out_where_there_are_more_features_than_asked_f
     without = layer_figures(data, 3, mlp_epochs=0, linear_dim=dim - 1)
     assert without.linear is None
     assert without.figures == knn_figures(data, 3)
+
+
+def test_the_svm_is_measured_where_it_is_asked_for_and_the_features_are_few():
+    data = splits()
+    result = layer_figures(data, 3, mlp_epochs=0, svm=True)
+    assert result.svm == linear_svm(*data)
+    assert result.figures["probe/svm"] == result.svm.top1
+    without = layer_figures(data, 3, mlp_epochs=0, svm=True, linear_dim=4)
+    assert without.svm is None
+    assert without.figures == knn_figures(data, 3)
+
+
+def test_repeats_give_mean_and_standard_deviation_over_seeds():
+    data = splits()
+    result = layer_figures(data, 3, mlp_epochs=1, seed=5, repeats=3)
+    tops = [mlp_probe(data.train, data.test, 3, epochs=1, seed=seed) for seed in (5, 6, 7)]
+    assert len(set(tops)) > 1
+    assert result.figures["probe/mlp200"] == pytest.approx(np.mean(tops))
+    assert result.deviations == {"probe/mlp200": pytest.approx(np.std(tops, ddof=1))}
+    assert layer_figures(data, 3, mlp_epochs=1).deviations == {}
+    assert layer_figures(data, 3, mlp_epochs=0, repeats=3).deviations == {}
+
+
+def test_the_papers_protocol_stands_in_for_the_short_one():
+    data = Splits(*(split(n, n) for n in (30, 40, 60)))
+    result = layer_figures(data, 3, mlp_epochs=1, mlp_protocol="paper", repeats=2)
+    first, second = (paper_probe(*data, 3, seed=seed) for seed in (0, 1))
+    probes = {"probe/mlp200_paper", "probe/mlp200_paper_chosen"}
+    assert {name for name in result.figures if "mlp" in name} == probes == set(result.deviations)
+    mean = (first.top1 + second.top1) / 2
+    assert result.figures["probe/mlp200_paper"] == pytest.approx(mean)
+    chosen = (first.chosen_top1 + second.chosen_top1) / 2
+    assert result.figures["probe/mlp200_paper_chosen"] == pytest.approx(chosen)
+    without = layer_figures(data, 3, mlp_epochs=0, mlp_protocol="paper")
+    assert not probes & set(without.figures)
 
 
 def test_knn_figures_are_those_of_one_vote_each():

@@ -1,0 +1,139 @@
+"""What a run's code keeps, shares and is good for: decoder, MINE, NDM, fine-tuning."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import lightning as L
+import torch
+
+from dim_lightning.baselines import Decoder
+from dim_lightning.callbacks.observation import data_of
+from dim_lightning.data.datamodule import SplitName
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation import Extracted, pixels
+from dim_lightning.evaluation.dependency import Paired, mutual_information, total_correlation
+from dim_lightning.evaluation.fine_tuning import LabelledImages, fine_tuned
+from dim_lightning.evaluation.fitting import seeded
+from dim_lightning.evaluation.reconstruction import Coded, reconstruction, scales_of
+
+NAMES: tuple[SplitName, ...] = ("train", "val", "test")
+_WIDTHS = (512, 256, 128, 64)
+
+
+class CodeMeasures(NamedTuple):
+    """How many epochs each is fitted for; 0 leaves it out.
+
+    Attributes:
+        decoder_epochs: of the decoder whose images are compared with the true ones.
+        mine_epochs: of the statistic of image and code.
+        ndm_epochs: of the statistic of the code's dimensions.
+        fine_tune_epochs: of the encoder and its linear layer.
+    """
+
+    decoder_epochs: int = 0
+    mine_epochs: int = 0
+    ndm_epochs: int = 0
+    fine_tune_epochs: int = 0
+
+    @property
+    def without_labels(self) -> bool:
+        """Whether there is something to measure that needs no labels."""
+        return any((self.decoder_epochs, self.mine_epochs, self.ndm_epochs))
+
+    def check(self, image_size: int, code_dim: int) -> None:
+        """Looks, before anything is measured, whether images and codes are large enough.
+
+        Raises:
+            InputError: they are not.
+        """
+        if self.decoder_epochs:
+            scales_of(image_size)
+        if self.ndm_epochs and code_dim < 2:
+            raise InputError(
+                f"evaluation.ndm_epochs is {self.ndm_epochs} and the code has one dimension; "
+                "expected at least 2; set it to 0"
+            )
+
+
+def code_figures(
+    trainer: L.Trainer,
+    pl_module: L.LightningModule,
+    taken: Sequence[Extracted],
+    measures: CodeMeasures,
+    name: str,
+    seed: int,
+) -> dict[str, float]:
+    """Name -> figure of the code that is no accuracy, such as mine/embedding/nats.
+
+    Args:
+        trainer: of the run.
+        pl_module: has the encoder.
+        taken: codes of the three splits.
+        measures: what is asked for.
+        name: of the code among the layers.
+        seed: of all draws.
+    """
+    data, device = data_of(trainer), pl_module.device
+    codes = [part.code.to(device) for part in taken]
+    figures: dict[str, float] = {}
+    if measures.decoder_epochs:
+        pl_module.print("offline evaluation: decoder")
+        with seeded(seed, device):
+            decoder = decoder_for(codes[0].shape[1], data.image_size).to(device)
+        train, test = (Coded(_pictures(trainer, NAMES[i]).images, codes[i]) for i in (0, 2))
+        made = reconstruction(decoder, train, test, measures.decoder_epochs, seed=seed)
+        figures[f"decoder/{name}/ms_ssim"] = made.ms_ssim
+        figures[f"decoder/{name}/square_error"] = made.square_error
+    if measures.mine_epochs:
+        pl_module.print("offline evaluation: MINE")
+        flat = [pixels(data.clean_dataloader(split)).to(device) for split in NAMES]
+        parts = [Paired(x, z) for x, z in zip(flat, codes, strict=True)]
+        found = mutual_information(*parts, epochs=measures.mine_epochs, seed=seed)
+        figures[f"mine/{name}/nats"] = found.nats
+    if measures.ndm_epochs:
+        pl_module.print("offline evaluation: NDM")
+        found = total_correlation(*codes, epochs=measures.ndm_epochs, seed=seed)
+        figures[f"ndm/{name}/nats"] = found.nats
+    return figures
+
+
+def fine_tuned_top1(
+    trainer: L.Trainer, pl_module: L.LightningModule, epochs: int, seed: int
+) -> float:
+    """Test accuracy in [0, 1] of a copy of the run's encoder trained on with the labels.
+
+    Args:
+        trainer: of the run, whose precision is used.
+        pl_module: has the encoder, which stays as it is.
+        epochs: how often each training image is met.
+        seed: of all draws.
+    """
+    pl_module.print("offline evaluation: fine-tuning")
+    data, encoder = data_of(trainer), pl_module.encoder
+    parts = []
+    for split in (NAMES[0], NAMES[2]):
+        images, labels = _pictures(trainer, split)
+        known = labels >= 0
+        parts.append(LabelledImages(images[known], labels[known]))
+    num_classes: Any = data.num_classes
+    return fine_tuned(
+        encoder,  # type: ignore[arg-type]
+        *parts,
+        num_classes,
+        epochs,
+        data.batch_size,
+        seed=seed,
+        context=trainer.precision_plugin.forward_context,
+    )
+
+
+def decoder_for(code_dim: int, image_size: int) -> Decoder:
+    """The baselines' decoder, with fewer doublings where the size does not have three."""
+    doublings = next(n for n in (3, 2, 1, 0) if image_size % 2**n == 0)
+    return Decoder(code_dim, image_size, _WIDTHS[-doublings - 1 :])
+
+
+def _pictures(trainer: L.Trainer, split: SplitName) -> LabelledImages:
+    batches = list(data_of(trainer).clean_dataloader(split))
+    images = torch.cat([batch.images for batch in batches])
+    return LabelledImages(images, torch.cat([batch.labels for batch in batches]))

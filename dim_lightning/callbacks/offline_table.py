@@ -1,0 +1,164 @@
+"""The figures of the offline evaluation by name, and as a table to read."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dim_lightning.evaluation.offline import CHOSEN, LINEAR, MLP, PAPER, SVM
+from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
+
+FINE_TUNED = "fine_tuned"
+PIXELS, RANDOM = "pixels", "random/"
+
+_PROTOCOL = (
+    "Frozen features of clean images in eval mode. Fitted on the training split, penalty of the "
+    "linear probe and of the SVM chosen on the validation split, accuracy (micro average) on the "
+    "test split. Linear: softmax regression on standardised features, solved exactly. SVM: "
+    "scikit-learn's LinearSVC, squared hinge loss, one class against the others, on standardised "
+    "features. MLP-200: Linear 200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {epochs} "
+    "epochs, on standardised features. MLP-200 paper: the same network on the features as they "
+    "are, batches of 64, Adam 1e-4, divided by ten after epochs 50 and 100 of {paper_epochs}; mean "
+    "of the last 100 epochs (mlp200_paper), and the epoch that is best on the validation split "
+    "(mlp200_paper_chosen). top1_std: standard deviation over {repeats} seeds of the MLP probe. "
+    "kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal. Fine-tuned: a copy "
+    "of the whole encoder and a linear layer on its code, Adam 1e-3, {fine_tune_epochs} epochs, "
+    "after the last. Decoder: MS-SSIM and mean square error of test images made of their codes "
+    "after {decoder_epochs} epochs. MINE (image and code) and NDM (dimensions of the code): the "
+    "Donsker-Varadhan formula on test images, of a network fitted to the training split for "
+    "{mine_epochs} and {ndm_epochs} epochs, its epoch chosen on the validation split. Floors: the "
+    "same encoder with random weights, and pixels (at most 32 x 32)."
+)
+_HEADINGS = {
+    LINEAR: ("linear", "probe"),
+    SVM: ("linear", "SVM"),
+    MLP: ("MLP-200", "probe"),
+    PAPER: ("MLP-200", "paper"),
+    CHOSEN: ("MLP-200", "chosen"),
+    FINE_TUNED: ("fine-", "tuned"),
+}
+_OTHERS = {
+    "ms_ssim": "MS-SSIM of decoded images (1 = equal)",
+    "square_error": "square error of decoded images",
+    "mine": "MINE, image and code, nats",
+    "ndm": "NDM, dimensions of the code, nats",
+}
+
+Rows = Mapping[str, Mapping[str, float]]
+
+
+def protocol_text(settings: Mapping[str, int]) -> str:
+    """How all figures are measured, in words; `settings` has their epochs and repeats."""
+    return _PROTOCOL.format(paper_epochs=PAPER_EPOCHS, **settings)
+
+
+def by_protocol(rows: Rows, ending: str = "top1") -> dict[str, float]:
+    """The accuracies by their full name, such as knn/cosine/k20_t0.07/conv/top1, floors last."""
+    protocols = _protocols(rows)
+    named = {}
+    for protocol in protocols:
+        for row, figures in rows.items():
+            if protocol in figures:
+                prefix = RANDOM if row.startswith(RANDOM) else ""
+                layer = row.removeprefix(RANDOM)
+                named[f"{prefix}{protocol}/{layer}/{ending}"] = figures[protocol]
+    return dict(sorted(named.items(), key=lambda item: item[0].startswith(RANDOM)))
+
+
+def table(rows: Rows, facts: Mapping[str, Any], deviations: Rows | None = None) -> str:
+    """The accuracies in percent, a row a layer, the floors below, and how they were measured.
+
+    Args:
+        rows: row -> protocol -> accuracy in [0, 1].
+        facts: what else there is to know.
+        deviations: row -> protocol -> standard deviation, of those that were repeated.
+    """
+    protocols = _protocols(rows)
+    heads = [("", "layer"), ("", "size"), *map(_heading, protocols)]
+    spread = deviations or {}
+    cells = [
+        [label(row), f"{facts['dim'][row]:,}"]
+        + [_cell(figures.get(p), spread.get(row, {}).get(p)) for p in protocols]
+        for row, figures in rows.items()
+    ]
+    columns = list(zip(*zip(*heads, strict=True), *cells, strict=True))
+    widths = [max(len(cell) for cell in column) for column in columns]
+
+    def line(texts: Sequence[str]) -> str:
+        first, *others = (f"{t:>{w}}" for t, w in zip(texts, widths, strict=True))
+        return "  ".join([first.lstrip().ljust(widths[0]), *others]).rstrip()
+
+    rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+    upper, lower = zip(*heads, strict=True)
+    lines = [_title(facts), "", line(upper), line(lower)]
+    floor_before = None
+    for row, texts in zip(rows, cells, strict=True):
+        if is_floor(row) != floor_before:
+            lines.append(rule)
+        floor_before = is_floor(row)
+        lines.append(line(texts))
+    return "\n".join(["", *lines, rule, *_notes(facts)])
+
+
+def others_list(figures: Mapping[str, float]) -> str:
+    """The figures of the code that are no accuracies, one a line; nothing if there are none."""
+    parts = {name: name.split("/") for name in figures}
+    lines = [
+        f"  {_OTHERS[kind if kind in _OTHERS else last]:<38}  {figures[name]:8.4g}"
+        for name, (kind, _, last) in parts.items()
+    ]
+    return "\n".join(["", "Of the code, test images:", *lines]) if lines else ""
+
+
+def label(row: str) -> str:
+    """A row as a person reads it."""
+    if row.startswith(RANDOM):
+        return f"random encoder, {row.removeprefix(RANDOM)}"
+    return "raw pixels" if row == PIXELS else row
+
+
+def is_floor(row: str) -> bool:
+    """Whether the row is there to be compared with."""
+    return row == PIXELS or row.startswith(RANDOM)
+
+
+def _protocols(rows: Rows) -> list[str]:
+    """All that were measured, the linear probe first even if the first layer went without."""
+    found = dict.fromkeys(p for figures in rows.values() for p in figures)
+    return sorted(found, key=lambda protocol: protocol != LINEAR)
+
+
+def _cell(value: float | None, deviation: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
+
+
+def _title(facts: Mapping[str, Any]) -> str:
+    epochs = facts["epochs_trained"]
+    return (
+        f"Accuracy in percent on {facts['num_test']:,} test images, fitted on "
+        f"{facts['num_train']:,} training images, after {epochs} epoch{'s' * (epochs != 1)}"
+    )
+
+
+def _notes(facts: Mapping[str, Any]) -> list[str]:
+    chosen = f"chosen on {facts['num_val']:,} validation images: "
+    lines = [f"always the largest class: {100 * facts['chance']:.2f}"]
+    penalties = {"L2 of the linear probe": facts["l2"], "C of the SVM": facts.get("svm_c", {})}
+    for name, values in penalties.items():
+        listed = ", ".join(f"{label(row)} {value:g}" for row, value in values.items())
+        if listed or name.startswith("L2"):
+            text = f"{name}, {chosen}{listed or 'none'}"
+            lines += textwrap.wrap(text, 100, subsequent_indent="  ")
+    if facts.get("repeats", 1) > 1:
+        lines.append(f"±: standard deviation over {facts['repeats']} seeds of the probe")
+    return [*lines, f"measured in {facts['seconds']:,.0f} s"]
+
+
+def _heading(protocol: str) -> tuple[str, str]:
+    """Two lines above a column."""
+    if protocol in _HEADINGS:
+        return _HEADINGS[protocol]
+    _, metric, setting = protocol.split("/")
+    name = "kNN cos." if metric == "cosine" else "kNN Eucl."
+    return name, setting.replace("k", "k=").replace("_t", " T=").replace("=0.", "=.")

@@ -1,0 +1,247 @@
+"""How much an image and its code, or the dimensions of a code, depend on one another, in nats.
+
+Both are a Kullback-Leibler divergence of a joint distribution J from a product M of marginals, as
+the Donsker-Varadhan formula E_J[T] - log E_M[exp T] of a statistic T gives it on images that T was
+not fitted to.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation.fitting import late, passes, seeded
+from dim_lightning.evaluation.softmax_regression import standardisation
+from dim_lightning.infomax.critics import ConcatCritic
+from dim_lightning.seeding import generator_for
+
+_RATE = 0.01  # of the moving average of E_M[exp T]
+_DRAWS = 10  # of M, an image, where T is judged
+_AT_ONCE = 1024  # images
+_FITTING, _JUDGING = 1, 2  # keep their draws apart
+_FEWEST = 10
+
+
+class Estimate(NamedTuple):
+    """What a fitted statistic T finds.
+
+    Attributes:
+        nats: the Donsker-Varadhan formula on the test images.
+        val_nats: the same on the validation images, which chose T.
+        epoch: from 1, after which T was taken.
+    """
+
+    nats: float
+    val_nats: float
+    epoch: int
+
+
+class Paired(NamedTuple):
+    """Images, flattened, and their codes."""
+
+    images: Float[Tensor, "n k"]
+    codes: Float[Tensor, "n d"]
+
+
+def mutual_information(
+    train: Paired,
+    val: Paired,
+    test: Paired,
+    epochs: int = 30,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    widths: Sequence[int] = (512, 512),
+    seed: int = 0,
+) -> Estimate:
+    """MINE: what T(x, z) finds of the mutual information of image and code, in nats.
+
+    E_J[T] - log E_M[exp T] with J the images with their own codes, M the images with the codes of
+    others. T is a multilayer perceptron on both, standardised; it maximises the formula on training
+    images, where the gradient of the logarithm is taken at a moving average of E_M[exp T], which
+    takes the bias of small batches away. It is taken from the epoch that is best on validation
+    images, so that it does not know the images it is judged on.
+
+    A lower bound in expectation, up to the noise of E_M[exp T], which n images leave undetermined
+    beyond about log n. Of a continuous code without noise the information itself is infinite: then
+    this says how much of it such a T can use.
+
+    Source: Belghazi et al., 2018, algorithm 1 and section 3.2; the measure of Hjelm et al., 2019,
+    table 4, who leave network and training open. Their values may be of training images.
+
+    Raises:
+        InputError: there are fewer than 10 images of a split.
+    """
+    _check_counts("mine", [len(part.codes) for part in (train, val, test)])
+    device = train.codes.device
+    with seeded(seed, device):
+        sizes = train.images.shape[1], train.codes.shape[1]
+        statistic = _OfPairs(ConcatCritic(*sizes, widths=tuple(widths))).to(device)
+        moments = [standardisation(values) for values in train]
+        parts = [
+            tuple((v - m) / s for v, (m, s) in zip(part, moments, strict=True))
+            for part in (train, val, test)
+        ]
+        return _estimate(statistic, parts, epochs, batch_size, learning_rate, seed)
+
+
+def total_correlation(
+    train: Float[Tensor, "n d"],
+    val: Float[Tensor, "v d"],
+    test: Float[Tensor, "t d"],
+    epochs: int = 100,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    widths: Sequence[int] = (1000, 200),
+    seed: int = 0,
+) -> Estimate:
+    """Neural dependency measure: what T(z) finds of the dependence of a code's dimensions, in nats.
+
+    E_J[T] - log E_M[exp T] with J the codes, M codes each of whose dimensions comes from an image
+    of its own: a lower bound, in expectation, of the total correlation KL(p(z) || prod_i p(z_i)),
+    which is 0 for independent dimensions. How T is fitted and chosen: see `mutual_information`.
+
+    Source: Hjelm et al., 2019, table 4; after Brakel and Bengio, 2017. The authors' code has the
+    same network, 1000-200-1, trained by the f-divergence form of KL in batches of 10,000 at 1e-4,
+    and shuffles each dimension within the batch; here M is drawn from all images.
+
+    Raises:
+        InputError: there are fewer than 10 images of a split, or the code has one dimension.
+    """
+    _check_counts("ndm", [len(part) for part in (train, val, test)])
+    if train.shape[1] < 2:
+        raise InputError(
+            "the dependence of the dimensions of a code was asked for, and the code has one; "
+            "expected at least 2; set evaluation.ndm_epochs to 0"
+        )
+    device = train.device
+    with seeded(seed, device):
+        statistic = _OfCodes(_perceptron(train.shape[1], widths)).to(device)
+        mean, scale = standardisation(train)
+        parts = [((part - mean) / scale,) for part in (train, val, test)]
+        return _estimate(statistic, parts, epochs, batch_size, learning_rate, seed)
+
+
+class _OfPairs(nn.Module):
+    """T of images and codes. Each network's half is computed once for an image and for a code."""
+
+    def __init__(self, critic: ConcatCritic):
+        super().__init__()
+        self.critic = critic
+
+    def forward(
+        self, data: Sequence[Tensor], rows: Tensor, draws: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """T of the pairs in `rows`, [b], and of as many images with codes of others, [b, draws]."""
+        images, codes = data
+        shift = torch.randint(1, len(codes), (len(rows), draws), generator=generator)
+        others = (rows[:, None] + shift) % len(codes)
+        source = self.critic.encode_source(images[rows][:, None])  # [b, 1, w]
+        joint = self.critic.pair(source, self.critic.encode_code(codes[rows]))
+        met = self.critic.encode_code(codes[others.flatten()]).unflatten(0, others.shape)
+        return joint.squeeze(1), self.critic.pair(source[:, None], met).squeeze(2)
+
+
+class _OfCodes(nn.Module):
+    """T of codes."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, data: Sequence[Tensor], rows: Tensor, draws: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """T of the codes in `rows`, [b], and of mixed ones, [b, draws]."""
+        (codes,) = data
+        shape = len(rows), draws, codes.shape[1]
+        sources = torch.randint(0, len(codes), shape, generator=generator).to(codes.device)
+        mixed = codes.gather(0, sources.flatten(0, 1)).unflatten(0, shape[:2])
+        return self.network(codes[rows]).squeeze(1), self.network(mixed).squeeze(2)
+
+
+def _perceptron(dim: int, widths: Sequence[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Linear(dim, width), nn.ReLU()]
+        dim = width
+    return nn.Sequential(*layers, nn.Linear(dim, 1))
+
+
+def _estimate(
+    statistic: nn.Module,
+    parts: Sequence[Sequence[Tensor]],
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+) -> Estimate:
+    """Fits T on the first part, chooses its epoch on the second, judges it on the third."""
+    train, val, test = parts
+    generator = generator_for(seed, _FITTING)
+    optimizer = torch.optim.Adam(statistic.parameters(), learning_rate)
+    average = MovingLogMean(_RATE)
+
+    def loss_of(rows: Tensor) -> Tensor:
+        joint, marginal = statistic(train, rows, 1, generator)
+        return average.of_exp(marginal) - joint.mean()
+
+    best, state = Estimate(math.nan, -math.inf, 0), copy.deepcopy(statistic.state_dict())
+    count = len(train[0])
+    for epoch in passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed):
+        nats = _judged(statistic, val, seed)
+        if nats > best.val_nats:
+            best, state = Estimate(math.nan, nats, epoch + 1), copy.deepcopy(statistic.state_dict())
+    statistic.load_state_dict(state)
+    return best._replace(nats=_judged(statistic, test, seed))
+
+
+class MovingLogMean:
+    """log E[exp T], whose gradient is taken at a moving average of E[exp T].
+
+    Source: Belghazi et al., 2018, section 3.2 ('correcting the bias from the stochastic
+    gradients').
+
+    Args:
+        rate: weight of the newest batch.
+    """
+
+    def __init__(self, rate: float):
+        self.rate = rate
+        self.log: Tensor | None = None
+
+    def of_exp(self, scores: Tensor) -> Tensor:
+        """The logarithm of the mean of exp(scores), with the gradient of its moving average."""
+        log_mean = scores.logsumexp(dim=tuple(range(scores.ndim))) - math.log(scores.numel())
+        now = log_mean.detach()
+        if self.log is None:
+            self.log = now
+        # exp(T) <= 1 / rate times the average, so that nothing overflows
+        self.log = torch.logaddexp(self.log + math.log1p(-self.rate), now + math.log(self.rate))
+        surrogate = (scores - self.log).exp().mean()
+        return surrogate + (now - surrogate).detach()
+
+
+@torch.no_grad()
+def _judged(statistic: nn.Module, data: Sequence[Tensor], seed: int) -> float:
+    """E_J[T] - log E_M[exp T] on all of `data`, with the same draws at each call."""
+    generator = generator_for(seed, _JUDGING)
+    found = [
+        statistic(data, rows, _DRAWS, generator)
+        for rows in torch.arange(len(data[0])).split(_AT_ONCE)
+    ]
+    joint, marginal = (torch.cat(values).double() for values in zip(*found, strict=True))
+    log_mean = marginal.flatten().logsumexp(dim=0) - math.log(marginal.numel())
+    return (joint.mean() - log_mean).item()
+
+
+def _check_counts(name: str, counts: Sequence[int]) -> None:
+    if min(counts) < _FEWEST:
+        raise InputError(
+            f"evaluation.{name}_epochs asks for an estimate, and a split has {min(counts)} images; "
+            f"expected at least {_FEWEST}; set it to 0, or add pictures"
+        )

@@ -1,0 +1,66 @@
+"""What every network fitted for evaluation shares: its draws, and epochs over the images."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dim_lightning.seeding import generator_for
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Within, tensors can learn and the global generators are seeded; afterwards as before."""
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        torch.default_generator.manual_seed(seed)  # those of other devices stay
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+def passes(
+    optimizer: Optimizer,
+    loss_of: Callable[[Tensor], Tensor],
+    num_images: int,
+    epochs: int,
+    batch_size: int,
+    milestones: Sequence[int],
+    seed: int,
+) -> Iterator[int]:
+    """Takes a step a batch, and gives each epoch, from 0, when it is done.
+
+    The order of an epoch depends on the seed and the epoch alone. A batch of a single image, which
+    no batch norm takes, is left out.
+
+    Args:
+        optimizer: of the parameters that `loss_of` depends on.
+        loss_of: the loss on the images at these positions, int64 [b] on the CPU.
+        num_images: how many there are, at least 2.
+        epochs: how often each is met.
+        batch_size: images a step.
+        milestones: epochs before which the learning rate is divided by ten.
+        seed: of the order.
+    """
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.1)
+    for epoch in range(epochs):
+        order = torch.randperm(num_images, generator=generator_for(seed, epoch))
+        for rows in order.split(batch_size):
+            if len(rows) < 2:
+                continue
+            loss = loss_of(rows)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        yield epoch
+
+
+def late(epochs: int) -> list[int]:
+    """Milestones at the last third and the last sixth of the epochs."""
+    return [epochs - epochs // 3, epochs - epochs // 6]

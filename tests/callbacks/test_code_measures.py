@@ -1,0 +1,116 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_run import tiny_module, trainer, unlabelled
+
+from dim_lightning.callbacks import OfflineEvaluation
+from dim_lightning.callbacks.code_measures import CodeMeasures, decoder_for
+from dim_lightning.data import ImageDataModule, PictureFolder
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation import extract, pixels
+from dim_lightning.evaluation.dependency import Paired, mutual_information, total_correlation
+from dim_lightning.run.metrics import MetricsFile, read_metrics
+
+EVERYTHING = {
+    "svm": True,
+    "mlp_protocol": "paper",
+    "repeats": 2,
+    "decoder_epochs": 1,
+    "mine_epochs": 1,
+    "ndm_epochs": 1,
+    "fine_tune_epochs": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory):
+    """Thirty dark and thirty light pictures."""
+    root = tmp_path_factory.mktemp("two_classes")
+    rng = np.random.default_rng(0)
+    for name, low in (("dark", 0), ("light", 120)):
+        (root / "all" / name).mkdir(parents=True)
+        for i in range(30):
+            values = rng.integers(low, low + 136, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(values).save(root / "all" / name / f"{i}.png")
+    return root
+
+
+def data_in(root):
+    source = PictureFolder(str(root / "all"))
+    return ImageDataModule(
+        source, root=str(root), image_size=16, batch_size=16, validation_fraction=0.2
+    )
+
+
+def test_everything_switched_on(tmp_path, two_classes, capsys):
+    data, module = data_in(two_classes), tiny_module()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    run = trainer(tmp_path, [OfflineEvaluation(**EVERYTHING)], logger=MetricsFile(tmp_path))
+    torch.manual_seed(4)
+    state = torch.get_rng_state()
+    run.test(module, data, verbose=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+    result = json.loads((tmp_path / "result.json").read_text())["test"]
+    layers = ("conv", "pool", "embedding")
+    for protocol in ("mlp200_paper", "mlp200_paper_chosen"):
+        for layer in layers:
+            assert 0 <= result[f"probe/{protocol}/{layer}/top1"] <= 1
+            assert 0 <= result[f"probe/{protocol}/{layer}/top1_std"] <= 1
+    rows = {*layers, "pixels", "random/embedding"}
+    assert set(result["svm_c"]) == rows
+    assert result["probe/svm/pixels/top1"] > 0.9  # dark and light are easily told apart
+    assert 0 <= result["fine_tuned/embedding/top1"] <= 1
+    assert result["repeats"] == 2
+    assert "Adam 1e-3, 1 epochs, after the last" in result["protocol"]
+
+    parts = [extract(module.encoder, data.clean_dataloader(s)) for s in ("train", "val", "test")]
+    codes = [part.code for part in parts]
+    assert result["ndm/embedding/nats"] == pytest.approx(total_correlation(*codes, epochs=1).nats)
+    flat = [pixels(data.clean_dataloader(s)) for s in ("train", "val", "test")]
+    pairs = [Paired(x, z) for x, z in zip(flat, codes, strict=True)]
+    assert result["mine/embedding/nats"] == pytest.approx(mutual_information(*pairs, epochs=1).nats)
+    assert 0 < result["decoder/embedding/ms_ssim"] < 1
+    assert 0 < result["decoder/embedding/square_error"] < 0.5
+
+    logged = read_metrics(tmp_path)
+    for name in ("probe/svm/conv/top1", "probe/mlp200_paper/conv/top1_std", "mine/embedding/nats"):
+        assert logged[name][-1].value == pytest.approx(result[name])
+    out = capsys.readouterr().out
+    accuracies, others = out.split("Of the code, test images:")
+    assert "tuned" in accuracies
+    assert "SVM" in accuracies
+    assert "±" in accuracies
+    assert "MINE" in others
+    assert "±" not in others
+
+
+def test_what_needs_no_labels_is_measured_without_any(tmp_path, capsys):
+    callback = OfflineEvaluation(ndm_epochs=1, decoder_epochs=1, fine_tune_epochs=1)
+    data = unlabelled(tmp_path)
+    data.shares = data.shares._replace(validation_fraction=0.4, test_fraction=0.3)
+    trainer(tmp_path, [callback]).test(tiny_module(), data, verbose=False)
+    result = json.loads((tmp_path / "result.json").read_text())["test"]
+    names = {name for name in result if "/" in name}
+    assert names == {"decoder/code/ms_ssim", "decoder/code/square_error", "ndm/code/nats"}
+    out = capsys.readouterr().out
+    assert "no labels" in out
+    assert "NDM" in out
+
+
+def test_what_cannot_be_measured_is_refused_before_anything_is():
+    with pytest.raises(InputError, match=r"4 pixels.*evaluation\.decoder_epochs"):
+        CodeMeasures(decoder_epochs=1).check(image_size=4, code_dim=8)
+    with pytest.raises(InputError, match=r"evaluation\.ndm_epochs is 2.*one dimension"):
+        CodeMeasures(ndm_epochs=2).check(image_size=32, code_dim=1)
+    CodeMeasures(mine_epochs=1, fine_tune_epochs=1).check(image_size=4, code_dim=1)
+
+
+@pytest.mark.parametrize("size", [8, 9, 28, 32])
+def test_every_size_of_image_has_a_decoder(size):
+    assert decoder_for(5, size)(torch.zeros(2, 5)).shape == (2, 3, size, size)

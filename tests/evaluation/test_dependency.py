@@ -1,0 +1,99 @@
+import math
+
+import pytest
+import torch
+
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation.dependency import (
+    MovingLogMean,
+    Paired,
+    mutual_information,
+    total_correlation,
+)
+
+SMALL = {"epochs": 15, "widths": (64, 64)}
+SHORT = {**SMALL, "epochs": 3}
+
+
+def pairs(n, seed, rho, d=2):
+    """Gaussian x and z with correlation rho in each dimension, at odd scales: d pairs."""
+    generator = torch.Generator().manual_seed(seed)
+    x, noise = torch.randn(2, n, d, generator=generator)
+    z = rho * x + math.sqrt(1 - rho**2) * noise
+    return Paired(100 * x + 7, 0.01 * z)
+
+
+def codes(n, seed, rho, d=3):
+    """Gaussian codes, each two dimensions correlated by rho; and their total correlation."""
+    covariance = torch.full((d, d), rho).fill_diagonal_(1.0)
+    draws = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+    return draws @ torch.linalg.cholesky(covariance).T, -0.5 * covariance.logdet().item()
+
+
+@pytest.mark.parametrize("rho", [0.8, -0.6])
+def test_mine_finds_the_information_of_gaussians(rho):
+    parts = [pairs(3000, seed, rho) for seed in range(3)]
+    truth = -math.log(1 - rho**2)  # two dimensions
+    found = mutual_information(*parts, **SMALL)
+    assert found.nats == pytest.approx(truth, rel=0.12, abs=0.03)
+    assert found.val_nats == pytest.approx(truth, rel=0.12, abs=0.03)
+    assert 1 <= found.epoch <= 15
+
+
+def test_ndm_finds_the_total_correlation_of_gaussians():
+    parts = [codes(3000, seed, 0.5) for seed in range(3)]
+    found = total_correlation(*(part for part, _ in parts), **SMALL)
+    assert found.nats == pytest.approx(parts[0][1], rel=0.12)
+
+
+def test_independence_is_nothing_however_long_the_statistic_learns_by_heart():
+    parts = [pairs(200, seed, 0.0) for seed in range(3)]
+    assert mutual_information(*parts, **SMALL).nats == pytest.approx(0.0, abs=0.05)
+    alone = [codes(200, seed, 0.0)[0] for seed in range(3)]
+    assert total_correlation(*alone, **SMALL).nats == pytest.approx(0.0, abs=0.05)
+
+
+def test_the_test_images_choose_nothing_and_the_seed_decides_everything():
+    train, val, test, other = (pairs(300, seed, 0.7) for seed in range(4))
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = mutual_information(train, val, test, **SHORT)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert mutual_information(train, val, test, **SHORT) == first
+    again = mutual_information(train, val, other, **SHORT)
+    assert again._replace(nats=first.nats) == first
+    assert again.nats != first.nats
+    assert mutual_information(train, val, test, **SHORT, seed=1) != first
+
+
+def test_the_moving_average_has_the_value_of_the_batch_and_the_gradient_of_the_average():
+    mean = MovingLogMean(rate=0.1)
+    first, second = torch.randn(2, 50, 4, dtype=torch.float64).unbind()
+    assert mean.of_exp(first).item() == pytest.approx(first.exp().mean().log().item())
+    scores = second.requires_grad_()
+    value = mean.of_exp(scores)
+    assert value.item() == pytest.approx(scores.exp().mean().log().item())
+    value.backward()
+    average = 0.9 * first.exp().mean() + 0.1 * scores.detach().exp().mean()
+    torch.testing.assert_close(scores.grad, scores.detach().exp() / average / scores.numel())
+
+
+def test_scores_however_large_leave_it_finite():
+    mean = MovingLogMean(rate=0.01)
+    mean.of_exp(torch.zeros(5, 1))
+    scores = torch.full((5, 1), 1e4, requires_grad=True)
+    value = mean.of_exp(scores)
+    value.backward()
+    assert value.item() == pytest.approx(1e4)
+    assert scores.grad.isfinite().all()
+
+
+def test_too_few_images_and_a_code_of_one_dimension_are_refused():
+    some, few = pairs(20, 0, 0.5), pairs(9, 0, 0.5)
+    with pytest.raises(InputError, match=r"evaluation\.mine_epochs.*9 images"):
+        mutual_information(some, few, some, epochs=1)
+    with pytest.raises(InputError, match=r"evaluation\.ndm_epochs.*9 images"):
+        total_correlation(few.codes, some.codes, some.codes, epochs=1)
+    with pytest.raises(InputError, match=r"the code has one.*evaluation\.ndm_epochs"):
+        total_correlation(*[some.codes[:, :1]] * 3, epochs=1)

@@ -1,0 +1,85 @@
+import copy
+
+import pytest
+import torch
+
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation import Labelled, linear_probe
+from dim_lightning.evaluation.fine_tuning import LabelledImages, fine_tuned
+
+
+def stripes(n, seed, size=8):
+    """Class 0 vertical, class 1 horizontal, at random phase and contrast."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 2, (n,), generator=generator)
+    phase = torch.randint(0, 4, (n, 1), generator=generator)
+    waves = ((torch.arange(size) + phase) // 2 % 2).float()[:, None, None].expand(n, 3, size, size)
+    waves = torch.where(labels[:, None, None, None] == 1, waves.mT, waves)
+    noise = torch.rand(n, 3, size, size, generator=generator)
+    return LabelledImages((155 * waves + 100 * noise).to(torch.uint8), labels)
+
+
+def small_encoder():
+    torch.manual_seed(0)
+    return BlogEncoder(8, widths=(4, 8), embedding_dim=2)
+
+
+def frozen(encoder, part):
+    with torch.no_grad():
+        return Labelled(encoder.eval()(part.images / 255).mean, part.labels)
+
+
+def test_it_learns_what_the_frozen_code_does_not_tell():
+    parts = [stripes(n, seed) for n, seed in ((300, 0), (100, 1), (200, 2))]
+    probe = linear_probe(*(frozen(small_encoder(), part) for part in parts), 2)
+    top1 = fine_tuned(small_encoder(), parts[0], parts[2], 2, epochs=6, learning_rate=1e-2)
+    assert top1 > max(0.95, probe.top1 + 0.05)
+
+
+def test_neither_the_encoder_nor_the_global_generator_changes():
+    encoder, train, test = small_encoder(), stripes(70, 0), stripes(50, 1)
+    encoder.mean.weight.requires_grad_(False)
+    modes = [part.training for part in encoder.modules()]
+    before, state = copy.deepcopy(encoder.state_dict()), torch.get_rng_state()
+    first = fine_tuned(encoder, train, test, 2, epochs=1)
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert [part.training for part in encoder.modules()] == modes
+    assert not encoder.mean.weight.requires_grad
+    assert all(parameter.grad is None for parameter in encoder.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(9)
+    assert fine_tuned(encoder, train, test, 2, epochs=1) == first
+
+
+def test_it_starts_from_the_weights_it_is_given():
+    train, test = stripes(300, 0), stripes(200, 2)
+    dead = small_encoder()
+    with torch.no_grad():
+        for parameter in dead.parameters():
+            parameter.zero_()  # through which no gradient comes
+    share = test.labels.bincount().max().item() / len(test.labels)
+    assert fine_tuned(dead, train, test, 2, epochs=2) <= share
+
+
+def test_the_accuracy_is_that_of_the_test_images_as_they_come():
+    train, test = stripes(300, 0), stripes(200, 2)
+    flipped = test._replace(labels=1 - test.labels)
+    settings = {"epochs": 2, "learning_rate": 1e-2}
+    top1 = fine_tuned(small_encoder(), train, test, 2, **settings)
+    assert fine_tuned(small_encoder(), train, flipped, 2, **settings) == pytest.approx(1 - top1)
+
+
+def test_works_in_the_precision_of_the_context_and_in_inference_mode():
+    train, test = stripes(70, 0), stripes(50, 1)
+
+    def context():
+        return torch.autocast("cpu", torch.bfloat16)
+
+    with torch.inference_mode():
+        assert 0 <= fine_tuned(small_encoder(), train, test, 2, epochs=1, context=context) <= 1
+
+
+def test_a_single_labelled_image_is_refused():
+    with pytest.raises(InputError, match=r"1 labelled.*evaluation\.fine_tune_epochs"):
+        fine_tuned(small_encoder(), stripes(1, 0), stripes(9, 1), 2)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from small_features import blobs
+
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation import Labelled
+from dim_lightning.evaluation.svm import C_GRID, linear_svm
+
+
+def reference(train, c):
+    """The machines of all classes against the others, by a general minimiser, in float64."""
+    x = train.features.double().numpy()
+    mean, scale = x.mean(0), x.std(0)
+    scale[scale < 1e-9] = 1
+    z = np.c_[(x - mean) / scale, np.ones(len(x))]
+
+    def machine(sign):
+        def objective(w):
+            slack = np.maximum(0, 1 - sign * (z @ w))
+            value = 0.5 * w @ w + c * (slack**2).sum()
+            return value, w - 2 * c * z.T @ (sign * slack)
+
+        return minimize(objective, np.zeros(z.shape[1]), jac=True, tol=1e-12).x
+
+    labels = train.labels.numpy()
+    weights = np.stack([machine(np.where(labels == k, 1.0, -1.0)) for k in range(3)])
+    return lambda part: (
+        (np.c_[(part.features.numpy() - mean) / scale, np.ones(len(part.labels))]) @ weights.T
+    )
+
+
+def top1(scores, part):
+    return (scores(part).argmax(1) == part.labels.numpy()).mean()
+
+
+@pytest.mark.parametrize("c", [1e-3, 1e-1])
+def test_it_is_the_machine_of_the_formula(c):
+    train, val, test = blobs(150, 0), blobs(200, 1), blobs(400, 2)
+    result = linear_svm(train, val, test, grid=(c,))
+    scores = reference(train, c)
+    assert result.converged
+    assert result.c == c
+    assert result.top1 == pytest.approx(top1(scores, test), abs=0.003)
+    assert result.val_top1 == pytest.approx(top1(scores, val), abs=0.006)
+    assert result.top1 > 0.5  # of three classes
+
+
+def test_validation_chooses_c_and_the_test_split_does_not():
+    train, val, test = (blobs(n, s, d=40, spread=6.0) for n, s in ((60, 0), (400, 1), (400, 2)))
+    result = linear_svm(train, val, test)
+    alone = {c: linear_svm(train, val, test, grid=(c,)) for c in C_GRID}
+    assert result.c == max(alone, key=lambda c: (alone[c].val_top1, -c))
+    assert result.top1 == alone[result.c].top1
+    other = linear_svm(train, val, test._replace(labels=test.labels.roll(1)))
+    assert (other.c, other.val_top1) == (result.c, result.val_top1)
+    assert other.top1 != result.top1
+
+
+def test_the_search_ends_after_two_that_are_no_better():
+    train, val, test = (blobs(200, s, spread=0.01) for s in range(3))
+    assert linear_svm(train, val, test, grid=(1e-2, 1e-1, 1.0, float("nan"))).c == 1e-2
+
+
+def test_it_leaves_features_and_global_generators_alone():
+    train, val, test = blobs(60, 0), blobs(30, 1), blobs(30, 2)
+    before, state, drawn = train.features.clone(), torch.get_rng_state(), np.random.get_state()[1]
+    linear_svm(train, val, test, grid=(0.1,))
+    assert torch.equal(train.features, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (np.random.get_state()[1] == drawn).all()
+
+
+def test_it_says_when_it_did_not_converge():
+    parts = [blobs(100, s) for s in range(3)]
+    assert not linear_svm(*parts, grid=(1.0,), max_iter=1).converged
+
+
+def test_one_class_is_refused():
+    part = Labelled(torch.randn(9, 2), torch.zeros(9, dtype=torch.int64))
+    with pytest.raises(InputError, match=r"one class.*evaluation\.svm"):
+        linear_svm(part, part, part)

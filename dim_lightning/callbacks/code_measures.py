@@ -80,19 +80,19 @@ def code_figures(
         pl_module.print("offline evaluation: decoder")
         with seeded(seed, device):
             decoder = decoder_for(codes[0].shape[1], data.image_size).to(device)
-        train, test = (Coded(_pictures(trainer, NAMES[i]).images, codes[i]) for i in (0, 2))
-        made = reconstruction(decoder, train, test, measures.decoder_epochs, seed=seed)
+        seen, unseen = (Coded(_pictures(trainer, NAMES[i]).images, codes[i]) for i in (0, 2))
+        made = reconstruction(decoder, seen, unseen, measures.decoder_epochs, seed=seed)
         figures[f"decoder/{name}/ms_ssim"] = made.ms_ssim
         figures[f"decoder/{name}/square_error"] = made.square_error
     if measures.mine_epochs:
         pl_module.print("offline evaluation: MINE")
         flat = [pixels(data.clean_dataloader(split)).to(device) for split in NAMES]
-        parts = [Paired(x, z) for x, z in zip(flat, codes, strict=True)]
-        found = mutual_information(*parts, epochs=measures.mine_epochs, seed=seed)
+        train, val, test = (Paired(x, z) for x, z in zip(flat, codes, strict=True))
+        found = mutual_information(train, val, test, measures.mine_epochs, seed=seed)
         figures[f"mine/{name}/nats"] = found.nats
     if measures.ndm_epochs:
         pl_module.print("offline evaluation: NDM")
-        found = total_correlation(*codes, epochs=measures.ndm_epochs, seed=seed)
+        found = total_correlation(codes[0], codes[1], codes[2], measures.ndm_epochs, seed=seed)
         figures[f"ndm/{name}/nats"] = found.nats
     return figures
 
@@ -110,15 +110,12 @@ def fine_tuned_top1(
     """
     pl_module.print("offline evaluation: fine-tuning")
     data, encoder = data_of(trainer), pl_module.encoder
-    parts = []
-    for split in (NAMES[0], NAMES[2]):
-        images, labels = _pictures(trainer, split)
-        known = labels >= 0
-        parts.append(LabelledImages(images[known], labels[known]))
+    train, test = (_labelled(_pictures(trainer, split)) for split in (NAMES[0], NAMES[2]))
     num_classes: Any = data.num_classes
     return fine_tuned(
         encoder,  # type: ignore[arg-type]
-        *parts,
+        train,
+        test,
         num_classes,
         epochs,
         data.batch_size,
@@ -131,6 +128,11 @@ def decoder_for(code_dim: int, image_size: int) -> Decoder:
     """The baselines' decoder, with fewer doublings where the size does not have three."""
     doublings = next(n for n in (3, 2, 1, 0) if image_size % 2**n == 0)
     return Decoder(code_dim, image_size, _WIDTHS[-doublings - 1 :])
+
+
+def _labelled(pictures: LabelledImages) -> LabelledImages:
+    known = pictures.labels >= 0
+    return LabelledImages(pictures.images[known], pictures.labels[known])
 
 
 def _pictures(trainer: L.Trainer, split: SplitName) -> LabelledImages:

@@ -42,7 +42,8 @@ def resolved_settings(arguments: list[str]) -> dict[str, Any]:
         InputError: it does not parse; names the key.
     """
     _prepare()
-    return yaml.safe_load(_Parsed(arguments)._config_text())
+    parsed = _Parsed(arguments)
+    return yaml.safe_load(parsed._dumped(parsed.config))
 
 
 def layers_of(arguments: list[str]) -> list[str]:

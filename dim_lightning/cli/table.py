@@ -64,7 +64,8 @@ def table(arguments: list[str]) -> int:
     open_cells = [cell for cell, state in found if state.missing and cell in todo]
     _check_building(job.table, open_cells)
     if options.dry:
-        print("\n".join(line for cell in open_cells for line in _planned(cell)))  # noqa: T201
+        lines = [line for cell in open_cells for line in _planned(cell)]
+        print("\n".join(lines) or "nothing is missing")  # noqa: T201
         return 0
     return _run(job, todo, options.jobs)
 
@@ -109,7 +110,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _settings(asked: Table, rows: list[Row]) -> list[tuple[Row, Mapping[str, Any]]]:
     """Each row with all its settings, looked at as `fit` looks at them."""
-    found = []
+    found: list[tuple[Row, Mapping[str, Any]]] = []
     for row in rows:
         words = settings_words(Cell(row, row.seeds[0], Path(), {}))
         with_row = functools.partial(_named, asked, row)

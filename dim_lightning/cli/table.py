@@ -64,7 +64,8 @@ def table(arguments: list[str]) -> int:
     open_cells = [cell for cell, state in found if state.missing and cell in todo]
     _check_building(job.table, open_cells)
     if options.dry:
-        print("\n".join(line for cell in open_cells for line in _planned(cell)))  # noqa: T201
+        lines = [line for cell in open_cells for line in _planned(cell)]
+        print("\n".join(lines) or "nothing is missing")  # noqa: T201
         return 0
     return _run(job, todo, options.jobs)
 

@@ -130,6 +130,7 @@ class Runner:
     def _end_all(self) -> None:
         """Ends what is at work and waits for it."""
         for work in self._at_work:
+            self._tell(f"{work.cell}: is asked to end, and saves its state first")
             work.child.end()
         while any(work.child.running() for work in self._at_work):
             time.sleep(_POLL_SECONDS)

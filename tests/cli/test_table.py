@@ -159,7 +159,7 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
     words = ["--only", "both_terms", "--dry"]
     capsys.readouterr()
     assert bench.table(*words) == 0
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "nothing is missing\n"
     assert bench.table(*words, "--set", "evaluation.mlp_epochs=2") == 0
     assert capsys.readouterr().out.splitlines()[1].split()[3] == "test"
     assert bench.table(*words, "--set", "model.local_weight=2") == 0

@@ -110,7 +110,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _settings(asked: Table, rows: list[Row]) -> list[tuple[Row, Mapping[str, Any]]]:
     """Each row with all its settings, looked at as `fit` looks at them."""
-    found = []
+    found: list[tuple[Row, Mapping[str, Any]]] = []
     for row in rows:
         words = settings_words(Cell(row, row.seeds[0], Path(), {}))
         with_row = functools.partial(_named, asked, row)

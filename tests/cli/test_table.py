@@ -46,7 +46,9 @@ class Bench:
 
     def write(self, **changes):
         content = {**TABLE, **changes, "name": self.name}
-        self.file = self.workshop.write(f"{self.name}.yaml", yaml.safe_dump(content, sort_keys=False))
+        self.file = self.workshop.write(
+            f"{self.name}.yaml", yaml.safe_dump(content, sort_keys=False)
+        )
         return self
 
     def words(self, *words):

@@ -37,9 +37,9 @@ def next_run(cell: Cell) -> Path:
 
 
 def _options(settings: dict[str, Any]) -> list[str]:
-    return [f"--{key}={_as_word(value)}" for key, value in settings.items()]
+    return [f"--{key}={as_word(value)}" for key, value in settings.items()]
 
 
-def _as_word(value: Any) -> str:
+def as_word(value: Any) -> str:
     """A value as the command line takes it."""
     return value if isinstance(value, str) else json.dumps(value)

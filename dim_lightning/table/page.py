@@ -13,10 +13,11 @@ TEMPLATE = (
 """
     + STYLE
     + """
-main { max-width: 1480px; }
-.box th { text-align: right; } .box th:first-child, .box td.state { text-align: left; }
+main { max-width: 1720px; }
+.box table { font-size: 13.5px; } .box th, .box td { text-align: right; padding: 6px 8px; }
+.box th.name, .box td.name, .box td.state { text-align: left; }
 .box th.first, .box td.first { border-left: 1px solid var(--line); }
-.box td { white-space: nowrap; } .box td.state { white-space: normal; min-width: 150px; }
+.box td { white-space: nowrap; } .box td.state { white-space: normal; min-width: 160px; }
 td.ours { font-weight: 650; } td.paper, td.difference { color: var(--soft); }
 td.below { color: #9a3f0b; } td.above { color: #1d6b41; }
 tr.open td.state { color: #9a3f0b; }
@@ -33,16 +34,17 @@ tr.open td.state { color: #9a3f0b; }
 
 <h2>Table</h2>
 <div class="box"><table>
-<tr><th rowspan="2">row</th>
+<tr><th class="name" rowspan="2">row</th>
 {% for heading, compared in columns %}
-<th class="first" {% if compared %}colspan="3"{% else %}rowspan="2"{% endif %}>{{ heading }}</th>
+<th class="first" {% if compared %}colspan="3" style="text-align: center"
+{%- else %}rowspan="2"{% endif %}>{{ heading }}</th>
 {% endfor %}
 <th class="first" rowspan="2">seeds</th><th rowspan="2">epochs</th><th rowspan="2">training</th>
-<th rowspan="2" style="text-align: left">state</th></tr>
+<th class="name" rowspan="2">state</th></tr>
 <tr>{% for heading, compared in columns %}{% if compared %}
-<th class="first">ours</th><th>paper</th><th>difference</th>{% endif %}{% endfor %}</tr>
+<th class="first">ours</th><th>paper</th><th>diff.</th>{% endif %}{% endfor %}</tr>
 {% for row in rows %}
-<tr class="{{ row.kind }}"><td>{{ row.name }}</td>
+<tr class="{{ row.kind }}"><td class="name">{{ row.name }}</td>
 {% for figure in row.figures %}
 <td class="first ours" title="{{ figure['values'] }}">{{ figure.ours }}</td>
 {% if figure.compared %}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from dim_lightning.run.folder import SUMMARY, write_atomically
 from dim_lightning.run.report import duration
+from dim_lightning.table.commands import as_word
 from dim_lightning.table.definition import Table
 from dim_lightning.table.figures import ACCURACY, Figure, Line
 from dim_lightning.table.page import TEMPLATE
@@ -110,11 +111,11 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[str]:
         parts.append("difference: ours less the paper's")
     if any(line.row.from_memory and line.row.paper for line in lines):
         parts.append(f"{_FROM_MEMORY}: the paper's number from memory, not checked")
-    settings = ", ".join(f"{key} {value}" for key, value in table.overrides.items())
+    settings = ", ".join(f"{key} {as_word(value)}" for key, value in table.overrides.items())
     commits = ", ".join(about.commits)
     return [
         "; ".join(parts) + ".",
-        *([f"In all rows: {settings}."] if settings else []),
+        *([f"Where no row says otherwise: {settings}."] if settings else []),
         *(f"Protocol: {protocol}" for protocol in about.protocols),
         *about.notes,
         f"Written {about.written}" + f", runs of commit {commits}" * bool(commits) + ", by",

@@ -102,7 +102,7 @@ def test_markdown(scene):
     said = " ".join(text.split())
     assert "Protocol: Frozen features." in said
     assert "[m]: the paper's number from memory, not checked" in said
-    assert "In all rows: trainer.max_epochs 4." in said
+    assert "Where no row says otherwise: trainer.max_epochs 4." in said
     assert "A run less. Written now, runs of commit 0123456789, by python -m x" in said
 
 

@@ -143,7 +143,8 @@ class OfflineEvaluation(Callback):
         layers = None if labelled else ()
         taken = [features_of(trainer, pl_module, loader, layers) for loader in loaders]
         name = list(taken[0].layers)[-1] if labelled else "code"
-        results, rest = {}, {}
+        results: dict[str, LayerResult] = {}
+        rest: dict[str, Any] = {}
         if labelled:
             results, rest = self._layers(trainer, pl_module, loaders, taken)
         others = code_figures(trainer, pl_module, taken, self.measures, name, self.seed)

@@ -10,7 +10,7 @@ from torch import Tensor
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.softmax_regression import Labelled, standardisation
 
-C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 _PATIENCE = 2  # penalties in a row that are no better, after which weaker ones are not tried
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
+from torch import Tensor
 
 from dim_lightning.baselines import Decoder
 from dim_lightning.callbacks.observation import data_of
@@ -14,7 +15,7 @@ from dim_lightning.evaluation import Extracted, pixels
 from dim_lightning.evaluation.dependency import Paired, mutual_information, total_correlation
 from dim_lightning.evaluation.fine_tuning import LabelledImages, fine_tuned
 from dim_lightning.evaluation.fitting import seeded
-from dim_lightning.evaluation.reconstruction import Coded, reconstruction, scales_of
+from dim_lightning.evaluation.reconstruction import Coded, Decoded, reconstruction, scales_of
 
 NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 _WIDTHS = (512, 256, 128, 64)
@@ -73,20 +74,17 @@ def code_figures(
         name: of the code among the layers.
         seed: of all draws.
     """
-    data, device = data_of(trainer), pl_module.device
-    codes = [part.code.to(device) for part in taken]
+    codes = [part.code.to(pl_module.device) for part in taken]
     figures: dict[str, float] = {}
     if measures.decoder_epochs:
         pl_module.print("offline evaluation: decoder")
-        with seeded(seed, device):
-            decoder = decoder_for(codes[0].shape[1], data.image_size).to(device)
-        seen, unseen = (Coded(_pictures(trainer, NAMES[i]).images, codes[i]) for i in (0, 2))
-        made = reconstruction(decoder, seen, unseen, measures.decoder_epochs, seed=seed)
+        made = _decoded(trainer, codes[0], codes[2], measures.decoder_epochs, seed)
         figures[f"decoder/{name}/ms_ssim"] = made.ms_ssim
         figures[f"decoder/{name}/square_error"] = made.square_error
     if measures.mine_epochs:
         pl_module.print("offline evaluation: MINE")
-        flat = [pixels(data.clean_dataloader(split)).to(device) for split in NAMES]
+        loaders = [data_of(trainer).clean_dataloader(split) for split in NAMES]
+        flat = [pixels(loader).to(pl_module.device) for loader in loaders]
         train, val, test = (Paired(x, z) for x, z in zip(flat, codes, strict=True))
         found = mutual_information(train, val, test, measures.mine_epochs, seed=seed)
         figures[f"mine/{name}/nats"] = found.nats
@@ -109,16 +107,15 @@ def fine_tuned_top1(
         seed: of all draws.
     """
     pl_module.print("offline evaluation: fine-tuning")
-    data, encoder = data_of(trainer), pl_module.encoder
-    train, test = (_labelled(_pictures(trainer, split)) for split in (NAMES[0], NAMES[2]))
-    num_classes: Any = data.num_classes
+    encoder: Any = pl_module.encoder
+    num_classes: Any = data_of(trainer).num_classes
     return fine_tuned(
-        encoder,  # type: ignore[arg-type]
-        train,
-        test,
+        encoder,
+        _labelled(_pictures(trainer, "train")),
+        _labelled(_pictures(trainer, "test")),
         num_classes,
         epochs,
-        data.batch_size,
+        data_of(trainer).batch_size,
         seed=seed,
         context=trainer.precision_plugin.forward_context,
     )
@@ -128,6 +125,16 @@ def decoder_for(code_dim: int, image_size: int) -> Decoder:
     """The baselines' decoder, with fewer doublings where the size does not have three."""
     doublings = next(n for n in (3, 2, 1, 0) if image_size % 2**n == 0)
     return Decoder(code_dim, image_size, _WIDTHS[-doublings - 1 :])
+
+
+def _decoded(
+    trainer: L.Trainer, codes: Tensor, test_codes: Tensor, epochs: int, seed: int
+) -> Decoded:
+    with seeded(seed, codes.device):
+        decoder = decoder_for(codes.shape[1], data_of(trainer).image_size).to(codes.device)
+    train = Coded(_pictures(trainer, "train").images, codes)
+    test = Coded(_pictures(trainer, "test").images, test_codes)
+    return reconstruction(decoder, train, test, epochs, seed=seed)
 
 
 def _labelled(pictures: LabelledImages) -> LabelledImages:

@@ -73,7 +73,7 @@ def _rows():
                 yield pytest.param(row, id=f"{name}-{row.folder}")
 
 
-@pytest.mark.parametrize("row", _rows())
+@pytest.mark.parametrize("row", list(_rows()))
 def test_rows_of_tables_have_settings_that_there_are(row):
     settings = resolved_settings(settings_words(Cell(row, row.seeds[0], Path(), {})))
     assert settings["seed_everything"] == row.seeds[0]

@@ -72,7 +72,7 @@ def bytes_sent(kind: str, setting: Setting, processes: int) -> dict[str, float]:
     images, all_pairs = setting.images, kind == KINDS[2]
     features = sum(locations * width for locations, width in setting.contrasts)
     codes = sum(width for _, width in setting.contrasts)
-    probe = 2 * setting.code_dim + (setting.code_dim + 1) * setting.num_classes + 1
+    probe = 2 * setting.code_dim + (setting.code_dim + 1) * setting.num_classes
     # forward and backward send the same
     return {
         "features": 0.0 if all_pairs else 2 * others * images * features * FLOAT,

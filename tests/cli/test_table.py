@@ -192,7 +192,7 @@ def started(bench):
 
 
 @pytest.mark.slow
-def test_stopped_and_killed_it_goes_on(bench, capsys):
+def test_stopped_it_goes_on(bench, capsys):
     bench.write(rows=[{**TABLE["rows"][0], "overrides": {"trainer.max_epochs": 150}}])
     process = started(bench)
     process.send_signal(signal.SIGTERM)
@@ -204,13 +204,7 @@ def test_stopped_and_killed_it_goes_on(bench, capsys):
     run = bench.runs / "both_terms" / "seed0" / "1"
     assert f"fit --resume {run}" in capsys.readouterr().out
 
-    process = started(bench)
-    process.kill()
-    process.communicate()
-    assert bench.table("--report") == 0
-    assert re.search(r"running: epoch \d+ of 150", capsys.readouterr().out)
     assert bench.table() == 0
-    assert "is at work on it already; waits for it" in capsys.readouterr().out
     assert bench.states() == {"both terms": "done"}
     assert bench.rows()[0]["epochs"] == "150"
     assert sorted(path.name for path in run.parent.glob("[0-9]*")) == ["1"]

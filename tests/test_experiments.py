@@ -11,10 +11,7 @@ import yaml
 from small_data import cifar10_folders, picture, tiny_imagenet
 
 from dim_lightning.cli import main
-from dim_lightning.cli.resolved import resolved_settings
-from dim_lightning.table.commands import settings_words
 from dim_lightning.table.definition import read_table
-from dim_lightning.table.runs import Cell
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 CONFIGS = sorted(
@@ -66,18 +63,20 @@ def test_opens_with_its_command(name):
     assert f"fit --config experiments/{name}" in comment[0]
 
 
-def _rows():
-    for name in TABLES:
-        for row in read_table(EXPERIMENTS / "paper" / name).rows:
-            if row.config is not None:
-                yield pytest.param(row, id=f"{name}-{row.folder}")
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_of_tables_have_settings_that_there_are(name, tmp_path):
+    words = ["--report", "--runs_dir", str(tmp_path)]
+    assert main(["table", str(EXPERIMENTS / "paper" / name), *words]) == 0
 
 
-@pytest.mark.parametrize("row", list(_rows()))
-def test_rows_of_tables_have_settings_that_there_are(row):
-    settings = resolved_settings(settings_words(Cell(row, row.seeds[0], Path(), {})))
-    assert settings["seed_everything"] == row.seeds[0]
-    assert settings["trainer"]["max_epochs"] == row.overrides["trainer.max_epochs"]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_of_tables_can_be_built(name, tmp_path, capsys):
+    words = ["--dry", "--runs_dir", str(tmp_path)]
+    assert main(["table", str(EXPERIMENTS / "paper" / name), *words]) == 0
+    rows = read_table(EXPERIMENTS / "paper" / name).rows
+    commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("python")]
+    assert len(commands) == 2 * sum(len(row.seeds) for row in rows)
 
 
 @pytest.mark.parametrize("name", TABLES)

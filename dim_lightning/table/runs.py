@@ -13,6 +13,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.child import is_at_work
 from dim_lightning.run.comparison import flat_config
 from dim_lightning.run.folder import CONFIG, write_atomically
+from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
 from dim_lightning.table.definition import Row
@@ -35,6 +36,7 @@ EVALUATION = "evaluation"
 _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions")
 _PLACE = ("runs_dir", "experiment")
 _TESTED = "tested.json"  # with which settings of the evaluation
+_EACH_EPOCH = "speed/images_per_second"
 _SHOWN = 4
 
 Reader = Callable[[Path], Mapping[str, Any]]
@@ -179,11 +181,13 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     if missing == "test":
         return "testing" if at_work else "trained, not tested"
     fit = read_result(run).get("fit", {})
-    epochs, last = fit.get("epochs", 0), cell.settings.get("trainer.max_epochs")
-    of = f" of {last}" if isinstance(last, int) and last > 0 else ""
+    # result.json may be of an earlier time, or not be there yet
+    epochs = len(read_metrics(run).get(_EACH_EPOCH, []))
+    last = cell.settings.get("trainer.max_epochs")
+    end = last if isinstance(last, int) and last > 0 else None
+    of = f" of {end}" if end else ""
     if at_work:
-        under_way = min(epochs + 1, last) if of else epochs + 1
-        return f"running: epoch {under_way}{of}"
+        return f"running: epoch {epochs + 1 if end is None else min(epochs + 1, end)}{of}"
     if fit.get("status") == "failed":
         return f"failed after epoch {epochs}{of}: {fit.get('reason')}"
     return f"interrupted after epoch {epochs}{of}"

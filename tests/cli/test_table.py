@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from dim_lightning.cli import main
+from dim_lightning.run.metrics import read_metrics
 
 MLP = "probe/mlp200/embedding/top1"
 KNN = "knn/cosine/k20_t0.07/embedding/top1"
@@ -170,12 +171,27 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
     assert str(run.with_name("2")) in out
 
 
+@pytest.mark.slow
+def test_killed_it_takes_over_the_run_that_is_left_at_work(bench, capsys):
+    bench.write(rows=[{**TABLE["rows"][0], "overrides": {"trainer.max_epochs": 40}}])
+    process = started(bench)
+    process.kill()
+    process.communicate()
+    assert bench.table("--report") == 0
+    assert re.search(r"running: epoch \d+ of 40", capsys.readouterr().out)
+    assert bench.table() == 0
+    assert "is at work on it already; waits for it" in capsys.readouterr().out
+    assert bench.states() == {"both terms": "done"}
+    assert bench.rows()[0]["epochs"] == "40"
+    assert [path.name for path in (bench.runs / "both_terms" / "seed0").glob("[0-9]*")] == ["1"]
+
+
 def started(bench):
     """The table in a process of its own, once its run has ended an epoch more."""
-    result = bench.runs / "both_terms" / "seed0" / "1" / "result.json"
+    run = bench.runs / "both_terms" / "seed0" / "1"
 
     def epochs():
-        return json.loads(result.read_text())["fit"]["epochs"] if result.exists() else 0
+        return len(read_metrics(run).get("speed/images_per_second", []))
 
     before = epochs()
     process = subprocess.Popen(

@@ -54,6 +54,8 @@ def write_run(cell, number=1, status="completed", epochs=4, figures=None, **sett
     if figures is not None:
         result["test"] = {"epochs_trained": epochs, "protocol": "Frozen features.", **figures}
     (run / "result.json").write_text(json.dumps(result))
+    rows = "".join(f"{epoch},{epoch + 1},9.0\n" for epoch in range(epochs))
+    (run / "metrics.csv").write_text("epoch,step,speed/images_per_second\n" + rows)
     environment = {"commit": "0123456789abcdef", "uncommitted_changes": False}
     (run / "environment.json").write_text(json.dumps(environment))
     return run

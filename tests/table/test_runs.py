@@ -30,6 +30,8 @@ def test_the_way_of_a_run(cell):
     run = write_run(cell, status="interrupted", epochs=3)
     assert state(cell)[:3] == (run, "resume", "interrupted after epoch 3 of 4")
     (run / "result.json").unlink()
+    assert state(cell)[:3] == (run, "resume", "interrupted after epoch 3 of 4")
+    (run / "metrics.csv").unlink()
     assert state(cell)[:3] == (run, "resume", "interrupted after epoch 0 of 4")
     done = write_run(cell, 2)
     assert state(cell)[:3] == (done, "test", "trained, not tested")

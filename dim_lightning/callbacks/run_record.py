@@ -87,7 +87,7 @@ class RunRecord(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keeps validation out of the training speed, and refreshes the figures."""
         self._seconds += self._lap()
-        if not trainer.sanity_checking and trainer.training:
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
             self._write(trainer, "running")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

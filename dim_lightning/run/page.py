@@ -50,21 +50,37 @@ pre { overflow-x: auto; margin: 10px 0 4px; }
 @media (max-width: 560px) { .grid { grid-template-columns: 1fr; } main { padding: 20px 14px; } }
 """
 
-TEMPLATE = (
-    """<!doctype html>
+
+def page_template(name: str, body: str, style: str = "") -> str:
+    """The template of a page, whose `title` is left to be filled in.
+
+    Args:
+        name: what the page is, behind the title of its window.
+        body: what it shows, a template.
+        style: added to what all pages share.
+    """
+    return _PAGE.replace("NAME", name).replace("STYLE", STYLE + style).replace("BODY", body)
+
+
+_PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }} - Deep InfoMax</title>
+<title>{{ title }} - NAME</title>
 <style>
-"""
-    + STYLE
-    + """</style>
+STYLE</style>
 </head>
 <body>
 <main>
-<header>
+BODY</main>
+</body>
+</html>
+"""
+
+TEMPLATE = page_template(
+    "Deep InfoMax",
+    """<header>
   <h1>{{ title }}<span class="chip {{ status }}">{{ status }}</span></h1>
   <p class="soft">{{ about }}</p>
   <p class="faint">{{ machine }}</p>
@@ -124,8 +140,5 @@ are floors: what raw pixels or an untrained encoder reach.</p>
 <details><summary>Configuration</summary><pre>{{ config }}</pre></details>
 <details><summary>Environment</summary><pre>{{ environment }}</pre></details>
 <details><summary>All figures (result.json)</summary><pre>{{ result }}</pre></details>
-</main>
-</body>
-</html>
-"""
+""",
 )

@@ -1,29 +1,19 @@
 """The template of sweep.html."""
 
-from dim_lightning.run.page import STYLE
+from dim_lightning.run.page import page_template
 
-TEMPLATE = (
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }} - sweep</title>
-<style>
-"""
-    + STYLE
-    + """
+_STYLE = """\
 .coordinates text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: var(--soft);
                     paint-order: stroke; stroke: #fff; stroke-width: 3px; }
 .coordinates .name { font-weight: 600; fill: var(--ink); }
 .coordinates .trial:hover polyline:first-child { stroke: #c2410c; stroke-width: 4; }
 .box td { white-space: nowrap; }
 tr.failed td, tr.interrupted td { color: var(--faint); }
-</style>
-</head>
-<body>
-<main>
-<header>
+"""
+
+TEMPLATE = page_template(
+    "sweep",
+    """<header>
   <h1>{{ title }}</h1>
   <p class="soft">{{ about }}</p>
 </header>
@@ -55,8 +45,6 @@ its number.</figcaption></figure>
 
 <h2>How it was made</h2>
 <details><summary>Sweep file</summary><pre>{{ definition }}</pre></details>
-</main>
-</body>
-</html>
-"""
+""",
+    _STYLE,
 )

@@ -1,18 +1,8 @@
 """The template of table.html."""
 
-from dim_lightning.run.page import STYLE
+from dim_lightning.run.page import page_template
 
-TEMPLATE = (
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }} - table</title>
-<style>
-"""
-    + STYLE
-    + """
+_STYLE = """\
 main { max-width: 1720px; }
 .box table { font-size: 13.5px; } .box th, .box td { text-align: right; padding: 6px 8px; }
 .box th.name, .box td.name, .box td.state { text-align: left; }
@@ -21,11 +11,11 @@ main { max-width: 1720px; }
 td.ours { font-weight: 650; } td.paper, td.difference { color: var(--soft); }
 td.below { color: #9a3f0b; } td.above { color: #1d6b41; }
 tr.open td.state { color: #9a3f0b; }
-</style>
-</head>
-<body>
-<main>
-<header>
+"""
+
+TEMPLATE = page_template(
+    "table",
+    """<header>
   <h1>{{ title }}<span class="chip{{ '' if done == asked else ' running' }}">{{ done }} of
   {{ asked }} runs</span></h1>
   <p class="soft">{{ notes[0] }}</p>
@@ -65,8 +55,6 @@ tr.open td.state { color: #9a3f0b; }
 {% endfor %}
 <p class="soft">{{ last }} <code>{{ command }}</code></p>
 <details><summary>Table file</summary><pre>{{ definition }}</pre></details>
-</main>
-</body>
-</html>
-"""
+""",
+    _STYLE,
 )

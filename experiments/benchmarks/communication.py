@@ -67,7 +67,10 @@ class Setting(NamedTuple):
 
 
 def bytes_sent(kind: str, setting: Setting, processes: int) -> dict[str, float]:
-    """Bytes that each process sends in a step, forward and backward, by what they are for."""
+    """Bytes that each process sends in a step, forward and backward, by what they are for.
+
+    In a step whose figures are written the loss of the probe travels too, which is left out here.
+    """
     others, reduced = processes - 1, 2 * (processes - 1) / processes
     images, all_pairs = setting.images, kind == KINDS[2]
     features = sum(locations * width for locations, width in setting.contrasts)

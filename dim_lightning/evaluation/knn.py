@@ -8,10 +8,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.search import largest
 
 Metric = Literal["cosine", "euclidean"]
-
-_SCORES_AT_ONCE = 2**25  # 128 MiB of float32 scores of a block of queries against the whole bank
 
 
 def neighbours(
@@ -48,12 +47,12 @@ def neighbours(
     queries, bank = queries.float(), bank.float()
     if metric == "cosine":
         queries, bank = F.normalize(queries, dim=1), F.normalize(bank, dim=1)
-        similarity, index = _largest(queries, bank, bank.new_zeros(len(bank)), k, chunk)
+        similarity, index = largest(queries, bank, bank.new_zeros(len(bank)), k, chunk)
         return similarity.clamp_(-1, 1), index
     mean = bank.mean(dim=0)  # taking it away saves digits and moves no distance
     queries, bank = queries - mean, bank - mean
     # |q - b|^2 = |q|^2 - 2 (q.b - |b|^2 / 2)
-    closeness, index = _largest(queries, bank, bank.square().sum(dim=1) / -2, k, chunk)
+    closeness, index = largest(queries, bank, bank.square().sum(dim=1) / -2, k, chunk)
     squared = queries.square().sum(dim=1, keepdim=True) - 2 * closeness
     return squared.clamp_min_(0).sqrt_(), index
 
@@ -119,18 +118,3 @@ def vote(
 def accuracy(predicted: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> float:
     """Share of equal entries, in [0, 1]: every image counts the same (micro average)."""
     return (predicted == labels).double().mean().item()
-
-
-def _largest(
-    queries: Tensor, bank: Tensor, offset: Tensor, k: int, chunk: int | None
-) -> tuple[Tensor, Tensor]:
-    """The k largest of q.b + offset for each query, [q, k], and the rows b of the bank."""
-    chunk = chunk or max(1, _SCORES_AT_ONCE // len(bank))
-    values = queries.new_empty(len(queries), k)
-    rows = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
-    with torch.autocast(bank.device.type, enabled=False):
-        for start in range(0, len(queries), chunk):
-            scores = torch.addmm(offset, queries[start : start + chunk], bank.T)
-            found = scores.topk(k, dim=1)
-            values[start : start + chunk], rows[start : start + chunk] = found
-    return values, rows

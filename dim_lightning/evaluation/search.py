@@ -1,11 +1,14 @@
-"""The largest inner products with a bank: bfloat16 narrows the search, float32 decides it.
+"""The rows of a bank that come first for a query: bfloat16 narrows the search, float32 decides it.
 
-A processor that multiplies bfloat16 natively does so four times faster than float32. A product of
-rounded vectors says how large the exact one is at most, so that only few rows of the bank need to
-be multiplied in float32, and whether these are enough is known afterwards.
+A processor that multiplies bfloat16 natively does so more than twice as fast as float32. A product
+of rounded vectors says how large the exact one is at most, so that only few rows of the bank need
+to be multiplied in float32, and whether these are enough is known afterwards. Several orders of the
+same rows, such as by cosine and by distance, follow from the same product.
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -20,41 +23,67 @@ _ROUNDING = 2.0**-9  # of one number to bfloat16, at most
 _SLACK = 2.0**-20  # of the float32 sums that make a bound
 
 
+class Ranking(NamedTuple):
+    """An order of the rows of a bank for each query: by weight_b (q.b) + offset_b, descending.
+
+    Attributes:
+        queries: q, divided by `size`, or less the mean of the bank.
+        bank: b as it is, or less the mean.
+        weight: of each row, above 0.
+        offset: of each row.
+        size: by what the queries were divided; 1 where they are less the mean.
+        centred: whether queries and bank are less the mean.
+    """
+
+    queries: Float[Tensor, "q d"]
+    bank: Float[Tensor, "n d"]
+    weight: Float[Tensor, " n"]
+    offset: Float[Tensor, " n"]
+    size: Float[Tensor, " q"]
+    centred: bool
+
+
+class Found(NamedTuple):
+    """The scores of what comes first for each query, descending, and the rows of the bank."""
+
+    values: Float[Tensor, "q k"]
+    rows: Int64[Tensor, "q k"]
+
+
 def largest(
     queries: Float[Tensor, "q d"],
     bank: Float[Tensor, "n d"],
-    offset: Float[Tensor, " n"],
+    rankings: Sequence[Ranking],
     k: int,
     chunk: int | None = None,
     narrowed: bool | None = None,
-) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
-    """The k largest of q.b + offset for each query, descending, and the rows b of the bank.
+) -> list[Found]:
+    """The k rows of the bank that come first in each ranking, for each query.
 
     Args:
-        queries: one vector a row.
-        bank: the same.
-        offset: of each row of the bank.
+        queries: as they are.
+        bank: likewise.
+        rankings: of these.
         k: how many.
         chunk: number of queries searched at once; by default what takes 128 MiB.
         narrowed: whether bfloat16 narrows the search; by default where that is faster. The results
             are the same but for the rounding of float32.
     """
     chunk = chunk or max(1, _SCORES_AT_ONCE // len(bank))
-    values = queries.new_empty(len(queries), k)
-    rows = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
-    left = torch.arange(len(queries), device=queries.device)
+    found = [_room(ranking, k) for ranking in rankings]
+    every = torch.arange(len(queries), device=queries.device)
+    left = [every for _ in rankings]
     with torch.autocast(bank.device.type, enabled=False):
-        if _pays(len(queries), bank, k) if narrowed is None else narrowed:
-            bounds, unsure = _Bounds(bank, offset), []
-            for part in left.split(chunk):
-                values[part], rows[part], sure = bounds.largest(queries[part], k)
-                unsure.append(part[~sure])
-            left = torch.cat(unsure) if unsure else left
-        scores = queries.new_empty(min(chunk, len(left)), len(bank))  # new pages take long
-        for part in left.split(chunk):
-            torch.addmm(offset, queries[part], bank.mT, out=scores[: len(part)])
-            values[part], rows[part] = scores[: len(part)].topk(k, dim=1)
-    return values, rows
+        if len(queries) and (_pays(len(queries), bank, k) if narrowed is None else narrowed):
+            bounds = _Bounds(bank, rankings)
+            unsure = [
+                [part[~sure] for sure in bounds.search(queries[part], part, k, found)]
+                for part in every.split(chunk)
+            ]
+            left = [torch.cat(parts) for parts in zip(*unsure, strict=True)]
+        for ranking, positions, into in zip(rankings, left, found, strict=True):
+            _search(ranking, positions, k, chunk, into)
+    return found
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -65,7 +94,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 class _Bounds:
-    """What the products with a bank are at most, from products in bfloat16.
+    """What the products of queries with a bank are at most, from products in bfloat16.
 
     With m the mean of the bank, q.b = (q - m).(b - m) + b.m + (q - m).m, of which the first
     product alone is rounded: its vectors are short. With r such a vector rounded and e what that
@@ -76,59 +105,94 @@ class _Bounds:
     Source: Higham, 2002, "Accuracy and stability of numerical algorithms", section 3.1.
     """
 
-    def __init__(self, bank: Tensor, offset: Tensor) -> None:
-        self.bank, self.offset = bank, offset
+    def __init__(self, bank: Tensor, rankings: Sequence[Ranking]) -> None:
+        self.rankings = rankings
         self.mean = bank.mean(dim=0)
-        self.rounded, length, lost = _rounded(bank, self.mean)
         self.sums = bank.shape[1] * 2.0**-23  # what a sum in float32 may be wrong by, at most
-        along = bank @ self.mean + self.sums * self.mean.norm() * (length + self.mean.norm())
-        slack = 1.01 * _ROUNDING + self.sums + _SLACK
-        # for the coefficients 1, |e_q| and |r_q|
-        terms = [offset + _SLACK * offset.abs() + along, length, lost + slack * (length + lost)]
-        self.terms = torch.stack(terms)
+        self.rounded, length, lost = _rounded(bank, self.mean)
+        lost = lost + (1.01 * _ROUNDING + self.sums + _SLACK) * (length + lost)
+        away = self.mean.norm()
+        along = bank @ self.mean + self.sums * away * (length + away)
+        self.terms = [_terms(ranking, along, length, lost) for ranking in rankings]
         self.room: tuple[Tensor, Tensor] | None = None  # reused, as new pages take long
 
-    def largest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The k largest scores, the rows of the bank, and for which queries these are right.
+    def search(self, queries: Tensor, part: Tensor, k: int, into: Sequence[Found]) -> list[Tensor]:
+        """Finds what comes first for some queries; for which of them it is right, by ranking.
 
         Candidates are the rows with the largest bounds. They are right if the last bound among
         them, which no other row exceeds, is no larger than the k-th score.
+
+        Args:
+            queries: as they are.
+            part: their positions.
+            k: how many.
+            into: takes what is found, by ranking.
         """
         rounded, length, lost = _rounded(queries, self.mean)
-        coefficients = torch.stack([torch.ones_like(lost), lost, length + lost], dim=1)
-        upper = self._products(rounded).addmm_(coefficients, self.terms)
-        top = upper.topk(min(_candidates(k), len(self.bank)), dim=1)
-        found = self._scores(queries, top.indices).topk(k, dim=1)
         along = (queries - self.mean) @ self.mean + self.sums * length * self.mean.norm()
-        sure = top.values[:, -1] + along <= found.values[:, -1]
-        if top.indices.shape[1] == len(self.bank):
-            sure = torch.ones_like(sure)
-        return found.values, top.indices.gather(1, found.indices), sure
-
-    def _products(self, rounded: Tensor) -> Tensor:
-        """Products of rounded queries with the rounded bank, in float32, valid until the next."""
-        count = len(rounded)
-        if self.room is None or len(self.room[0]) < count:
-            room = rounded.new_empty(count, len(self.bank))
-            self.room = room, torch.empty_like(room, dtype=torch.float32)
-        products, wide = (part[:count] for part in self.room)
+        coefficients = torch.stack([torch.ones_like(lost), lost, length + lost, along], dim=1)
+        products, upper = self._reused(len(queries))
         torch.mm(rounded, self.rounded.mT, out=products)
-        return wide.copy_(products)
+        right = []
+        for ranking, terms, found in zip(self.rankings, self.terms, into, strict=True):
+            upper.copy_(products).mul_(ranking.weight).addmm_(coefficients, terms)
+            top = upper.topk(min(_candidates(k), len(ranking.bank)), dim=1)
+            first = _scores(ranking, part, top.indices).topk(k, dim=1)
+            found.values[part] = first.values
+            found.rows[part] = top.indices.gather(1, first.indices)
+            sure = top.values[:, -1] <= first.values[:, -1] * ranking.size[part]
+            right.append(sure | (top.indices.shape[1] == len(ranking.bank)))
+        return right
 
-    def _scores(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """The scores of some rows of the bank for each query, in float32."""
-        starts = torch.arange(0, rows.numel() + 1, rows.shape[1])
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            places = torch.sparse_csr_tensor(
-                starts,
-                rows.flatten(),
-                queries.new_zeros(rows.numel()),
-                (len(queries), len(self.bank)),
-                check_invariants=False,  # no order of the columns is needed
-            )
-            products = torch.sparse.sampled_addmm(places, queries, self.bank.mT, beta=0.0)
-        return products.values().view_as(rows) + self.offset[rows]
+    def _reused(self, count: int) -> tuple[Tensor, Tensor]:
+        """Room for products in bfloat16 and for bounds in float32, [count, n]."""
+        if self.room is None or len(self.room[0]) < count:
+            products = self.rounded.new_empty(count, len(self.rounded))
+            self.room = products, torch.empty_like(products, dtype=torch.float32)
+        return self.room[0][:count], self.room[1][:count]
+
+
+def _terms(ranking: Ranking, along: Tensor, length: Tensor, lost: Tensor) -> Tensor:
+    """[4, n]: what bounds have beyond weighted products, for 1, |e_q|, |r_q| and (q - m).m."""
+    if ranking.centred:
+        along = torch.zeros_like(along)
+    last = torch.full_like(along, 0.0 if ranking.centred else 1.0)
+    terms = torch.stack([along, length, lost, last]) * ranking.weight
+    terms[0] += ranking.offset + _SLACK * ranking.offset.abs()
+    return terms
+
+
+def _scores(ranking: Ranking, part: Tensor, rows: Tensor) -> Tensor:
+    """The scores of some rows of the bank for the queries at some positions, in float32."""
+    starts = torch.arange(0, rows.numel() + 1, rows.shape[1])
+    room = ranking.weight.new_zeros(rows.numel())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        places = torch.sparse_csr_tensor(
+            starts,
+            rows.flatten(),
+            room,
+            (len(part), len(ranking.bank)),
+            check_invariants=False,  # no order of the columns is needed
+        )
+        queries = ranking.queries[part]
+        products = torch.sparse.sampled_addmm(places, queries, ranking.bank.mT, beta=0.0)
+    return products.values().view_as(rows) * ranking.weight[rows] + ranking.offset[rows]
+
+
+def _search(ranking: Ranking, positions: Tensor, k: int, chunk: int, into: Found) -> None:
+    """Searches the whole bank in float32 for the queries at some positions."""
+    room = ranking.queries.new_empty(min(chunk, len(positions)), len(ranking.bank))
+    for part in positions.split(chunk):
+        scores = room[: len(part)]  # as new pages take long
+        torch.mm(ranking.queries[part], ranking.bank.mT, out=scores)
+        first = scores.mul_(ranking.weight).add_(ranking.offset).topk(k, dim=1)
+        into.values[part], into.rows[part] = first
+
+
+def _room(ranking: Ranking, k: int) -> Found:
+    values = ranking.queries.new_empty(len(ranking.queries), k)
+    return Found(values, torch.empty_like(values, dtype=torch.int64))
 
 
 def _candidates(k: int) -> int:

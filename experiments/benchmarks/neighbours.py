@@ -20,11 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dim_lightning.evaluation import neighbours, search
-from dim_lightning.evaluation.knn import Metric
+from dim_lightning.evaluation import search
+from dim_lightning.evaluation.knn import METRICS, neighbours_by
 from dim_lightning.seeding import generator_for
 
-METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 LATENT, NOISE = 256, 0.1
 WAYS = {"float32": False, "narrowed": True}
 
@@ -42,23 +41,21 @@ def made_up(count: int, dim: int, stream: int) -> Tensor:
 
 def measure(way: str, queries: Tensor, bank: Tensor, k: int) -> tuple[dict[str, float], list]:
     """Seconds of the processor, the share of the first search, and what was found."""
-    shares: list[Tensor] = []
+    again = []
 
-    def largest(self: Any, part: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        found = plain(self, part, k)
-        shares.append(found[2])
-        return found
+    def search_again(ranking: Any, positions: Tensor, *rest: Any) -> None:
+        again.append(len(positions))
+        plain(ranking, positions, *rest)
 
-    plain = search._Bounds.largest
-    search._pays = lambda *_: WAYS[way]
-    search._Bounds.largest = largest  # type: ignore[method-assign]
+    plain, pays = search._search, search._pays
+    search._search, search._pays = search_again, lambda *_: WAYS[way]
     started = time.process_time()
     try:
-        found = [neighbours(queries, bank, k, metric) for metric in METRICS]
+        found = list(neighbours_by(METRICS, queries, bank, k).values())
     finally:
-        search._Bounds.largest = plain  # type: ignore[method-assign]
-    seconds = time.process_time() - started
-    share = torch.cat(shares).double().mean().item() if shares else 1.0
+        seconds = time.process_time() - started
+        search._search, search._pays = plain, pays
+    share = 1 - sum(again) / len(queries) / len(METRICS)
     return {"seconds": seconds, "first_search": share}, found
 
 

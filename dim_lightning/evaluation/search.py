@@ -16,7 +16,7 @@ from torch import Tensor
 
 _SCORES_AT_ONCE = 2**25  # 128 MiB of float32 scores of a block of queries against the whole bank
 _VALUES_AT_ONCE = 2**22  # of a block of vectors
-_LEAST_DIM = 512  # below it the products take less time than what bounds them
+_LEAST_DIM = 256  # below it the products take less time than what bounds them
 _LEAST_QUERIES = 512  # fewer do not repay the rounding of the bank
 _LEAST_SHARE = 16  # rows of the bank for each candidate: with fewer there is nothing to leave out
 _ROUNDING = 2.0**-9  # of one number to bfloat16, at most

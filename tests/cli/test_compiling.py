@@ -30,7 +30,7 @@ def step(model, batch):
 
 images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 batch = Batch(images, torch.zeros(6, dtype=torch.int64), torch.arange(6))
-for num_negatives in (1, "all"):
+for num_negatives in [1] if sys.argv[1] == "aot_eager" else [1, "all"]:
     torch.manual_seed(0)
     encoder = partial(BlogEncoder, widths=(4,), embedding_dim=8)
     plain = DeepInfoMax(encoder, image_size=8, num_negatives=num_negatives)

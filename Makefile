@@ -47,9 +47,9 @@ check: install
 
 # Each beside the others' results; nothing else should run on the machine meanwhile.
 bench: install
-	cd experiments/benchmarks && for script in training_step where_time_goes; do \
+	cd experiments/benchmarks && for script in training_step where_time_goes start_up; do \
 		$(CURDIR)/$(BIN)/python $$script.py --root $(abspath $(ROOT)) --output $$script.json || exit 1; done
-	cd experiments/benchmarks && for script in all_pairs communication stream linear_probe; do \
+	cd experiments/benchmarks && for script in all_pairs communication stream linear_probe neighbours; do \
 		$(CURDIR)/$(BIN)/python $$script.py --output $$script.json || exit 1; done
 
 format: install

@@ -22,13 +22,12 @@ from dim_lightning.callbacks.observation import (
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
 from dim_lightning.evaluation import Extracted, neighbours, vote
-from dim_lightning.evaluation.knn import Metric
+from dim_lightning.evaluation.knn import METRICS, neighbours_by
 from dim_lightning.processes import total
 from dim_lightning.seeding import generator_for
 
 _K, _TEMPERATURE = 20, 0.07
 _SHOWN = 9
-_METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 _NAMES = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 
@@ -120,7 +119,7 @@ class Neighbours(Callback):
             figures[name] = right / max(count, 1)
             pl_module.log(name, figures[name], sync_dist=True)
         self._precision = {
-            m: figures[key] for m in _METRICS if (key := f"neighbours/{m}/precision") in figures
+            m: figures[key] for m in METRICS if (key := f"neighbours/{m}/precision") in figures
         }
 
     def _draw(
@@ -133,7 +132,7 @@ class Neighbours(Callback):
         query = Batch(images, labels, torch.tensor(rows))
         codes = features_of(trainer, pl_module, [query], layers=()).code
         paths = []
-        for metric in _METRICS:
+        for metric in METRICS:
             index = neighbours(codes, bank.code, _shown(bank), metric)[1]
             found = _Found(data.split("train"), bank, index, data.class_names)
             path = picture_path(trainer, f"neighbours_{metric}")
@@ -164,7 +163,7 @@ class Neighbours(Callback):
         generator = generator_for(self.seed, 1)
         draws = torch.randn(self.num_queries, bank.code.shape[1], generator=generator)
         blocks = []
-        for metric in _METRICS:
+        for metric in METRICS:
             index = neighbours(draws, bank.code, shown, metric)[1]
             block = _Found(data.split("train"), bank, index, data.class_names).block(None)
             blocks.append(block._replace(heading=f"nearest by {_NAMES[metric]}"))
@@ -219,11 +218,10 @@ def _counts(codes: Tensor, labels: Tensor, bank: Extracted, num_classes: int) ->
     figures: dict[str, float] = {}
     known = bank.labels >= 0
     bank_codes, bank_labels = bank.code[known], bank.labels[known]
-    for metric in _METRICS:
-        k = min(_K if metric == "cosine" else _SHOWN, len(bank_codes))
-        similarity, index = neighbours(codes, bank_codes, k, metric)
+    most = min(_K, len(bank_codes))
+    for metric, (similarity, index) in neighbours_by(METRICS, codes, bank_codes, most).items():
         found = bank_labels[index]
-        if k == _K:
+        if metric == "cosine" and most == _K:
             predicted = vote(similarity, found, num_classes, _TEMPERATURE)
             name = f"knn/cosine/k{_K}_t{_TEMPERATURE}/top1"
             figures[name] = (predicted == labels).double().sum().item()

@@ -6,17 +6,18 @@ from typing import Any
 
 import lightning as L
 import yaml
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import check_data, check_seed, check_trainer, check_weights_only
+from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import write_inputs
 from dim_lightning.cli.job import begun_run, job_name
 from dim_lightning.cli.method import method_class, method_named
 from dim_lightning.cli.options import (
+    CALLBACKS,
     GROUPS,
     TRAINER_DEFAULTS,
     add_folder_option,
@@ -67,10 +68,15 @@ class CommandLine(LightningCLI):
             save_config_callback=None,
             trainer_defaults=TRAINER_DEFAULTS,
             parser_class=Parser,
-            parser_kwargs=parser_settings(),
+            parser_kwargs=parser_settings(self.subcommands()),
             auto_configure_optimizers=False,
             args=arguments,
         )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Lightning's; where one is asked for it alone, as the parser of each takes its time."""
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in self._arguments[:1] if name in known} or known
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The seed, a whole number: one that is drawn could not be linked to model and data."""
@@ -140,10 +146,12 @@ class CommandLine(LightningCLI):
             if self._command == "fit" and is_first_process():
                 self._open.enter_context(alone_in(self.run_dir))
             settings = self._dumped(self.config)
-            trainer = trainer_in(self.run_dir, self._command, config, self._callbacks(), settings)
+            keyed = [self._get(self.config_init, key) for key in CALLBACKS]
+            trainer = trainer_in(self.run_dir, self._command, config, keyed, settings)
             if self._command == "fit":
                 num_images = trainer.world_size * self.datamodule.batch_size
                 self.model.check_data(self.datamodule, num_images)
+                check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
             if self._is_resumed:
                 check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
             if self._command == "fit" or is_new:
@@ -163,8 +171,7 @@ class CommandLine(LightningCLI):
         """
         failed = True
         try:
-            data = self.datamodule
-            sizes = (data.batch_size, data.eval_batch_size)
+            sizes = (self.datamodule.batch_size, self.datamodule.eval_batch_size)
             with (
                 explained_stops(self.run_dir, subcommand),
                 explained_resources(subcommand, *sizes),
@@ -183,7 +190,8 @@ class CommandLine(LightningCLI):
         return {**kwargs, "ckpt_path": None if path is None else str(path)}
 
     def before_fit(self) -> None:
-        """Says what starts and where."""
+        """Compiles what is asked for; says what starts and where."""
+        compile_parts(self.model, self._option("compile"))
         if self._begun is not None:
             self.trainer.print(f"{job_name()} was started again and goes on where it was saved")
         size = sum(parameter.numel() for parameter in self.model.parameters())
@@ -232,11 +240,6 @@ class CommandLine(LightningCLI):
 
     def _option(self, name: str) -> Any:
         return self._get(self.config, name)
-
-    def _callbacks(self) -> list[Callback]:
-        """Those with settings of their own."""
-        keys = self._parser(self.subcommand).callback_keys
-        return [self._get(self.config_init, key) for key in keys]
 
     def _dumped(self, config: Any) -> str:
         """The part of a parsed command line that makes a run, as `--config` takes it back."""

@@ -1,5 +1,6 @@
 """What can be set beside trainer, model and data, and which settings follow from others."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
@@ -11,8 +12,9 @@ from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.callbacks.reconstructions import Reconstructions
+from dim_lightning.cli import compiling
 from dim_lightning.cli.method import DEFAULT, HELP
-from dim_lightning.cli.overview import DESCRIPTION, PROGRAM, RUN_COMMANDS
+from dim_lightning.cli.overview import DESCRIPTION, PROGRAM
 from dim_lightning.cli.parser import MODE
 
 CALLBACKS = {  # key -> the class whose settings lie below it
@@ -32,10 +34,10 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 }
 
 
-def parser_settings() -> dict[str, Any]:
+def parser_settings(commands: Iterable[str]) -> dict[str, Any]:
     """What the parsers are made with, of the program and of each command; made anew each time."""
-    commands = {command: dict(MODE) for command in RUN_COMMANDS}
-    return {**MODE, "prog": PROGRAM, "description": DESCRIPTION, **commands}
+    own = {command: dict(MODE) for command in commands}
+    return {**MODE, "prog": PROGRAM, "description": DESCRIPTION, **own}
 
 
 def add_options(parser: LightningArgumentParser) -> None:
@@ -43,6 +45,7 @@ def add_options(parser: LightningArgumentParser) -> None:
     parser.add_argument("--experiment", type=str, default="unnamed", help="The run's name.")
     parser.add_argument("--runs_dir", type=str, default="runs", help="Where runs lie.")
     parser.add_argument("--method", type=str, default=DEFAULT, help=HELP)
+    parser.add_argument("--compile", type=compiling.Compile, default=None, help=compiling.HELP)
     for key, callback in CALLBACKS.items():
         parser.add_lightning_class_args(callback, key)
     parser.link_arguments("seed_everything", "model.seed")

@@ -30,6 +30,7 @@ _SAFE = (
     "trainer.enable_model_summary",
     "trainer.profiler",
     "checkpoint",
+    "compile",
     "data.batch_size",  # with the number of processes: their joint batch has to stay
     "data.root",
     "data.cache_dir",

@@ -1,17 +1,19 @@
 """Nearest neighbours and the accuracy of their vote, in bounded memory."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.search import Ranking, largest
 
 Metric = Literal["cosine", "euclidean"]
+METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 
-_SCORES_AT_ONCE = 2**25  # 128 MiB of float32 scores of a block of queries against the whole bank
+_SHORTEST = 1e-12  # a shorter vector is divided by this instead of its length
 
 
 def neighbours(
@@ -40,22 +42,33 @@ def neighbours(
     Raises:
         InputError: if the bank holds fewer than k vectors.
     """
+    return neighbours_by((metric,), queries, bank, k, chunk)[metric]
+
+
+def neighbours_by(
+    metrics: Sequence[Metric],
+    queries: Float[Tensor, "q d"],
+    bank: Float[Tensor, "n d"],
+    k: int,
+    chunk: int | None = None,
+) -> dict[Metric, tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]]:
+    """What `neighbours` finds by each of some metrics, quicker than one after the other.
+
+    Raises:
+        InputError: if the bank holds fewer than k vectors.
+    """
     if not 0 < k <= len(bank):
         raise InputError(
             f"{k} neighbours asked of a bank of {len(bank)} images; expected between 1 and that "
             "many; choose a smaller k or a larger bank"
         )
     queries, bank = queries.float(), bank.float()
-    if metric == "cosine":
-        queries, bank = F.normalize(queries, dim=1), F.normalize(bank, dim=1)
-        similarity, index = _largest(queries, bank, bank.new_zeros(len(bank)), k, chunk)
-        return similarity.clamp_(-1, 1), index
-    mean = bank.mean(dim=0)  # taking it away saves digits and moves no distance
-    queries, bank = queries - mean, bank - mean
-    # |q - b|^2 = |q|^2 - 2 (q.b - |b|^2 / 2)
-    closeness, index = _largest(queries, bank, bank.square().sum(dim=1) / -2, k, chunk)
-    squared = queries.square().sum(dim=1, keepdim=True) - 2 * closeness
-    return squared.clamp_min_(0).sqrt_(), index
+    rankings = [_RANKINGS[metric](queries, bank) for metric in metrics]
+    found = largest(queries, bank, rankings, k, chunk)
+    return {
+        metric: (_MEASURES[metric](ranking, each.values), each.rows)
+        for metric, ranking, each in zip(metrics, rankings, found, strict=True)
+    }
 
 
 def knn_predict(
@@ -121,16 +134,30 @@ def accuracy(predicted: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> flo
     return (predicted == labels).double().mean().item()
 
 
-def _largest(
-    queries: Tensor, bank: Tensor, offset: Tensor, k: int, chunk: int | None
-) -> tuple[Tensor, Tensor]:
-    """The k largest of q.b + offset for each query, [q, k], and the rows b of the bank."""
-    chunk = chunk or max(1, _SCORES_AT_ONCE // len(bank))
-    values = queries.new_empty(len(queries), k)
-    rows = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
-    with torch.autocast(bank.device.type, enabled=False):
-        for start in range(0, len(queries), chunk):
-            scores = torch.addmm(offset, queries[start : start + chunk], bank.T)
-            found = scores.topk(k, dim=1)
-            values[start : start + chunk], rows[start : start + chunk] = found
-    return values, rows
+def _by_cosine(queries: Tensor, bank: Tensor) -> Ranking:
+    size = queries.norm(dim=1).clamp_min(_SHORTEST)
+    weight = 1 / bank.norm(dim=1).clamp_min(_SHORTEST)
+    none = torch.zeros_like(weight)
+    return Ranking(queries / size[:, None], bank, weight, none, size, centred=False)
+
+
+def _by_distance(queries: Tensor, bank: Tensor) -> Ranking:
+    """|q - b|^2 = |q|^2 - 2 (q.b - |b|^2 / 2)."""
+    mean = bank.mean(dim=0)  # taking it away saves digits and moves no distance
+    queries, bank = queries - mean, bank - mean
+    offset = bank.square().sum(dim=1) / -2
+    ones, each = torch.ones_like(offset), queries.new_ones(len(queries))
+    return Ranking(queries, bank, ones, offset, each, centred=True)
+
+
+def _similarities(_: Ranking, scores: Tensor) -> Tensor:
+    return scores.clamp_(-1, 1)
+
+
+def _distances(ranking: Ranking, scores: Tensor) -> Tensor:
+    squared = ranking.queries.square().sum(dim=1, keepdim=True) - 2 * scores
+    return squared.clamp_min_(0).sqrt_()
+
+
+_RANKINGS = {"cosine": _by_cosine, "euclidean": _by_distance}
+_MEASURES = {"cosine": _similarities, "euclidean": _distances}

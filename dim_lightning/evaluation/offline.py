@@ -12,7 +12,7 @@ from dim_lightning.data import Batch
 from dim_lightning.encoders import Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.features import as_floats
-from dim_lightning.evaluation.knn import Metric, accuracy, neighbours, vote
+from dim_lightning.evaluation.knn import METRICS, accuracy, neighbours_by, vote
 from dim_lightning.evaluation.paper_probe import paper_probe
 from dim_lightning.evaluation.probes import Labelled, LinearResult, linear_probe, mlp_probe
 from dim_lightning.evaluation.svm import SVMResult, linear_svm
@@ -22,8 +22,6 @@ MLPProtocol = Literal["short", "paper"]
 LINEAR, SVM, MLP = "probe/linear", "probe/svm", "probe/mlp200"
 PAPER, CHOSEN = "probe/mlp200_paper", "probe/mlp200_paper_chosen"
 KNN_SETTINGS = ((20, 0.07), (200, 0.1))
-
-_METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
 
 
 class Splits(NamedTuple):
@@ -118,8 +116,8 @@ def knn_figures(splits: Splits, num_classes: int) -> dict[str, float]:
     if not possible:
         return figures
     largest = max(k for k, _ in possible)
-    for metric in _METRICS:
-        value, index = neighbours(test.features, train.features, largest, metric)
+    found_by = neighbours_by(METRICS, test.features, train.features, largest)
+    for metric, (value, index) in found_by.items():
         for k, t in possible:
             weighted = metric == "cosine"
             found = train.labels[index[:, :k]]

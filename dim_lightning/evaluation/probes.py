@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,9 @@ from dim_lightning.evaluation.softmax_regression import (
 L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 _SEARCH_PRODUCTS = 100  # enough for penalties that do not overfit
+_SEARCH_TOLERANCE = 1e-4  # nats; accuracies there are known to about one image in a thousand
+_TOLERANCE = 1e-5  # nats, of what is reported
+_RISE = 1.02  # of the validation cross-entropy, beyond which a weaker penalty only overfits
 _MOST_PRODUCTS = 5000
 
 
@@ -55,8 +59,8 @@ def linear_probe(
     than the best and has a higher cross-entropy there than the one before. The test images choose
     nothing.
 
-    Weak penalties that overfit take longest, so the search gives each a limited effort, and what
-    it chooses is then solved to the end.
+    Weak penalties that overfit take longest, so the search solves each only roughly, leaves one as
+    soon as it clearly overfits, and what it chooses is then solved to the end.
 
     Args:
         train: what is fitted.
@@ -65,14 +69,18 @@ def linear_probe(
         num_classes: c.
         l2_grid: penalties to try, see `SoftmaxSolver`.
     """
-    solver = SoftmaxSolver(train, num_classes)
+    solver = SoftmaxSolver(train, num_classes, _TOLERANCE)
+    seen: list[_Attempt] = []
 
-    def attempt(l2: float, max_products: int = _SEARCH_PRODUCTS) -> _Attempt:
-        model = solver.fit(l2, max_products)
-        logits = model.logits(val.features)
-        loss = F.cross_entropy(logits, val.labels).item()
-        val_top1 = accuracy(logits.argmax(dim=1), val.labels)
-        return _Attempt(val_top1, l2, loss, model, solver.solution)
+    def overfits(l2: float, model: SoftmaxRegression) -> bool:
+        if not seen or l2 > seen[-1].l2:
+            return False
+        return seen[-1].clearly_better(_attempt(model, l2, val, solver))
+
+    def attempt(l2: float) -> _Attempt:
+        model = solver.fit(l2, _SEARCH_PRODUCTS, _SEARCH_TOLERANCE, partial(overfits, l2))
+        seen.append(_attempt(model, l2, val, solver))
+        return seen[-1]
 
     grid = sorted(l2_grid, reverse=True)
     assert grid, "the grid of penalties is empty"
@@ -80,12 +88,13 @@ def linear_probe(
     first = attempt(grid[start])
     best = _walk(first, map(attempt, grid[start + 1 :]))
     if best is first:
+        solver.solution = first.solution
         best = _walk(first, map(attempt, reversed(grid[:start])))
-    if not best.model.converged:
-        solver.solution = best.solution
-        best = attempt(best.l2, _MOST_PRODUCTS)
-    top1 = accuracy(best.model.predict(test.features), test.labels)
-    return LinearResult(top1, best.val_top1, best.l2, best.model.converged)
+    solver.solution = best.solution
+    model = solver.fit(best.l2, _MOST_PRODUCTS)
+    top1 = accuracy(model.predict(test.features), test.labels)
+    val_top1 = accuracy(model.predict(val.features), val.labels)
+    return LinearResult(top1, val_top1, best.l2, model.converged)
 
 
 class _Attempt(NamedTuple):
@@ -94,8 +103,17 @@ class _Attempt(NamedTuple):
     val_top1: float
     l2: float
     loss: float
-    model: SoftmaxRegression
     solution: Tensor
+
+    def clearly_better(self, other: "_Attempt") -> bool:
+        """Whether `other` is no more accurate and has a cross-entropy that will stay higher."""
+        return other.val_top1 <= self.val_top1 and other.loss > _RISE * self.loss
+
+
+def _attempt(model: SoftmaxRegression, l2: float, val: Labelled, solver: SoftmaxSolver) -> _Attempt:
+    logits = model.logits(val.features)
+    loss = F.cross_entropy(logits, val.labels).item()
+    return _Attempt(accuracy(logits.argmax(dim=1), val.labels), l2, loss, solver.solution)
 
 
 def _walk(first: _Attempt, others: Iterable[_Attempt]) -> _Attempt:

@@ -1,11 +1,13 @@
 """Softmax regression on standardised features, solved by Newton's method."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+from dim_lightning.evaluation.search import multiplies_bfloat16
 
 _VALUES_AT_ONCE = 2**22  # of a block of features: 16 MiB, read once for both products
 _CLASS_MULTIPLE = 16  # matrix products run up to four times faster than with, say, 10 columns
@@ -101,26 +103,38 @@ class SoftmaxSolver:
         self.solution = self.features.new_zeros(dim + 1, columns)
 
     @torch.no_grad()
-    def fit(self, l2: float, max_products: int = 5000) -> SoftmaxRegression:
+    def fit(
+        self,
+        l2: float,
+        max_products: int = 5000,
+        tolerance: float | None = None,
+        gives_up: Callable[[SoftmaxRegression], bool] = lambda _: False,
+    ) -> SoftmaxRegression:
         """The solution for one penalty, sought from `solution`, which it replaces.
 
         Args:
             l2: the penalty.
             max_products: most products with the Hessian, which take nearly all of the time; with
                 fewer than it needs, the regression says that it has not converged.
+            tolerance: another one than the solver's.
+            gives_up: asked after each step on the way whether the rest can be left.
         """
+        tolerance = self.tolerance if tolerance is None else tolerance
         factor = self._factor(l2)
         point = self._evaluate(self.solution, l2)
         converged, left = False, max_products
         while left > 0:
-            step, promised, stretch, used = self._newton_step(point, l2, factor, left)
+            step, promised, stretch, used = self._newton_step(point, l2, factor, left, tolerance)
             left -= used
             before, point = point, self._descend(point, step, promised, l2)
             toward = self._preconditioned(point.gradient, factor)
-            converged = stretch * _dot(point.gradient, toward) / 2 <= self.tolerance
-            if converged or point is before:
+            converged = stretch * _dot(point.gradient, toward) / 2 <= tolerance
+            if converged or point is before or gives_up(self._regression(point, False)):
                 break
         self.solution = point.solution
+        return self._regression(point, converged)
+
+    def _regression(self, point: _Point, converged: bool) -> SoftmaxRegression:
         scaled = point.solution[:-1, : self.num_classes] / self.scale[:, None]
         bias = point.solution[-1, : self.num_classes]
         return SoftmaxRegression(self.mean, scaled, bias.clone(), converged)
@@ -167,7 +181,7 @@ class SoftmaxSolver:
         return torch.cat([weight, gradient[-1:] * self.num_classes])
 
     def _newton_step(
-        self, point: _Point, l2: float, factor: Tensor, most: int
+        self, point: _Point, l2: float, factor: Tensor, most: int, tolerance: float
     ) -> tuple[Tensor, float, float, int]:
         """The step, the nats it promises, how many times what the bound alone does, products used.
 
@@ -191,7 +205,7 @@ class SoftmaxSolver:
             promised += length * left / 2
             toward = self._preconditioned(residual, factor)
             before, left = left, _dot(residual, toward)
-            if left <= start * max(_LEFT, min(0.25, self.tolerance / (2 * promised))):
+            if left <= start * max(_LEFT, min(0.25, tolerance / (2 * promised))):
                 break
             direction = toward + left / before * direction
         return step, promised, max(1.0, 2 * promised / max(start, 1e-30)), used
@@ -271,7 +285,5 @@ def _dot(one: Tensor, other: Tensor) -> float:
 
 def _product_dtype(features: Tensor) -> torch.dtype:
     """bfloat16 for many features on a processor that has instructions for it, else float32."""
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # as of PyTorch 2.6
-    known = [getattr(torch.cpu, name) for name in names if hasattr(torch.cpu, name)]
-    large = features.numel() > _VALUES_AT_ONCE and features.device.type == "cpu"
-    return torch.bfloat16 if large and any(has() for has in known) else torch.float32
+    large = features.numel() > _VALUES_AT_ONCE
+    return torch.bfloat16 if large and multiplies_bfloat16(features.device) else torch.float32

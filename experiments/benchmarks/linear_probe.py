@@ -2,12 +2,18 @@
 
     python experiments/benchmarks/linear_probe.py --output linear_probe.json
     python experiments/benchmarks/linear_probe.py --images 90000 --classes 200
+    python experiments/benchmarks/linear_probe.py --probe --images 9000 --dim 1024 --classes 50
+    python experiments/benchmarks/linear_probe.py --probe --images 9000 --root data
 
 The features are random rectified combinations of fewer latent variables, which gives them the steep
 spectrum of features of images. Each solver goes through the penalties from the strongest to the
 weakest, each from the solution before, as the linear probe does: Newton's method with products in
 float32, the same in bfloat16, and, with `--lbfgs`, L-BFGS on the same float32 objective and
 through the same Cholesky factor.
+
+With `--probe` it is the whole probe instead, search for the penalty and all: as it is, and with
+every penalty that is tried solved to 1e-7 nats, in turn. With `--root` the features are those of
+CIFAR-10 by a random encoder, layer by layer.
 """
 
 import argparse
@@ -15,15 +21,21 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
-from dim_lightning.evaluation import Labelled, accuracy
+from dim_lightning.data import ImageDataModule
+from dim_lightning.data.sources import CIFAR10
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.evaluation import Labelled, accuracy, extract, probes
+from dim_lightning.evaluation.offline import Splits, untrained
 from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
 from dim_lightning.seeding import generator_for
 
 LATENT, NOISE, VALIDATION = 256, 0.5, 5000
 Row = dict[str, float | str | bool]
+AS_IT_IS, TO_THE_END = "as it is", "to 1e-7"
 
 
 def made_up(images: int, dim: int, classes: int) -> tuple[Labelled, Labelled]:
@@ -93,16 +105,74 @@ def measure(
     }
 
 
-def main() -> None:
-    """Measures, prints a table and writes it as JSON."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--images", type=int, default=45_000)
-    parser.add_argument("--dim", type=int, default=4096)
-    parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--penalties", type=float, nargs="+", default=[1.0, 0.1, 0.01])
-    parser.add_argument("--lbfgs", action="store_true", help="L-BFGS as well")
-    parser.add_argument("--output", type=Path, help="a JSON file for the rows")
-    chosen = parser.parse_args()
+def of_pictures(images: int, root: str, cache_dir: str | None) -> dict[str, Splits]:
+    """Features of `images` pictures of CIFAR-10 by a random encoder, layer by layer."""
+    data = ImageDataModule(CIFAR10(), root=root, cache_dir=cache_dir)
+    data.setup()
+    encoder = untrained(BlogEncoder(32), data.clean_dataloader("train", limit=2000), "cpu")
+    limits = {"train": images, "val": VALIDATION, "test": VALIDATION}
+    taken = [extract(encoder, data.clean_dataloader(n, limit=k)) for n, k in limits.items()]
+    return {
+        name: Splits(*(Labelled(part.layers[name], part.labels) for part in taken))
+        for name in taken[0].layers
+    }
+
+
+class Counting(SoftmaxSolver):
+    """Counts what takes the time."""
+
+    work: ClassVar = {"products": 0, "evaluations": 0}
+
+    def _hessian_times(self, *arguments: Any) -> torch.Tensor:
+        self.work["products"] += 1
+        return super()._hessian_times(*arguments)
+
+    def _evaluate(self, *arguments: Any) -> Any:
+        self.work["evaluations"] += 1
+        return super()._evaluate(*arguments)
+
+
+def measure_probe(way: str, layer: str, splits: Splits, classes: int) -> Row:
+    """Seconds of the whole probe, what it did and what it found."""
+    names = ("SoftmaxSolver", "_SEARCH_TOLERANCE", "_TOLERANCE", "_RISE")
+    kept = {name: getattr(probes, name) for name in names}
+    to_the_end = {"_SEARCH_TOLERANCE": 1e-7, "_TOLERANCE": 1e-7, "_RISE": float("inf")}
+    Counting.work.update(products=0, evaluations=0)
+    vars(probes).update(to_the_end if way == TO_THE_END else {}, SoftmaxSolver=Counting)
+    processor = time.process_time()
+    try:
+        result = probes.linear_probe(*splits, classes)
+    finally:
+        vars(probes).update(kept)
+    seconds = time.process_time() - processor
+    found = {"way": way, "layer": layer, "dim": splits.train.features.shape[1]}
+    return {**found, "processor_seconds": seconds, **Counting.work, **result._asdict()}
+
+
+def compare_probes(chosen: argparse.Namespace) -> list[Row]:
+    """Both ways on the features asked for, printed as a table."""
+    if chosen.root:
+        kinds, classes = of_pictures(chosen.images, chosen.root, chosen.cache_dir), 10
+    else:
+        train, val = made_up(chosen.images, chosen.dim, chosen.classes)
+        half = VALIDATION // 2
+        parts = (Labelled(f, y) for f, y in zip(*(t.split(half) for t in val), strict=True))
+        kinds, classes = {"made up": Splits(train, *parts)}, chosen.classes
+    print("| layer | size | way | seconds of the processor | products | evaluations | l2 | test |")
+    print("|---|---|---|---|---|---|---|---|")
+    rows = []
+    for layer, splits in kinds.items():
+        for way in [TO_THE_END, AS_IT_IS] * chosen.repeats:
+            row = measure_probe(way, layer, splits, classes)
+            rows.append(row)
+            cells = [f"{row['processor_seconds']:.1f}", row["products"], row["evaluations"]]
+            cells += [f"{row['l2']:g}", f"{row['top1']:.2%}"]
+            print("|", " | ".join(map(str, [layer, row["dim"], way, *cells])), "|", flush=True)
+    return rows
+
+
+def compare_solvers(chosen: argparse.Namespace) -> list[Row]:
+    """Each solver on each penalty, printed as a table."""
     train, val = made_up(chosen.images, chosen.dim, chosen.classes)
     print(f"{'solver':<18}{'l2':>8}{'seconds':>10}{'processor':>11}{'objective':>12}{'val':>8}")
     rows = []
@@ -121,6 +191,24 @@ def main() -> None:
                 f"{row['objective']:>12.7f}{row['val_top1']:>8.2%}",
                 flush=True,
             )
+    return rows
+
+
+def main() -> None:
+    """Measures, prints a table and writes it as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--images", type=int, default=45_000)
+    parser.add_argument("--dim", type=int, default=4096)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--penalties", type=float, nargs="+", default=[1.0, 0.1, 0.01])
+    parser.add_argument("--lbfgs", action="store_true", help="L-BFGS as well")
+    parser.add_argument("--probe", action="store_true", help="the whole probe, not its solver")
+    parser.add_argument("--repeats", type=int, default=1, help="of the whole probe")
+    parser.add_argument("--root", help="where CIFAR-10 lies, for features of it")
+    parser.add_argument("--cache_dir", help="where its decoded pictures lie")
+    parser.add_argument("--output", type=Path, help="a JSON file for the rows")
+    chosen = parser.parse_args()
+    rows = compare_probes(chosen) if chosen.probe else compare_solvers(chosen)
     if chosen.output:
         setting = {"threads": torch.get_num_threads(), "torch": torch.__version__}
         setting |= {name: getattr(chosen, name) for name in ("images", "dim", "classes")}

@@ -7,6 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import knn_accuracy, knn_predict, neighbours, vote
+from dim_lightning.evaluation.knn import METRICS, neighbours_by
 
 
 def vectors(n, d, seed):
@@ -36,6 +37,17 @@ def test_neighbours_are_those_of_the_naive_search(metric, chunk):
     np.testing.assert_array_equal(index, order[:, :7])
     expected = np.take_along_axis(values, order[:, :7], axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_both_metrics_at_once(narrowed, monkeypatch):
+    monkeypatch.setattr("dim_lightning.evaluation.search._pays", lambda *_: narrowed)
+    queries, bank = vectors(9, 5, 0), vectors(400, 5, 1) + 3
+    for metric, (found, index) in neighbours_by(METRICS, queries, bank, 7).items():
+        values, order = naive_order(queries, bank, metric)
+        np.testing.assert_array_equal(index, order[:, :7])
+        expected = np.take_along_axis(values, order[:, :7], axis=1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_euclidean_distances_survive_a_far_away_cloud():

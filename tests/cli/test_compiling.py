@@ -1,0 +1,99 @@
+"""The setting `compile`. What compiles runs in a process of its own: it does not bear the checks
+of shapes and types that all other tests run with."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from dim_lightning.cli import main
+from dim_lightning.cli.compiling import check_compile, compile_parts
+from dim_lightning.errors import InputError
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
+
+STEP = """
+import copy, sys
+from functools import partial
+import torch
+from dim_lightning.cli.compiling import compile_parts
+from dim_lightning.data import Batch
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
+
+def step(model, batch):
+    code, terms = model.code_and_terms(batch, torch.Generator().manual_seed(1))
+    terms["loss"].backward()
+    return code, terms["loss"], [parameter.grad for parameter in model.parameters()]
+
+images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+batch = Batch(images, torch.zeros(6, dtype=torch.int64), torch.arange(6))
+for num_negatives in [1] if sys.argv[1] == "aot_eager" else [1, "all"]:
+    torch.manual_seed(0)
+    encoder = partial(BlogEncoder, widths=(4,), embedding_dim=8)
+    plain = DeepInfoMax(encoder, image_size=8, num_negatives=num_negatives)
+    compiled = copy.deepcopy(plain)
+    names = compile_parts(compiled, sys.argv[1])
+    assert len(names) == 3 and names[0] == "encoder", names  # and two critics
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    for found, expected in zip(step(compiled, batch), step(plain, batch), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+counted = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+assert counted > 0, "nothing was compiled"
+"""
+MAIN = "import sys; from dim_lightning.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def run(code, *words):
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_traced_step_is_the_step():
+    run(STEP, "aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler for C++")
+def test_a_compiled_step_is_the_step():
+    run(STEP, "default")
+
+
+def test_nothing_is_compiled_unless_asked_for():
+    plain = DeepInfoMax(image_size=16)
+    assert compile_parts(plain, None) == []
+    assert all(part._compiled_call_impl is None for part in plain.modules())
+
+
+def test_a_machine_without_a_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(InputError, match="compile is default, but there is no compiler"):
+        check_compile("default", on_cpu=True)
+    check_compile("aot_eager", on_cpu=True)
+    check_compile(None, on_cpu=True)
+    check_compile("default", on_cpu=False)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_goes_on_uncompiled_and_is_exported(workshop, finished, tmp_path):
+    places = ["--data.root", str(workshop.folder / "data"), "--runs_dir", str(workshop.runs)]
+    words = ["--experiment", "traced", "--compile", "aot_eager"]
+    run(MAIN, "fit", "--config", workshop.config, *places, *words)
+    traced = workshop.runs / "traced" / "1"
+    assert yaml.safe_load((traced / "config.yaml").read_text())["compile"] == "aot_eager"
+    states = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (traced, finished)
+    ]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], atol=1e-4, rtol=1e-3)
+    words = ["--trainer.max_epochs", "2", "--compile", "null"]
+    assert main(["fit", "--resume", str(traced), *words]) == 0
+    assert main(["predict", "--run", str(traced)]) == 0
+    out = str(tmp_path / "out")
+    assert main(["export", str(traced), "--output", out, "--format", "safetensors"]) == 0

@@ -43,9 +43,7 @@ def draw_panel(axis: Any, heading: str, rows: list[dict[str, str]]) -> None:
         axis.plot(minutes, accuracy, marker="o", color=colour, label=label)
         for number, x, y in found:
             if number != VARIED[kind]:
-                axis.annotate(
-                    f"{number:,}", (x, y), (4, 4), textcoords="offset points", fontsize=8
-                )
+                axis.annotate(f"{number:,}", (x, y), (4, 4), textcoords="offset points", fontsize=8)
     axis.set(title=f"{heading}, test accuracy, %", xlabel="minutes of training")
 
 

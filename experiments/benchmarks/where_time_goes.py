@@ -10,7 +10,8 @@ process, and looks at ten of the steps. Writes, beside the JSON file:
 - roofline.png: each convolution's rate, forward and backward, under the rate of matrix products
   and of copies measured in the same run.
 
-Printed is the share of the loop's time inside the steps, without the profiler.
+Printed are the shares of the loop's time inside the steps and in the online probe, without the
+profiler.
 """
 
 import argparse
@@ -65,12 +66,12 @@ class Watch(Callback):
 
     def __init__(self, found: dict[str, Any]):
         self.found = found
-        self.inside = 0.0
+        self.seconds: dict[str, float] = defaultdict(float)
         self.profiler = profile(activities=[ProfilerActivity.CPU])
 
     def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
         """Gives the parts of a step names that the profiler sees."""
-        self._name(trainer.strategy, "optimizer_step", "step", timed=True)
+        self._name(trainer.strategy, "optimizer_step", "step")
         self._name(trainer.strategy, "training_step", "training_step")
         self._name(trainer.strategy, "backward", "backward")
         self._name(trainer.strategy, "batch_to_device", "transfer")
@@ -80,14 +81,14 @@ class Watch(Callback):
             if type(callback) is not Watch:
                 self._name(callback, "on_train_batch_end", type(callback).__name__)
 
-    def _name(self, owner: Any, method: str, label: str, timed: bool = False) -> None:
+    def _name(self, owner: Any, method: str, label: str) -> None:
         inner = getattr(owner, method)
 
         def named(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
             with record_function(f"[{label}]"):
                 result = inner(*args, **kwargs)
-            self.inside += timed * (time.perf_counter() - start)
+            self.seconds[label] += time.perf_counter() - start
             return result
 
         setattr(owner, method, named)
@@ -97,11 +98,13 @@ class Watch(Callback):
     ) -> None:
         """Starts the clock, then the profiler, and puts what was found where it belongs."""
         if batch_idx == FIRST:
-            self.inside, self.start = 0.0, time.perf_counter()
+            self.seconds.clear()
+            self.start = time.perf_counter()
         elif batch_idx == FIRST + STEPS:
             seconds = time.perf_counter() - self.start
             self.found["step_ms"] = 1000 * seconds / STEPS
-            self.found["inside"] = self.inside / seconds
+            self.found["inside"] = self.seconds["step"] / seconds
+            self.found["online_probe"] = self.seconds["LinearProbe"] / seconds
             self.profiler.__enter__()
         elif batch_idx == FIRST + 2 * STEPS:
             self.profiler.__exit__(None, None, None)
@@ -292,7 +295,8 @@ def main() -> None:
     found = {encoder.__name__: watched(encoder, options.root) for encoder in WIDTHS}
     kinds = {name: by_kind(each["events"]) for name, each in found.items()}
     for name, each in found.items():
-        print(f"{name}: {each['step_ms']:.1f} ms a step, {100 * each['inside']:.1f} % inside it")
+        shares = f"{each['inside']:.1%} inside it, online probe {each['online_probe']:.1%}"
+        print(f"{name}: {each['step_ms']:.1f} ms a step, {shares}")
         print("  " + ", ".join(f"{kind} {ms:.1f}" for kind, ms in kinds[name].items()))
     rates = roofline()
     folder = options.output.parent
@@ -300,7 +304,10 @@ def main() -> None:
     draw_kinds(kinds, folder / "where_time_goes.png")
     draw_roofline(rates, folder / "roofline.png")
     steps = {
-        name: {"step_ms": each["step_ms"], "inside": each["inside"], "kinds_ms": kinds[name]}
+        name: {
+            **{key: each[key] for key in ("step_ms", "inside", "online_probe")},
+            "kinds_ms": kinds[name],
+        }
         for name, each in found.items()
     }
     setting = {"torch": torch.__version__, "threads": torch.get_num_threads(), "batch": BATCH}

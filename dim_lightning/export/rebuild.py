@@ -1,6 +1,7 @@
 """An encoder from its description in a configuration, and from a run."""
 
 import argparse
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dim_lightning.encoders import Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.export.description import described
 from dim_lightning.export.picture_encoder import PictureEncoder
-from dim_lightning.run.checkpoint import read_checkpoint
+from dim_lightning.run.checkpoint import newest_checkpoint, read_checkpoint
 from dim_lightning.run.folder import CONFIG, existing_run_folder, last_checkpoint
 
 _PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
@@ -63,13 +64,18 @@ def load_weights(encoder: Encoder, weights: Mapping[str, Tensor], path: Path) ->
 
 
 def of_run(run_dir: Path) -> PictureEncoder:
-    """The encoder of a run as its last checkpoint has it.
+    """The encoder of a run as its last checkpoint has it, or, with a warning, the one before.
+
+    The one before is taken where the last cannot be read.
 
     Raises:
         InputError: there is no such run, it has no checkpoint, or they do not fit each other.
     """
     config = _config(existing_run_folder(run_dir) / CONFIG)
-    checkpoint = last_checkpoint(run_dir)
+    newest, refused = newest_checkpoint(run_dir)
+    checkpoint = newest or last_checkpoint(run_dir)
+    for reason in refused:
+        warnings.warn(f"{reason}; {checkpoint}, the one before, is used instead", stacklevel=2)
     recipe, image_size = config["model"]["encoder"], config["data"]["image_size"]
     encoder = encoder_from(recipe, image_size, f"{run_dir / CONFIG}, model.encoder")
     stored = read_checkpoint(checkpoint)

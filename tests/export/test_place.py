@@ -118,6 +118,16 @@ def test_weights_of_another_encoder(tmp_path, make_run):
         dim_lightning.load(run)
 
 
+def test_a_spoilt_checkpoint_and_the_one_before(run, encoder):
+    last = run / "checkpoints" / "last.ckpt"
+    last.rename(last.with_name("previous.ckpt"))
+    last.write_bytes(b"cut short")
+    with pytest.warns(UserWarning, match=r"last\.ckpt .*previous\.ckpt, the one before, is used"):
+        encode = dim_lightning.load(run)
+    expected = encoder(IMAGES / 255.0).code
+    torch.testing.assert_close(encode(IMAGES), expected.detach(), atol=1e-5, rtol=1e-5)
+
+
 def test_folders_that_hold_no_encoder(run, tmp_path):
     with pytest.raises(InputError, match="is no folder with"):
         dim_lightning.load(tmp_path / "missing")

@@ -1,0 +1,210 @@
+r"""Accuracy against epochs of one long training, and what the curve promises for the paper's 1,000.
+
+    python experiments/paper/curve.py experiments/paper/cifar10/vae.yaml --epochs 5 10 20 40 80
+    python experiments/paper/curve.py experiments/paper/cifar10/dim_l_infonce.yaml \
+        --epochs 10 20 40 --model.local_critic.width 512 --evaluation.linear_dim=1024
+
+Trains to each number of epochs in turn, tests there, and goes on: one run, whose learning rate has
+to stay constant. Other options go to `fit`, and those of the evaluation, to be written with `=`, to
+`test` as well. Stopped or killed, it goes on with the same command, and further with more numbers.
+
+Writes, into the run's folder, curve.json and curve.png. From four numbers of epochs on, to each
+layer's accuracies is fitted a - b n^-c by least squares, n the epochs. What that is at 1,000 stands
+beside the paper's number, with the lowest and highest of the same fits without one of the points
+each. It is a guess, which the two last rows of the table check: the last point, and what the points
+before it promised for it.
+"""
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.curves import COLOURS, STYLE
+from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.report import flat_figures
+from dim_lightning.run.result import read_result
+from dim_lightning.table.definition import read_table
+
+TABLE = Path(__file__).parent / "cifar10.yaml"
+GOAL, FEWEST = 1000, 4
+POWERS = np.linspace(0.05, 3.0, 296)
+FILE, FIGURE = "curve.json", "curve.png"
+
+
+class Power(NamedTuple):
+    """a - b n^-c."""
+
+    a: float
+    b: float
+    c: float
+
+    def __call__(self, n: float) -> float:
+        """What it is after n epochs."""
+        return self.a - self.b * n**-self.c
+
+
+def fitted(epochs: Sequence[float], values: Sequence[float]) -> Power:
+    """The curve of least squares: for each c of a grid, a and b are a linear problem."""
+    best, smallest = Power(0.0, 0.0, 1.0), np.inf
+    for c in POWERS:
+        design = np.stack([np.ones(len(epochs)), -(np.asarray(epochs, float) ** -c)], axis=1)
+        (a, b), *_ = np.linalg.lstsq(design, np.asarray(values), rcond=None)
+        error = float(((design @ [a, b] - values) ** 2).sum())
+        if error < smallest:
+            best, smallest = Power(float(a), float(b), float(c)), error
+    return best
+
+
+def promised(
+    epochs: Sequence[float], values: Sequence[float], goal: float
+) -> tuple[float, float, float]:
+    """What the curve is after `goal` epochs, and the least and most without one of the points."""
+    rest = [
+        fitted([*epochs[:i], *epochs[i + 1 :]], [*values[:i], *values[i + 1 :]])(goal)
+        for i in range(len(epochs))
+    ]
+    return fitted(epochs, values)(goal), min(rest), max(rest)
+
+
+def train(run: Path, config: Path, epochs: int, words: Sequence[str]) -> None:
+    """Trains to a number of epochs, from where the run stands."""
+    start = ["fit", "--resume", str(run)]
+    if not run.is_dir():
+        place = ["--runs_dir", str(run.parent.parent), "--experiment", run.parent.name]
+        start = ["fit", "--config", str(config), *place, *words]
+    _command([*start, "--trainer.max_epochs", str(epochs)])
+
+
+def measured(run: Path, words: Sequence[str]) -> dict[str, Any]:
+    """The figures of `test` where the run stands."""
+    _command(["test", "--run", str(run), *words])
+    result = read_result(run)
+    fit = {key: result["fit"][key] for key in ("epochs", "seconds")}
+    return {**fit, "figures": flat_figures(result["test"])}
+
+
+def _command(words: Sequence[str]) -> None:
+    command = [sys.executable, "-m", "dim_lightning", *words]
+    print("$", *command[1:], flush=True)
+    subprocess.run(command, check=True)
+
+
+def series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    """Epochs and percent of one figure."""
+    found = [(row["epochs"], 100 * row["figures"][key]) for row in rows if key in row["figures"]]
+    return [n for n, _ in found], [value for _, value in found]
+
+
+def columns_of(config: Path) -> dict[str, tuple[str, float | None]]:
+    """Figure -> its heading and the paper's number, of the row of the table with this config."""
+    table = read_table(TABLE)
+    row = next((r for r in table.rows if r.config and r.config.samefile(config)), None)
+    paper = {} if row is None else row.paper
+    return {key: (heading, paper.get(heading)) for key, heading in table.columns.items()}
+
+
+def text(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, float | None]]) -> str:
+    """The table, in Markdown."""
+    known = [key for key in columns if series(rows, key)[0]]
+    lines = ["| epochs | " + " | ".join(columns[key][0] for key in known) + " |"]
+    lines.append("|---|" + "---|" * len(known))
+    for row in rows:
+        cells = [f"{100 * row['figures'][k]:.2f}" if k in row["figures"] else "" for k in known]
+        lines.append(f"| {row['epochs']} | " + " | ".join(cells) + " |")
+    each = [series(rows, key) for key in known]
+    if len(rows) >= FEWEST:
+        guesses = ["{:.1f} ({:.1f} to {:.1f})".format(*promised(*s, GOAL)) for s in each]
+        lines.append(f"| fitted, {GOAL} | " + " | ".join(guesses) + " |")
+    papers = [columns[key][1] for key in known]
+    lines.append(f"| paper, {GOAL} | " + " | ".join(map(_number, papers)) + " |")
+    if len(rows) > FEWEST:
+        last = [f"{s[1][-1]:.2f}" for s in each]
+        before = [f"{fitted(s[0][:-1], s[1][:-1])(s[0][-1]):.2f}" for s in each]
+        lines.append(f"| {rows[-1]['epochs']}, as measured | " + " | ".join(last) + " |")
+        lines.append(f"| {rows[-1]['epochs']}, by the others | " + " | ".join(before) + " |")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def draw(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, float | None]]
+) -> bytes:
+    """The figure, as PNG: points, fitted curves, and the paper's numbers as stars."""
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        for colour, (key, (heading, paper)) in zip(COLOURS, columns.items(), strict=False):
+            epochs, values = series(rows, key)
+            axes.plot(epochs, values, "o", color=colour, label=heading)
+            if len(epochs) >= FEWEST:
+                grid = np.geomspace(epochs[0], GOAL, 100)
+                axes.plot(grid, [fitted(epochs, values)(n) for n in grid], color=colour)
+                _, low, high = promised(epochs, values, GOAL)
+                axes.plot([GOAL, GOAL], [low, high], color=colour, linewidth=3, alpha=0.4)
+            if paper is not None:
+                axes.plot([GOAL], [paper], "*", color=colour, markersize=12)
+        axes.set(xscale="log", xlabel="epochs", ylabel="test accuracy, %")
+        axes.set_title("points: measured; stars: the paper's; bars: fits without a point each")
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120)
+        plt.close(figure)
+    return buffer.getvalue()
+
+
+def check_config(config: Path) -> None:
+    """Looks at whether its learning rate is constant.
+
+    Raises:
+        InputError: there is no such file, or it has a schedule.
+    """
+    if not config.is_file():
+        raise InputError(f"there is no configuration {config}")
+    if yaml.safe_load(config.read_text())["model"].get("lr_scheduler"):
+        raise InputError(
+            f"{config} sets model.lr_scheduler; expected a constant learning rate, as a schedule "
+            "makes a training of 10 epochs no beginning of one of 20; leave it out"
+        )
+
+
+def main() -> None:
+    """Does what is missing, prints the table, writes the figure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--epochs", type=int, nargs="+", required=True)
+    parser.add_argument("--runs_dir", type=Path, default=Path("runs"))
+    options, words = parser.parse_known_args()
+    check_config(options.config)
+    run = options.runs_dir / f"{options.config.stem}_curve" / "1"
+    tests = [word for word in words if word.startswith("--evaluation.")]
+    rows = json.loads((run / FILE).read_text()) if (run / FILE).is_file() else []
+    for epochs in sorted(options.epochs):
+        if any(row["epochs"] >= epochs for row in rows):
+            continue
+        train(run, options.config, epochs, words)
+        rows.append(measured(run, tests))
+        write_atomically(run / FILE, json.dumps(rows, indent=1) + "\n")
+    columns = columns_of(options.config)
+    write_atomically(run / FIGURE, draw(rows, columns))
+    print(text(rows, columns))
+    print(run / FIGURE)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

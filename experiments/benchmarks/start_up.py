@@ -24,6 +24,8 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from dim_lightning.run.folder import write_atomically
+
 _STARTED = "START_UP_CLOCK"
 _HERE = Path(__file__).resolve()
 
@@ -63,7 +65,8 @@ def commands(configs: list[Path], data: list[str], folder: str) -> dict[str, lis
     found = {"--help": ["--help"]}
     for path in configs:
         words = ["fit", "--config", str(path), *data, "--runs_dir", folder]
-        found[f"fit {path}"] = [*words, "--trainer.callbacks=start_up.FirstStep"]
+        words += ["--trainer.callbacks=start_up.FirstStep"]
+        found[f"fit {path.parent.name}/{path.name}"] = words
     return found
 
 
@@ -79,7 +82,7 @@ def summary(name: str, rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measures, prints a table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    default = [Path(f"experiments/{name}/blog.yaml") for name in ("digits", "cifar10")]
+    default = [_HERE.parents[1] / name / "blog.yaml" for name in ("digits", "cifar10")]
     parser.add_argument("--configs", type=Path, nargs="+", default=default)
     parser.add_argument("--root", default="data", help="where the pictures lie")
     parser.add_argument("--cache_dir", help="where they lie decoded")
@@ -98,8 +101,9 @@ def main() -> None:
     for name in measured:
         print(summary(name, rows))
     if chosen.output:
-        setting = {"threads": os.environ.get("OMP_NUM_THREADS"), "torch": torch.__version__}
-        chosen.output.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+        setting = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+        text = json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n"
+        write_atomically(chosen.output, text)
 
 
 if __name__ == "__main__":

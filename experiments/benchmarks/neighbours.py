@@ -1,7 +1,7 @@
 """Time of the search for nearest neighbours: float32 alone, and narrowed by bfloat16.
 
     python experiments/benchmarks/neighbours.py --output neighbours.json
-    python experiments/benchmarks/neighbours.py --dims 4096 --queries 10000 --repeats 1
+    python experiments/benchmarks/neighbours.py --dims 4096 --queries 2000 --repeats 1
 
 The features are random rectified combinations of latent variables whose strengths fall as a power
 law, which gives them the spectrum of features of images. Both ways search the same, in turn, by the
@@ -104,7 +104,7 @@ def main() -> None:
     """Measures, prints a table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--dims", type=int, nargs="+", default=[64, 256, 512, 4096])
-    parser.add_argument("--queries", type=int, default=2000)
+    parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--bank", type=int, default=45_000)
     parser.add_argument("--k", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=3)

@@ -183,7 +183,7 @@ def _estimate(
     """Fits T on the first part, chooses its epoch on the second, judges it on the third."""
     train, val, test = parts
     generator = generator_for(seed, _FITTING)
-    optimizer = torch.optim.Adam(statistic.parameters(), learning_rate)
+    optimizer = torch.optim.Adam(statistic.parameters(), learning_rate, fused=True)
     average = MovingLogMean(_RATE)
 
     def loss_of(rows: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def fine_tuned(
     with seeded(seed, device):
         network = _Classifier(copy.deepcopy(encoder).float(), num_classes).to(device)
         network.requires_grad_(True).train()
-        optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+        optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
             with context():

@@ -153,7 +153,7 @@ def mlp_probe(
     mean, scale = standardisation(train.features)
     with seeded(seed, device):
         network = small_network(train.features.shape[1], hidden, dropout, num_classes).to(device)
-        optimizer = torch.optim.Adam(network.parameters(), learning_rate)
+        optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
             rows = rows.to(device)

@@ -77,7 +77,7 @@ def reconstruction(
     device = train.codes.device
     with seeded(seed, device):
         decoder.train()
-        optimizer = torch.optim.Adam(decoder.parameters(), learning_rate)
+        optimizer = torch.optim.Adam(decoder.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
             images = as_floats(train.images[rows].to(device))

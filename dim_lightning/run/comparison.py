@@ -32,6 +32,7 @@ _PANELS = (
 _NEIGHBOURS = f"{PICTURES}/neighbours_cosine.png"
 _SAME = ("data.source", "data.image_size", "data.validation_fraction", "data.split_seed")
 _SAME_QUERIES = "neighbours."
+_CLASS = ".class_path"
 
 
 class RunData(NamedTuple):
@@ -258,17 +259,34 @@ def _neighbours_png(runs: Sequence[RunData]) -> bytes | None:
 
 def _rows(runs: Sequence[RunData]) -> list[dict[str, str]]:
     """A row a run: the model's settings that differ, epochs, and the last accuracies."""
-    keys = sorted({k for run in runs for k in run.config if k.startswith("model.")})
-    differing = [k for k in keys if len({str(run.config.get(k)) for run in runs}) > 1]
+    differing = _differing(runs)
     names = list(dict.fromkeys(name for run in runs for name in run.finals))
     rows = []
     for run in runs:
         row = {"run": run.label}
-        row |= {k.removeprefix("model."): str(run.config.get(k, "")) for k in differing}
+        row |= {_heading(k): _short(str(run.config.get(k, ""))) for k in differing}
         row["epochs"] = str(_epochs(run))
         row |= {f"{n}, %": f"{100 * run.finals[n]:.1f}" if n in run.finals else "" for n in names}
         rows.append(row)
     return rows
+
+
+def _differing(runs: Sequence[RunData]) -> list[str]:
+    """The model's settings that differ, but for the arguments of classes that differ."""
+    keys = sorted({k for run in runs for k in run.config if k.startswith("model.")})
+    found = [k for k in keys if len({str(run.config.get(k)) for run in runs}) > 1]
+    others = tuple(f"{k.removesuffix(_CLASS)}.init_args" for k in found if k.endswith(_CLASS))
+    return [k for k in found if not k.startswith(others)]
+
+
+def _heading(key: str) -> str:
+    return key.removeprefix("model.").removesuffix(_CLASS)
+
+
+def _short(value: str) -> str:
+    """The last name of an import path; anything else as it is."""
+    names = value.split(".")
+    return names[-1] if all(name.isidentifier() for name in names) else value
 
 
 def _markdown(rows: Sequence[Mapping[str, str]]) -> str:

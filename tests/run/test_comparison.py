@@ -40,6 +40,25 @@ def test_one_command_draws_them(runs, tmp_path, capsys):
     assert (tmp_path / "comparisons" / "2").is_dir()
 
 
+def test_of_classes_that_differ_there_is_the_name(make_run, tmp_path, capsys):
+    def encoder(name, argument):
+        arguments = f"{{class_path: dim_lightning.{name}, init_args: {argument}}}"
+        prior = f"{{class_path: a.Prior, init_args: {{n: {len(name)}}}}}"
+        return f"model: {{encoder: {arguments}, prior: {prior}}}\n"
+
+    runs = [
+        make_run(tmp_path / "one" / "1", 0.5, encoder("BlogEncoder", "{embedding_dim: 8}")),
+        make_run(tmp_path / "two" / "1", 0.5, encoder("PaperEncoder", "{hidden_dim: 9}")),
+    ]
+    assert main(["compare", *map(str, runs), "--output", str(tmp_path / "mine")]) == 0
+    capsys.readouterr()
+    with (tmp_path / "mine" / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["encoder"] for row in rows] == ["BlogEncoder", "PaperEncoder"]
+    assert [row["prior.init_args.n"] for row in rows] == ["11", "12"]  # of the same class
+    assert not any("embedding_dim" in key or "hidden_dim" in key for key in rows[0])
+
+
 def test_to_a_folder_of_ones_own(runs, tmp_path):
     words = ["--output", str(tmp_path / "deep" / "own")]
     assert main(["compare", *map(str, runs), *words]) == 0

@@ -36,9 +36,9 @@ def test_each_row_of_the_table_is_a_point(script, tmp_path):
         rows = [row for row in csv.DictReader(file) if row["heading"] == "Y"]
     found = script["points"](rows)
     start = (512, 1.0, 51.0)
-    assert found["local critic, "] == [(64, 2.0, 52.0), start, (2048, 3.0, 53.0)]
-    assert found["global critic, "] == [(64, 4.0, 54.0), start, (2048, 5.0, 55.0)]
-    assert [n for n, *_ in found["locations"]] == [1, 4, 16, 64]
+    assert found["local critic"] == [(64, 2.0, 52.0), start, (2048, 3.0, 53.0)]
+    assert found["global critic"] == [(64, 4.0, 54.0), start, (2048, 5.0, 55.0)]
+    assert [n for n, *_ in found["location"]] == [1, 4, 16, 64]
 
 
 def test_the_figure_of_what_is_done(script, tmp_path):

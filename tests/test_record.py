@@ -94,3 +94,15 @@ def test_only_what_stands_between_the_marks_is_renewed(tmp_path):
     page.write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n")
     record.renew(page, "new")
     assert page.read_text() == f"before\n{record.BEGIN}\n\nnew\n\n{record.END}\nafter\n"
+
+
+def test_pixels_stand_once_however_many_experiments_there_are(make_run):
+    one = record.rows_of(make_run(0, 0.5))
+    other = [row | {"experiment": "other"} for row in record.rows_of(make_run(1, 0.75))]
+    pixels = "probe/linear/pixels/top1"
+    other = [row | {"value": "0.26"} if row["metric"] == pixels else row for row in other]
+    lines = record.tables([*one, *other]).splitlines()
+    assert [line for line in lines if line.startswith("| raw pixels")] == [
+        "| raw pixels | pixels | 25.00 |  |  |  |"
+    ]
+    assert any(line.startswith("| other, 3 epochs") for line in lines)

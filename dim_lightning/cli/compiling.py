@@ -33,16 +33,16 @@ def check_compile(mode: Compile, on_cpu: bool) -> None:
         on_cpu: whether the model trains on a processor.
 
     Raises:
-        InputError: there is no compiler for C++, or PyTorch compiles on other systems only.
+        InputError: it is to be compiled for a processor, and there is no compiler for C++.
     """
     if mode in (None, _TRACED) or not on_cpu:
         return
-    asked = [os.environ[name] for name in ("CXX",) if name in os.environ]
-    if not any(shutil.which(name) for name in asked or _COMPILERS):
+    known = [os.environ["CXX"]] if "CXX" in os.environ else _COMPILERS
+    if not any(map(shutil.which, known)):
         raise InputError(
             f"compile is {mode}, but there is no compiler for C++ on this {sys.platform}; expected "
-            f"one of {', '.join(asked or _COMPILERS)}; install one or name it in the variable CXX, "
-            "or leave compile out: on a processor it was slower anyway"
+            f"one of {', '.join(known)}; install one or name it in the variable CXX, "
+            "or leave compile out"
         )
 
 

@@ -13,9 +13,9 @@ from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.resolved import layers_of, resolved_settings
 from dim_lightning.errors import InputError
-from dim_lightning.run.comparison import flat_settings
 from dim_lightning.run.environment import full_command, now
 from dim_lightning.run.folder import CONFIG, alone_in, explained
+from dim_lightning.run.settings import flat_settings
 from dim_lightning.run.signals import Terminated
 from dim_lightning.table.commands import next_run, settings_words, words_of
 from dim_lightning.table.definition import Row, Table, chosen, read_table

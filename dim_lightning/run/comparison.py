@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import yaml
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.curves import COLOURS, STYLE, Curve, Panel, draw_panel, run_curve
-from dim_lightning.run.folder import CONFIG, PICTURES, existing_run_folder, write_atomically
+from dim_lightning.run.folder import PICTURES, existing_run_folder, write_atomically
 from dim_lightning.run.metrics import METRICS, Point, read_metrics
 from dim_lightning.run.report import KNN, PROBE, offline_headlines
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import flat_config
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,22 +122,6 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
                 listed = ", ".join(f"{value} in {label}" for label, value in values.items())
                 warnings.append(f"{key} is not the same: {listed}")
     return warnings
-
-
-def flat_config(folder: Path) -> dict[str, Any]:
-    """A run's settings by their full name, with dots."""
-    return flat_settings(yaml.safe_load((folder / CONFIG).read_text()) or {})
-
-
-def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their full name, with dots."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flat_settings(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def _load(folder: Path) -> RunData:

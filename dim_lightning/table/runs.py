@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.child import is_at_work
-from dim_lightning.run.comparison import flat_config
 from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import Row
 
 # where and how visibly a run trains and is looked at, which changes none of its figures

@@ -17,7 +17,7 @@ from dim_lightning.run.curves import COLOURS, STYLE
 from dim_lightning.run.folder import write_atomically
 
 START = "local and global critic of 512 units, 64 locations"
-VARIED = {"local critic, ": 512, "global critic, ": 512, "locations": 64}
+VARIED = {"local critic": 512, "global critic": 512, "location": 64}  # word of a row: START's
 Point = tuple[int, float, float]  # what was set, minutes, accuracy in percent
 
 
@@ -29,7 +29,7 @@ def points(rows: list[dict[str, str]]) -> dict[str, list[Point]]:
         for kind, at_start in VARIED.items():
             if row["row"] == START:
                 found[kind].append((at_start, *measured))
-            elif kind in row["row"].replace("1 location", "1 locations"):
+            elif kind in row["row"]:
                 number = next(int(word) for word in row["row"].split() if word.isdigit())
                 found[kind].append((number, *measured))
     return {kind: sorted(each) for kind, each in found.items()}
@@ -39,7 +39,7 @@ def draw_panel(axis: Any, heading: str, rows: list[dict[str, str]]) -> None:
     """One figure of the table, each point with what was set."""
     for colour, (kind, found) in zip(COLOURS, points(rows).items(), strict=False):
         _, minutes, accuracy = zip(*found, strict=True)
-        label = kind.strip(" ,") + ("" if kind == "locations" else ", units")
+        label = "locations" if kind == "location" else f"{kind}, units"
         axis.plot(minutes, accuracy, marker="o", color=colour, label=label)
         for number, x, y in found:
             if number != VARIED[kind]:

@@ -7,7 +7,7 @@ import pytest
 from table_files import SETTINGS, write_run, write_table
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.comparison import flat_config
+from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.figures import check_columns, check_layers, commits, lines_of, protocols
 from dim_lightning.table.report import COLUMNS, About, write_report

@@ -7,7 +7,7 @@ from table_files import SETTINGS, write_run, write_table
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.child import Child
-from dim_lightning.run.comparison import flat_config
+from dim_lightning.run.settings import flat_config
 from dim_lightning.table.commands import next_run, words_of
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.runs import Cell, note_tested, state_of

@@ -162,7 +162,7 @@ class DotCritic(Critic):
         self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
     ) -> Float[Tensor, "*b m"]:
         """The product, clipped if asked for."""
-        return _clipped(torch.einsum("...mw,...w->...m", source, code), self.clip)
+        return _clipped(_products(source, code), self.clip)
 
 
 class BilinearCritic(Critic):
@@ -201,7 +201,7 @@ class BilinearCritic(Critic):
         self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
     ) -> Float[Tensor, "*b m"]:
         """The product, clipped if asked for."""
-        return _clipped(torch.einsum("...mw,...w->...m", source, code), self.clip)
+        return _clipped(_products(source, code), self.clip)
 
 
 class _Side(nn.Module):
@@ -236,6 +236,15 @@ def _check_clip(clip: float | None) -> None:
             f"a critic's clip is {clip}; expected a number above 0, or null for none; set "
             "init_args.clip of the critic"
         )
+
+
+def _products(
+    source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
+) -> Float[Tensor, "*b m"]:
+    """<s, z>; that of all codes with all images is one matrix product, without copies."""
+    if source.ndim != 4 or len(source) != 1 or code.shape[1] != 1:
+        return torch.einsum("...mw,...w->...m", source, code)
+    return (code[:, 0] @ source.flatten(0, -2).mT).unflatten(1, source.shape[1:-1])
 
 
 def _clipped(scores: Tensor, clip: float | None) -> Tensor:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from dim_lightning.cli.plain_parser import PlainParser
-from dim_lightning.run.comparison import load_runs, write_comparison
+from dim_lightning.run.compared import load_runs
+from dim_lightning.run.comparison import write_comparison
 from dim_lightning.run.folder import explained, new_numbered_folder
 
 

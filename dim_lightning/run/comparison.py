@@ -4,17 +4,16 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from dim_lightning.errors import InputError
+from dim_lightning.run.compared import RunData, not_the_same
 from dim_lightning.run.curves import COLOURS, STYLE, Curve, Panel, draw_panel, run_curve
-from dim_lightning.run.folder import PICTURES, existing_run_folder, write_atomically
-from dim_lightning.run.metrics import METRICS, Point, read_metrics
-from dim_lightning.run.report import KNN, PROBE, offline_headlines
-from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import flat_config
+from dim_lightning.run.folder import PICTURES, write_atomically
+from dim_lightning.run.metrics import METRICS
+from dim_lightning.run.report import KNN, PROBE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,29 +29,7 @@ _PANELS = (
     ("Prior term, validation", "nats", ("val/prior", "train/prior"), 1.0),
 )
 _NEIGHBOURS = f"{PICTURES}/neighbours_cosine.png"
-_SAME = ("data.source", "data.image_size", "data.validation_fraction", "data.split_seed")
-_SAME_QUERIES = "neighbours."
 _CLASS = ".class_path"
-
-
-class RunData(NamedTuple):
-    """What a comparison needs of one run.
-
-    Attributes:
-        label: experiment and number.
-        folder: of the run.
-        config: settings by their full name.
-        series: metric -> its values.
-        finals: the last accuracies.
-        minutes: of training, validation left out, at the end of each epoch.
-    """
-
-    label: str
-    folder: Path
-    config: dict[str, Any]
-    series: dict[str, list[Point]]
-    finals: dict[str, float]
-    minutes: list[float]
 
 
 class Comparison(NamedTuple):
@@ -61,20 +38,6 @@ class Comparison(NamedTuple):
     files: list[Path]
     warnings: list[str]
     table: str
-
-
-def load_runs(folders: Sequence[Path]) -> list[RunData]:
-    """The runs to compare.
-
-    Raises:
-        InputError: fewer than two, one that is no run, or one that has no figures yet.
-    """
-    if len(folders) < 2:
-        raise InputError(
-            f"compare got {len(folders)} run folder(s); expected at least two, such as "
-            "runs/digits/1 runs/digits_local/1"
-        )
-    return [_load(existing_run_folder(folder)) for folder in folders]
 
 
 def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epochs") -> Comparison:
@@ -111,37 +74,6 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
     return Comparison(files, warnings, table)
 
 
-def not_the_same(runs: Sequence[RunData]) -> list[str]:
-    """What must agree for figures to be compared, and does not."""
-    warnings = []
-    for key in sorted({key for run in runs for key in run.config}):
-        of_data = any(key == name or key.startswith(f"{name}.") for name in _SAME)
-        if of_data or key.startswith(_SAME_QUERIES):
-            values = {run.label: run.config.get(key) for run in runs}
-            if len({str(value) for value in values.values()}) > 1:
-                listed = ", ".join(f"{value} in {label}" for label, value in values.items())
-                warnings.append(f"{key} is not the same: {listed}")
-    return warnings
-
-
-def _load(folder: Path) -> RunData:
-    result, series = read_result(folder), read_metrics(folder)
-    if not result.get("fit", {}).get("epochs"):
-        raise InputError(f"{folder} has no finished epoch yet; expected a run that fit completed")
-    label = "/".join(folder.resolve().parts[-2:])
-    last = result["fit"].get("last", {})
-    finals = {
-        name: last[key]
-        for name, key in (("online probe", PROBE), ("kNN", KNN))
-        if last.get(key) is not None
-    }
-    finals |= {f"test {h.label}": value for h, value in offline_headlines(result.get("test", {}))}
-    images = result["fit"].get("images_seen", 0) / result["fit"]["epochs"]
-    speeds = [point.value for point in series.get("speed/images_per_second", [])]
-    minutes = np.cumsum([images / speed / 60 for speed in speeds]).tolist()
-    return RunData(label, folder, flat_config(folder), series, finals, minutes)
-
-
 def _figure_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -164,7 +96,7 @@ def _name_runs(figure: "Figure", runs: Sequence[RunData]) -> None:
     from matplotlib.patches import Patch
 
     patches = [
-        Patch(color=_colour(place), label=f"{run.label} ({_epochs(run)} epochs)")
+        Patch(color=_colour(place), label=f"{run.label} ({run.epochs} epochs)")
         for place, run in enumerate(runs)
     ]
     figure.legend(handles=patches, loc="outside upper center", ncols=min(len(runs), 4), fontsize=11)
@@ -249,7 +181,7 @@ def _rows(runs: Sequence[RunData]) -> list[dict[str, str]]:
     for run in runs:
         row = {"run": run.label}
         row |= {_heading(k): _short(str(run.config.get(k, ""))) for k in differing}
-        row["epochs"] = str(_epochs(run))
+        row["epochs"] = str(run.epochs)
         row |= {f"{n}, %": f"{100 * run.finals[n]:.1f}" if n in run.finals else "" for n in names}
         rows.append(row)
     return rows
@@ -286,10 +218,6 @@ def _csv(rows: Sequence[Mapping[str, str]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _epochs(run: RunData) -> int:
-    return int(read_result(run.folder)["fit"]["epochs"])
 
 
 def _colour(place: int) -> str:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from dim_lightning.cli import main
 from dim_lightning.errors import InputError
-from dim_lightning.run.comparison import load_runs, not_the_same, timed
+from dim_lightning.run.compared import load_runs, not_the_same
+from dim_lightning.run.comparison import timed
 from dim_lightning.run.curves import Curve
 from dim_lightning.run.metrics import MetricsFile
 

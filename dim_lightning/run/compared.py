@@ -1,0 +1,85 @@
+"""What a comparison reads of each run, and whether the runs may be compared."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dim_lightning.errors import InputError
+from dim_lightning.run.folder import existing_run_folder
+from dim_lightning.run.metrics import Point, read_metrics
+from dim_lightning.run.report import KNN, PROBE, offline_headlines
+from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import flat_config
+
+_SAME = ("data.source", "data.image_size", "data.validation_fraction", "data.split_seed")
+_SAME_QUERIES = "neighbours."
+
+
+class RunData(NamedTuple):
+    """What a comparison needs of one run.
+
+    Attributes:
+        label: experiment and number.
+        folder: of the run.
+        config: settings by their full name.
+        series: metric -> its values.
+        finals: the last accuracies.
+        epochs: trained.
+        minutes: of training, validation left out, at the end of each epoch.
+    """
+
+    label: str
+    folder: Path
+    config: dict[str, Any]
+    series: dict[str, list[Point]]
+    finals: dict[str, float]
+    epochs: int
+    minutes: list[float]
+
+
+def load_runs(folders: Sequence[Path]) -> list[RunData]:
+    """The runs to compare.
+
+    Raises:
+        InputError: fewer than two, one that is no run, or one that has no figures yet.
+    """
+    if len(folders) < 2:
+        raise InputError(
+            f"compare got {len(folders)} run folder(s); expected at least two, such as "
+            "runs/digits/1 runs/digits_local/1"
+        )
+    return [_load(existing_run_folder(folder)) for folder in folders]
+
+
+def not_the_same(runs: Sequence[RunData]) -> list[str]:
+    """What must agree for figures to be compared, and does not."""
+    warnings = []
+    for key in sorted({key for run in runs for key in run.config}):
+        of_data = any(key == name or key.startswith(f"{name}.") for name in _SAME)
+        if of_data or key.startswith(_SAME_QUERIES):
+            values = {run.label: run.config.get(key) for run in runs}
+            if len({str(value) for value in values.values()}) > 1:
+                listed = ", ".join(f"{value} in {label}" for label, value in values.items())
+                warnings.append(f"{key} is not the same: {listed}")
+    return warnings
+
+
+def _load(folder: Path) -> RunData:
+    result, series = read_result(folder), read_metrics(folder)
+    epochs = result.get("fit", {}).get("epochs")
+    if not epochs:
+        raise InputError(f"{folder} has no finished epoch yet; expected a run that fit completed")
+    label = "/".join(folder.resolve().parts[-2:])
+    last = result["fit"].get("last", {})
+    finals = {
+        name: last[key]
+        for name, key in (("online probe", PROBE), ("kNN", KNN))
+        if last.get(key) is not None
+    }
+    finals |= {f"test {h.label}": value for h, value in offline_headlines(result.get("test", {}))}
+    images = result["fit"].get("images_seen", 0) / epochs
+    speeds = [point.value for point in series.get("speed/images_per_second", [])]
+    minutes = np.cumsum([images / speed / 60 for speed in speeds]).tolist()
+    return RunData(label, folder, flat_config(folder), series, finals, epochs, minutes)

@@ -11,6 +11,7 @@ the seeds. Without arguments only the tables are renewed.
 import argparse
 import csv
 import io
+import re
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -52,7 +53,7 @@ def rows_of(run_dir: Path, data: str | None = None) -> Rows:
     changed = "+changes" if environment["uncommitted_changes"] else ""
     run = {
         "data": data or config["data"]["source"]["class_path"].rsplit(".", 1)[-1],
-        "experiment": config["experiment"],
+        "experiment": _experiment(run_dir, config["experiment"]),
         "seed": config["seed_everything"],
         "started": environment["started"],
         "commit": (environment["commit"] or "unknown")[:10] + changed,
@@ -71,6 +72,12 @@ def rows_of(run_dir: Path, data: str | None = None) -> Rows:
         for split, name, value in figures
         if isinstance(value, int | float) and "/" in name and not name.startswith("train/")
     ]
+
+
+def _experiment(run_dir: Path, name: str) -> str:
+    """Its name; of a row of a table, whose seeds lie in folders of their own, that of the row."""
+    row = re.fullmatch(r"(.+)/seed\d+", name)
+    return f"{run_dir.resolve().parents[2].name}/{row[1]}" if row else name
 
 
 def add(rows: Rows, table: Path) -> Rows:

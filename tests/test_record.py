@@ -15,11 +15,11 @@ spec.loader.exec_module(record)
 
 @pytest.fixture
 def make_run(tmp_path):
-    def make(seed, linear, started="2026-01-01T00:00:00+00:00"):
-        folder = tmp_path / f"run{seed}"
-        folder.mkdir(exist_ok=True)
+    def make(seed, linear, started="2026-01-01T00:00:00+00:00", experiment="blog", folder=None):
+        folder = folder or tmp_path / f"run{seed}"
+        folder.mkdir(exist_ok=True, parents=True)
         (folder / "config.yaml").write_text(
-            f"experiment: blog\nseed_everything: {seed}\n"
+            f"experiment: {experiment}\nseed_everything: {seed}\n"
             "data: {source: {class_path: dim_lightning.data.Digits}}\n"
             "trainer: {precision: bf16-mixed}\n"
         )
@@ -94,6 +94,16 @@ def test_only_what_stands_between_the_marks_is_renewed(tmp_path):
     page.write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n")
     record.renew(page, "new")
     assert page.read_text() == f"before\n{record.BEGIN}\n\nnew\n\n{record.END}\nafter\n"
+
+
+def test_seeds_of_a_row_of_a_table_stand_together(make_run, tmp_path):
+    rows = []
+    for seed in (0, 1):
+        name = f"a_row/seed{seed}"
+        folder = tmp_path / "a_table" / name / "1"
+        rows += record.rows_of(make_run(seed, 0.5 + seed / 10, experiment=name, folder=folder))
+    assert {row["experiment"] for row in rows} == {"a_table/a_row"}
+    assert "55.00 ± 7.07" in record.tables(rows)
 
 
 def test_pixels_stand_once_however_many_experiments_there_are(make_run):

@@ -45,6 +45,9 @@ def headlines(run_dir: Path) -> list[Headline]:
     result = read_result(run_dir)
     fit, test = result.get("fit", {}), result.get("test", {})
     lines = [line for line, _ in offline_headlines(test)]
+    if "test/top1" in test:
+        note = "test, of the network trained with labels itself"
+        lines.append(Headline("its own classifier", f"{test['test/top1']:.1%}", note))
     for name, label in ACCURACIES.items():
         top = fit.get("best", {}).get(name)
         if top:
@@ -153,6 +156,8 @@ def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
 def _place(name: str) -> tuple[str, str]:
     """Row and column of an accuracy such as random/knn/cosine/k20_t0.07/y/top1."""
     *protocol, layer, _ = name.split("/")
+    if not protocol:  # test/top1, of a network trained with labels
+        return "its own classifier", "no probe"
     if protocol[0] == "random":
         return f"random encoder, {layer}", _protocol(protocol[1:])
     return ("raw pixels" if layer == "pixels" else layer), _protocol(protocol)

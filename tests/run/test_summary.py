@@ -66,6 +66,13 @@ def test_the_table_has_a_row_a_layer_and_floors_last(run):
     assert accuracy_table({"test/loss": 1.0}) is None
 
 
+def test_the_accuracy_of_a_classifier_trained_with_labels_has_a_row_of_its_own():
+    table = accuracy_table({"probe": {"linear": {"y": {"top1": 0.7}}}, "test/top1": 0.75})
+    names = [row["name"] for row in table["rows"]]
+    assert names == ["y", "its own classifier"]
+    assert table["rows"][1]["cells"][1] == {"text": "75.0", "best": True}
+
+
 def test_the_closing_message_says_what_where_and_next(run):
     text = closing_message(run, "fit")
     assert text.startswith("3 epochs in 1 min 15 s, 99 images/s")

@@ -88,10 +88,13 @@ def check_columns(table: Table, found: Found) -> None:
     Raises:
         InputError: there are some, and none measures what a column is about.
     """
+    open_rows = any(state.missing for _, state in found)
     known = {key for _, state in found if not state.missing for key in figures_of(_run(state))}
     # the layer is one of those of the row's encoder, which may be other ones in rows to come
     measured = {_protocol(key) for key in known}
     for key in table.columns:
+        if key.startswith("test/") and open_rows:
+            continue  # a term of one method, whose rows may be to come
         if known and key not in known and _protocol(key) not in measured:
             raise InputError(
                 f"{table.path}: columns.{key}: no test has this figure; {nearest(key, known)}"

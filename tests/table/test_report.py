@@ -140,6 +140,16 @@ def test_figures_that_are_no_accuracies_keep_their_size(tmp_path):
     assert "| DIM(L) JSD | 0.72 |" in scene.write()[0].read_text()
 
 
+def test_a_column_may_be_about_a_term_of_a_method_whose_rows_are_to_come(tmp_path):
+    scene = Scene(tmp_path, columns={"test/top1": "Y"})
+    for done, cell in enumerate(scene.cells):
+        if done:
+            check_columns(scene.table, scene.found())
+        write_run(cell, figures=FIGURES)
+    with pytest.raises(InputError, match="no test has this figure"):
+        check_columns(scene.table, scene.found())
+
+
 def test_columns_that_no_test_has(tmp_path):
     scene = Scene(tmp_path, columns={"probe/mlp20/y/top1": "Y"})
     check_columns(scene.table, scene.found())

@@ -134,7 +134,8 @@ def _decoded(
         decoder = decoder_for(codes.shape[1], data_of(trainer).image_size).to(codes.device)
     train = Coded(_pictures(trainer, "train").images, codes)
     test = Coded(_pictures(trainer, "test").images, test_codes)
-    return reconstruction(decoder, train, test, epochs, seed=seed)
+    context = trainer.precision_plugin.forward_context
+    return reconstruction(decoder, train, test, epochs, seed=seed, context=context)
 
 
 def _labelled(pictures: LabelledImages) -> LabelledImages:

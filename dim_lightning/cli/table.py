@@ -74,7 +74,7 @@ def _parser() -> PlainParser:
     parser = PlainParser(prog="dim_lightning table", description=_DESCRIPTION)
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="the table file")
-    add("--runs_dir", type=Path, default=Path("runs"), help="its runs lie in <runs_dir>/<name>")
+    add("--runs_dir", type=Path, default=Path("runs"), help="its runs lie in <runs_dir>/<runs>")
     add("--output", type=Path, help="folder of the table; <runs_dir>/<name>")
     add("--jobs", type=int, default=1, help="runs at once; 1")
     add("--only", type=lambda text: text.split(","), metavar="ROW,ROW", help="run these rows alone")
@@ -90,12 +90,13 @@ def _whole_numbers(text: str) -> list[int]:
 
 
 def _job(asked: Table, options: Any, command: str) -> _Job:
-    runs_dir = options.runs_dir / asked.name
+    runs_dir = options.runs_dir / asked.runs
     rows = [row for row in asked.rows if row.config is not None]
     cells = [[Cell(r, seed, runs_dir, s) for seed in r.seeds] for r, s in _settings(asked, rows)]
     # the first seed of every row before the second of any
     ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
-    return _Job(asked, ordered, runs_dir, options.output or runs_dir, command)
+    output = options.output or options.runs_dir / asked.name
+    return _Job(asked, ordered, runs_dir, output, command)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -1,6 +1,8 @@
 """How much of an image its frozen code keeps: a decoder's images against the true ones."""
 
 from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -45,6 +47,7 @@ def reconstruction(
     batch_size: int = 64,
     learning_rate: float = 1e-3,
     seed: int = 0,
+    context: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Decoded:
     """The nearness of test images that `decoder` makes of their codes, fitted to training images.
 
@@ -64,6 +67,7 @@ def reconstruction(
         batch_size: images a step.
         learning_rate: of Adam.
         seed: of the order.
+        context: of each forward pass, for the precision.
 
     Raises:
         InputError: there are fewer than 2 training images, or images are smaller than 8 pixels.
@@ -81,12 +85,14 @@ def reconstruction(
 
         def loss_of(rows: Tensor) -> Tensor:
             images = as_floats(train.images[rows].to(device))
-            return (decoder(train.codes[rows.to(device)]) - images).square().mean()
+            with context():
+                made = decoder(train.codes[rows.to(device)])
+            return (made.float() - images).square().mean()
 
         count = len(train.codes)
         steps = passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed)
         deque(steps, maxlen=0)
-    return _nearness(decoder.eval(), test)
+    return _nearness(decoder.eval(), test, context)
 
 
 def ms_ssim(
@@ -137,11 +143,14 @@ def scales_of(size: int) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def _nearness(decoder: nn.Module, test: Coded) -> Decoded:
+def _nearness(
+    decoder: nn.Module, test: Coded, context: Callable[[], AbstractContextManager]
+) -> Decoded:
     device, similarity, error = test.codes.device, 0.0, 0.0
     for rows in torch.arange(len(test.codes)).split(_AT_ONCE):
         images = as_floats(test.images[rows].to(device))
-        made = decoder(test.codes[rows.to(device)]).float()
+        with context():
+            made = decoder(test.codes[rows.to(device)]).float()
         similarity += ms_ssim(made, images).double().sum().item()
         error += (made - images).square().mean(dim=(1, 2, 3)).double().sum().item()
     return Decoded(similarity / len(test.codes), error / len(test.codes))

@@ -12,7 +12,7 @@ from dim_lightning.errors import InputError, nearest
 
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
-_KEYS = ("title", "name", "overrides", "seeds", "columns", "rows")
+_KEYS = ("title", "name", "runs", "overrides", "seeds", "columns", "rows")
 _ROW_KEYS = ("name", "config", "overrides", "seeds", "paper", "from_memory", "floor")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _EXAMPLE = "experiments/paper/cifar10.yaml"
@@ -47,7 +47,8 @@ class Table(NamedTuple):
 
     Attributes:
         path: of the file.
-        name: of the folder of its runs.
+        name: of the folder that it is written to.
+        runs: of the folder of its runs, which tables may share.
         title: of the table.
         columns: name of a figure of `test` -> heading.
         rows: in order.
@@ -56,6 +57,7 @@ class Table(NamedTuple):
 
     path: Path
     name: str
+    runs: str
     title: str
     columns: dict[str, str]
     rows: tuple[Row, ...]
@@ -80,9 +82,8 @@ def read_table(
     columns = _columns(content.get("columns"), path)
     common = _overrides(content.get("overrides"), f"{path}: overrides")
     seeds_of_all = _seeds(content.get("seeds", [0]), f"{path}: seeds")
-    name = content.get("name", path.stem)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InputError(f"{path}: name is {name!r}; expected a plain name such as paper_cifar10")
+    name = _plain_name(content.get("name", path.stem), f"{path}: name")
+    runs = _plain_name(content.get("runs", name), f"{path}: runs")
     found = content.get("rows")
     if not isinstance(found, list) or not found:
         raise InputError(f"{path}: rows is {found!r}; expected a list of rows, as in {_EXAMPLE}")
@@ -96,7 +97,8 @@ def read_table(
         rows = [row if row.floor else row._replace(seeds=asked) for row in rows]
     _check_names(rows, path)
     title = str(content.get("title", name))
-    return Table(path, name, title, columns, tuple(rows), _merged(common, dict(changes or {})))
+    overrides = _merged(common, dict(changes or {}))
+    return Table(path, name, runs, title, columns, tuple(rows), overrides)
 
 
 def chosen(table: Table, names: Sequence[str] | None) -> tuple[Row, ...]:
@@ -126,6 +128,12 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no table; expected columns and rows, as in {_EXAMPLE}")
     return content
+
+
+def _plain_name(found: Any, where: str) -> str:
+    if not isinstance(found, str) or not _NAME.fullmatch(found):
+        raise InputError(f"{where} is {found!r}; expected a plain name such as paper_cifar10")
+    return found
 
 
 def _row(

@@ -33,6 +33,16 @@ WHERE = (
     "trainer.strategy",
 )
 EVALUATION = "evaluation"
+# what a test measures beside the rest, or, at 0 or false, leaves out
+_MEASURES = (
+    "evaluation.decoder_epochs",
+    "evaluation.fine_tune_epochs",
+    "evaluation.floors",
+    "evaluation.mine_epochs",
+    "evaluation.mlp_epochs",
+    "evaluation.ndm_epochs",
+    "evaluation.svm",
+)
 _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions")
 _PLACE = ("runs_dir", "experiment")
 _TESTED = "tested.json"  # with which settings of the evaluation
@@ -136,7 +146,8 @@ def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any]) -> bool:
     """Whether its figures are those of its last state, and by the protocol asked for.
 
     A setting that a test was too early to know is no reason to repeat it, unless the table names
-    it.
+    it. Neither is one by which more was measured than is asked for: tables that share runs have
+    them tested once.
     """
     test = result.get("test", {})
     if "epochs_trained" not in test or test["epochs_trained"] < result["fit"]["epochs"]:
@@ -145,7 +156,9 @@ def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any]) -> bool:
     stored = json.loads(record.read_text()) if record.is_file() else _evaluation(flat_config(run))
     asked = _evaluation(cell.settings)
     return all(
-        stored[key] == value if key in stored else key not in cell.row.overrides
+        stored[key] == value or (key in _MEASURES and not value)
+        if key in stored
+        else key not in cell.row.overrides
         for key, value in asked.items()
     )
 

@@ -138,6 +138,15 @@ def test_report_alone_runs_nothing(bench, tmp_path, capsys):
     assert not bench.runs.exists()
 
 
+def test_two_tables_of_the_same_runs(bench, tmp_path, capsys):
+    bench.write(runs="others")
+    assert bench.table("--dry", "--seeds", "3", "--only", "local_only") == 0
+    fit = shlex.split(capsys.readouterr().out.splitlines()[1])
+    assert f"--runs_dir={bench.runs.parent / 'others'}" in fit
+    assert bench.table("--report", "--runs_dir", str(tmp_path)) == 0
+    assert (tmp_path / bench.name / "table.md").is_file()
+
+
 @pytest.mark.slow
 def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
     rows = [*TABLE["rows"], {**TABLE["rows"][0], "name": "too much", "seeds": [7]}]

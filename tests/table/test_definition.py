@@ -14,7 +14,7 @@ ROW = CONTENT["rows"][0]
 def test_rows_have_what_the_file_says(tmp_path):
     table = read_table(write_table(tmp_path))
     dim, vae, random, pixels = table.rows
-    assert (table.name, table.title) == ("small", "Small")
+    assert (table.name, table.runs, table.title) == ("small", "small", "Small")
     assert (dim.folder, dim.seeds, dim.paper) == ("dim_l_jsd", (0, 1), {"Y": 66.96})
     assert (dim.config, dim.overrides) == (tmp_path / "dim.yaml", {"trainer.max_epochs": 4})
     assert (vae.seeds, vae.from_memory, dim.from_memory) == ((0,), True, False)
@@ -56,6 +56,7 @@ BAD = {
     "the heading 'Y' twice": {"columns": {"a/top1": "Y", "b/top1": "Y"}},
     "rows is None; expected a list of rows": {"rows": None},
     "name is '../up'; expected a plain name": {"name": "../up"},
+    "runs is 3; expected a plain name": {"runs": 3},
     "overrides: seed_everything is what the table itself decides; set seeds": {
         "overrides": {"seed_everything": 1}
     },

@@ -102,6 +102,18 @@ def test_another_evaluation_asks_for_another_test_only(cell):
     assert state(cell).missing == "test"
 
 
+def test_a_test_that_measured_more_counts_as_well(cell):
+    run = write_run(cell, figures=TESTED)
+    more = cell._replace(settings={**SETTINGS, "evaluation.svm": True, "evaluation.floors": True})
+    note_tested(more, run)
+    fewer = {"evaluation.svm": False, "evaluation.floors": True}
+    assert state(cell._replace(settings={**SETTINGS, **fewer})).text == "done"
+    assert state(cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 0})).text == "done"
+    assert state(cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 5})).missing == "test"
+    note_tested(cell._replace(settings={**SETTINGS, **fewer}), run)
+    assert state(more).missing == "test"
+
+
 def test_a_run_that_went_on_after_its_test_is_tested_again(cell):
     run = write_run(cell, figures=TESTED)
     result = json.loads((run / "result.json").read_text())

@@ -159,7 +159,7 @@ class OfflineEvaluation(Callback):
             "epochs_trained": epochs_trained(trainer, self._stored_epochs),
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
-            "protocol": protocol_text(settings),
+            "protocol": protocol_text(figures, settings),
         }
         update_result(Path(trainer.default_root_dir), "test", figures | facts)
         for logger in trainer.loggers:

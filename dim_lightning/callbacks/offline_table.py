@@ -1,7 +1,7 @@
 """The figures of the offline evaluation by name, and as a table to read."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dim_lightning.evaluation.offline import CHOSEN, LINEAR, MLP, PAPER, SVM
@@ -10,24 +10,47 @@ from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
 FINE_TUNED = "fine_tuned"
 PIXELS, RANDOM = "pixels", "random/"
 
+_BOUND = (
+    "the Donsker-Varadhan formula on test images, of a network fitted to the training split for "
+    "{} epochs, its epoch chosen on the validation split."
+)
 _PROTOCOL = (
     "Frozen features of clean images in eval mode. Fitted on the training split, penalty of the "
     "linear probe and of the SVM chosen on the validation split, accuracy (micro average) on the "
-    "test split. Linear: softmax regression on standardised features, solved exactly. SVM: "
-    "scikit-learn's LinearSVC, squared hinge loss, one class against the others, on standardised "
-    "features. MLP-200: Linear 200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {epochs} "
-    "epochs, on standardised features. MLP-200 paper: the same network on the features as they "
-    "are, batches of 64, Adam 1e-4, divided by ten after epochs 50 and 100 of {paper_epochs}; mean "
-    "of the last 100 epochs (mlp200_paper), and the epoch that is best on the validation split "
-    "(mlp200_paper_chosen). top1_std: standard deviation over {repeats} seeds of the MLP probe. "
-    "kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal. Fine-tuned: a copy "
-    "of the whole encoder and a linear layer on its code, Adam 1e-3, {fine_tune_epochs} epochs, "
-    "after the last. Decoder: MS-SSIM and mean square error of test images made of their codes "
-    "after {decoder_epochs} epochs. MINE (image and code) and NDM (dimensions of the code): the "
-    "Donsker-Varadhan formula on test images, of a network fitted to the training split for "
-    "{mine_epochs} and {ndm_epochs} epochs, its epoch chosen on the validation split. Floors: the "
-    "same encoder with random weights, and pixels (at most 32 x 32)."
+    "test split."
 )
+_PROTOCOLS = {  # what stands in a figure's name -> how it is measured
+    LINEAR: "Linear: softmax regression on standardised features, solved exactly.",
+    SVM: (
+        "SVM: scikit-learn's LinearSVC, squared hinge loss, one class against the others, on "
+        "standardised features."
+    ),
+    MLP: (
+        "MLP-200: Linear 200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {epochs} epochs, "
+        "on standardised features."
+    ),
+    PAPER: (
+        "MLP-200 paper: Linear 200, dropout 0.1, batch norm, ReLU, Linear on the features as they "
+        "are, batches of 64, Adam 1e-4, divided by ten after epochs 50 and 100 of {paper_epochs}; "
+        "mean of the last 100 epochs (mlp200_paper), and the epoch that is best on the validation "
+        "split (mlp200_paper_chosen)."
+    ),
+    "top1_std": "top1_std: standard deviation over {repeats} seeds of the MLP probe.",
+    "knn": "kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal.",
+    FINE_TUNED: (
+        "Fine-tuned: a copy of the whole encoder and a linear layer on its code, Adam 1e-3, "
+        "{fine_tune_epochs} epochs, after the last."
+    ),
+    "decoder": (
+        "Decoder: MS-SSIM and mean square error of test images made of their codes after "
+        "{decoder_epochs} epochs."
+    ),
+    "mine": f"MINE, of image and code: {_BOUND.format('{mine_epochs}')}",
+    "ndm": f"NDM, of the dimensions of the code: {_BOUND.format('{ndm_epochs}')}",
+    RANDOM.rstrip(
+        "/"
+    ): "Floors: the same encoder with random weights, and pixels (at most 32 x 32).",
+}
 _HEADINGS = {
     LINEAR: ("linear", "probe"),
     SVM: ("linear", "SVM"),
@@ -46,9 +69,16 @@ _OTHERS = {
 Rows = Mapping[str, Mapping[str, float]]
 
 
-def protocol_text(settings: Mapping[str, int]) -> str:
-    """How all figures are measured, in words; `settings` has their epochs and repeats."""
-    return _PROTOCOL.format(paper_epochs=PAPER_EPOCHS, **settings)
+def protocol_text(names: Iterable[str], settings: Mapping[str, int]) -> str:
+    """How the figures of these names are measured, in words, a line each kind.
+
+    Args:
+        names: of the figures.
+        settings: their epochs and repeats.
+    """
+    known = [f"{name}/" for name in names]
+    kinds = [t for kind, t in _PROTOCOLS.items() if any(f"{kind}/" in name for name in known)]
+    return "\n".join([_PROTOCOL, *kinds]).format(paper_epochs=PAPER_EPOCHS, **settings)
 
 
 def by_protocol(rows: Rows, ending: str = "top1") -> dict[str, float]:

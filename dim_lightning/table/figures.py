@@ -123,9 +123,10 @@ def check_layers(table: Table, layers: Mapping[str, Sequence[str]]) -> None:
 
 
 def protocols(found: Found) -> list[str]:
-    """How the figures were measured, as the tests themselves say it; once each."""
+    """How the figures were measured, as the tests themselves say it; each kind once."""
     tests = [read_result(_run(state)).get("test", {}) for _, state in found if not state.missing]
-    return list(dict.fromkeys(test["protocol"] for test in tests if "protocol" in test))
+    lines = [line for test in tests for line in test.get("protocol", "").splitlines()]
+    return list(dict.fromkeys(lines))
 
 
 def commits(found: Found) -> list[str]:

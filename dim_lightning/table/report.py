@@ -30,7 +30,7 @@ class About(NamedTuple):
         command: that made it.
         written: when, UTC.
         commits: of the code that trained the runs.
-        protocols: how the figures were measured.
+        protocols: how the figures were measured, a kind each.
         notes: what else there is to know, such as runs that do not count.
     """
 
@@ -116,7 +116,7 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[str]:
     return [
         "; ".join(parts) + ".",
         *([f"Where no row says otherwise: {settings}."] if settings else []),
-        *(f"Protocol: {protocol}" for protocol in about.protocols),
+        *([f"Protocol: {' '.join(about.protocols)}"] if about.protocols else []),
         *about.notes,
         f"Written {about.written}" + f", runs of commit {commits}" * bool(commits) + ", by",
     ]

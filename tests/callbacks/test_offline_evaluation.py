@@ -1,11 +1,12 @@
 import json
+import re
 
 import pytest
 import torch
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import OfflineEvaluation
-from dim_lightning.callbacks.offline_table import by_protocol, others_list, table
+from dim_lightning.callbacks.offline_table import by_protocol, others_list, protocol_text, table
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, knn_accuracy
 
@@ -30,6 +31,18 @@ ROWS = {
     "random/y": {"probe/linear": 0.3, "knn/cosine/k20_t0.07": 0.29},
     "pixels": {"probe/linear": 0.39, "knn/cosine/k20_t0.07": 0.339},
 }
+
+
+def test_the_protocol_is_that_of_the_figures_there_are():
+    settings = {"epochs": 7, "repeats": 3, "fine_tune_epochs": 0}
+    settings |= {"decoder_epochs": 0, "mine_epochs": 0, "ndm_epochs": 9}
+    said = protocol_text([*by_protocol(ROWS), "ndm/y/nats"], settings).splitlines()
+    kinds = [re.split("[:,]", line)[0] for line in said[1:]]
+    assert kinds == ["Linear", "MLP-200", "kNN", "NDM", "Floors"]
+    assert "for 9 epochs" in said[4]
+    paper = protocol_text(["probe/mlp200_paper/y/top1", "probe/mlp200_paper/y/top1_std"], settings)
+    assert "MLP-200:" not in paper
+    assert "over 3 seeds" in paper
 
 
 def test_names_state_protocol_layer_and_floor():

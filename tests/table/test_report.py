@@ -150,6 +150,13 @@ def test_a_column_may_be_about_a_term_of_a_method_whose_rows_are_to_come(tmp_pat
         check_columns(scene.table, scene.found())
 
 
+def test_what_the_protocols_of_the_runs_share_is_said_once(scene):
+    first, second, _ = scene.cells
+    write_run(first, figures={**FIGURES, "protocol": "Frozen.\nkNN: by votes."})
+    write_run(second, figures={**FIGURES, "protocol": "Frozen.\nNDM: 9 epochs."})
+    assert "Protocol: Frozen. kNN: by votes. NDM: 9 epochs.\n" in scene.write()[0].read_text()
+
+
 def test_columns_that_no_test_has(tmp_path):
     scene = Scene(tmp_path, columns={"probe/mlp20/y/top1": "Y"})
     check_columns(scene.table, scene.found())

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
 from dim_lightning.encoders.head import Head, check_sizes
 from dim_lightning.errors import InputError
@@ -77,7 +78,9 @@ class ResidualEncoder(Encoder):
             sizes = [inputs, *[outputs[i]] * (count - 1)]
             strides = [1 if i == 0 else 2, *[1] * (count - 1)]
             parts = zip(sizes, strides, strict=True)
-            stages.append(nn.Sequential(*(_Block(n, width, s, bottleneck) for n, s in parts)))
+            stages.append(
+                nn.Sequential(*(ResidualBlock(n, width, s, bottleneck) for n, s in parts))
+            )
         self.local_trunk = nn.Sequential(*stages[:local_stage])
         self.rest = nn.Sequential(*stages[local_stage:])
         flat = outputs[-1] * (1 if pool else sides[-1] ** 2)
@@ -95,10 +98,18 @@ class ResidualEncoder(Encoder):
         return self.head(local, layers, layers["pool" if self.pool else "conv"])
 
 
-class _Block(nn.Module):
-    """ReLU(x + convolutions(x)); x by a 1x1 convolution where the shape changes."""
+class ResidualBlock(nn.Module):
+    """ReLU(x + convolutions(x)); x by a 1x1 convolution where the shape changes.
 
-    def __init__(self, inputs: int, width: int, stride: int, bottleneck: bool):
+    Args:
+        inputs: channels of what it is given.
+        width: channels of its convolutions.
+        stride: 2 to halve height and width.
+        bottleneck: whether its convolutions are 1x1, 3x3, 1x1 to four times the width; otherwise
+            3x3, 3x3.
+    """
+
+    def __init__(self, inputs: int, width: int, stride: int = 1, bottleneck: bool = False):
         super().__init__()
         outputs = 4 * width if bottleneck else width
         if bottleneck:
@@ -110,6 +121,7 @@ class _Block(nn.Module):
         self.shortcut = _normed(inputs, outputs, 1, stride) if changes else nn.Identity()
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c2 h2 w2"]:
+        """The block."""
         found = x
         for i, convolution in enumerate(self.convolutions):
             found = convolution(F.relu(found) if i > 0 else found)
@@ -117,7 +129,7 @@ class _Block(nn.Module):
 
 
 def _normed(inputs: int, outputs: int, size: int, stride: int) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+    convolution = Convolution(inputs, outputs, size, stride, padding=size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
 

@@ -10,17 +10,18 @@ from torch import Tensor, nn
 from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
 from dim_lightning.encoders.head import check_sizes
+from dim_lightning.encoders.residual import ResidualBlock
 from dim_lightning.errors import InputError
 
 
 class StridedEncoder(Encoder):
     """Convolutions 4x4 that halve the image, one 3x3 that widens it, their mean as the code.
 
-    For each width but the last [convolution 4x4 stride 2, batch norm, ReLU]; then [convolution 3x3,
-    batch norm, ReLU] to the last width. This is the feature map, and the code is its mean over the
-    locations, so images of every size that leaves a location can be encoded. Layers to probe:
-    `conv` (the feature map, flattened), `quarters` (its mean over each quarter of the image, where
-    there are as many locations), `embedding` (the code).
+    For each width but the last [convolution 4x4 stride 2, batch norm, ReLU], and residual blocks if
+    asked for; then [convolution 3x3, batch norm, ReLU] to the last width. This is the feature map,
+    and the code is its mean over the locations, so images of every size that leaves a location can
+    be encoded. Layers to probe: `conv` (the feature map, flattened), `quarters` (its mean over each
+    quarter of the image, where there are as many locations), `embedding` (the code).
 
     Nothing is computed to be pooled away: 36.4 million multiply-adds an image of 32x32, of which a
     CPU does most at the rate of its matrix products.
@@ -28,6 +29,7 @@ class StridedEncoder(Encoder):
     Args:
         image_size: height and width of an image.
         widths: channels of the convolutions; all but the last halve the height and the width.
+        blocks: number of residual blocks after each convolution that halves; none if empty.
         pixel_range: what the pixel values 0 and 1 are brought to.
 
     Raises:
@@ -40,10 +42,12 @@ class StridedEncoder(Encoder):
         self,
         image_size: int,
         widths: Sequence[int] = (64, 128, 256, 512),
+        blocks: Sequence[int] = (),
         pixel_range: tuple[float, float] = (-2.0, 2.0),
     ):
         super().__init__()
         check_sizes("StridedEncoder", widths, pixel_range, 2)
+        _check_blocks(blocks, widths)
         side = image_size // 2 ** (len(widths) - 1)
         if side < 1:
             raise InputError(
@@ -54,9 +58,11 @@ class StridedEncoder(Encoder):
         self.feature_shape = FeatureShape(widths[-1], side, side)
         self.embedding_dim = widths[-1]
         self.pixel_range = pixel_range
-        layers = []
-        for inputs, outputs in zip((3, *widths), widths[:-1], strict=False):
+        layers: list[nn.Module] = []
+        counts = blocks or [0] * (len(widths) - 1)
+        for inputs, outputs, count in zip((3, *widths[:-2]), widths[:-1], counts, strict=True):
             layers += _convolution(inputs, outputs, 4, 2)
+            layers += [ResidualBlock(outputs, outputs) for _ in range(count)]
         layers += _convolution(widths[-2], widths[-1], 3, 1)
         self.trunk = nn.Sequential(*layers)
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions
@@ -76,3 +82,12 @@ class StridedEncoder(Encoder):
 def _convolution(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]:
     convolution = Convolution(inputs, outputs, size, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def _check_blocks(blocks: Sequence[int], widths: Sequence[int]) -> None:
+    if blocks and (len(blocks) != len(widths) - 1 or min(blocks) < 0):
+        raise InputError(
+            f"StridedEncoder got blocks {list(blocks)}; expected none, or a number of at least 0 "
+            f"for each of its {len(widths) - 1} convolutions that halve; set "
+            "model.encoder.init_args.blocks"
+        )

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from dim_lightning.encoders import ResidualEncoder
-from dim_lightning.encoders.residual import _Block
+from dim_lightning.encoders.residual import ResidualBlock
 from dim_lightning.errors import InputError
 
 SMALL = {"widths": (4, 8), "blocks": (1, 2), "local_stage": 1, "hidden_dim": 16, "embedding_dim": 6}
@@ -57,7 +57,7 @@ def test_an_odd_size():
 @pytest.mark.parametrize("bottleneck", [False, True])
 def test_a_block_whose_convolutions_are_silenced_is_its_shortcut(bottleneck):
     outputs = 16 if bottleneck else 4
-    block = _Block(outputs, 4, 1, bottleneck)
+    block = ResidualBlock(outputs, 4, 1, bottleneck)
     assert isinstance(block.shortcut, nn.Identity)
     nn.init.zeros_(block.convolutions[-1][1].weight)
     x = torch.randn(2, outputs, 5, 5)

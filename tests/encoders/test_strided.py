@@ -3,6 +3,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dim_lightning.encoders import StridedEncoder
+from dim_lightning.encoders.residual import ResidualBlock
 from dim_lightning.errors import InputError
 
 
@@ -31,6 +32,19 @@ def test_its_arithmetic_is_what_the_docstring_says():
     assert round(counter.get_total_flops() / 2e6, 1) == 36.4
 
 
+def test_residual_blocks_follow_the_convolutions_that_halve():
+    encoder = StridedEncoder(32, widths=(4, 6, 8, 10), blocks=(0, 1, 2))
+    blocks = [part for part in encoder.trunk if isinstance(part, ResidualBlock)]
+    assert [block.convolutions[0][0].in_channels for block in blocks] == [6, 8, 8]
+    for block in blocks:  # a block whose last convolution gives nothing changes nothing
+        torch.nn.init.zeros_(block.convolutions[-1][0].weight)
+    plain = StridedEncoder(32, widths=(4, 6, 8, 10))
+    kept = [part for part in encoder.trunk if not isinstance(part, ResidualBlock)]
+    plain.trunk.load_state_dict(torch.nn.Sequential(*kept).state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(encoder(images).feature_map, plain(images).feature_map)
+
+
 @pytest.mark.parametrize("size", [8, 16, 24])
 def test_smaller_images_are_encoded_too(size):
     features = StridedEncoder(32, widths=(4, 4, 4, 6))(torch.rand(2, 3, size, size))
@@ -41,7 +55,14 @@ def test_smaller_images_are_encoded_too(size):
 
 @pytest.mark.parametrize(
     ("size", "settings"),
-    [(4, {}), (32, {"widths": (4,)}), (32, {"widths": (4, 0)}), (32, {"pixel_range": (1.0, 0.0)})],
+    [
+        (4, {}),
+        (32, {"widths": (4,)}),
+        (32, {"widths": (4, 0)}),
+        (32, {"pixel_range": (1.0, 0.0)}),
+        (32, {"blocks": (1, 1)}),
+        (32, {"blocks": (0, 0, -1)}),
+    ],
 )
 def test_sizes_that_cannot_be_are_refused(size, settings):
     with pytest.raises(InputError, match=r"model\.encoder"):

@@ -6,11 +6,16 @@
 A row of results.csv is one figure of one run, so the file only grows; a run that is recorded again
 (after `test`, say) replaces its own rows. A table a data set gives mean ± standard deviation over
 the seeds. Without arguments only the tables are renewed.
+
+Of a run that belongs to a table, records/ keeps what the command `table` reads of it: its settings,
+its environment and its figures, without the folders of the machine. Copied into a folder of runs,
+the row counts as done there.
 """
 
 import argparse
 import csv
 import io
+import json
 import re
 import statistics
 from collections import defaultdict
@@ -20,8 +25,15 @@ from typing import Any
 import yaml
 
 from dim_lightning.run.environment import read_environment
-from dim_lightning.run.folder import CONFIG, existing_run_folder, write_atomically
+from dim_lightning.run.folder import (
+    CONFIG,
+    ENVIRONMENT,
+    RESULT,
+    existing_run_folder,
+    write_atomically,
+)
 from dim_lightning.run.result import read_result
+from dim_lightning.table.runs import TESTED
 
 HERE = Path(__file__).parent
 RUN_COLUMNS = [
@@ -78,6 +90,31 @@ def _experiment(run_dir: Path, name: str) -> str:
     """Its name; of a row of a table, whose seeds lie in folders of their own, that of the row."""
     row = re.fullmatch(r"(.+)/seed\d+", name)
     return f"{run_dir.resolve().parents[2].name}/{row[1]}" if row else name
+
+
+def keep(run_dir: Path, records: Path) -> Path | None:
+    """Copies what `table` reads of a run to where it would lie if `records` were its `runs_dir`.
+
+    Returns:
+        the folder of the copy; None of a run that belongs to no table.
+    """
+    *_, table, row, seed, number = run_dir.resolve().parts
+    config = yaml.safe_load((run_dir / CONFIG).read_text())
+    if config["experiment"] != f"{row}/{seed}":
+        return None
+    config["runs_dir"] = f"runs/{table}"
+    config["data"] |= {"root": "data", "cache_dir": None}
+    environment = read_environment(run_dir)
+    for begun in (environment, *environment.get("resumed", [])):
+        begun.pop("command", None)
+    copy = records / table / row / seed / number
+    copy.mkdir(parents=True, exist_ok=True)
+    write_atomically(copy / CONFIG, yaml.safe_dump(config, sort_keys=False))
+    write_atomically(copy / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
+    for name in (RESULT, TESTED):
+        if (run_dir / name).is_file():
+            write_atomically(copy / name, (run_dir / name).read_text())
+    return copy
 
 
 def add(rows: Rows, table: Path) -> Rows:
@@ -185,7 +222,10 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")
     parser.add_argument("--data", help="what to call the data of these runs")
     options = parser.parse_args()
-    rows = [row for run in options.runs for row in rows_of(existing_run_folder(run), options.data)]
+    runs = [existing_run_folder(run) for run in options.runs]
+    rows = [row for run in runs for row in rows_of(run, options.data)]
+    for run in runs:
+        keep(run, HERE / "records")
     renew(HERE / "README.md", tables(add(rows, HERE / "results.csv")))
 
 

@@ -194,5 +194,9 @@ def _page_row(output: Path, line: Line, compared: set[str]) -> dict[str, Any]:
         "epochs": _epochs(line),
         "time": _time(line),
         "state": line.state,
-        "runs": [(run.name, os.path.relpath(run / SUMMARY, output)) for run in line.runs],
+        "runs": [
+            (run.name, os.path.relpath(run / SUMMARY, output))
+            for run in line.runs
+            if (run / SUMMARY).is_file()
+        ],
     }

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.child import is_at_work
-from dim_lightning.run.folder import CONFIG, write_atomically
+from dim_lightning.run.folder import CHECKPOINTS, CONFIG, write_atomically
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
@@ -45,7 +45,7 @@ _MEASURES = (
 )
 _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions")
 _PLACE = ("runs_dir", "experiment")
-_TESTED = "tested.json"  # with which settings of the evaluation
+TESTED = "tested.json"  # with which settings of the evaluation
 _EACH_EPOCH = "speed/images_per_second"
 _SHOWN = 4
 
@@ -107,11 +107,14 @@ def state_of(cell: Cell, read: Reader) -> State:
     outdated, known = [], []
     for folder in sorted(cell.folder.glob(f"*/{CONFIG}"), key=lambda path: _number(path.parent)):
         run = folder.parent
-        changes = _changes(cell, run, read)
-        if changes:
-            outdated.append(f"{run} does not count for {cell}: {changes}")
+        missing = _missing(cell, run)
+        reason = _changes(cell, run, read)
+        if missing == "test" and not (run / CHECKPOINTS).is_dir():
+            reason = reason or "it has no checkpoints, and the table asks for another test of it"
+        if reason:
+            outdated.append(f"{run} does not count for {cell}: {reason}")
         else:
-            known.append((_missing(cell, run), run))
+            known.append((missing, run))
     at_work = is_at_work(cell.folder)
     if not known:
         return State(None, "fit", "starting" if at_work else "not run", tuple(outdated))
@@ -122,7 +125,7 @@ def state_of(cell: Cell, read: Reader) -> State:
 
 def note_tested(cell: Cell, run: Path) -> None:
     """Keeps with which settings a run was tested."""
-    write_atomically(run / _TESTED, json.dumps(_evaluation(cell.settings), indent=2) + "\n")
+    write_atomically(run / TESTED, json.dumps(_evaluation(cell.settings), indent=2) + "\n")
 
 
 def figures_of(run: Path) -> dict[str, float]:
@@ -152,7 +155,7 @@ def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any]) -> bool:
     test = result.get("test", {})
     if "epochs_trained" not in test or test["epochs_trained"] < result["fit"]["epochs"]:
         return False
-    record = run / _TESTED
+    record = run / TESTED
     stored = json.loads(record.read_text()) if record.is_file() else _evaluation(flat_config(run))
     asked = _evaluation(cell.settings)
     return all(

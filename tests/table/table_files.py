@@ -40,7 +40,7 @@ def write_table(folder, **changes):
 def write_run(cell, number=1, status="completed", epochs=4, figures=None, **settings):
     """A run of the cell, trained for some epochs and, with figures, tested."""
     run = cell.folder / str(number)
-    run.mkdir(parents=True)
+    (run / "checkpoints").mkdir(parents=True)
     nested = {}
     for key, value in {**cell.settings, **settings}.items():
         *groups, name = key.split(".")

@@ -122,7 +122,9 @@ def test_csv_is_long_and_has_always_the_same_columns(scene):
 def test_the_page_needs_nothing_else(tmp_path):
     rows = [{"name": "<b>bold</b>", "config": "dim.yaml", "paper": {"Y": 60}}]
     scene = Scene(tmp_path, rows=rows)
-    write_run(scene.cells[0], figures=FIGURES)
+    run = write_run(scene.cells[0], figures=FIGURES)
+    assert "summary.html" not in scene.write()[2].read_text()
+    (run / "summary.html").touch()
     page = scene.write()[2].read_text()
     assert "<script" not in page
     assert not re.findall(r"https?://", page)

@@ -9,11 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
+from dim_lightning.infomax.precision import widened
 from dim_lightning.infomax.scores import Scores, ScoreSet
 from dim_lightning.processes import gather
 
@@ -204,6 +206,64 @@ class BilinearCritic(Critic):
         return _clipped(_products(source, code), self.clip)
 
 
+class CosineCritic(Critic):
+    """T(s, z) = cos(f(s), g(z)) / temperature.
+
+    Scores are within +-1 / temperature, however long the codes are. f and g are linear maps, or
+    have one hidden ReLU layer each: a linear f is cheap at every location of a feature map.
+
+    Source: Chen et al., 2020 (SimCLR), section 2.1, whose projection head has a hidden layer of the
+    code's size, width 128 and the same weights on both sides; temperatures 0.1 to 0.5 (B.7, B.9).
+
+    Args:
+        source_dim: size of s.
+        code_dim: size of z.
+        width: size of f(s) and g(z).
+        hidden_dim: units of the hidden layers; none if None.
+        temperature: what the cosine is divided by.
+
+    Raises:
+        InputError: no units, or a temperature that is not above 0.
+    """
+
+    def __init__(
+        self,
+        source_dim: int,
+        code_dim: int,
+        width: int = 128,
+        hidden_dim: int | None = None,
+        temperature: float = 0.2,
+    ):
+        super().__init__()
+        check_widths("width", [width])
+        if hidden_dim is not None:
+            check_widths("hidden_dim", [hidden_dim])
+        _check_above_zero("temperature", temperature)
+        self.source_side = _projection(source_dim, hidden_dim, width)
+        self.code_side = _projection(code_dim, hidden_dim, width)
+        self.temperature = temperature
+
+    def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
+        """f(s) / |f(s)|."""
+        return F.normalize(widened(self.source_side(source)), dim=-1)
+
+    def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
+        """g(z) / |g(z)|, divided by the temperature."""
+        return F.normalize(widened(self.code_side(code)), dim=-1) / self.temperature
+
+    def pair(
+        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
+    ) -> Float[Tensor, "*b m"]:
+        """The product."""
+        return _products(source, code)
+
+
+def _projection(inputs: int, hidden_dim: int | None, width: int) -> nn.Module:
+    if hidden_dim is None:
+        return nn.Linear(inputs, width, bias=False)
+    return nn.Sequential(nn.Linear(inputs, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, width))
+
+
 class _Side(nn.Module):
     """One hidden ReLU layer beside a linear shortcut, then layer norm."""
 
@@ -231,10 +291,15 @@ def check_widths(name: str, widths: Sequence[int]) -> None:
 
 
 def _check_clip(clip: float | None) -> None:
-    if clip is not None and not 0 < clip < float("inf"):
+    if clip is not None:
+        _check_above_zero("clip", clip, ", or null for none")
+
+
+def _check_above_zero(name: str, value: float, otherwise: str = "") -> None:
+    if not 0 < value < float("inf"):
         raise InputError(
-            f"a critic's clip is {clip}; expected a number above 0, or null for none; set "
-            "init_args.clip of the critic"
+            f"a critic's {name} is {value}; expected a number above 0{otherwise}; set "
+            f"init_args.{name} of the critic"
         )
 
 

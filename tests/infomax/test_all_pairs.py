@@ -3,13 +3,14 @@ import torch
 from every_estimator import ALL
 
 from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces
-from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, DotCritic
+from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, CosineCritic, DotCritic
 from dim_lightning.infomax.estimators import info_nce, name_of, nwj
 from dim_lightning.infomax.negatives import shuffled
 
 CRITICS = [
     lambda: DotCritic(6, 5, width=8),
     lambda: BilinearCritic(6, 5),
+    lambda: CosineCritic(6, 5, width=8),
     lambda: ConcatCritic(6, 5, widths=(8, 8)),
 ]
 N, M = 11, 3

@@ -3,7 +3,7 @@ import torch
 
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.all_pairs import AllPairs
-from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, DotCritic
+from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, CosineCritic, DotCritic
 from dim_lightning.infomax.negatives import shuffled
 
 SOURCE_DIM, CODE_DIM = 6, 5
@@ -13,6 +13,8 @@ CRITICS = {
     "dot, plain": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16, scale=False),
     "dot, clipped": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16, clip=2.0),
     "bilinear": lambda: BilinearCritic(SOURCE_DIM, CODE_DIM),
+    "cosine": lambda: CosineCritic(SOURCE_DIM, CODE_DIM, width=8),
+    "cosine, hidden": lambda: CosineCritic(SOURCE_DIM, CODE_DIM, width=8, hidden_dim=16),
 }
 
 
@@ -45,6 +47,9 @@ def score_of_one_pair(critic, source, code):
         return critic.rest(critic.first(torch.cat([code, source]))).squeeze()
     if isinstance(critic, BilinearCritic):
         return source @ critic.weight.weight @ code * critic.scale
+    if isinstance(critic, CosineCritic):
+        f, g = critic.source_side(source), critic.code_side(code)
+        return f @ g / (f.norm() * g.norm() * critic.temperature)
     product = side(critic.source_side, source) @ side(critic.code_side, code) * critic.scale
     return product if critic.clip is None else critic.clip * torch.tanh(product / critic.clip)
 
@@ -149,6 +154,19 @@ def test_clipped_scores_stay_within_and_keep_their_slope_at_zero():
     assert joint[1].item() == pytest.approx(1e-3)
 
 
+def test_cosines_do_not_depend_on_lengths_and_stay_within_the_temperature(pairs):
+    source, code, negatives = pairs
+    critic = CosineCritic(SOURCE_DIM, CODE_DIM, temperature=0.5).double()
+    scores = critic(*pairs)
+    longer = critic(100 * source, 0.01 * code, negatives)
+    torch.testing.assert_close(longer.marginal, scores.marginal)
+    assert scores.marginal.abs().max() < 2
+    torch.nn.init.eye_(critic.source_side.weight)
+    torch.nn.init.eye_(critic.code_side.weight)
+    alike = critic(torch.nn.functional.pad(code, (0, 1))[:, None], code, negatives).joint
+    torch.testing.assert_close(alike, torch.full_like(alike, 2.0))
+
+
 @pytest.mark.parametrize("widths", [(), (8, 0)])
 def test_layers_that_cannot_be_are_refused(widths):
     with pytest.raises(InputError, match="widths are"):
@@ -161,3 +179,6 @@ def test_units_and_clips_that_cannot_be_are_refused():
     for build in (DotCritic, BilinearCritic):
         with pytest.raises(InputError, match="clip is"):
             build(SOURCE_DIM, CODE_DIM, clip=0.0)
+    for name, wrong in (("width", 0), ("hidden_dim", 0), ("temperature", 0.0)):
+        with pytest.raises(InputError, match=f"init_args.{name}"):
+            CosineCritic(SOURCE_DIM, CODE_DIM, **{name: wrong})

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -77,7 +78,10 @@ class BlogEncoder(Encoder):
         """The features of `images`, pixel values in [0, 1]."""
         low, high = self.pixel_range
         *scales, feature_map = self._local_maps(images * (high - low) + low)
-        pooled = self.global_trunk(self.attention(feature_map)).amax(dim=(2, 3))
+        found = self.global_trunk(self.attention(feature_map))
+        # not amax, whose gradient looks the maximum up by its value: compiled in bfloat16, that
+        # compares values of two precisions, finds none and gives NaN
+        pooled = F.max_pool2d(found, found.shape[2:]).flatten(1)
         mean = self.mean(pooled)
         layers = {"conv": feature_map.flatten(1), "pool": pooled, "embedding": mean}
         return Features(feature_map, layers, mean, self.log_variance(pooled), tuple(scales))

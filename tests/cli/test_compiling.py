@@ -43,6 +43,33 @@ for num_negatives in [1] if sys.argv[1] == "aot_eager" else [1, "all"]:
 counted = torch._dynamo.utils.counters["stats"]["unique_graphs"]
 assert counted > 0, "nothing was compiled"
 """
+BFLOAT16 = """
+import copy
+import torch
+from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
+
+encoders = [
+    BlogEncoder(16, widths=(16, 16), embedding_dim=32),
+    PaperEncoder(16, widths=(16, 16), hidden_dim=32, embedding_dim=8),
+    ResidualEncoder(16, widths=(16, 16), blocks=(1, 1), local_stage=1, hidden_dim=32),
+    StridedEncoder(16, widths=(16, 16), blocks=(1,)),
+]
+images = torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+for plain in encoders:
+    compiled = copy.deepcopy(plain)
+    compiled.compile()
+    gradients = []
+    for encoder in (plain, compiled):
+        with torch.autocast("cpu", torch.bfloat16):
+            features = encoder(images)
+        (features.mean.float().square().mean() + features.feature_map.float().mean()).backward()
+        # a bias before a batch norm has no gradient but what rounding leaves
+        weights = [p for p in encoder.parameters() if p.ndim > 1]
+        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
+        gradients.append(torch.cat([part.flatten() for part in parts]))
+    alike = torch.cosine_similarity(*gradients, dim=0)
+    assert alike > 0.98, (type(plain).__name__, alike)
+"""
 MAIN = "import sys; from dim_lightning.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -60,6 +87,12 @@ def test_a_traced_step_is_the_step():
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler for C++")
 def test_a_compiled_step_is_the_step():
     run(STEP, "default")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler for C++")
+def test_compiled_encoders_have_the_same_gradients_in_bfloat16():
+    run(BFLOAT16)
 
 
 def test_nothing_is_compiled_unless_asked_for():

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dim_lightning.encoders.attention import SelfAttention
+from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
 from dim_lightning.errors import InputError
 
@@ -103,7 +104,7 @@ def _convolution(inputs: int, outputs: int, pool: bool = False) -> list[nn.Modul
     LeakyReLU rises everywhere, so it commutes with the maximum: pooling first gives the same
     numbers with a quarter of the work.
     """
-    layers = [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs)]
+    layers = [Convolution(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs)]
     return [*layers, *([nn.MaxPool2d(2)] if pool else []), nn.LeakyReLU(0.2)]
 
 

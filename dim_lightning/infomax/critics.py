@@ -213,7 +213,8 @@ class CosineCritic(Critic):
     have one hidden ReLU layer each: a linear f is cheap at every location of a feature map.
 
     Source: Chen et al., 2020 (SimCLR), section 2.1, whose projection head has a hidden layer of the
-    code's size, width 128 and the same weights on both sides; temperatures 0.1 to 0.5 (B.7, B.9).
+    code's size, width 128 and the same weights on both sides; its temperatures are 0.1 on ImageNet
+    (section 5.1) and 0.5 on CIFAR-10 (B.9).
 
     Args:
         source_dim: size of s.

@@ -17,7 +17,9 @@ EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 CONFIGS = sorted(
     str(path.relative_to(EXPERIMENTS))
     for path in EXPERIMENTS.rglob("*.yaml")
-    if path.name != "wandb.yaml" and path.parent.name not in ("sweeps", "paper")
+    if path.name != "wandb.yaml"
+    and path.parent.name not in ("sweeps", "paper")
+    and EXPERIMENTS / "records" not in path.parents  # what runs had, not what to run
 )
 TABLES = sorted(path.name for path in (EXPERIMENTS / "paper").glob("*.yaml"))
 

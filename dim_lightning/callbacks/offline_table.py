@@ -45,7 +45,7 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
         "Decoder: MS-SSIM and mean square error of test images made of their codes after "
         "{decoder_epochs} epochs."
     ),
-    "mine": f"MINE, of image and code: {_BOUND.format('{mine_epochs}')}",
+    "mine": f"MINE, of image (at most 32 x 32) and code: {_BOUND.format('{mine_epochs}')}",
     "ndm": f"NDM, of the dimensions of the code: {_BOUND.format('{ndm_epochs}')}",
     RANDOM.rstrip(
         "/"

@@ -37,8 +37,8 @@ class Locations(Aspect):
         feature_shape: of the map.
         scale: which map: 0 the encoder's feature map, 1 and on its further `scales`.
         num_locations: how many of them, drawn anew for each image and step; all if None. The
-            mean over a draw is an unbiased estimate of that over all. Source: the sub-sampling of
-            the authors' code, to save the critic's cost.
+            mean of scores is unbiased, `info_nce`'s set and `donsker_varadhan`'s shrink with it.
+            Source: the sub-sampling of the authors' code, to save the critic's cost.
 
     Raises:
         InputError: more locations than there are, or none.

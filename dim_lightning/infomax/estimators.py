@@ -39,7 +39,8 @@ def donsker_varadhan(scores: ScoreSet) -> Tensor:
     """Lower bound of the mutual information KL(J || M), in nats.
 
     E_J[T] - log E_M[exp T]. The logarithm of a batch's mean is biased, upwards in value, so with
-    few negatives it can exceed the information; at most max T + log(number of other pairs).
+    few negatives it can exceed the information; at most max T of the joint pairs - max T of the
+    others + log(number of other pairs).
 
     Source: Donsker and Varadhan, 1983; Belghazi et al., 2018, equation 10 (MINE); Hjelm et al.,
     2019, equation 3. The authors' DIM code broadcasts a mean where it needs the scores.
@@ -65,7 +66,8 @@ def log_ratio_nwj(scores: ScoreSet) -> Tensor:
 
     E_J[T] + 1 - E_M[exp T], which is `nwj` of T + 1. The best critic of `jensen_shannon` is
     log J / M, that of `nwj` lies 1 above: without the shift what such a critic knows is reported
-    1 - 1/e nats too low.
+    1/e nats too low. Critics of the infoNCE forms are none of these: their best is the log ratio
+    plus any function of the code, which these forms do not see and this one does.
 
     Source: Poole et al., 2019, section 2.3.
     """
@@ -104,11 +106,15 @@ def squared_hellinger(scores: ScoreSet) -> Tensor:
 
 
 def info_nce(scores: ScoreSet) -> Tensor:
-    """Lower bound of the mutual information, in nats, at most log(1 + k m).
+    """The paper's infoNCE over locations, in nats, at most log(1 + k m).
 
     E_J[T - log((exp T + sum over others of exp T') / set size)]: each code, at each location of
     its own image, is to find that location among all m locations of its k other images. Other
     locations of the same image are left out, as they are no negatives. The set has 1 + k m members.
+
+    A lower bound of the mutual information if m = 1. The locations of an image depend on one
+    another, so with more it may exceed the information, by up to log((1 + k m) / (1 + k)) (by
+    Jensen's inequality, drawing a location of each negative image). `n_way_nce` is always a bound.
 
     Source: van den Oord et al., 2018, equation 4; the set of Hjelm et al., 2019, equation 5. The
     authors' code leaves out an image's own locations by a score of -10 rather than minus infinity.

@@ -258,6 +258,16 @@ def test_one_location_makes_both_forms_of_nce_one():
     torch.testing.assert_close(info_nce(scores), n_way_nce(scores))
 
 
+def test_locations_that_depend_on_one_another_raise_info_nce_above_the_information():
+    """Image and code are one of two classes, each location shows it: I = log 2, k = 1, m = 16."""
+    same, other = torch.full((1, 16), 50.0).double(), torch.zeros(1, 16).double()
+    joint = same.expand(2, 16)
+    scores = Scores(joint, torch.stack([same, other]))  # the negative: in half of the cases alike
+    assert n_way_nce(scores) < math.log(2) < info_nce(scores)
+    assert info_nce(scores).item() == pytest.approx(math.log(17) / 2)
+    assert info_nce(scores) - math.log(17 / 2) <= math.log(2)
+
+
 def test_info_nce_leaves_out_the_other_locations_of_the_same_image():
     """With negatives far below, the set is the location alone: T - log(exp T / size) = log size."""
     joint = torch.tensor([[0.0, 30.0]], dtype=torch.double)

@@ -1,5 +1,6 @@
 import math
 from functools import cache, partial
+from itertools import product
 
 import pytest
 import torch
@@ -265,7 +266,21 @@ def test_locations_that_depend_on_one_another_raise_info_nce_above_the_informati
     scores = Scores(joint, torch.stack([same, other]))  # the negative: in half of the cases alike
     assert n_way_nce(scores) < math.log(2) < info_nce(scores)
     assert info_nce(scores).item() == pytest.approx(math.log(17) / 2)
-    assert info_nce(scores) - math.log(17 / 2) <= math.log(2)
+
+
+@given(st.integers(0, 99), st.sampled_from([0.1, 1.0, 10.0]), st.sampled_from([0.0, 50.0]))
+def test_info_nce_exceeds_a_bound_by_no_more_than_the_set_outgrows_the_images(seed, scale, apart):
+    """Below log((1 + k m)/(1 + k)) + infoNCE with one location drawn of each negative image, mean
+    over all draws: that is a bound of the information, as its 1 + k members are exchangeable.
+    Equal where the joint scores are far `apart` from the others."""
+    scores = random_scores(n=4, k=2, m=3, seed=seed, scale=scale)
+    scores = Scores(scores.joint + apart, scores.marginal)
+    drawn = [
+        n_way_nce(Scores(scores.joint, scores.marginal[:, [0, 1], draw, None].expand(-1, -1, 3)))
+        for draw in product(range(3), repeat=2)
+    ]
+    most = torch.stack(drawn).mean() + math.log((1 + 2 * 3) / (1 + 2))
+    assert info_nce(scores) <= most + 1e-9
 
 
 def test_info_nce_leaves_out_the_other_locations_of_the_same_image():

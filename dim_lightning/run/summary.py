@@ -21,12 +21,12 @@ _CAPTIONS = {
     "neighbours_cosine": "Validation images (left) and their nine nearest training images by "
     "cosine similarity of the code.",
     "neighbours_euclidean": "The same by Euclidean distance.",
-    "prior_samples": "Training images nearest to codes drawn from the prior N(0, I): if the "
+    "prior_samples": "Training images nearest to codes drawn from the prior: if the "
     "codes follow the prior, every row is a coherent set.",
     "reconstructions": "Validation images, each beside what is decoded from its code.",
     "samples": "Images decoded from codes drawn from the prior N(0, I).",
     "embedding_statistics": "Mean and standard deviation of each dimension of the code, against "
-    "those of the prior.",
+    "those of the prior if there is one.",
 }
 
 

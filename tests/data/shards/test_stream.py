@@ -62,6 +62,14 @@ def test_a_limited_choice_is_read_from_few_shards(digits):
     assert torch.equal(batch.images[[3]], data.split("train").pictures([3]))
 
 
+def test_a_limited_choice_of_validation_is_that_of_the_cache(digits, tmp_path):
+    mapped = ImageDataModule(Digits(), str(tmp_path), image_size=8)
+    mapped.setup()
+    (one,), (two,) = (data.clean_dataloader("val", limit=40) for data in (mapped, stream(digits)))
+    assert torch.equal(one.indices, two.indices)
+    assert torch.equal(one.images, two.images)
+
+
 class Watcher(L.LightningModule):
     def __init__(self):
         super().__init__()

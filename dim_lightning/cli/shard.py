@@ -98,7 +98,7 @@ def _with_pictures_alone(words: list[str], known: set[str]) -> list[str]:
         if option != "--config" or not Path(path).is_file():
             result.append(word)
             continue
-        data: dict[str, Any] = yaml.safe_load(Path(path).read_text()).get("data") or {}
+        data: dict[str, Any] = yaml.safe_load(Path(path).read_text("utf-8")).get("data") or {}
         text = yaml.safe_dump({"data": {key: data[key] for key in data if key in known}})
         result.append(f"--config={text}" if word.startswith("--config=") else text)
     return result

@@ -24,13 +24,18 @@ def is_picture(name: str) -> bool:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder` by name, without hidden ones and caches."""
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.is_dir()
-        and not entry.name.startswith((".", "__MACOSX"))
-        and not (entry / CACHE_TAG).exists()
-    )
+    with os.scandir(folder) as entries:  # which knows files from folders without a look at each
+        found = [
+            Path(entry.path)
+            for entry in entries
+            if not entry.name.startswith((".", "__MACOSX")) and _is_folder(entry)
+        ]
+    return sorted(path for path in found if not (path / CACHE_TAG).exists())
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    # Of a link to itself an entry raises an error, a Path does not.
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def pictures_in(folder: Path) -> list[str]:

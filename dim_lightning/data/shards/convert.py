@@ -16,6 +16,7 @@ from dim_lightning.data.disk import check_space, explained, locked, on_disk
 from dim_lightning.data.progress import progress
 from dim_lightning.data.shards.card import CARD, card
 from dim_lightning.data.shards.layout import FORMAT, META, SPLITS, Layout, Shard, shard_name
+from dim_lightning.data.sources.listing import as_text
 from dim_lightning.data.sources.source import Found, Part, Parts
 from dim_lightning.data.splits import Shares, check_sizes
 from dim_lightning.errors import InputError
@@ -159,7 +160,7 @@ def _write(path: Path, shard: _Planned, size: int, advance: Callable[[int], obje
 def _table(part: Part, rows: list[int], pixels: list[bytes]) -> pa.Table:
     """Pictures with all that is known of them."""
     named = not isinstance(part.pictures, np.ndarray)
-    paths = [str(part.pictures[row]) if named else None for row in rows]
+    paths = [as_text(str(part.pictures[row])) if named else None for row in rows]
     return pa.table(
         {
             "pixels": pa.array(pixels, pa.binary()),

@@ -83,6 +83,11 @@ def shortened(names: list[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + more
 
 
+def as_text(path: str) -> str:
+    r"""The path, bytes of it that are no UTF-8 spelt out (\udcff), so that it can be written."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 def stamps(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
     """Path, size in bytes and time of the last change (ns) of each file."""
     for path in paths:

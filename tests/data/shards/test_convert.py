@@ -1,6 +1,8 @@
 """From any source to shards, whole or not at all."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,3 +167,16 @@ def test_digits_have_no_paths(digits, tmp_path):
     rows = Shares(0.1, 0.2, 0).rows(1797, own_test=False)["test"]
     expected = Digits().find(tmp_path).read().train.labels[rows]
     assert np.array_equal(data.split("test").labels, expected)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on Linux and the like only")
+def test_a_name_that_is_no_text_is_spelt_out(tmp_path, draw):
+    paths = [str(draw(tmp_path / f"{i}.png", seed=i)) for i in range(20)]
+    paths.append(str(draw(tmp_path / os.fsdecode(b"\xff.png"))))
+    convert(found(paths), 8, SHARES, tmp_path / "out", BYTES)
+    data = ImageDataModule(Stream(str(tmp_path / "out")), image_size=8, **SHARES._asdict())
+    data.prepare_data()
+    data.setup("predict")
+    names = data.predict_dataloader().dataset.names
+    assert str(tmp_path / "\\udcff.png") in names
+    assert sorted(names)[:20] == sorted(paths)[:20]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dim_lightning.data.disk import explained, on_disk
+from dim_lightning.data.disk import explained, lasting_file
 from dim_lightning.errors import InputError
 
 SETTING = "data.cache_dir"
@@ -123,10 +123,8 @@ class Store:
             # Of this process alone, and with the rights of any new file: caches are shared.
             passing = path.with_name(f".{name}.{secrets.token_hex(4)}")
             try:
-                with passing.open("xb") as file:
+                with lasting_file(passing) as file:
                     file.write(content)
-                    file.flush()
-                    on_disk(file.fileno())
                 passing.replace(path)
             finally:
                 passing.unlink(missing_ok=True)

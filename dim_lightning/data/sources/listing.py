@@ -89,7 +89,11 @@ def as_text(path: str) -> str:
 
 
 def stamps(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
-    """Path, size in bytes and time of the last change (ns) of each file."""
+    """Path, size in bytes and time of the last change (ns) of each file; -1 where it has none."""
     for path in paths:
-        status = os.stat(path)  # noqa: PTH116  # a hundred thousand of them: a Path each is slow
-        yield path, status.st_size, status.st_mtime_ns
+        try:
+            status = os.stat(path)  # noqa: PTH116  # a hundred thousand of them: a Path is slow
+        except OSError:  # such as a link to nothing: unreadable, like any broken picture
+            yield path, -1, -1
+        else:
+            yield path, status.st_size, status.st_mtime_ns

@@ -3,11 +3,14 @@
 import sys
 
 import fsspec
+import numpy as np
 import pytest
 import torch
 
 from dim_lightning.data import ImageDataModule, Stream
-from dim_lightning.data.shards import store
+from dim_lightning.data.shards import convert, store
+from dim_lightning.data.sources import Found, Part, Parts
+from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
 
 
@@ -88,6 +91,19 @@ def test_a_shard_that_is_damaged_where_it_lies_is_named(digits, tmp_path):
             list(stream("memory://far", tmp_path).val_dataloader())
     finally:
         memory.rm("/far", recursive=True)
+
+
+def test_copies_of_other_pictures_are_not_taken(tmp_path):
+    memory = fsspec.filesystem("memory")
+    shown = []
+    for value in (1, 2):
+        part = Part(np.full((100, 8, 8, 3), value, np.uint8), np.zeros(100, np.int64))
+        found = Found("made", "here", [value], lambda part=part: Parts(part, None, None))
+        convert(found, 8, Shares(0.1, 0.2, 0), tmp_path / f"{value}", 2**20)
+        memory.put(str(tmp_path / f"{value}"), "/far", recursive=True)
+        shown.append(stream("memory://far", tmp_path).split("val").pictures([0]).unique().tolist())
+        memory.rm("/far", recursive=True)
+    assert shown == [[1], [2]]
 
 
 def test_copies_are_kept_within_the_bound(digits, tmp_path):

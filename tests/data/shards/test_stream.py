@@ -207,6 +207,14 @@ def test_a_damaged_description_is_told(copy, change, said):
         stream(copy)
 
 
+def test_shards_of_earlier_versions_are_read(copy):
+    path = copy / "dim_lightning.json"
+    content = json.loads(path.read_text())
+    assert content.pop("plan")
+    path.write_text(json.dumps(content))
+    assert len(stream(copy).split("val")) == 144
+
+
 def test_damaged_shards_are_named(copy):
     shards = sorted(copy.glob("val-*"))
     content = shards[0].read_bytes()

@@ -202,7 +202,7 @@ def _layout(
             split: [Shard(s.name, there[s.name].rows) for s in planned if s.split == split]
             for split in SPLITS
         },
-        unreadable=[name for written in there.values() for name in written.unreadable],
+        unreadable=[name for s in planned for name in there[s.name].unreadable],
     )
 
 

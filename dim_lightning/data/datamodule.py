@@ -169,8 +169,8 @@ class ImageDataModule(LightningDataModule):
 
         Args:
             split: which images.
-            limit: most images; which of them is drawn by `split_seed`, their order stays. Of a
-                stream it is the first ones: it was shuffled when it was made.
+            limit: most images; which of them is drawn by `split_seed`, their order stays. Of the
+                training images of a stream it is the first: they were shuffled when written.
         """
         images = self.split(split)
         if limit is None or limit >= len(images):

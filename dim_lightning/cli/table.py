@@ -28,6 +28,12 @@ _DESCRIPTION = (
     "Runs what a table file lists and is not there yet, fit and then test, and writes table.md, "
     "table.csv and table.html. Stopped or killed, it goes on with the same command."
 )
+_HOW_TO_COUNT = (
+    "The seeds of a row have the same settings. With the former ones among its overrides, or "
+    "without the --set that changed them, such a run counts again; else it stays where it is and "
+    "its seed is trained anew. To have both, make a second row and move the run to the folder of "
+    "that row."
+)
 _FAILED = 1
 
 
@@ -56,8 +62,9 @@ def table(arguments: list[str]) -> int:
     todo = [cell for cell in job.cells if cell.row.folder in wanted]
     found = _found(job)
     check_columns(job.table, found)
-    for note in _notes(found):
-        print(f"warning: {note}")  # noqa: T201
+    notes = _notes(found)
+    for line in [*(f"warning: {note}" for note in notes), *[_HOW_TO_COUNT][: len(notes)]]:
+        print(line)  # noqa: T201
     if options.report:
         print(_report(job, {}, shown=True))  # noqa: T201
         return 0

@@ -177,6 +177,7 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
     assert bench.table(*words, "--set", "model.local_weight=2") == 0
     out = capsys.readouterr().out
     assert f"warning: {run} does not count for both terms, seed 0: model.local_weight is 2.0" in out
+    assert out.count("With the former ones among its overrides") == 1
     assert str(run.with_name("2")) in out
 
 

@@ -37,6 +37,18 @@ def write_table(folder, **changes):
     return path
 
 
+def note_tested(cell, run):
+    """With which settings of the evaluation its figures were found."""
+    result = json.loads((run / "result.json").read_text())
+    prefix = "evaluation."
+    result["test"]["settings"] = {
+        key.removeprefix(prefix): value
+        for key, value in cell.settings.items()
+        if key.startswith(prefix)
+    }
+    (run / "result.json").write_text(json.dumps(result))
+
+
 def write_run(
     cell, number=1, status="completed", epochs=4, figures=None, environment=None, **settings
 ):

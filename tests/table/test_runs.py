@@ -144,3 +144,11 @@ def test_the_commands(cell):
     assert words_of(cell, "resume", run) == ["fit", "--resume", str(run), "--data.root=d"]
     tested = ["test", "--run", str(run), "--data.root=d", "--evaluation.floors=false"]
     assert words_of(cell, "test", run) == tested
+
+
+def test_an_evaluation_that_was_changed_in_the_configuration_reaches_the_test(cell):
+    run = write_run(cell, figures=TESTED)
+    edited = cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 5})
+    assert state(edited).missing == "test"
+    assert words_of(edited, "test", run) == ["test", "--run", str(run), "--evaluation.mlp_epochs=5"]
+    assert words_of(cell, "test", run) == ["test", "--run", str(run)]

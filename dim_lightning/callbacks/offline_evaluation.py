@@ -171,7 +171,7 @@ class OfflineEvaluation(Callback):
             pl_module.print(others_list(others))
 
     def _asked(self) -> dict[str, Any]:
-        """What was given, by name, so that it is known of the figures by what they were found."""
+        """What it was given, by name: with which settings the figures were found."""
         names = ("mlp_epochs", "floors", "seed", "linear_dim", "svm", "mlp_protocol", "repeats")
         return {name: getattr(self, name) for name in names} | self.measures._asdict()
 

@@ -22,7 +22,7 @@ from dim_lightning.table.definition import Row, Table, chosen, read_table
 from dim_lightning.table.figures import check_columns, check_layers, commits, lines_of, protocols
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import Cell, State, state_of
+from dim_lightning.table.runs import Cell, State, is_of, state_of
 
 _DESCRIPTION = (
     "Runs what a table file lists and is not there yet, fit and then test, and writes table.md, "
@@ -62,9 +62,10 @@ def table(arguments: list[str]) -> int:
     todo = [cell for cell in job.cells if cell.row.folder in wanted]
     found = _found(job)
     check_columns(job.table, found)
-    notes = _notes(found)
-    for line in [*(f"warning: {note}" for note in notes), *[_HOW_TO_COUNT][: len(notes)]]:
-        print(line)  # noqa: T201
+    for note in [*_notes(found), *_renamed(job, found)]:
+        print(f"warning: {note}")  # noqa: T201
+    if _notes(found):
+        print(_HOW_TO_COUNT)  # noqa: T201
     if options.report:
         print(_report(job, {}, shown=True))  # noqa: T201
         return 0
@@ -187,6 +188,21 @@ def _stored(path: Path, _: int) -> Mapping[str, Any]:
 
 def _notes(found: list[tuple[Cell, State]]) -> list[str]:
     return [note for _, state in found for note in state.outdated]
+
+
+def _renamed(job: _Job, found: list[tuple[Cell, State]]) -> list[str]:
+    """Runs in folders of no row, with the settings of a row that has none: it may be renamed."""
+    rows = {cell.row.folder for cell in job.cells}
+    configs = job.runs_dir.glob(f"*/seed*/*/{CONFIG}")
+    others = [path.parent for path in configs if path.parents[2].name not in rows]
+    return [
+        f"{run} has the settings of {cell}, which is not run; if the row was renamed, rename "
+        f"{run.parents[1]} to {cell.row.folder}"
+        for cell, state in found
+        if state.run is None
+        for run in others
+        if is_of(cell, run)
+    ]
 
 
 def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:

@@ -126,6 +126,11 @@ def state_of(cell: Cell, read: Reader) -> State:
     return State(run, missing, _text(cell, run, missing, at_work), tuple(outdated))
 
 
+def is_of(cell: Cell, run: Path) -> bool:
+    """Whether a run, wherever it lies, has the settings that a cell asks for."""
+    return _identity(flat_config(run)) == _identity(cell.settings)
+
+
 def figures_of(run: Path) -> dict[str, float]:
     """The figures of the tests of a run, by name."""
     return flat_figures(read_result(run).get("test", {}))
@@ -175,9 +180,9 @@ def _tested_with(run: Path) -> dict[str, Any]:
 
 def _changes(cell: Cell, run: Path, read: Reader) -> str:
     """The settings in which a run differs from what is asked for; nothing if it counts."""
-    asked = _identity(cell.settings)
-    if _identity(flat_config(run)) == asked:
+    if is_of(cell, run):
         return ""
+    asked = _identity(cell.settings)
     try:
         stored = _identity(read(run))  # settings that came later have their defaults then
     except InputError as error:

@@ -7,7 +7,7 @@ r"""Accuracy against epochs of one long training, and what the curve promises fo
 Trains to each number of epochs in turn, tests there, and goes on: one run, whose learning rate has
 to stay constant. Other options go to `fit`. Stopped or killed, it goes on with the same command,
 and further with more numbers, also on another machine to which the run's folder was copied. With
-`--minutes M` it stops by itself: once training has taken M minutes the state is saved.
+`--minutes M` it stops by itself: after M minutes training saves its state and ends.
 
 Writes, into the run's folder, curve.json, a row a test as they come, and curve.png. From four
 numbers of epochs on, to each layer's accuracies is fitted a - b n^-c by least squares, n the

@@ -180,6 +180,12 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
     assert out.count("With the former ones among its overrides") == 1
     assert str(run.with_name("2")) in out
 
+    run.parents[1].rename(bench.runs / "former")
+    assert bench.table(*words) == 0
+    run = bench.runs / "former" / "seed0" / "1"
+    said = f"warning: {run} has the settings of both terms, seed 0, which is not run; if the row"
+    assert said in capsys.readouterr().out
+
 
 @pytest.mark.slow
 def test_killed_it_takes_over_the_run_that_is_left_at_work(bench, capsys):

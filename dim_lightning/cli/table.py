@@ -177,7 +177,11 @@ def _found(job: _Job) -> list[tuple[Cell, State]]:
 
 
 def _look(cell: Cell) -> State:
-    return state_of(cell, lambda run: _stored(run / CONFIG, (run / CONFIG).stat().st_mtime_ns))
+    return state_of(cell, _read)
+
+
+def _read(run: Path) -> Mapping[str, Any]:
+    return _stored(run / CONFIG, (run / CONFIG).stat().st_mtime_ns)
 
 
 @functools.cache
@@ -201,7 +205,7 @@ def _renamed(job: _Job, found: list[tuple[Cell, State]]) -> list[str]:
         for cell, state in found
         if state.run is None
         for run in others
-        if is_of(cell, run)
+        if is_of(cell, run, _read)
     ]
 
 

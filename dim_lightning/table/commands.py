@@ -40,8 +40,9 @@ def next_run(cell: Cell) -> Path:
 
 def _evaluation(cell: Cell, run: Path | None) -> dict[str, Any]:
     """What a test has to be told: what the run's own settings do not say, or say otherwise."""
-    known = run is not None and (run / CONFIG).is_file()
-    stored = flat_config(run) if known else cell.settings  # a run to come will have them
+    stored = cell.settings  # a run to come will have them
+    if run is not None and (run / CONFIG).is_file():
+        stored = flat_config(run)
     return {
         key: value
         for key, value in {**cell.settings, **cell.row.overrides}.items()

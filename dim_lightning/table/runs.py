@@ -126,9 +126,11 @@ def state_of(cell: Cell, read: Reader) -> State:
     return State(run, missing, _text(cell, run, missing, at_work), tuple(outdated))
 
 
-def is_of(cell: Cell, run: Path) -> bool:
+def is_of(cell: Cell, run: Path, read: Reader) -> bool:
     """Whether a run, wherever it lies, has the settings that a cell asks for."""
-    return _identity(flat_config(run)) == _identity(cell.settings)
+    asked, stored = _identity(cell.settings), _identity(flat_config(run))
+    agree = all(stored.get(key, value) == value for key, value in asked.items())
+    return agree and not _changes(cell, run, read)  # which takes its time
 
 
 def figures_of(run: Path) -> dict[str, float]:
@@ -180,9 +182,9 @@ def _tested_with(run: Path) -> dict[str, Any]:
 
 def _changes(cell: Cell, run: Path, read: Reader) -> str:
     """The settings in which a run differs from what is asked for; nothing if it counts."""
-    if is_of(cell, run):
-        return ""
     asked = _identity(cell.settings)
+    if _identity(flat_config(run)) == asked:
+        return ""
     try:
         stored = _identity(read(run))  # settings that came later have their defaults then
     except InputError as error:

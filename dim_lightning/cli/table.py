@@ -100,7 +100,10 @@ def _whole_numbers(text: str) -> list[int]:
 def _job(asked: Table, options: Any, command: str) -> _Job:
     runs_dir = options.runs_dir / asked.runs
     rows = [row for row in asked.rows if row.config is not None]
-    cells = [[Cell(r, seed, runs_dir, s) for seed in r.seeds] for r, s in _settings(asked, rows)]
+    cells = [
+        [Cell(row, seed, runs_dir, {**settings, "seed_everything": seed}) for seed in row.seeds]
+        for row, settings in _settings(asked, rows)
+    ]
     # the first seed of every row before the second of any
     ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
     output = options.output or options.runs_dir / asked.name

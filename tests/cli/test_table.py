@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from dim_lightning.cli import main
+from dim_lightning.cli.resolved import resolved_settings
 from dim_lightning.run.metrics import read_metrics
 
 MLP = "probe/mlp200/embedding/top1"
@@ -127,6 +128,25 @@ def test_dry_says_what_would_be_run_and_does_not(bench, capsys):
     assert test[:3] == ["test", "--run", str(bench.runs / "local_only" / "seed3" / "1")]
     assert len(lines) == 6
     assert not bench.runs.exists()
+
+
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+def test_runs_of_every_seed_count(bench, capsys):
+    words = ["--dry", "--seeds", "3,4", "--only", "local_only"]
+    assert bench.table(*words) == 0
+    for line in capsys.readouterr().out.splitlines():
+        fit = shlex.split(line)[3:]
+        if fit[:1] == ["fit"]:
+            settings = resolved_settings(fit)
+            run = bench.runs / settings["experiment"] / "1"
+            (run / "checkpoints").mkdir(parents=True)
+            (run / "config.yaml").write_text(yaml.safe_dump(settings))
+            (run / "result.json").write_text('{"fit": {"status": "completed", "epochs": 1}}')
+    assert bench.table(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith("python")] == [
+        f"# local only, seed {seed}: trained, not tested" for seed in (3, 4)
+    ]
 
 
 def test_report_alone_runs_nothing(bench, tmp_path, capsys):

@@ -103,7 +103,7 @@ def test_missing_data_comes_with_the_command_that_gets_it(tmp_path):
     findings = list(places.data(asked))
     wanted = _only(findings, "CIFAR10")
     assert wanted.grade == "hint"
-    assert wanted.advice.startswith("python -m dim_lightning fit --config")
+    assert wanted.advice.startswith("python -m dim_lightning fit --data.source CIFAR10")
     assert f"--data.root {tmp_path}" in wanted.advice
     assert _only(findings, "TinyImageNet").grade == "ok"
     (tmp_path / "cifar-10-batches-py").mkdir()

@@ -36,6 +36,8 @@ def test_a_report_of_this_machine(tmp_path, capsys, monkeypatch):
 def test_wrong_options(tmp_path, capsys):
     assert main(["doctor", "--fast"]) == 2
     assert "doctor --help" in capsys.readouterr().err
+    assert main(["doctor", "--conf", str(tmp_path)]) == 2
+    assert "unrecognized arguments: --conf" in capsys.readouterr().err
     assert main(["doctor", "--config", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
     (tmp_path / "bad.yaml").write_text("a: [")

@@ -51,7 +51,7 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
     """
     for path in _config_files(words):
         try:
-            content = yaml.safe_load(path.read_text())
+            content = yaml.safe_load(path.read_text("utf-8"))
             contains_itself = _contains_itself(content)
         except RecursionError as error:
             raise InputError(f"{path} is nested too deeply; expected a configuration") from error

@@ -156,5 +156,5 @@ def test_nothing_at_the_address_is_told(served, tmp_path):
 @pytest.mark.parametrize("kind", ["s3", "nonsense"])
 def test_a_missing_library_is_told(tmp_path, monkeypatch, kind):
     monkeypatch.setitem(sys.modules, "s3fs", None)  # to import it is an error now
-    with pytest.raises(InputError, match=r"pip install 'dim-lightning\[stream\]'"):
+    with pytest.raises(InputError, match=r"pip install 'fsspec\[gs,http,s3\]' huggingface-hub"):
         stream(f"{kind}://bucket/far", tmp_path)

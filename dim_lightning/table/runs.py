@@ -32,7 +32,7 @@ WHERE = (
     "trainer.num_nodes",
     "trainer.strategy",
 )
-# the processor's choice, which moves figures by less than a seed does; the table says which it was
+# what the processor is quick at; the table says which it was
 _ARITHMETIC = ("trainer.precision",)
 EVALUATION = "evaluation"
 # what a test measures beside the rest, or, at 0 or false, leaves out

@@ -122,7 +122,8 @@ class DotCritic(Critic):
     The cost of a pair is a dot product, so all pairs of a batch are affordable.
 
     Source: Hjelm et al., 2019, section 3 and appendix A.2 (width 2048). The authors' code
-    has a batch norm before the ReLU, which would mix images, and neither scales nor clips.
+    (cortex_DIM/nn_modules/mi_networks.py) has a batch norm before the ReLU, which would mix images,
+    and neither scales nor clips; the rest of what is different there comes with `as_authors`.
 
     Args:
         source_dim: size of s.
@@ -131,6 +132,8 @@ class DotCritic(Critic):
         scale: divide by sqrt(width), as layer norm makes products that large.
         clip: c of c tanh(T / c), which keeps scores within +-c (Bachman et al., 2019, section
             3.3); no clipping if None.
+        as_authors: g without layer norm, so that the code itself says how large scores are, and
+            shortcuts W_3 that start as copies of their input with a little noise.
 
     Raises:
         InputError: no units, or a clip that is not above 0.
@@ -143,12 +146,13 @@ class DotCritic(Critic):
         width: int = 512,
         scale: bool = True,
         clip: float | None = None,
+        as_authors: bool = False,
     ):
         super().__init__()
         check_widths("width", [width])
         _check_clip(clip)
-        self.source_side = _Side(source_dim, width)
-        self.code_side = _Side(code_dim, width)
+        self.source_side = _Side(source_dim, width, copies=as_authors)
+        self.code_side = _Side(code_dim, width, norm=not as_authors, copies=as_authors)
         self.scale = width**-0.5 if scale else 1.0
         self.clip = clip
 
@@ -266,13 +270,20 @@ def _projection(inputs: int, hidden_dim: int | None, width: int) -> nn.Module:
 
 
 class _Side(nn.Module):
-    """One hidden ReLU layer beside a linear shortcut, then layer norm."""
+    """One hidden ReLU layer beside a linear shortcut, then layer norm if asked for.
 
-    def __init__(self, inputs: int, width: int):
+    If `copies`, the shortcut starts as its input, beside zeros, plus noise of up to 0.01.
+    """
+
+    def __init__(self, inputs: int, width: int, norm: bool = True, copies: bool = False):
         super().__init__()
         self.hidden = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
         self.shortcut = nn.Linear(inputs, width, bias=False)
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
+        if copies:
+            nn.init.uniform_(self.shortcut.weight, -0.01, 0.01)
+            with torch.no_grad():
+                self.shortcut.weight.fill_diagonal_(1.0)
 
     def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b w"]:
         return self.norm(self.hidden(x) + self.shortcut(x))

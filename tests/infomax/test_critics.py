@@ -11,6 +11,7 @@ CRITICS = {
     "concat": lambda: ConcatCritic(SOURCE_DIM, CODE_DIM, widths=(16, 16)),
     "dot": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16),
     "dot, plain": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16, scale=False),
+    "dot, as the authors'": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16, as_authors=True),
     "dot, clipped": lambda: DotCritic(SOURCE_DIM, CODE_DIM, width=16, clip=2.0),
     "bilinear": lambda: BilinearCritic(SOURCE_DIM, CODE_DIM),
     "cosine": lambda: CosineCritic(SOURCE_DIM, CODE_DIM, width=8),
@@ -36,6 +37,8 @@ def side(network, x):
     first, _, second = network.hidden
     hidden = torch.relu(first.weight @ x + first.bias)
     total = second.weight @ hidden + second.bias + network.shortcut.weight @ x
+    if isinstance(network.norm, torch.nn.Identity):
+        return total
     centred = total - total.mean()
     normed = centred / torch.sqrt(centred.square().mean() + network.norm.eps)
     return normed * network.norm.weight + network.norm.bias
@@ -143,6 +146,22 @@ def test_scale_makes_products_of_normed_vectors_of_the_order_of_one():
     scaled.load_state_dict(plain.state_dict())
     ratio = plain(source, code, negatives).marginal / scaled(source, code, negatives).marginal
     torch.testing.assert_close(ratio, torch.full_like(ratio, 32.0), rtol=1e-3, atol=1e-3)
+
+
+def test_as_in_the_authors_code_a_code_starts_with_its_own_length():
+    torch.manual_seed(0)
+    critic = DotCritic(4, 3, width=16, scale=False, as_authors=True)
+    for side in (critic.source_side, critic.code_side):
+        for layer in (side.hidden[0], side.hidden[2]):
+            torch.nn.init.zeros_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+    source, code = torch.randn(5, 2, 4), torch.randn(5, 3)
+    normed = torch.nn.functional.layer_norm(torch.nn.functional.pad(source, (0, 12)), (16,))
+    expected = (normed[..., :3] * code[:, None]).sum(-1)
+    scores = critic(source, code, shuffled(5)).joint
+    torch.testing.assert_close(scores, expected, atol=0.2, rtol=0)  # the noise of up to 0.01
+    doubled = critic(source, 2 * code, shuffled(5)).joint
+    torch.testing.assert_close(doubled, 2 * scores)
 
 
 def test_clipped_scores_stay_within_and_keep_their_slope_at_zero():

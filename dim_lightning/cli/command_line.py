@@ -34,7 +34,7 @@ from dim_lightning.cli.resume import (
     cut_back,
     where_to_start,
 )
-from dim_lightning.cli.trainer import finish_loggers, trainer_in
+from dim_lightning.cli.trainer import finish_loggers, open_loggers, trainer_in
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
@@ -147,7 +147,7 @@ class CommandLine(LightningCLI):
                 self._open.enter_context(alone_in(self.run_dir))
             settings = self._dumped(self.config)
             keyed = [self._get(self.config_init, key) for key in CALLBACKS]
-            trainer = trainer_in(self.run_dir, self._command, config, keyed, settings)
+            trainer = trainer_in(self.run_dir, self._command, config, keyed)
             if self._command == "fit":
                 num_images = trainer.world_size * self.datamodule.batch_size
                 self.model.check_data(self.datamodule, num_images)
@@ -156,6 +156,7 @@ class CommandLine(LightningCLI):
                 check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
             if self._command == "fit" or is_new:
                 write_inputs(self.run_dir, settings, self._arguments, self._is_resumed)
+            open_loggers(trainer, self.run_dir, settings)
             return trainer
         except BaseException:
             self._open.close()

@@ -1,5 +1,8 @@
 """Bad input: one short error, exit code 2, and nothing half written."""
 
+import errno
+import tempfile
+
 import pytest
 
 from dim_lightning.cli import main
@@ -126,13 +129,43 @@ def test_a_number_that_is_none_stops_the_run_and_keeps_no_broken_state(workshop,
     assert (run / "summary.html").is_file()
 
 
+WANDB = {"trainer": {"logger": {"class_path": "dim_lightning.run.wandb_logger.WandbLogger"}}}
+
+
+@pytest.mark.parametrize("option", ["--model.num_negatives=64", "--trainer.accelerator=abacus"])
+def test_a_run_that_is_refused_leaves_none_open_on_wandb(workshop, capsys, monkeypatch, option):
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    before = workshop.made()
+    config = workshop.write("wandb.yaml", WANDB)
+    assert OPTION_CASES[option] in _error(capsys, workshop.fit("--config", config, option))
+    assert wandb.run is None
+    assert workshop.made() == before
+
+
+def test_a_run_on_wandb_that_cannot_be_noted_is_closed(workshop, capsys, monkeypatch):
+    import wandb
+
+    make = tempfile.mkstemp
+
+    def full(**where):
+        if "wandb" in where["prefix"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(**where)
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("dim_lightning.run.folder.tempfile.mkstemp", full)
+    before = workshop.made()
+    config = workshop.write("wandb.yaml", WANDB)
+    assert "the disk is full" in _error(capsys, workshop.fit("--config", config))
+    assert wandb.run is None
+    assert workshop.made() == before
+
+
 def test_wandb_not_installed(workshop, capsys, monkeypatch):
     monkeypatch.setattr("lightning.pytorch.loggers.wandb._WANDB_AVAILABLE", False)
     before = workshop.made()
-    config = workshop.write(
-        "wandb.yaml",
-        {"trainer": {"logger": {"class_path": "dim_lightning.run.wandb_logger.WandbLogger"}}},
-    )
-    text = _error(capsys, workshop.fit("--config", config))
+    text = _error(capsys, workshop.fit("--config", workshop.write("wandb.yaml", WANDB)))
     assert "pip install 'dim-lightning[wandb]'" in text
     assert workshop.made() == before

@@ -1,7 +1,6 @@
 """The parser: short errors instead of pages of usage."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,6 +8,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dim_lightning.cli.messages import parse_error
+from dim_lightning.cli.words import config_files
 from dim_lightning.errors import InputError
 
 MODE = {"parser_mode": "omegaconf+", "allow_abbrev": False}
@@ -49,7 +49,7 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
     Raises:
         InputError: a file is no YAML, or has a plain value for a group.
     """
-    for path in _config_files(words):
+    for path in config_files(words).values():
         try:
             content = yaml.safe_load(path.read_text())
             contains_itself = _contains_itself(content)
@@ -92,9 +92,3 @@ def _strange_keys(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for item in value:
             yield from _strange_keys(item, place)
-
-
-def _config_files(words: list[str]) -> list[Path]:
-    named = [b for a, b in pairwise(words) if a in ("--config", "-c")]
-    named += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-    return [Path(name) for name in named if Path(name).is_file()]

@@ -9,6 +9,7 @@ from jsonargparse import ActionConfigFile
 
 from dim_lightning.cli.ending import INTERRUPTED
 from dim_lightning.cli.parser import MODE, Parser, check_files
+from dim_lightning.cli.words import config_files
 from dim_lightning.data import Source
 from dim_lightning.data.datamodule import DEFAULT_SOURCE
 from dim_lightning.data.settings import check_fraction, check_range
@@ -88,19 +89,12 @@ def shard(arguments: list[str]) -> int:
 def _with_pictures_alone(words: list[str], known: set[str]) -> list[str]:
     """The command line, each --config FILE replaced by what its `data` says of the pictures."""
     check_files(words, ("data",))
-    before = ""
-    result = []
-    for word in words:
-        option, _, path = (
-            word.rpartition("=") if word.startswith("--config=") else (before, "", word)
-        )
-        before = word
-        if option != "--config" or not Path(path).is_file():
-            result.append(word)
-            continue
-        data: dict[str, Any] = yaml.safe_load(Path(path).read_text()).get("data") or {}
+    result = list(words)
+    for place, path in config_files(words).items():
+        data: dict[str, Any] = yaml.safe_load(path.read_text()).get("data") or {}
         text = yaml.safe_dump({"data": {key: data[key] for key in data if key in known}})
-        result.append(f"--config={text}" if word.startswith("--config=") else text)
+        option = "--config=" if words[place].startswith("--config=") else ""
+        result[place] = option + text
     return result
 
 

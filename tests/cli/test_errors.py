@@ -92,6 +92,7 @@ def test_options(workshop, capsys, option):
         ([], "no command given"),
         (["test", "--run", "nowhere"], "no run folder nowhere"),
         (["fit", "--resume", "nowhere"], "no run folder nowhere"),
+        (["fit", "--resume=elsewhere", "--resume", "nowhere"], "no run folder nowhere"),
         (["fit", "--run", "runs/a/1"], "a run's folder is given to it by --resume"),
         (["test", "--resume=runs/a/1"], "a run's folder is given to it by --run"),
         (["compare"], "expected at least two"),

@@ -10,7 +10,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.building import check_nulls, explained_building
-from dim_lightning.cli.checks import check_data, check_seed, check_trainer, check_weights_only
+from dim_lightning.cli.checks import (
+    check_data,
+    check_optimizer,
+    check_seed,
+    check_trainer,
+    check_weights_only,
+)
 from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import write_inputs
@@ -134,6 +140,8 @@ class CommandLine(LightningCLI):
         check_trainer(config)
         check_weights_only(self._option("weights_only"))
         place = Path(self._option("runs_dir")), self._option("experiment")
+        if self._command == "fit":
+            check_optimizer(self.model)
         if self._command == "fit" and self._folder is None:
             self._begun = begun_run(*place, self._arguments)
         asked = self._option("ckpt_path") and Path(self._option("ckpt_path"))

@@ -57,8 +57,8 @@ def method_class(name: str) -> type[EncoderModule]:
         found = getattr(importlib.import_module(module), short)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"method is {name!r}, which is no known class; expected one of {', '.join(METHODS)}, "
-            f"or the import path of your own; {nearest(short, METHODS)}"
+            f"method is {name!r}, which is no known class, nor the import path of your own; "
+            + nearest(short, METHODS)
         ) from error
     if not (inspect.isclass(found) and issubclass(found, EncoderModule)):
         raise InputError(f"method is {name!r}; expected a subclass of dim_lightning.EncoderModule")

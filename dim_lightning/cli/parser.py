@@ -1,7 +1,6 @@
 """The parser: short errors instead of pages of usage."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -51,7 +50,8 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
     """
     for path in config_files(words).values():
         try:
-            content = yaml.safe_load(path.read_text())
+            text = path.read_text()
+            content = yaml.safe_load(text)
             contains_itself = _contains_itself(content)
         except RecursionError as error:
             raise InputError(f"{path} is nested too deeply; expected a configuration") from error
@@ -64,14 +64,17 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")
         if contains_itself:
             raise InputError(f"{path} contains itself by an alias (*name); write it out instead")
+        for number, key in _repeated_keys(yaml.compose(text, yaml.SafeLoader)):
+            raise InputError(f"{path}, line {number}: {key} stands there for the second time")
         for place, key in _strange_keys(content):
             raise InputError(
                 f"{path}: {place or 'at the top'} has the key {key!r}; expected a name"
             )
         for name in groups:
             if name in content and not isinstance(content[name], dict):
+                found = "null" if content[name] is None else repr(content[name])
                 raise InputError(
-                    f"{path}: {name} is {content[name]!r}; expected settings below it, such as "
+                    f"{path}: {name} is {found}; expected settings below it, such as "
                     f"{name}: {{...}}"
                 )
 
@@ -80,6 +83,19 @@ def _contains_itself(value: Any, above: tuple[int, ...] = ()) -> bool:
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     inside = (*above, id(value))
     return id(value) in above or any(_contains_itself(item, inside) for item in items)
+
+
+def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """Keys that a mapping has twice, of which YAML drops the first, and their lines."""
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value]
+        for number, (key, value) in enumerate(node.value):
+            if key.value in names[:number]:
+                yield key.start_mark.line + 1, str(key.value)
+            yield from _repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item)
 
 
 def _strange_keys(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

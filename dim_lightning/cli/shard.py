@@ -53,6 +53,7 @@ class _Pictures:
         check_range("image_size", image_size, 1, "a size in pixels")
         check_fraction("validation_fraction", validation_fraction)
         check_fraction("test_fraction", test_fraction)
+        check_range("split_seed", split_seed, 0, "a seed")
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size

@@ -1,4 +1,4 @@
-"""Options of a command line, looked at before it is parsed: which parser it takes depends on them."""
+"""Options of a command line, looked at before it is parsed: the parser depends on some of them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

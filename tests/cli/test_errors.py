@@ -31,6 +31,24 @@ YAML_CASES = {
         "unknown parameter learning_rate of torch.optim.Adam"
     ),
     "data: {source: CIFAR11}": "did you mean CIFAR10?",
+    "model: {encoder: torch.nn.ReLU}": (
+        "model.encoder is torch.nn.ReLU; expected a subclass of Encoder"
+    ),
+    "model: {encoder: dim_lightning.infomax.estimators.nwj}": "expected a subclass of Encoder",
+    "model: {encoder: [BlogEncoder]}": "expected a class, by its name or class_path",
+    "model: {encoder: {class_path: BlogEncoder, init_args: [3]}}": (
+        "model.encoder.init_args is [3]; expected settings below it"
+    ),
+    "model: {encoder: ''}": "model.encoder is '', which is no known class",
+    "model: {estimator: nwj}": "did you mean dim_lightning.infomax.estimators.nwj?",
+    "model: {local_weight: 1}\nmodel: {prior_weight: 1}": "line 2: model stands there",
+    "model:": "model is null; expected settings below it",
+    "model: {optimizer: {class_path: torch.optim.SGD, init_args: {lr: -1}}}": (
+        "SGD cannot be built with lr=-1"
+    ),
+    "data: {source: PictureFolder}": "PictureFolder needs path; set it below data.source.init_args",
+    "trainer: {callbacks: [EarlyStopping]}": "trainer.callbacks: EarlyStopping needs monitor",
+    "trainer: {callbacks: [torch.nn.ReLU]}": "expected a subclass of Callback",
     "trainer: {logger: {class_path: Foo}}": "trainer.logger is 'Foo', which is no known class",
 }
 OPTION_CASES = {
@@ -51,12 +69,31 @@ OPTION_CASES = {
     "--model.seed=3": "set seed_everything instead",
     "--trainer.default_root_dir=/tmp": "set runs_dir and experiment instead",
     "--trainer.accelerator=abacus": "trainer: ",
+    "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches is 0",
+    "--trainer.log_every_n_steps=0": "trainer.log_every_n_steps is 0; expected at least 1",
+    "--trainer.val_check_interval=0": "trainer.val_check_interval is 0; expected more than 0",
+    "--probe.learning_rate=-1": "probe.learning_rate is -1.0; expected at least 0",
+    "--neighbours.num_queries=0": "neighbours.num_queries is 0; expected at least 1",
+    "--geometry=3": "geometry is '3'; expected settings below it",
+    "--data.augmentation.shift=1": "data.augmentation.shift is given, but no class",
+    "--data.split_seed=-1": "data.split_seed is -1; expected at least 0",
+    "--model.encoder.init_args=3": "model.encoder.init_args is '3'; expected settings below it",
+    "--data.root=tiny.yaml": "tiny.yaml/cache: Not a directory",
+    "--config=.": "expected a YAML configuration",
     "--experiment=../up": "expected a plain name",
     "--ckpt_path=none.ckpt": "there is no checkpoint none.ckpt",
     "--config=none.yaml": "there is no file",
     "--weights_only=false": "could run code",
     "--checkpoint.every_n_steps=0": "checkpoint.every_n_steps is 0; expected more than 0",
     "stray": "stray was not expected there",
+}
+
+
+TRAINING_CASES = {  # only Lightning's loop knows
+    "trainer: {val_check_interval: 99}": "`val_check_interval` (99) must be less than or equal to",
+    "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitor: val/los}}]}": (
+        "conditioned on metric `val/los` which is not available"
+    ),
 }
 
 
@@ -78,8 +115,21 @@ def test_configuration_files(workshop, capsys, content):
     assert workshop.made() == before
 
 
+@pytest.mark.parametrize("content", TRAINING_CASES)
+def test_settings_that_training_refuses(workshop, capsys, content):
+    code = workshop.fit("--config", workshop.write("bad.yaml", content), "--experiment", "refused")
+    text = _error(capsys, code)
+    assert text.startswith("error: trainer: ")
+    assert TRAINING_CASES[content] in text
+    assert (
+        max(read_result(run)["fit"]["status"] for run in workshop.runs.glob("refused/*"))
+        == "failed"
+    )
+
+
 @pytest.mark.parametrize("option", OPTION_CASES)
-def test_options(workshop, capsys, option):
+def test_options(workshop, capsys, monkeypatch, option):
+    monkeypatch.chdir(workshop.folder)
     before = workshop.made()
     assert OPTION_CASES[option] in _error(capsys, workshop.fit(option))
     assert workshop.made() == before

@@ -44,7 +44,7 @@ def checked_interval(key: str, every_n_epochs: int) -> int:
     return every_n_epochs
 
 
-def check_least(key: str, value: float | None, least: float) -> None:
+def check_least(key: str, value: int | float | None, least: int | float) -> None:
     """Looks at a setting that is a number.
 
     Raises:

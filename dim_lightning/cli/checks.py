@@ -1,5 +1,6 @@
 """What is looked at before a run folder is made."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,15 @@ def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:
 
 
 def check_optimizer(model: EncoderModule) -> None:
-    """Builds the optimiser and its schedule once, as they are built again only when a run begins.
+    """Builds the optimiser and its schedule once; Lightning does it when the run has begun.
 
     Raises:
         Exception: as their classes refuse what they are given.
     """
-    optimizer = model.make_optimizer(model.parameters())
-    if model.make_lr_scheduler is not None:
-        model.make_lr_scheduler(optimizer)
+    with suppress(RuntimeError):  # of a device: the model is not where it will train yet
+        optimizer = model.make_optimizer(model.parameters())
+        if model.make_lr_scheduler is not None:
+            model.make_lr_scheduler(optimizer)
 
 
 def check_weights_only(asked: bool | None) -> None:

@@ -112,7 +112,7 @@ def chosen(table: Table, names: Sequence[str] | None) -> tuple[Row, ...]:
     known = {key: row for row in table.rows for key in (row.name, row.folder)}
     for name in names:
         if name not in known:
-            advice = nearest(name, [row.folder for row in table.rows])
+            advice = nearest(name, [row.folder for row in table.rows], str(table.path))
             raise InputError(f"--only: {table.path} has no row {name!r}; {advice}")
     wanted = {known[name].folder for name in names}
     return tuple(row for row in table.rows if row.folder in wanted)

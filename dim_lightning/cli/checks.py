@@ -1,5 +1,6 @@
 """What is looked at before a run folder is made."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,19 @@ def check_data(datamodule: ImageDataModule, command: str) -> None:
     """
     datamodule.prepare_data()
     datamodule.setup(command)
+
+
+def check_trained(command: str, config: Mapping[str, Any]) -> None:
+    """Refuses to look at an encoder that was never trained.
+
+    Raises:
+        InputError: a command other than fit is given neither a run nor a checkpoint.
+    """
+    if command != "fit" and not config.get("run") and not config.get("ckpt_path"):
+        raise InputError(
+            f"{command} is given nothing to look at; expected --run FOLDER, or the settings of a "
+            "model and --ckpt_path FILE"
+        )
 
 
 def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dim_lightning.cli.checks import (
     check_data,
     check_optimizer,
     check_seed,
+    check_trained,
     check_trainer,
     check_weights_only,
 )
@@ -101,6 +102,7 @@ class CommandLine(LightningCLI):
         config = self.config[self.config.subcommand]
         check_nulls(self._parser(self.config.subcommand), config)
         check_seed(config.seed_everything)
+        check_trained(self.config.subcommand, config.as_dict())
         if config.method != self._method:  # given in an odd place
             raise InputError(
                 "method: expected it in a --config file of the command, or as --method"

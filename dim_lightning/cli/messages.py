@@ -68,9 +68,7 @@ def _command(message: str, _: list[str]) -> str | None:
     match = _COMMAND.search(message)
     if match:
         known = [*re.findall(r"\w+", match["known"]), *OWN_COMMANDS]
-        return f"{match['found']} is no command; expected one of {', '.join(known)}; " + nearest(
-            match["found"], known
-        )
+        return f"{match['found']} is no command; {nearest(match['found'], known)}"
     match = _NO_COMMAND.search(message)
     if match:
         known = [*match["known"].split(","), *OWN_COMMANDS]

@@ -139,6 +139,8 @@ def test_options(workshop, capsys, monkeypatch, option):
     ("words", "said"),
     [
         (["fitt"], "did you mean fit?"),
+        (["--config", "a.yaml", "fit"], "--config stands first; expected a command there"),
+        (["test"], "expected --run FOLDER"),
         ([], "no command given"),
         (["test", "--run", "nowhere"], "no run folder nowhere"),
         (["fit", "--resume", "nowhere"], "no run folder nowhere"),

@@ -9,6 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from dim_lightning.cli.messages import parse_error
 from dim_lightning.cli.words import config_files
 from dim_lightning.errors import InputError
+from dim_lightning.run.settings import yaml_problem
 
 MODE = {"parser_mode": "omegaconf+", "allow_abbrev": False}
 
@@ -56,10 +57,7 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
         except RecursionError as error:
             raise InputError(f"{path} is nested too deeply; expected a configuration") from error
         except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or "it is not text"
-            raise InputError(f"{path}{line} is not YAML: {problem}") from error
+            raise InputError(f"{path} is not YAML: {yaml_problem(error)}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")
         if contains_itself:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dim_lightning.errors import InputError, nearest
+from dim_lightning.run.settings import yaml_problem
 
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
@@ -124,7 +125,7 @@ def _content(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}; expected one such as {_EXAMPLE}") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise InputError(f"{path} is not a YAML file: {error}") from error
+        raise InputError(f"{path} is not a YAML file: {yaml_problem(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no table; expected columns and rows, as in {_EXAMPLE}")
     return content

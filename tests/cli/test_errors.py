@@ -12,7 +12,7 @@ YAML_CASES = {
     "modl: {local_weight: 1}": "unknown key modl.local_weight; did you mean model.local_weight?",
     "model: {local_wieght: 1}": "unknown key model.local_wieght; did you mean model.local_weight?",
     "model: 3": "model is 3; expected settings below it",
-    "a: [": "line 1 is not YAML",
+    "a: [": "is not YAML: line 1: ",
     "just words": "holds no settings",
     "model: {local_weight: '${model.nope}'}": "model.local_weight: Interpolation key",
     "model: {encoder: BlogEncodr}": "which is no known class; did you mean BlogEncoder?",

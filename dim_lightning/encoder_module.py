@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -40,6 +41,8 @@ class EncoderModule(L.LightningModule, ABC):
     Attributes:
         encoder: what is trained, and all that evaluation and export look at.
         uses_views: whether the method has a use for several views of an image.
+        code_prior: what the method draws the codes to: 'gaussian' is N(0, I), 'uniform' is uniform
+            on [0, 1]^d after a sigmoid; None if to neither.
 
     Args:
         encoder: makes the encoder, given the image size.
@@ -51,6 +54,7 @@ class EncoderModule(L.LightningModule, ABC):
     """
 
     uses_views: bool = False
+    code_prior: Literal["gaussian", "uniform"] | None = None
 
     def __init__(
         self,
@@ -118,6 +122,24 @@ class EncoderModule(L.LightningModule, ABC):
         """The same terms on test images."""
         with uneven_rows(len(batch.images)):
             return self._step(batch, "test", (0, batch_idx))
+
+    def on_after_backward(self) -> None:
+        """Looks, at the first step, at whether several processes can go on.
+
+        Raises:
+            InputError: a parameter has no gradient, which DistributedDataParallel would wait for.
+        """
+        shared = self.trainer.strategy.model
+        if self.global_step or not isinstance(shared, DistributedDataParallel):
+            return
+        idle = [name for name, p in self.named_parameters() if p.requires_grad and p.grad is None]
+        if idle and not shared.find_unused_parameters:
+            raise InputError(
+                f"{idle[0]} has no gradient, as the loss does not depend on it; on several "
+                "processes each parameter needs one; choose another model.encoder, for example a "
+                "deterministic one where a variance has no use, or add --trainer.strategy "
+                "ddp_find_unused_parameters_true"
+            )
 
     def on_validation_start(self) -> None:
         """Running statistics are those of the first process, which checkpoints keep."""

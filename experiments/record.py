@@ -59,7 +59,7 @@ def rows_of(run_dir: Path, data: str | None = None) -> Rows:
         run_dir: the run's folder.
         data: what to call its data; the name of its source if None.
     """
-    config = yaml.safe_load((run_dir / CONFIG).read_text())
+    config = yaml.safe_load((run_dir / CONFIG).read_text("utf-8"))
     environment, result = read_environment(run_dir), read_result(run_dir)
     fit = result["fit"]
     changed = "+changes" if environment["uncommitted_changes"] else ""
@@ -99,7 +99,7 @@ def keep(run_dir: Path, records: Path) -> Path | None:
         the folder of the copy; None of a run that belongs to no table.
     """
     *_, table, row, seed, number = run_dir.resolve().parts
-    config = yaml.safe_load((run_dir / CONFIG).read_text())
+    config = yaml.safe_load((run_dir / CONFIG).read_text("utf-8"))
     if config["experiment"] != f"{row}/{seed}":
         return None
     config["runs_dir"] = f"runs/{table}"
@@ -113,7 +113,7 @@ def keep(run_dir: Path, records: Path) -> Path | None:
     write_atomically(copy / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
     for name in (RESULT, TESTED):
         if (run_dir / name).is_file():
-            write_atomically(copy / name, (run_dir / name).read_text())
+            write_atomically(copy / name, (run_dir / name).read_text("utf-8"))
     return copy
 
 
@@ -125,7 +125,7 @@ def add(rows: Rows, table: Path) -> Rows:
 
     stored: Rows = []
     if table.is_file():
-        with table.open(newline="") as file:
+        with table.open(encoding="utf-8", newline="") as file:
             stored = list(csv.DictReader(file))
     renewed = {run(row) for row in rows}
     rows = [*(row for row in stored if run(row) not in renewed), *rows]
@@ -211,7 +211,7 @@ def _footnotes(groups: Any) -> list[str]:
 
 def renew(page: Path, content: str) -> None:
     """Puts `content` between the marks of `page`."""
-    before, _, rest = page.read_text().partition(BEGIN)
+    before, _, rest = page.read_text("utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     write_atomically(page, f"{before}{BEGIN}\n\n{content}\n\n{END}{after}")
 

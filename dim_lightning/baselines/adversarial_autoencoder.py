@@ -38,7 +38,7 @@ class AdversarialAutoencoder(EncoderModule):
         InputError: a weight that cannot be, or a discriminator with an empty layer.
     """
 
-    decodes_prior = True
+    code_prior = "gaussian"
 
     def __init__(
         self,

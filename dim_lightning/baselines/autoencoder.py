@@ -31,8 +31,6 @@ class Autoencoder(EncoderModule):
         seed: of the draws; the command line sets it from seed_everything.
     """
 
-    decodes_prior = False
-
     def __init__(
         self,
         encoder: MakeEncoder = PaperEncoder,

@@ -59,7 +59,7 @@ class JointDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs in zip((3, *widths), widths, strict=False):
             layers.append(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1))
-            layers += [nn.BatchNorm2d(outputs)] if len(layers) > 1 else []
+            layers += [_batch_norm(outputs)] if len(layers) > 1 else []
             layers.append(nn.LeakyReLU(0.2))
         self.trunk = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.joint = nn.Sequential(
@@ -74,6 +74,11 @@ class JointDiscriminator(nn.Module):
         """One logit a pair."""
         seen = self.trunk(2 * images - 1).flatten(1)
         return self.joint(torch.cat([seen, code.to(seen.dtype)], dim=1))
+
+
+def _batch_norm(channels: int) -> nn.Module:
+    """By the batch at hand in evaluation too: real and made images share no running statistics."""
+    return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
 class BiGAN(EncoderModule):
@@ -99,7 +104,7 @@ class BiGAN(EncoderModule):
         seed: of the draws; the command line sets it from seed_everything.
     """
 
-    decodes_prior = True
+    code_prior = "gaussian"
 
     def __init__(
         self,

@@ -118,6 +118,6 @@ class NAT(EncoderModule):
         """Gives the targets that these images have to those among them that suit them best."""
         held = self.assignment[rows]
         # on the sphere |u - v|^2 = 2 - 2 <u, v>: the least distance is the largest product
-        products = (directions @ self.targets[held].T).double().cpu().numpy()
+        products = (directions @ self.targets[held].T).cpu().double().numpy()
         _, chosen = linear_sum_assignment(products, maximize=True)
         self.assignment[rows] = held[torch.from_numpy(chosen).to(held.device)]

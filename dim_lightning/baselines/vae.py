@@ -42,7 +42,7 @@ class VAE(EncoderModule):
         InputError: a deterministic encoder, or a beta or pixel_std that cannot be.
     """
 
-    decodes_prior = True
+    code_prior = "gaussian"
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dim_lightning.callbacks.observation import data_of
 from dim_lightning.data import Split
+from dim_lightning.data.sources.listing import as_text
 from dim_lightning.evaluation.projection import principal_projection
 from dim_lightning.run.folder import explained
 
@@ -191,8 +192,10 @@ def _table(
     """The rows of one batch."""
     vectors = outputs["embedding"].float().cpu().numpy()
     indices, labels = outputs["indices"].tolist(), outputs["labels"].tolist()
-    paths = [names[index] if names else None for index in indices]
-    classes = [class_names[label] if class_names and label >= 0 else None for label in labels]
+    paths = [as_text(names[index]) if names else None for index in indices]
+    classes = [
+        as_text(class_names[label]) if class_names and label >= 0 else None for label in labels
+    ]
     return pa.table(
         {
             "index": pa.array(indices, pa.int64()),

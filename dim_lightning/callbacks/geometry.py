@@ -10,6 +10,7 @@ from dim_lightning.callbacks.observation import (
     after_epochs,
     check_least,
     checked_interval,
+    code_prior_of,
     data_of,
     epochs_in,
     features_of,
@@ -26,9 +27,9 @@ class Geometry(Callback):
     """Logs statistics of the codes of clean validation images, each validation epoch.
 
     `geometry/effective_rank`: number of directions in use; it falls before the accuracy does.
-    `geometry/mean_abs`: mean over the dimensions of |mean|; the prior's is 0.
+    `geometry/mean_abs`: mean over the dimensions of |mean|; that of a prior is 0.
     `geometry/std_mean`, `geometry/std_min`: spread of the mean codes along a dimension.
-    `geometry/aggregate_std_mean`: spread of codes drawn from p(z|x); the prior's is 1.
+    `geometry/aggregate_std_mean`: spread of codes drawn from p(z|x); that of N(0, I) is 1.
     `geometry/correlation_abs`, `geometry/dead_share`, `geometry/uniformity`: see
     `dim_lightning.evaluation.geometry`. Every few epochs and on the last they are drawn in
     `pictures/embedding_statistics.png`.
@@ -65,7 +66,7 @@ class Geometry(Callback):
             after = after_epochs(trainer, self._stored_epochs)
             subtitle = f"{len(seen.code):,} validation images, {after}"
             path = picture_path(trainer, "embedding_statistics")
-            write_statistics(path, geometry, _drawn(seen), subtitle)
+            write_statistics(path, geometry, _drawn(seen), subtitle, code_prior_of(pl_module))
             send_pictures(trainer, [path])
 
 

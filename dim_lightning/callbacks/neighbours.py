@@ -13,6 +13,7 @@ from dim_lightning.callbacks.observation import (
     after_epochs,
     check_least,
     checked_interval,
+    code_prior_of,
     data_of,
     epochs_in,
     features_of,
@@ -23,6 +24,7 @@ from dim_lightning.callbacks.observation import (
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
 from dim_lightning.evaluation import Extracted, neighbours, vote
+from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.evaluation.knn import METRICS, neighbours_by
 from dim_lightning.processes import total
 from dim_lightning.seeding import generator_for
@@ -40,7 +42,7 @@ class Neighbours(Callback):
     `neighbours/<metric>/precision`: share of their nine nearest that have their class,
     both in [0, 1]; and draws in `pictures/`, of the same queries each time,
     `neighbours_cosine.png`, `neighbours_euclidean.png`: a query and its nine nearest, and
-    `prior_samples.png`: the images nearest to codes drawn from the prior N(0, I).
+    `prior_samples.png`: the images nearest to codes drawn from the prior, if the method has one.
 
     Queries are validation images and the bank is of training images, so that no query finds
     itself. Without labels there is no accuracy and there are no frames; the pictures stay.
@@ -148,7 +150,8 @@ class Neighbours(Callback):
                 legend=data.labelled,
             )
             paths.append(path)
-        return [*paths, self._draw_prior(trainer, bank, after)]
+        prior = code_prior_of(pl_module)
+        return [*paths, self._draw_prior(trainer, bank, after, prior)] if prior else paths
 
     def _subtitle(self, metric: str, found: "_Found", labels: Tensor, bank_size: int) -> str:
         searched = f"{len(labels)} validation images among {bank_size:,} training images"
@@ -160,18 +163,21 @@ class Neighbours(Callback):
             f"{here:.1%} in these rows. {searched}."
         )
 
-    def _draw_prior(self, trainer: L.Trainer, bank: Extracted, after: str) -> Path:
+    def _draw_prior(
+        self, trainer: L.Trainer, bank: Extracted, after: str, prior: CodePrior
+    ) -> Path:
         path = picture_path(trainer, "prior_samples")
         data, shown = data_of(trainer), min(5, len(bank.code))
         generator = generator_for(self.seed, 1)
-        draws = torch.randn(self.num_queries, bank.code.shape[1], generator=generator)
+        draws = prior.draws(self.num_queries, bank.code.shape[1], generator)
         blocks = []
         for metric in METRICS:
             index = neighbours(draws, bank.code, shown, metric)[1]
             block = _Found(data.split("train"), bank, index, data.class_names).block(None)
             blocks.append(block._replace(heading=f"nearest by {_NAMES[metric]}"))
         title = f"Training images nearest to draws from the prior, {after}"
-        subtitle = f"One code z ~ N(0, I) a row; {len(bank.code):,} training images were searched."
+        searched = f"{len(bank.code):,} training images were searched"
+        subtitle = f"One code a row, drawn from the prior ({prior.name}); {searched}."
         write_grid(path, title, subtitle, blocks)
         return path
 

@@ -9,6 +9,7 @@ import lightning as L
 from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, extract
+from dim_lightning.evaluation.code_prior import CODE_PRIORS, CodePrior
 from dim_lightning.run.folder import PICTURES
 
 
@@ -104,6 +105,11 @@ def epochs_trained(trainer: L.Trainer, stored: int | None = None) -> int:
     if trainer.state.fn == "fit":
         return trainer.current_epoch + 1
     return trainer.current_epoch if stored is None else stored
+
+
+def code_prior_of(pl_module: L.LightningModule) -> CodePrior | None:
+    """What the method draws the codes to; None if to nothing that is known here."""
+    return CODE_PRIORS.get(getattr(pl_module, "code_prior", None) or "")
 
 
 def picture_path(trainer: L.Trainer, name: str) -> Path:

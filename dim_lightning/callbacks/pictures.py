@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dim_lightning.evaluation import Geometry
+from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.run.folder import explained, write_atomically
 
 _RIGHT, _WRONG = (34, 150, 84), (208, 58, 52)
@@ -79,14 +80,17 @@ def write_grid(
     _save(page, path)
 
 
-def write_statistics(path: Path, geometry: Geometry, codes: Tensor, subtitle: str) -> None:
-    """Draws means, spreads, histogram and spectrum of the codes beside the prior N(0, I), as PNG.
+def write_statistics(
+    path: Path, geometry: Geometry, codes: Tensor, subtitle: str, prior: CodePrior | None
+) -> None:
+    """Draws means, spreads, histogram and spectrum of the codes beside their prior, as PNG.
 
     Args:
         path: the file, put in place whole.
         geometry: of the codes.
         codes: [n, d], drawn from p(z|x): what the prior is about.
         subtitle: which codes these are.
+        prior: what the method draws them to; None if to nothing.
 
     Raises:
         InputError: if the file cannot be written.
@@ -99,12 +103,13 @@ def write_statistics(path: Path, geometry: Geometry, codes: Tensor, subtitle: st
         figsize=(13, 8.5), dpi=110, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
     )
     FigureCanvasAgg(figure)
-    title = f"Codes against the prior N(0, I): {subtitle}"
+    against = f"against their prior, {prior.name}" if prior else "of a method without a prior"
+    title = f"Codes {against}: {subtitle}"
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
     axes = figure.subplots(2, 2)
     _plot_means(axes[0, 0], geometry)
-    _plot_spreads(axes[0, 1], geometry)
-    _plot_histogram(axes[1, 0], codes)
+    _plot_spreads(axes[0, 1], geometry, prior)
+    _plot_histogram(axes[1, 0], codes, prior)
     _plot_spectrum(axes[1, 1], geometry)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
@@ -129,14 +134,16 @@ def _plot_means(axis: Any, geometry: Geometry) -> None:
     )
 
 
-def _plot_spreads(axis: Any, geometry: Geometry) -> None:
+def _plot_spreads(axis: Any, geometry: Geometry, prior: CodePrior | None) -> None:
     order = geometry.std.argsort(descending=True)
     index = np.arange(len(order))
     axis.plot(index, geometry.std[order], color=_BLUE, label="of the mean codes", linewidth=2)
     axis.plot(
         index, geometry.aggregate_std[order], color=_ORANGE, label="of drawn codes", linewidth=1.5
     )
-    axis.axhline(1, color=_GREY, linestyle="--", linewidth=1, label="prior: 1")
+    if prior:
+        text = f"prior: {prior.std:.4g}"
+        axis.axhline(prior.std, color=_GREY, linestyle="--", linewidth=1, label=text)
     average = geometry.aggregate_std.mean().item()
     axis.set(
         title=f"Standard deviations: {average:.3f} on average, of drawn codes",
@@ -147,21 +154,23 @@ def _plot_spreads(axis: Any, geometry: Geometry) -> None:
     axis.legend(frameon=False, fontsize=9, loc="upper right")
 
 
-def _plot_histogram(axis: Any, codes: Tensor) -> None:
+def _plot_histogram(axis: Any, codes: Tensor, prior: CodePrior | None) -> None:
     values = codes.flatten().numpy()
-    grid = np.linspace(-5, 5, 401)
-    bins = np.linspace(-5, 5, 101)
-    outside = float((np.abs(values) > 5).mean())
+    limit = 5 * prior.std if prior else max(float(np.quantile(np.abs(values), 0.999)), 1e-6)
+    grid = np.linspace(-limit, limit, 401)
+    bins = np.linspace(-limit, limit, 101)
+    outside = float((np.abs(values) > limit).mean())
     density = np.histogram(values, bins)[0] / (len(values) * (bins[1] - bins[0]))
     axis.stairs(density, bins, fill=True, color=_ORANGE, alpha=0.45, label="drawn codes")
-    normal = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
-    axis.plot(grid, normal, color=_GREY, linestyle="--", linewidth=1.5, label="prior: N(0, 1)")
+    if prior:
+        expected = prior.density(grid)
+        axis.plot(grid, expected, color=_GREY, linestyle="--", linewidth=1.5, label="prior")
     axis.set(
         title="All coordinates of the drawn codes"
-        + (f" ({outside:.1%} lie beyond ±5)" if outside > 0 else ""),
+        + (f" ({outside:.1%} lie beyond ±{limit:.3g})" if outside > 0 else ""),
         xlabel="value",
         ylabel="density",
-        xlim=(-5, 5),
+        xlim=(-limit, limit),
     )
     axis.legend(frameon=False, fontsize=9, loc="upper right")
 

@@ -34,7 +34,7 @@ class Reconstructions(Callback):
 
     In `pictures/`, every few epochs and on the last, of the same images and draws each time:
     `reconstructions.png`: validation images beside what is decoded from their codes, and
-    `samples.png`: what is decoded from draws of the prior N(0, I), where the method has one.
+    `samples.png`: what is decoded from draws of N(0, I), where the method draws the codes to it.
 
     Args:
         every_n_epochs: how often; the last epoch is always drawn.
@@ -62,7 +62,7 @@ class Reconstructions(Callback):
         if not trainer.is_global_zero:
             return
         paths = [self._draw_reconstructions(trainer, pl_module)]
-        if getattr(pl_module, "decodes_prior", False):
+        if getattr(pl_module, "code_prior", None) == "gaussian":
             paths.append(self._draw_samples(trainer, pl_module))
         send_pictures(trainer, paths)
 

@@ -35,7 +35,7 @@ def write_inputs(run_dir: Path, settings: str, arguments: list[str], is_resumed:
 
 def _keep_previous(path: Path, text: str) -> None:
     """Writes `text`; a different file that was there gets a name of its own."""
-    if path.is_file() and path.read_text() == text:
+    if path.is_file() and path.read_text("utf-8") == text:
         return
     number = len(list(path.parent.glob("config.*.yaml"))) + 1
     write_atomically(path, text, kept=path.with_name(f"config.{number}.yaml"))

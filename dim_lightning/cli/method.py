@@ -68,7 +68,7 @@ def method_class(name: str) -> type[EncoderModule]:
 def _method_in(path: Path, otherwise: str) -> str:
     """What a file says; files that cannot be read are left to the parser to complain about."""
     try:
-        content: Any = yaml.safe_load(path.read_text())
+        content: Any = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
         return otherwise
     return str(content.get("method", otherwise)) if isinstance(content, dict) else otherwise

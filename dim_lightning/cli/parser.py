@@ -51,7 +51,7 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
     """
     for path in config_files(words).values():
         try:
-            text = path.read_text()
+            text = path.read_text("utf-8")
             content = yaml.safe_load(text)
             contains_itself = _contains_itself(content)
         except RecursionError as error:

@@ -19,6 +19,7 @@ from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
 
 _MB = 2**20
+_MOST_MB = 1024  # a file is read whole, and a column of Parquet ends at twice that
 _DESCRIPTION = (
     "Writes the pictures of any source to shards (Parquet files), to be streamed with "
     "--data.source Stream --data.source.path OUTPUT. Interrupted, it goes on with the same command."
@@ -74,8 +75,10 @@ def shard(arguments: list[str]) -> int:
     keys = parser.add_class_arguments(_Pictures, "data")
     known = {key.removeprefix("data.") for key in keys}
     config = parser.parse_args(_with_pictures_alone(arguments, known))
-    if not config.shard_mb > 0:
-        raise InputError(f"--shard_mb is {config.shard_mb}; expected more than 0")
+    if not 0 < config.shard_mb <= _MOST_MB:
+        raise InputError(
+            f"--shard_mb is {config.shard_mb}; expected more than 0 and at most {_MOST_MB}"
+        )
     data, output = parser.instantiate_classes(config).data, Path(config.OUTPUT)
     found = data.source.find(data.root)
     try:
@@ -92,7 +95,7 @@ def _with_pictures_alone(words: list[str], known: set[str]) -> list[str]:
     check_files(words, ("data",))
     result = list(words)
     for place, path in config_files(words).items():
-        data: dict[str, Any] = yaml.safe_load(path.read_text()).get("data") or {}
+        data: dict[str, Any] = yaml.safe_load(path.read_text("utf-8")).get("data") or {}
         text = yaml.safe_dump({"data": {key: data[key] for key in data if key in known}})
         option = "--config=" if words[place].startswith("--config=") else ""
         result[place] = option + text

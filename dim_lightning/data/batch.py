@@ -59,9 +59,10 @@ class Split(Dataset[Batch], ABC):
     ) -> UInt8[Tensor, "n 3 height width"]:
         """The images at these positions of the split, channels_last."""
 
-    @abstractmethod
     def chosen(self, count: int, seed: int) -> list[int]:
         """The positions of `count` of the images, in order; a random choice for `seed`."""
+        order = np.random.default_rng((seed, count)).permutation(len(self))
+        return np.sort(order[:count]).tolist()
 
     @abstractmethod
     def shuffled(
@@ -158,11 +159,6 @@ class ImageSplit(Split):
             labels=torch.from_numpy(self.labels[positions]),
             indices=torch.from_numpy(positions),
         )
-
-    def chosen(self, count: int, seed: int) -> list[int]:
-        """Drawn from all over the split: any row is at hand."""
-        order = np.random.default_rng((seed, count)).permutation(len(self))
-        return np.sort(order[:count]).tolist()
 
     def shuffled(
         self,

@@ -27,7 +27,7 @@ def shared_batch_size(count: int, processes: int, most: int, split: str) -> int:
     Args:
         count: images of the split.
         processes: how many share it.
-        most: data.eval_batch_size.
+        most: data.batch_size.
         split: its name.
 
     Raises:
@@ -42,5 +42,5 @@ def shared_batch_size(count: int, processes: int, most: int, split: str) -> int:
     raise InputError(
         f"the {count} images of the split {split} cannot be shared among {processes} processes "
         f"in batches of at most {most}; expected an image for each in every "
-        "batch; set data.eval_batch_size higher, or use fewer processes"
+        "batch; set data.batch_size higher, or use fewer processes"
     )

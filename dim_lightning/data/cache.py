@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dim_lightning.data.decoding import decoded, judge
-from dim_lightning.data.disk import check_space, explained, folder_when_done, locked, on_disk
+from dim_lightning.data.disk import check_space, explained, folder_when_done, lasting_file, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.data.sources.listing import CACHE_TAG
 from dim_lightning.data.sources.source import Found, Part, Parts
@@ -90,7 +90,7 @@ def _open(folder: Path) -> Cached | None:
         return Cached(folder, meta["parts"], meta["class_names"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         sys.stderr.write(f"{folder} is damaged; decoding the pictures again\n")
         return None
 
@@ -111,10 +111,8 @@ def _build(found: Found, size: int, folder: Path) -> None:
                 counts[name] = _write(partial, name, part, size, pixels)
             judge(unreadable, total, found.origin)
             meta = _meta(found, parts, size, counts, unreadable)
-            with (partial / META).open("w", encoding="utf-8") as file:
-                json.dump(meta, file, indent=1)
-                file.flush()
-                on_disk(file.fileno())
+            with lasting_file(partial / META) as file:
+                file.write(json.dumps(meta, indent=1).encode())
     _name_older(folder, found.origin)
 
 
@@ -143,7 +141,7 @@ def _write(
     Written as a stream and not through a memory map, where a full disk would kill the process.
     """
     kept: list[int] = []
-    with (folder / f"{name}.npy").open("wb") as file:
+    with lasting_file(folder / f"{name}.npy") as file:
         _header(file, len(part.labels), size)
         for window in windows:
             for position, pixels in window:
@@ -151,12 +149,11 @@ def _write(
                 kept.append(position)
         file.seek(0)
         _header(file, len(kept), size)  # as long as the first one: numpy leaves room for the count
-        file.flush()
-        on_disk(file.fileno())
-    np.save(folder / f"{name}_labels.npy", part.labels[kept])
+    with lasting_file(folder / f"{name}_labels.npy") as file:
+        np.save(file, part.labels[kept])
     if not isinstance(part.pictures, np.ndarray):
-        names = json.dumps([part.pictures[position] for position in kept])
-        (folder / f"{name}_names.json").write_text(names, "utf-8")
+        with lasting_file(folder / f"{name}_names.json") as file:
+            file.write(json.dumps([part.pictures[position] for position in kept]).encode())
     return len(kept)
 
 

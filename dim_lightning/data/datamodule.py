@@ -68,8 +68,9 @@ class ImageDataModule(LightningDataModule):
             source: the data set, e.g. CIFAR10, TinyImageNet, PictureFolder, or a Stream.
             root: folder in which data sets are looked for, and into which they are downloaded.
             image_size: height and width in pixels, to which every picture is brought.
-            batch_size: images a training step and process.
-            eval_batch_size: most images a batch and process of validation, testing and prediction.
+            batch_size: images a training step and process; also of validation and testing, where a
+                batch has as many negatives then.
+            eval_batch_size: images a batch whose features are taken, and of prediction.
             validation_fraction: share of the training images that validation takes.
             test_fraction: share set aside for testing where the source has no test part.
             split_seed: chooses these shares; keep it where runs are compared.
@@ -169,8 +170,8 @@ class ImageDataModule(LightningDataModule):
 
         Args:
             split: which images.
-            limit: most images; which of them is drawn by `split_seed`, their order stays. Of a
-                stream it is the first ones: it was shuffled when it was made.
+            limit: most images; which of them is drawn by `split_seed`, their order stays. Of the
+                training images of a stream it is the first: they were shuffled when written.
         """
         images = self.split(split)
         if limit is None or limit >= len(images):
@@ -199,7 +200,11 @@ class ImageDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation images in order; each process has its share, and no image is doubled."""
+        """The validation images in order; each process has its share, and no image is doubled.
+
+        Batches are as large as in training, since the terms of many objectives depend on their
+        size; the last one may be smaller.
+        """
         return self._shared_loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
@@ -241,7 +246,7 @@ class ImageDataModule(LightningDataModule):
 
     def _shared_loader(self, split: SplitName) -> DataLoader[Batch]:
         images, (processes, rank) = self.split(split), self._processes()
-        size = shared_batch_size(len(images), processes, self.eval_batch_size, split)
+        size = shared_batch_size(len(images), processes, self.batch_size, split)
         return self._loader(images, size, sampler=JointOrder(images, size, processes, rank))
 
     def _loader(self, images: Split, batch_size: int, **options: Any) -> DataLoader[Batch]:

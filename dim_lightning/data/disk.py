@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -90,6 +91,10 @@ def folder_when_done(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def on_disk(file: int) -> None:
-    """Have the system write what it still keeps of a file, so that no renaming comes first."""
-    os.fsync(file)
+@contextmanager
+def lasting_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file to fill; it has reached the disk in the end, so that no renaming comes first."""
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

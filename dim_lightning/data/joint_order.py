@@ -6,6 +6,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, DistributedSampler
 
+from dim_lightning.seeding import generator_for
+
+_ORDER = 5  # sets this draw apart from those of the views, of a stream, and of the model
+
 
 class JointOrder(DistributedSampler[Any]):
     """The share of one process in an order of all images that all processes know.
@@ -48,7 +52,7 @@ class JointOrder(DistributedSampler[Any]):
         """The positions, anew in each epoch if they are drawn."""
         order = torch.arange(self.count)
         if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+            generator = generator_for(self.seed, _ORDER, self.epoch)
             order = torch.randperm(self.count, generator=generator)
         skipped = self._num_done if self.epoch == self._resumed_epoch else 0
         return iter(self._own(order)[skipped:].tolist())

@@ -41,6 +41,10 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
         self.gate = nn.Parameter(zeros(()))
 
+    def reset_parameters(self) -> None:
+        """Closes the gate; the layers draw their own."""
+        nn.init.zeros_(self.gate)
+
     def forward(self, feature_map: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """The feature map, to each location added what it finds at the others."""
         x = feature_map.flatten(2).transpose(1, 2)  # [n, m, c]

@@ -10,7 +10,8 @@ reconstruction.py   MS-SSIM of what a decoder makes of the codes
 dependency.py   nats between image and code (MINE), and among a code's dimensions (NDM)
 fine_tuning.py   the whole encoder trained on with labels
 fitting.py    what all networks fitted here share: draws and epochs
-geometry.py   effective rank and the moments of the codes, against their prior
+geometry.py   effective rank and the moments of the codes
+code_prior.py   what codes that follow their prior look like
 """
 
 from dim_lightning.evaluation.features import Extracted, extract, observing, pixels

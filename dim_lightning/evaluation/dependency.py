@@ -234,7 +234,7 @@ def _judged(statistic: nn.Module, data: Sequence[Tensor], seed: int) -> float:
         statistic(data, rows, _DRAWS, generator)
         for rows in torch.arange(len(data[0])).split(_AT_ONCE)
     ]
-    joint, marginal = (torch.cat(values).double() for values in zip(*found, strict=True))
+    joint, marginal = (torch.cat(values).cpu().double() for values in zip(*found, strict=True))
     log_mean = marginal.flatten().logsumexp(dim=0) - math.log(marginal.numel())
     return (joint.mean() - log_mean).item()
 

@@ -16,8 +16,8 @@ class Geometry(NamedTuple):
     Attributes:
         mean: of each dimension of the mean codes, [d].
         std: of each dimension of the mean codes, [d].
-        aggregate_std: of each dimension of codes drawn from p(z|x), [d]: what the prior asks to
-            be 1. Equal to `std` for an encoder without noise.
+        aggregate_std: of each dimension of codes drawn from p(z|x), [d]: what N(0, I) as prior asks
+            to be 1. Equal to `std` for an encoder without noise.
         singular_values: of the mean codes, descending, [min(n, d)].
         effective_rank: see `effective_rank`.
         correlation_abs: mean absolute correlation of two different dimensions of the mean codes,

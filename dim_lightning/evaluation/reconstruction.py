@@ -151,6 +151,6 @@ def _nearness(
         images = as_floats(test.images[rows].to(device))
         with context():
             made = decoder(test.codes[rows.to(device)]).float()
-        similarity += ms_ssim(made, images).double().sum().item()
-        error += (made - images).square().mean(dim=(1, 2, 3)).double().sum().item()
+        similarity += ms_ssim(made, images).cpu().double().sum().item()
+        error += (made - images).square().mean(dim=(1, 2, 3)).cpu().double().sum().item()
     return Decoded(similarity / len(test.codes), error / len(test.codes))

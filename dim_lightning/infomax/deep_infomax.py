@@ -133,6 +133,7 @@ class DeepInfoMax(EncoderModule):
             num_negatives,
             report,
         )
+        self.code_prior = None if drawn_by is None else drawn_by.code_prior
         self.occlusion = occlusion
 
     def code_and_terms(

@@ -210,7 +210,7 @@ def _checksums(path: Path) -> dict[str, list[str]]:
     """Name -> SHA-256 of the newest files written under it, in the folder of `path`."""
     file = path.with_name(CHECKSUMS)
     try:
-        return json.loads(file.read_text()) if file.is_file() else {}
+        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
     except ValueError as error:
         raise InputError(
             f"{file} is no JSON ({error}); delete it to read checkpoints without comparing"

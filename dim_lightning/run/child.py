@@ -97,7 +97,7 @@ class Child:
     def last_lines(self) -> str:
         """The last of what it said, or that it said nothing."""
         path = self.folder / OUTPUT
-        text = path.read_text(errors="replace") if path.is_file() else ""
+        text = path.read_text("utf-8", errors="replace") if path.is_file() else ""
         lines = [line for line in text.splitlines() if line.strip()]
         return "\n".join(lines[-_LAST_LINES:]) or f"it ended with code {self.code}, saying nothing"
 
@@ -126,7 +126,7 @@ def _number(folder: Path) -> int | None:
     """The number of the process at work in the folder."""
     if not is_at_work(folder):
         return None
-    text = (folder / _LOCK).read_text()
+    text = (folder / _LOCK).read_text("utf-8")
     return int(text) if text.isdigit() else None
 
 

@@ -70,7 +70,7 @@ def add_resumption(run_dir: Path, values: dict[str, Any]) -> None:
 def read_environment(run_dir: Path) -> dict[str, Any]:
     """What was written; empty if nothing was."""
     path = run_dir / ENVIRONMENT
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
 def now() -> str:
@@ -91,7 +91,7 @@ def cpu_model() -> str:
     """The processor's name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        for line in info.read_text().splitlines():
+        for line in info.read_text("utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()

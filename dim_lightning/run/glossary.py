@@ -90,7 +90,10 @@ _MEANINGS = (
         "In how many directions the validation codes spread (RankMe: the exponential of the "
         "entropy of their normalised singular values). Near 1 they have collapsed.",
     ),
-    (r"geometry/mean_abs", "Mean distance of the codes' per-dimension mean from 0, the prior's."),
+    (
+        r"geometry/mean_abs",
+        "Mean distance of the codes' per-dimension mean from 0, the prior's.",
+    ),
     (r"geometry/std\w*", "Spread of the mean codes along a dimension; 0 is a dead dimension."),
     (r"geometry/\w+", "A statistic of the validation codes."),
     (

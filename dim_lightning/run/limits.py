@@ -36,7 +36,7 @@ def available_memory() -> float | None:
     info = Path("/proc/meminfo")
     if not info.is_file():
         return None
-    lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    lines = dict(line.split(":", 1) for line in info.read_text("utf-8").splitlines() if ":" in line)
     free = [1024.0 * int(lines["MemAvailable"].split()[0])]
     for kind, limit, used in (
         ("", "memory.max", "memory.current"),
@@ -56,7 +56,7 @@ def _cgroups(kind: str) -> Iterator[Path]:
         kind: the controller of version 1; empty for version 2.
     """
     own = Path("/proc/self/cgroup")
-    for line in own.read_text().splitlines() if own.is_file() else ():
+    for line in own.read_text("utf-8").splitlines() if own.is_file() else ():
         _, kinds, path = line.split(":", 2)
         if kind in kinds.split(","):
             yield _CGROUP / kind / path.lstrip("/")
@@ -65,6 +65,6 @@ def _cgroups(kind: str) -> Iterator[Path]:
 
 def _words(path: Path) -> list[str]:
     try:
-        return path.read_text().split()
+        return path.read_text("utf-8").split()
     except OSError:
         return []

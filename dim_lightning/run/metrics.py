@@ -69,7 +69,7 @@ class MetricsFile(Logger):
             rows = _read_table(self._path)[1]
             write_atomically(self._path, _table(self._columns, [*rows, row]))
         else:
-            with self._path.open("a", newline="") as file:
+            with self._path.open("a", encoding="utf-8", newline="") as file:
                 file.write(_table(self._columns, [row], header=False))
 
     @rank_zero_only
@@ -127,7 +127,7 @@ def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and complete rows: a last line cut short by a crash is left out."""
     if not path.is_file():
         return [], []
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = [row for row in reader if None not in row.values()]
         return list(reader.fieldnames or []), rows

@@ -20,7 +20,7 @@ def read_result(run_dir: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not readable as JSON ({error}); run test again") from error
 

@@ -11,7 +11,7 @@ from dim_lightning.run.folder import CONFIG
 
 def flat_config(folder: Path) -> dict[str, Any]:
     """A run's settings by their full name, with dots."""
-    return flat_settings(yaml.safe_load((folder / CONFIG).read_text()) or {})
+    return flat_settings(yaml.safe_load((folder / CONFIG).read_text("utf-8")) or {})
 
 
 def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -21,12 +21,12 @@ _CAPTIONS = {
     "neighbours_cosine": "Validation images (left) and their nine nearest training images by "
     "cosine similarity of the code.",
     "neighbours_euclidean": "The same by Euclidean distance.",
-    "prior_samples": "Training images nearest to codes drawn from the prior N(0, I): if the "
+    "prior_samples": "Training images nearest to codes drawn from the prior: if the "
     "codes follow the prior, every row is a coherent set.",
     "reconstructions": "Validation images, each beside what is decoded from its code.",
     "samples": "Images decoded from codes drawn from the prior N(0, I).",
     "embedding_statistics": "Mean and standard deviation of each dimension of the code, against "
-    "those of the prior.",
+    "those of the prior if there is one.",
 }
 
 
@@ -65,7 +65,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
         "curves": [panel_svg(panel) for panel in panels(series)],
         "pictures": _pictures(run_dir),
         "glossary": _glossary(names),
-        "config": config.read_text() if config.is_file() else "",
+        "config": config.read_text("utf-8") if config.is_file() else "",
         "environment": json.dumps(environment, indent=2),
         "result": json.dumps(result, indent=2),
     }
@@ -73,7 +73,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
 
 def _method(config: Path) -> str:
     """What trained the encoder; runs from before there was a choice do not say it."""
-    content = yaml.safe_load(config.read_text()) if config.is_file() else {}
+    content = yaml.safe_load(config.read_text("utf-8")) if config.is_file() else {}
     name = str((content or {}).get("method", "DeepInfoMax")).rsplit(".", 1)[-1]
     return "Deep InfoMax" if name == "DeepInfoMax" else name
 

@@ -204,4 +204,4 @@ def _patience() -> dict[str, Any]:
 
 def _stored_id(run_dir: Path) -> str | None:
     path = run_dir / _STATE
-    return json.loads(path.read_text())["id"] if path.is_file() else None
+    return json.loads(path.read_text("utf-8"))["id"] if path.is_file() else None

@@ -84,7 +84,7 @@ def searched(definition: Definition) -> dict[str, Parameter]:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise InputError(
             f"there is no file {path}; expected one such as experiments/sweeps/digits_grid.yaml"

@@ -79,7 +79,7 @@ def read_trials(output: Path) -> dict[int, Trial]:
     trials = {}
     for path in (output / TRIALS).glob(f"*/{_RECORD}"):
         try:
-            trial = Trial(**json.loads(path.read_text()))
+            trial = Trial(**json.loads(path.read_text("utf-8")))
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{path} is no record of a trial ({error}); delete {path.parent} to run it again"
@@ -105,7 +105,7 @@ def open_sweep(output: Path, definition: Definition, seed: int | None) -> int:
     path = output / SWEEP
     asked = {key: definition.content.get(key) for key in _SAME}
     if path.is_file():
-        known = json.loads(path.read_text())
+        known = json.loads(path.read_text("utf-8"))
         other = [key for key in _SAME if known.get(key) != json.loads(json.dumps(asked[key]))]
         if seed is not None and seed != known["seed"]:
             other.append("seed")

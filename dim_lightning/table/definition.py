@@ -121,7 +121,7 @@ def chosen(table: Table, names: Sequence[str] | None) -> tuple[Row, ...]:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}; expected one such as {_EXAMPLE}") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:

@@ -156,7 +156,8 @@ def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any]) -> bool:
     if "epochs_trained" not in test or test["epochs_trained"] < result["fit"]["epochs"]:
         return False
     record = run / TESTED
-    stored = json.loads(record.read_text()) if record.is_file() else _evaluation(flat_config(run))
+    found = record.is_file()
+    stored = json.loads(record.read_text("utf-8")) if found else _evaluation(flat_config(run))
     asked = _evaluation(cell.settings)
     return all(
         stored[key] == value or (key in _MEASURES and not value)

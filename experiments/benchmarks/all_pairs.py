@@ -143,7 +143,7 @@ def main() -> None:
         json.dump(measure(*json.loads(options.job)), sys.stdout)
         return
     if options.draw:
-        draw(json.loads(options.draw.read_text())["rows"], options.output)
+        draw(json.loads(options.draw.read_text("utf-8"))["rows"], options.output)
         return
     rows: list[dict[str, Any]] = []
     for precision in options.precisions:

@@ -190,7 +190,7 @@ def _counted_gradients(
 
 def _bytes_on_the_wire() -> int:
     """Bytes sent through this machine's loopback."""
-    for line in Path("/proc/net/dev").read_text().splitlines():
+    for line in Path("/proc/net/dev").read_text("utf-8").splitlines():
         name, _, numbers = line.partition(":")
         if name.strip() == "lo":
             return int(numbers.split()[8])
@@ -331,7 +331,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.draw:
-        rows = json.loads(options.draw.read_text())
+        rows = json.loads(options.draw.read_text("utf-8"))
         for row in rows:
             row["setting"] = Setting(*row["setting"])
         draw(rows, options.output or options.draw.with_suffix(".png"))

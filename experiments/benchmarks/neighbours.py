@@ -119,7 +119,8 @@ def main() -> None:
     if chosen.output:
         setting = {"threads": torch.get_num_threads(), "torch": torch.__version__}
         setting |= {name: getattr(chosen, name) for name in ("queries", "bank", "k")}
-        chosen.output.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+        text = json.dumps({"setting": setting, "rows": rows}, indent=1)
+        chosen.output.write_text(f"{text}\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def main() -> None:
                     print(summary(rows, way, size), flush=True)
             server.shutdown()
     if options.output:
-        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+        options.output.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ Three kinds take turns, each time in a process of its own:
   data, critics, prior, optimiser, online probe and logging; its last epoch.
 - `bare`: forward and backward of the encoder alone, on one batch in memory, in the same precision
   and memory format.
-- `plain`: the same network, objective and optimiser as one would write them in an afternoon:
-  torchvision transforms of PIL pictures in two workers, float32, batches of 64.
+- `plain`: the same network, objective and optimiser as one would write them in an afternoon
+  (plain_loop.py): torchvision transforms of PIL pictures in two workers, float32, batches of 64.
+
+The precision of the first two is the quickest here, as `dim_lightning doctor` finds it, unless
+`--precision` says another.
 
 Printed is each kind's mean and spread over the rounds, and its ratio to `bare`, round by round.
 """
@@ -26,24 +29,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from dim_lightning.data import Batch, ImageDataModule
-from dim_lightning.data.sources import CIFAR10
+from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoders import BlogEncoder
-from dim_lightning.infomax.deep_infomax import DeepInfoMax
+from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.folder import write_atomically
 from dim_lightning.run.metrics import last, read_metrics
-from dim_lightning.seeding import generator_for
 
 CONFIG = Path(__file__).parent.parent / "cifar10" / "blog.yaml"
 BATCH, WARM_UP = 64, 10
 
 
-def training(root: Path, steps: int) -> float:
+def training(root: Path, steps: int, precision: str) -> float:
     """Images a second of the real command, in the second of two short epochs."""
     with tempfile.TemporaryDirectory() as runs:
         words = [sys.executable, "-m", "dim_lightning", "fit", "--config", str(CONFIG)]
+        words += ["--trainer.precision", precision]
         words += ["--data.root", str(root), "--runs_dir", runs, "--trainer.max_epochs", "2"]
         words += ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", "2"]
         subprocess.run(words, check=True, capture_output=True)
@@ -51,13 +52,13 @@ def training(root: Path, steps: int) -> float:
         return last(read_metrics(run)["speed/images_per_second"]).value
 
 
-def bare(root: Path, steps: int) -> float:
+def bare(root: Path, steps: int, precision: str) -> float:
     """Images a second of forward and backward of the encoder."""
     encoder = BlogEncoder(32)
     images = torch.rand(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
             features = encoder(images)
         loss = features.mean.sum() + features.log_variance.sum()
         encoder.zero_grad()
@@ -66,43 +67,15 @@ def bare(root: Path, steps: int) -> float:
     return _rate(step, steps)
 
 
-class _Pictures(Dataset[tuple[torch.Tensor, int]]):
-    """Training pictures as one would read them: PIL images through a transform."""
+def plain(root: Path, steps: int, precision: str) -> float:
+    """Images a second of the loop of plain_loop.py, which is in float32."""
+    from plain_loop import training_steps
 
-    def __init__(self, root: Path):
-        from torchvision import transforms
-
-        data = ImageDataModule(CIFAR10(), str(root))
-        data.setup("fit")
-        self.split = data.split("train")
-        self.transform = transforms.Compose([transforms.ToPILImage(), transforms.ToTensor()])
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self.transform(self.split.pictures([index])[0]), index
+    rounds = training_steps(root)
+    return _rate(lambda: next(rounds), steps)
 
 
-def plain(root: Path, steps: int) -> float:
-    """Images a second of a loop in float32 with two workers."""
-    model = DeepInfoMax(image_size=32).to(memory_format=torch.contiguous_format)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    loader = DataLoader(_Pictures(root), BATCH, shuffle=True, num_workers=2, drop_last=True)
-    batches = iter(loader)
-
-    def step() -> None:
-        images, indices = next(batches)
-        batch = Batch(images, torch.zeros(BATCH, dtype=torch.int64), indices)
-        _, terms = model.code_and_terms(batch, generator_for(0))
-        optimizer.zero_grad()
-        terms["loss"].backward()
-        optimizer.step()
-
-    return _rate(step, steps)
-
-
-KINDS: dict[str, Callable[[Path, int], float]] = {
+KINDS: dict[str, Callable[[Path, int, str], float]] = {
     "training": training,
     "bare": bare,
     "plain": plain,
@@ -118,9 +91,10 @@ def _rate(step: Callable[[], None], steps: int) -> float:
     return steps * BATCH / (time.perf_counter() - start)
 
 
-def in_own_process(kind: str, root: Path, steps: int) -> float:
+def in_own_process(kind: str, root: Path, steps: int, precision: str) -> float:
     """The rate of a kind, measured in a new process."""
     job = [sys.executable, __file__, "--job", kind, "--root", str(root), "--steps", str(steps)]
+    job += ["--precision", precision]
     done = subprocess.run(job, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -146,16 +120,19 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("data"), help="where CIFAR-10 lies")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"])
     parser.add_argument("--output", type=Path, help="where to write the results as JSON")
     parser.add_argument("--job", choices=list(KINDS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        print(KINDS[options.job](options.root, options.steps))
+        print(KINDS[options.job](options.root, options.steps, options.precision))
         return
+    seconds = seconds_by_precision("cpu")
+    precision = options.precision or min(seconds, key=lambda name: seconds[name])
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(options.rounds):
         for kind in KINDS:
-            rates[kind].append(in_own_process(kind, options.root, options.steps))
+            rates[kind].append(in_own_process(kind, options.root, options.steps, precision))
             print(f"{kind} {rates[kind][-1]:.0f}", flush=True)
     found = summary(rates)
     for kind, figures in found.items():
@@ -166,6 +143,7 @@ def main() -> None:
         )
     if options.output:
         setting = {"torch": torch.__version__, "threads": torch.get_num_threads(), "batch": BATCH}
+        setting |= {"precision": precision, "processor": cpu_model()}
         write_atomically(options.output, json.dumps({**setting, **found}, indent=1))
 
 

@@ -53,7 +53,7 @@ if compiler is None or sys.platform != "linux":
     scene.skip("needs a C compiler on Linux")
 with scene.folder() as place:
     library = place / "shift.so"
-    (place / "shift.c").write_text(SHIFT)
+    (place / "shift.c").write_text(SHIFT, "utf-8")
     built = scene.run(
         [compiler, "-shared", "-fPIC", "-o", str(library), str(place / "shift.c"), "-ldl"]
     )
@@ -75,13 +75,13 @@ with scene.folder() as place:
     error = process.communicate(timeout=1800)[1]
     scene.judge("the clock goes back an hour", process.returncode, 0, error)
     run = place / "runs" / "fault" / "1"
-    times = json.loads((run / "environment.json").read_text())
+    times = json.loads((run / "environment.json").read_text("utf-8"))
     print(f"started {times['started']}, finished {times['finished']}")
     assert times["finished"] < times["started"], "the clock was not moved"
-    fit = json.loads((run / "result.json").read_text())["fit"]
+    fit = json.loads((run / "result.json").read_text("utf-8"))["fit"]
     print(f"{fit['seconds']} s, {fit['images_per_second']} images/s")
     assert fit["seconds"] > 0, fit
     assert fit["images_per_second"] > 0, fit
-    texts = ["".join(lines), (run / "summary.html").read_text()]
+    texts = ["".join(lines), (run / "summary.html").read_text("utf-8")]
     negative = [found for text in texts for found in re.findall(r"-\d[\d.]* (?:s|min|h)\b", text)]
     assert not negative, negative

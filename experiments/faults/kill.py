@@ -150,7 +150,7 @@ def start(words: list[str], log: Path, prepare: Callable[[], None] | None = None
 
 def processor_seconds(pid: int) -> float:
     """Time that the process has computed for."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -207,7 +207,7 @@ def _differs(first: Any, second: Any, where: str) -> str:
 
 
 def _metrics(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open() as file:
+    with (run / "metrics.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [{name: row[name] for name in row if not name.startswith("speed/")} for row in rows]
 
@@ -223,14 +223,14 @@ class Bench:
         self.folder = folder
         folder.mkdir(parents=True)
         config = folder / "tiny.yaml"
-        config.write_text(yaml.safe_dump(CONFIG))
+        config.write_text(yaml.safe_dump(CONFIG), "utf-8")
         options = {"data.root": str(folder.parent / "data"), **(TWO if processes == 2 else {})}
         self._fit = ["fit", "--config", str(config)]
         self._fit += [word for key, value in options.items() for word in (f"--{key}", value)]
         for _ in range(2):  # the first decodes the data and so takes longer
             code, self.seconds = wait(start(self._words("whole"), folder / "whole.txt"))
             if code:
-                raise SystemExit((folder / "whole.txt").read_text())
+                raise SystemExit((folder / "whole.txt").read_text("utf-8"))
         self.whole = folder / "whole" / "run" / "1"
 
     def _words(self, name: str) -> list[str]:
@@ -254,7 +254,8 @@ class Bench:
             words, place = ["fit", "--resume", str(run)], _place(run)
         again, _ = wait(start(words, log))
         if again:
-            return str(code), place, f"ended with {again}: {log.read_text().splitlines()[-1]}"
+            last = log.read_text("utf-8").splitlines()[-1]
+            return str(code), place, f"ended with {again}: {last}"
         if code not in (-signal.SIGKILL, 143, -signal.SIGTERM):
             return str(code), place, f"the stop ended with {code}"
         return str(code), place, difference(self.whole, run)

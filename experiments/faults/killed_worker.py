@@ -29,7 +29,7 @@ with scene.folder() as place:
         if line.startswith("epoch 2/"):
             break
     time.sleep(0.5)
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("utf-8").split()
     if not workers:
         sys.exit(f"FAILED: no workers; {process.communicate()}")
     os.kill(int(workers[-1]), signal.SIGKILL)

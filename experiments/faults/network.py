@@ -92,7 +92,7 @@ def kill_service(process: subprocess.Popen) -> None:
     """Kills the process that wandb starts beside the training."""
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            parent = int((entry / "stat").read_text("utf-8").rpartition(")")[2].split()[1])
             if parent == process.pid and b"wandb-core" in (entry / "cmdline").read_bytes():
                 os.kill(int(entry.name), signal.SIGKILL)
 
@@ -105,7 +105,7 @@ def try_it(fault: str, happen: Callable[[ThreadingHTTPServer, subprocess.Popen],
     login = {"WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_MODE": "online"}
     login |= {"WANDB_API_KEY": "0" * 40, "WANDB_FINISH_TIMEOUT": str(SECONDS)}
     with scene.folder() as place:
-        (place / "wandb.yaml").write_text(LOGGER)
+        (place / "wandb.yaml").write_text(LOGGER, "utf-8")
         words = ["--config", str(place / "wandb.yaml"), "--trainer.max_epochs", "4"]
         process = subprocess.Popen(
             scene.command(place, *words),

@@ -28,7 +28,7 @@ _MOUNTED: list[Path] = []
 def folder() -> Iterator[Path]:
     """A folder with `config.yaml`, which is removed in the end."""
     with tempfile.TemporaryDirectory(prefix="fault") as name:
-        (Path(name) / "config.yaml").write_text(CONFIG)
+        (Path(name) / "config.yaml").write_text(CONFIG, "utf-8")
         try:
             yield Path(name)
         finally:

@@ -30,7 +30,7 @@ with scene.folder() as place:
         scene.judge(f"new runs at once, process {number}", code, 0, error)
     made = sorted(path.name for path in (place / "runs" / "fault").iterdir())
     assert made == ["1", "2"], made
-    metrics = [(place / "runs" / "fault" / n / "metrics.csv").read_text() for n in made]
+    metrics = [(place / "runs" / "fault" / n / "metrics.csv").read_text("utf-8") for n in made]
     assert len(metrics[0].splitlines()) == len(metrics[1].splitlines()), metrics
     print("two folders, both whole")
 

@@ -173,7 +173,7 @@ def check_config(config: Path) -> None:
     """
     if not config.is_file():
         raise InputError(f"there is no configuration {config}")
-    if yaml.safe_load(config.read_text())["model"].get("lr_scheduler"):
+    if yaml.safe_load(config.read_text("utf-8"))["model"].get("lr_scheduler"):
         raise InputError(
             f"{config} sets model.lr_scheduler; expected a constant learning rate, as a schedule "
             "makes a training of 10 epochs no beginning of one of 20; leave it out"
@@ -190,7 +190,7 @@ def main() -> None:
     check_config(options.config)
     run = options.runs_dir / f"{options.config.stem}_curve" / "1"
     tests = [word for word in words if word.startswith("--evaluation.")]
-    rows = json.loads((run / FILE).read_text()) if (run / FILE).is_file() else []
+    rows = json.loads((run / FILE).read_text("utf-8")) if (run / FILE).is_file() else []
     for epochs in sorted(options.epochs):
         if any(row["epochs"] >= epochs for row in rows):
             continue

@@ -55,7 +55,7 @@ def draw(path: Path) -> bytes:
     """
     import matplotlib.pyplot as plt
 
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["mean"] and row["seconds"]]
     headings = list(dict.fromkeys(row["heading"] for row in rows))
     if not any(row["row"] == START for row in rows) or len({row["row"] for row in rows}) < 2:

@@ -246,7 +246,7 @@ def _line(rows: list[dict], key: str) -> tuple[list[float], list[float]]:
 def write(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     partial = path.with_suffix(path.suffix + ".part")
-    partial.write_text(text)
+    partial.write_text(text, "utf-8")
     partial.replace(path)
 
 
@@ -267,7 +267,7 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     if options.redraw:
-        stored = json.loads((options.output / "estimates.json").read_text())
+        stored = json.loads((options.output / "estimates.json").read_text("utf-8"))
         rows = stored.pop("rows")
         vars(options).update(stored)
     else:

@@ -44,6 +44,15 @@ def test_a_fooled_discriminator_gives_two_log_two():
     assert terms["encoder_generator"].item() == pytest.approx(2 * math.log(2))
 
 
+def test_the_discriminator_judges_in_evaluation_as_in_training():
+    module, one = build(BiGAN), batch()
+    _, terms = module.code_and_terms(one, generator())
+    module.discriminator.eval()
+    _, again = module.code_and_terms(one, generator())
+    assert {k: v.item() for k, v in terms.items()} == {k: v.item() for k, v in again.items()}
+    assert not list(module.discriminator.buffers())
+
+
 @pytest.mark.parametrize("term", ["discriminator", "encoder_generator"])
 def test_each_term_reaches_its_own_player_only(term):
     module = build(BiGAN)

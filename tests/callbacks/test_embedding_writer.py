@@ -76,6 +76,14 @@ def test_unlabelled_files_have_a_path_and_no_label(tmp_path):
     assert found["label"].null_count == 40
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on Linux and the like only")
+def test_a_name_that_is_no_text_is_spelt_out(tmp_path):
+    data = unlabelled(tmp_path)
+    (tmp_path / "flat" / "39.png").rename(tmp_path / "flat" / os.fsdecode(b"\xff.png"))
+    found = predict(tmp_path, tiny_module(), data)
+    assert found["path"].to_pylist()[-1] == str(tmp_path / "flat" / "\\udcff.png")
+
+
 def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
     module, data = tiny_module(), unlabelled(tmp_path)
     data.eval_batch_size = 8

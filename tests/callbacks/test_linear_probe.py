@@ -50,7 +50,7 @@ def test_submodules_stay_in_their_modes(tmp_path, digits_root):
 
 
 def test_the_probe_reads_the_classes_off_the_code(tmp_path, digits_root):
-    probe = LinearProbe(learning_rate=1e-2)
+    probe = LinearProbe(learning_rate=5e-2)
     _, run = fit(tmp_path, digits(digits_root, batch_size=32), [probe], epochs=3)
     metrics = run.callback_metrics
     assert metrics["probe/online/top1"] > 0.25  # chance is a tenth

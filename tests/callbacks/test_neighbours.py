@@ -50,6 +50,14 @@ def test_pictures_have_frames_in_the_share_of_their_precision(tmp_path, digits_r
     assert count(tmp_path / "pictures" / "prior_samples.png", GREEN) == 0
 
 
+def test_a_method_without_a_prior_has_no_samples_of_it(tmp_path, digits_root):
+    module = tiny_module()
+    module.code_prior = None
+    trainer(tmp_path, [Neighbours()], limit_train_batches=1).fit(module, digits(digits_root))
+    drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
+    assert drawn == set(NAMES) - {"prior_samples"}
+
+
 def test_a_query_is_never_its_own_neighbour(digits_root):
     data = digits(digits_root)
     data.prepare_data()

@@ -6,6 +6,7 @@ from PIL import Image
 from dim_lightning.callbacks.pictures import Block, write_grid, write_statistics
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import geometry_of
+from dim_lightning.evaluation.code_prior import CODE_PRIORS
 
 GREEN, RED = (34, 150, 84), (208, 58, 52)
 
@@ -111,9 +112,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     ],
     ids=["prior", "nothing", "one dimension", "few images"],
 )
-def test_statistics_of_any_codes_can_be_drawn(tmp_path, codes):
+@pytest.mark.parametrize("prior", [None, "gaussian", "uniform"])
+def test_statistics_of_any_codes_can_be_drawn(tmp_path, codes, prior):
     path = tmp_path / "new" / "statistics.png"
-    write_statistics(path, geometry_of(codes), codes, "codes")
+    write_statistics(path, geometry_of(codes), codes, "codes", CODE_PRIORS.get(prior))
     with Image.open(path) as picture:
         assert picture.format == "PNG"
     assert [p.name for p in path.parent.iterdir()] == ["statistics.png"]

@@ -13,6 +13,8 @@ from dim_lightning.encoders import BlogEncoder
 class TinyModule(L.LightningModule):
     """Follows the contract of `training_step`; its dropout draws from the global generator."""
 
+    code_prior = "gaussian"
+
     def __init__(self, image_size=16):
         super().__init__()
         self.encoder = BlogEncoder(image_size, widths=(4, 8), embedding_dim=6)

@@ -30,6 +30,18 @@ def test_two_processes_share_one_folder(workshop):
 
 
 @pytest.mark.slow
+def test_a_parameter_that_nothing_trains_is_named_before_processes_wait_for_it(workshop):
+    words = ["--model.prior", "NoiseInjection", "--trainer.strategy", "ddp"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = _command(workshop, *words, "--experiment", "idle", "--trainer.devices", "2")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode == 2
+    assert "encoder.log_variance.weight has no gradient" in done.stderr
+    assert "ddp_find_unused_parameters_true" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stop", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
 )

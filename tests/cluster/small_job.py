@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import yaml
 
-JOINT_BATCH, JOINT_EVAL_BATCH = 24, 48
+JOINT_BATCH = 24
 NUM_VALIDATION = 159  # 15 more than a multiple of 48: no number of processes divides the rest
 CONFIG = {
     "data": {
@@ -49,7 +49,6 @@ def fit(folder, experiment, processes):
         "runs_dir": folder / "runs",
         "data.root": folder / "data",
         "data.batch_size": JOINT_BATCH // processes,
-        "data.eval_batch_size": JOINT_EVAL_BATCH // processes,
     }
     return ["fit", *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
 

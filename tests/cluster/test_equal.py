@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from small_job import environment, fit, rows, trained
+from small_job import JOINT_BATCH, environment, fit, rows, trained
 
 from dim_lightning.cli import main
 from dim_lightning.run.result import read_result
@@ -74,7 +74,8 @@ def test_so_is_the_offline_evaluation(one, folder):
     shutil.copytree(one, folder / "copy")
     assert main(["test", "--run", str(one)]) == 0
     alone = read_result(one)["test"]
-    words = ["--data.eval_batch_size", "24", "--trainer.strategy", "ddp", "--trainer.devices", "2"]
+    half = str(JOINT_BATCH // 2)
+    words = ["--data.batch_size", half, "--trainer.strategy", "ddp", "--trainer.devices", "2"]
     command(["test", "--run", str(folder / "copy"), *words])
     together = read_result(folder / "copy")["test"]
     assert alone.keys() == together.keys()

@@ -100,6 +100,22 @@ def test_a_file_cut_short_is_noticed_and_mended(class_folders, tmp_path, name, c
     assert "is damaged" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["null", "[]", '{"parts": []}'])
+def test_a_description_that_is_none_is_noticed_and_mended(class_folders, tmp_path, text):
+    first = build(class_folders, tmp_path / "cache")
+    whole = (first.folder / "meta.json").read_text()
+    (first.folder / "meta.json").write_text(text)
+    assert build(class_folders, tmp_path / "cache") == first
+    assert (first.folder / "meta.json").read_text() == whole
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(class_folders, tmp_path, monkeypatch):
+    synced, sync = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (sync(file), synced.add(os.fstat(file).st_ino)))
+    folder = build(class_folders, tmp_path / "cache").folder
+    assert {path.stat().st_ino for path in folder.iterdir()} == synced
+
+
 def test_what_a_killed_process_left_is_cleared_away(class_folders, tmp_path):
     first = build(class_folders, tmp_path / "cache")
     expected = arrays(first)[0]
@@ -148,6 +164,17 @@ def test_few_unreadable_pictures_are_named_counted_and_left_out(tmp_path, draw, 
     assert json.loads((ready.folder / "meta.json").read_text())["unreadable"][0].startswith(
         str(broken)
     )
+
+
+def test_a_link_to_nothing_is_left_out_until_there_is_something(tmp_path, draw, capfd):
+    folder = tmp_path / "many"
+    for i in range(200):
+        draw(folder / f"{i:03}.png", (4, 4), colour=i)
+    (folder / "link.png").symlink_to("../there.png")
+    assert build(folder, tmp_path / "cache", 4).parts == {"train": 200}
+    assert str(folder / "link.png") in capfd.readouterr().err
+    draw(tmp_path / "there.png", (4, 4), colour=250)
+    assert build(folder, tmp_path / "cache", 4).parts == {"train": 201}
 
 
 def test_one_in_a_hundred_unreadable_is_an_error(tmp_path, draw):

@@ -1,6 +1,6 @@
 """The order of the images: what a joint batch consists of, and who has which of its rows."""
 
-from itertools import chain
+from itertools import chain, combinations
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
@@ -50,6 +50,12 @@ def test_training_sees_full_batches_anew_in_each_epoch():
     assert [len(batch) for batch in first] == [24] * 4
     assert len(set(chain(*first))) == 4 * 24
     assert sorted(first[0]) != sorted(second[0])
+
+
+def test_an_order_is_of_its_seed_and_its_epoch_alone():
+    orders = [joint_batches(1, seed, epoch) for seed in (5, 6) for epoch in (0, 1)]
+    assert joint_batches(1, 5, 0) == orders[0]
+    assert all(one != other for one, other in combinations(orders, 2))
 
 
 def test_an_epoch_that_goes_on_begins_where_it_was_left():

@@ -1,10 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from dim_lightning.data import Batch
-from dim_lightning.encoders import BlogEncoder
+from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Labelled, knn_accuracy, mlp_probe
 from dim_lightning.evaluation.offline import Splits, knn_figures, layer_figures, untrained
@@ -109,6 +111,27 @@ def test_knn_figures_are_those_of_one_vote_each():
 def test_settings_that_the_training_split_is_too_small_for_are_left_out():
     assert set(knn_figures(splits(train=50), 3)) == {"knn/cosine/k20_t0.07", "knn/euclidean/k20"}
     assert knn_figures(splits(train=10), 3) == {}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(BlogEncoder, widths=(4, 8), attention_heads=2, scales=1),
+        partial(PaperEncoder, widths=(4, 8), hidden_dim=8, gaussian=True),
+        partial(ResidualEncoder, widths=(4, 4, 8, 8), hidden_dim=8, bottleneck=True),
+        partial(StridedEncoder, widths=(4, 8), blocks=(1,)),
+    ],
+)
+def test_every_encoder_can_be_drawn_anew_as_it_was_made(make):
+    torch.manual_seed(0)
+    encoder = make(8)
+    for part in encoder.parameters():
+        part.data += 1.0
+    fresh = untrained(encoder, images(), "cpu", seed=0)
+    torch.manual_seed(1)
+    for (name, value), made in zip(fresh.named_parameters(), make(8).parameters(), strict=True):
+        spread = made.std() if made.numel() > 1 else torch.zeros(())
+        assert abs(value.mean() - made.mean()) <= 3 * spread + 1e-6, name
 
 
 def test_an_untrained_encoder_has_fresh_weights_and_fitting_statistics():

@@ -137,7 +137,24 @@ def test_nothing_of_an_unused_critic_is_built(weights, built):
 
 
 def test_a_prior_of_weight_zero_is_not_built():
-    assert build(prior_weight=0.0).objective.prior is None
+    module = build(prior_weight=0.0)
+    assert module.objective.prior is None
+    assert module.code_prior is None
+
+
+@pytest.mark.parametrize(
+    ("prior", "expected"),
+    [
+        (GaussianKL, "gaussian"),
+        (SIGReg, "gaussian"),
+        (AdversarialPrior, "uniform"),
+        (partial(AdversarialPrior, target="gaussian"), "gaussian"),
+        (NoiseInjection, None),
+        (partial(NoiseInjection, target="uniform"), "uniform"),
+    ],
+)
+def test_what_the_codes_are_drawn_to_is_said(prior, expected):
+    assert build(prior=prior).code_prior == expected
 
 
 dot = partial(DotCritic, width=16)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 def main():
     words = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
-    parameters = json.loads(Path(words["--config"]).read_text())
+    parameters = json.loads(Path(words["--config"]).read_text("utf-8"))
     assert words["--trainer.logger"] == "null"
     parent = Path(words["--runs_dir"], words["--experiment"])
     folder = parent / str(1 + sum(path.name.isdigit() for path in parent.iterdir()))

@@ -12,10 +12,11 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from dim_lightning.data.decoding import decoded, judge
-from dim_lightning.data.disk import check_space, explained, locked, on_disk
+from dim_lightning.data.disk import check_space, explained, lasting_file, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.data.shards.card import CARD, card
 from dim_lightning.data.shards.layout import FORMAT, META, SPLITS, Layout, Shard, shard_name
+from dim_lightning.data.sources.listing import as_text
 from dim_lightning.data.sources.source import Found, Part, Parts
 from dim_lightning.data.splits import Shares, check_sizes
 from dim_lightning.errors import InputError
@@ -69,14 +70,16 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
     ):
         _check_free(output)
         _begin(partial, plan)
-        layout = _fill(partial, found, parts, size, shares, shard_bytes)
-        (partial / PLAN).unlink()
+        layout = _fill(partial, found, parts, size, shares, shard_bytes)._replace(plan=plan)
+        _write_text(partial / CARD, card(layout))
+        _write_text(partial / META, layout.to_json())
         partial.rename(output)
+        (output / PLAN).unlink()  # the last: what lies in a folder without it counts for nothing
     return layout
 
 
 def _check_free(output: Path) -> None:
-    if output.exists():
+    if output.exists() or output.is_symlink():
         raise InputError(
             f"{output} is there already; expected a folder to be made; remove it, or give another "
             f"{SETTING}"
@@ -108,11 +111,13 @@ def _fill(
         for shard in planned:
             if shard.name not in there:
                 there[shard.name] = _write(folder / shard.name, shard, size, advance)
-    judge([name for each in there.values() for name in each.unreadable], total, found.origin)
-    layout = _layout(found, parts, size, shares, planned, there)
-    _write_text(folder / CARD, card(layout))
-    _write_text(folder / META, layout.to_json())
-    return layout
+    try:
+        judge([name for each in there.values() for name in each.unreadable], total, found.origin)
+    except InputError:  # they may be readable next time: of a disk that was away
+        for name in (name for name, written in there.items() if written.unreadable):
+            (folder / name).unlink()
+        raise
+    return _layout(found, parts, size, shares, planned, there)
 
 
 def _planned(split: str, parts: Parts, shares: Shares, per_shard: int) -> Iterator[_Planned]:
@@ -145,13 +150,11 @@ def _write(path: Path, shard: _Planned, size: int, advance: Callable[[int], obje
     table = _table(shard.part, kept, pixels)
     table = table.replace_schema_metadata({_UNREADABLE: json.dumps(unreadable)})
     passing = path.with_name(f".{path.name}")
-    with passing.open("wb") as file:
+    with lasting_file(passing) as file:
         # Decoded pictures hardly shrink, repeat in nothing, and have no order.
         parquet.write_table(
             table, file, compression="none", use_dictionary=False, write_statistics=False
         )
-        file.flush()
-        on_disk(file.fileno())
     passing.replace(path)
     return _Written(len(kept), unreadable)
 
@@ -159,7 +162,7 @@ def _write(path: Path, shard: _Planned, size: int, advance: Callable[[int], obje
 def _table(part: Part, rows: list[int], pixels: list[bytes]) -> pa.Table:
     """Pictures with all that is known of them."""
     named = not isinstance(part.pictures, np.ndarray)
-    paths = [str(part.pictures[row]) if named else None for row in rows]
+    paths = [as_text(str(part.pictures[row])) if named else None for row in rows]
     return pa.table(
         {
             "pixels": pa.array(pixels, pa.binary()),
@@ -199,12 +202,10 @@ def _layout(
             split: [Shard(s.name, there[s.name].rows) for s in planned if s.split == split]
             for split in SPLITS
         },
-        unreadable=[name for written in there.values() for name in written.unreadable],
+        unreadable=[name for s in planned for name in there[s.name].unreadable],
     )
 
 
 def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        on_disk(file.fileno())
+    with lasting_file(path) as file:
+        file.write(as_text(text).encode())

@@ -39,6 +39,7 @@ class Layout(NamedTuple):
         named: whether the pictures were files, so that each has a path.
         shards: the files of each split, in order.
         unreadable: pictures of the source that were left out, and why.
+        plan: hash of the pictures and the settings it was made of; of some others it is another.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Layout(NamedTuple):
     named: bool
     shards: dict[str, list[Shard]]
     unreadable: list[str]
+    plan: str = ""  # shards of earlier versions have none
 
     def to_json(self) -> str:
         """The text of META."""
@@ -100,5 +102,6 @@ def _layout(content: dict[str, Any]) -> Layout:
     strange = {s.name for each in shards.values() for s in each if not NAME.fullmatch(s.name)}
     if set(shards) != set(SPLITS) or strange:
         raise ValueError(f"splits {sorted(shards)}, files {sorted(strange)}")
-    known = {field: content[field] for field in Layout._fields}
+    known = {field: content[field] for field in Layout._fields if field != "plan"}
+    known["plan"] = content.get("plan", "")
     return Layout(**known | {"shares": Shares(**content["shares"]), "shards": shards})

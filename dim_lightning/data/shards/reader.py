@@ -1,10 +1,11 @@
 """The pictures of shards, few of them in memory at a time."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,11 @@ from dim_lightning.data.shards.store import Store
 from dim_lightning.errors import InputError
 
 THREADS = 4
+T = TypeVar("T")
+
+
+class DamagedError(InputError):
+    """A shard is not what was written."""
 
 
 class Pictures(NamedTuple):
@@ -93,7 +99,8 @@ class ShardReader:
         Raises:
             InputError: a shard cannot be read, or is not what was written.
         """
-        tables = (self._table(shard, [name]) for shard in self.shards)
+        read = partial(self._table, columns=[name])
+        tables = (self._renewed_if_damaged(shard, read) for shard in self.shards)
         return [value for table in tables for value in table[name].to_pylist()]
 
     def _future(self, number: int) -> "Future[Pictures]":
@@ -109,7 +116,18 @@ class ShardReader:
 
     def _read(self, number: int) -> Pictures:
         self.num_read += 1
-        shard = self.shards[number]
+        return self._renewed_if_damaged(self.shards[number], self._pictures)
+
+    def _renewed_if_damaged(self, shard: Shard, read: Callable[[Shard], T]) -> T:
+        """What `read` makes of a shard; a copy that is damaged is fetched anew, once."""
+        try:
+            return read(shard)
+        except DamagedError:
+            if not self.store.renew(shard.name):
+                raise
+        return read(shard)
+
+    def _pictures(self, shard: Shard) -> Pictures:
         table = self._table(shard, ["pixels", "label"]).combine_chunks()
         pixels, length = table["pixels"].chunk(0), self.size * self.size * 3
         _, ends, values = pixels.buffers()
@@ -131,8 +149,8 @@ class ShardReader:
             raise self._damaged(shard, f"{len(table)} rows of {table.schema.types}")
         return table
 
-    def _damaged(self, shard: Shard, found: str) -> InputError:
-        return InputError(
+    def _damaged(self, shard: Shard, found: str) -> DamagedError:
+        return DamagedError(
             f"{self.store.path}/{shard.name} is damaged ({found}); expected {shard.rows} pictures "
             f"of {self.size}x{self.size}; copy it again, or convert anew"
         )

@@ -38,6 +38,8 @@ class ShardedSplit(Split):
         """
         self.window_bytes = window_bytes
         self._named = layout.named
+        # The others lie in the order of the source, which may be that of the classes.
+        self._is_shuffled = set(shards) <= set(layout.shards["train"])
         self._ends = np.cumsum([shard.rows for shard in shards], dtype=np.int64)
         largest = max(shard.rows for shard in shards)
         self._window = max(1, window_bytes // (largest * 3 * layout.image_size**2))
@@ -73,8 +75,8 @@ class ShardedSplit(Split):
         return self._gathered(positions)[0]
 
     def chosen(self, count: int, seed: int) -> list[int]:
-        """The first ones, in few shards: the training images were shuffled when written."""
-        return list(range(count))
+        """The first training images, in few shards: they were shuffled when written; else any."""
+        return list(range(count)) if self._is_shuffled else super().chosen(count, seed)
 
     def shuffled(
         self,

@@ -1,7 +1,6 @@
 """Where shards lie: in a folder or in object storage, and copies of some of them on the disk."""
 
-import os
-import tempfile
+import secrets
 import time
 from collections.abc import Collection, Mapping
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dim_lightning.data.disk import explained
+from dim_lightning.data.disk import explained, lasting_file
 from dim_lightning.errors import InputError
 
 SETTING = "data.cache_dir"
@@ -69,6 +68,17 @@ class Store:
             self._copy(name, copy)
         return _mapped(copy)
 
+    def renew(self, name: str) -> bool:
+        """Have the copy of a file fetched anew; False of a file that is not copied.
+
+        Raises:
+            InputError: as in `read`.
+        """
+        if not (self.is_remote and name in self._kept):
+            return False
+        self._copy(name, self._copies / name)
+        return True
+
     @cached_property
     def _system(self) -> tuple[Any, str]:
         """The file system of fsspec, and the folder in it."""
@@ -110,13 +120,14 @@ class Store:
         content = self._fetch(name)
         with explained(path.parent, SETTING):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, passing = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.")
+            # Of this process alone, and with the rights of any new file: caches are shared.
+            passing = path.with_name(f".{name}.{secrets.token_hex(4)}")
             try:
-                with os.fdopen(handle, "wb") as file:
+                with lasting_file(passing) as file:
                     file.write(content)
-                Path(passing).replace(path)
+                passing.replace(path)
             finally:
-                Path(passing).unlink(missing_ok=True)
+                passing.unlink(missing_ok=True)
 
 
 def _mapped(path: Path) -> pa.Buffer:

@@ -24,13 +24,18 @@ def is_picture(name: str) -> bool:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder` by name, without hidden ones and caches."""
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.is_dir()
-        and not entry.name.startswith((".", "__MACOSX"))
-        and not (entry / CACHE_TAG).exists()
-    )
+    with os.scandir(folder) as entries:  # which knows files from folders without a look at each
+        found = [
+            Path(entry.path)
+            for entry in entries
+            if not entry.name.startswith((".", "__MACOSX")) and _is_folder(entry)
+        ]
+    return sorted(path for path in found if not (path / CACHE_TAG).exists())
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    # Of a link to itself an entry raises an error, a Path does not.
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def pictures_in(folder: Path) -> list[str]:
@@ -78,8 +83,17 @@ def shortened(names: list[str], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + more
 
 
+def as_text(path: str) -> str:
+    r"""The path, bytes of it that are no UTF-8 spelt out (\udcff), so that it can be written."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 def stamps(paths: Iterable[str]) -> Iterator[tuple[str, int, int]]:
-    """Path, size in bytes and time of the last change (ns) of each file."""
+    """Path, size in bytes and time of the last change (ns) of each file; -1 where it has none."""
     for path in paths:
-        status = os.stat(path)  # noqa: PTH116  # a hundred thousand of them: a Path each is slow
-        yield path, status.st_size, status.st_mtime_ns
+        try:
+            status = os.stat(path)  # noqa: PTH116  # a hundred thousand of them: a Path is slow
+        except OSError:  # such as a link to nothing: unreadable, like any broken picture
+            yield path, -1, -1
+        else:
+            yield path, status.st_size, status.st_mtime_ns

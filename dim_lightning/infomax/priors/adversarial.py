@@ -1,6 +1,6 @@
 """The adversarial prior: the codes are to pass for draws of the prior."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,8 @@ from torch.nn.functional import softplus
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
-from dim_lightning.infomax.priors.prior import Prior
+from dim_lightning.infomax.priors.prior import Prior, Target
 from dim_lightning.processes import normal_like, uniform
-
-Target = Literal["uniform", "gaussian"]
 
 
 class AdversarialPrior(Prior):
@@ -64,7 +62,7 @@ class AdversarialPrior(Prior):
                 f"the discriminator's widths are {widths}; expected at least 1 unit a layer; "
                 "set model.prior.init_args.widths, for example to [1000, 200]"
             )
-        self.target = target
+        self.target = self.code_prior = target
         layers: list[nn.Module] = []
         for inputs, outputs in zip((code_dim, *widths), widths, strict=False):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]

@@ -43,6 +43,8 @@ class GaussianKL(Prior):
         code_dim: d; the formula is the same for each.
     """
 
+    code_prior = "gaussian"
+
     def __init__(self, code_dim: int):
         super().__init__()
 

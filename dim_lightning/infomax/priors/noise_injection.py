@@ -1,7 +1,7 @@
 """Noise injection: no term of its own, but a noisy channel that codes of the prior use best."""
 
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -10,10 +10,9 @@ from torch import Tensor
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
-from dim_lightning.infomax.priors.prior import Prior
+from dim_lightning.infomax.priors.prior import Prior, Target
 from dim_lightning.processes import normal_like, total, uniform
 
-Target = Literal["gaussian", "uniform"]
 _EPSILON = 1e-5  # of the variance, as in batch normalisation
 
 
@@ -66,6 +65,8 @@ class NoiseInjection(Prior):
                 "set model.prior.init_args.noise_scale, for example to 0.1"
             )
         self.target = target
+        # for 'gaussian' that is N(0, I) after normalisation alone, which evaluation does without
+        self.code_prior = "uniform" if target == "uniform" else None
         self.noise_scale = noise_scale
 
     @property

@@ -1,6 +1,7 @@
 """The interface of a prior."""
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -8,9 +9,18 @@ from torch import Tensor, nn
 
 from dim_lightning.encoders import Features
 
+Target = Literal["gaussian", "uniform"]
+
 
 class Prior(nn.Module, ABC):
-    """How codes are drawn, and how far they are from the distribution they should follow."""
+    """How codes are drawn, and how far they are from the distribution they should follow.
+
+    Attributes:
+        code_prior: what the codes of evaluation follow where the prior has its way: 'gaussian' is
+            N(0, I), 'uniform' is uniform on [0, 1]^d after a sigmoid; None if it is neither.
+    """
+
+    code_prior: Target | None = None
 
     def draw(
         self, features: Features, generator: torch.Generator | None = None

@@ -81,6 +81,8 @@ class SIGReg(Prior):
         InputError: for settings with which nothing is tested.
     """
 
+    code_prior = "gaussian"
+
     def __init__(
         self,
         code_dim: int,

@@ -1,6 +1,8 @@
 """From any source to shards, whole or not at all."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +114,20 @@ def test_an_interrupted_conversion_goes_on(pictures, tmp_path):
     assert pictures.looked_at < 2 * (40 - 4 * there)
 
 
+def test_a_conversion_stopped_at_its_very_end_is_not_begun_anew(pictures, tmp_path, monkeypatch):
+    def stopped(path, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
+    pictures.looked_at = 0
+    convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
+    assert pictures.looked_at == 0
+    assert not (tmp_path / "out" / "plan").exists()
+
+
 def test_a_file_cut_short_by_a_crash_is_written_again(pictures, tmp_path):
     convert(found(pictures), 8, SHARES, tmp_path / "whole", BYTES)
     pictures.looked_at, pictures.stop_at = 0, 28
@@ -134,8 +150,9 @@ def test_what_was_begun_of_other_pictures_is_thrown_away(pictures, tmp_path):
     assert not (tmp_path / "out.partial").exists()
 
 
-def test_nothing_is_overwritten(pictures, tmp_path):
-    (tmp_path / "out").mkdir()
+@pytest.mark.parametrize("there", [Path.mkdir, lambda path: path.symlink_to("nothing")])
+def test_nothing_is_overwritten(pictures, tmp_path, there):
+    there(tmp_path / "out")
     with pytest.raises(InputError, match=r"out is there already; expected a folder to be made"):
         convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
 
@@ -156,6 +173,8 @@ def test_few_unreadable_pictures_are_left_out_and_many_are_an_error(tmp_path, dr
     (tmp_path / "8.png").write_bytes(b"nothing")
     with pytest.raises(InputError, match="2 of 120 pictures in nowhere cannot be read"):
         convert(found(paths), 8, SHARES, tmp_path / "again", BYTES)
+    draw(tmp_path / "8.png", seed=8)  # as when the disk they lie on is back
+    assert convert(found(paths), 8, SHARES, tmp_path / "again", BYTES) == layout
 
 
 def test_digits_have_no_paths(digits, tmp_path):
@@ -165,3 +184,16 @@ def test_digits_have_no_paths(digits, tmp_path):
     rows = Shares(0.1, 0.2, 0).rows(1797, own_test=False)["test"]
     expected = Digits().find(tmp_path).read().train.labels[rows]
     assert np.array_equal(data.split("test").labels, expected)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on Linux and the like only")
+def test_a_name_that_is_no_text_is_spelt_out(tmp_path, draw):
+    paths = [str(draw(tmp_path / f"{i}.png", seed=i)) for i in range(20)]
+    paths.append(str(draw(tmp_path / os.fsdecode(b"\xff.png"))))
+    convert(found(paths), 8, SHARES, tmp_path / "out", BYTES)
+    data = ImageDataModule(Stream(str(tmp_path / "out")), image_size=8, **SHARES._asdict())
+    data.prepare_data()
+    data.setup("predict")
+    names = data.predict_dataloader().dataset.names
+    assert str(tmp_path / "\\udcff.png") in names
+    assert sorted(names)[:20] == sorted(paths)[:20]

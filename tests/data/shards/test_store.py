@@ -3,11 +3,14 @@
 import sys
 
 import fsspec
+import numpy as np
 import pytest
 import torch
 
 from dim_lightning.data import ImageDataModule, Stream
-from dim_lightning.data.shards import store
+from dim_lightning.data.shards import convert, store
+from dim_lightning.data.sources import Found, Part, Parts
+from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
 
 
@@ -51,6 +54,56 @@ def test_copies_are_kept_and_not_asked_for_again(served, digits, tmp_path):
         path.name for path in sorted(digits.glob("val-*"))
     ]
     assert (tmp_path / "cache" / "CACHEDIR.TAG").exists()
+
+
+def test_anybody_may_read_a_copy_who_may_read_a_new_file(served, tmp_path):
+    list(stream(served.url, tmp_path).val_dataloader())
+    (tmp_path / "new").touch()
+    modes = {path.stat().st_mode for path in tmp_path.rglob("val-*")}
+    assert modes == {(tmp_path / "new").stat().st_mode}
+
+
+@pytest.mark.parametrize("length", [0, 1000, 10_000])
+def test_a_damaged_copy_is_fetched_anew(served, tmp_path, length):
+    data = stream(served.url, tmp_path)
+    expected, labels = [b.images for b in data.val_dataloader()], data.split("val").labels.tolist()
+    first, *_ = sorted(tmp_path.rglob("val-*"))
+    whole = first.read_bytes()
+    first.write_bytes(whole[:length])
+    served.asked.clear()
+    again = stream(served.url, tmp_path)
+    assert equal([batch.images for batch in again.val_dataloader()], expected)
+    assert served.asked == ["dim_lightning.json", first.name]
+    assert first.read_bytes() == whole
+    first.write_bytes(bytes(len(whole)))  # its length alone says nothing
+    assert stream(served.url, tmp_path).split("val").labels.tolist() == labels
+    assert len(list(first.parent.iterdir())) == 2
+
+
+def test_a_shard_that_is_damaged_where_it_lies_is_named(digits, tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(digits), "/far", recursive=True)
+    try:
+        memory.pipe_file("/far/val-00000-of-00002.parquet", b"nothing")
+        with pytest.raises(
+            InputError, match=r"^memory://far/val-00000-of-00002\.parquet is damaged"
+        ):
+            list(stream("memory://far", tmp_path).val_dataloader())
+    finally:
+        memory.rm("/far", recursive=True)
+
+
+def test_copies_of_other_pictures_are_not_taken(tmp_path):
+    memory = fsspec.filesystem("memory")
+    shown = []
+    for value in (1, 2):
+        part = Part(np.full((100, 8, 8, 3), value, np.uint8), np.zeros(100, np.int64))
+        found = Found("made", "here", [value], lambda part=part: Parts(part, None, None))
+        convert(found, 8, Shares(0.1, 0.2, 0), tmp_path / f"{value}", 2**20)
+        memory.put(str(tmp_path / f"{value}"), "/far", recursive=True)
+        shown.append(stream("memory://far", tmp_path).split("val").pictures([0]).unique().tolist())
+        memory.rm("/far", recursive=True)
+    assert shown == [[1], [2]]
 
 
 def test_copies_are_kept_within_the_bound(digits, tmp_path):

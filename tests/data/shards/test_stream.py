@@ -62,6 +62,14 @@ def test_a_limited_choice_is_read_from_few_shards(digits):
     assert torch.equal(batch.images[[3]], data.split("train").pictures([3]))
 
 
+def test_a_limited_choice_of_validation_is_that_of_the_cache(digits, tmp_path):
+    mapped = ImageDataModule(Digits(), str(tmp_path), image_size=8)
+    mapped.setup()
+    (one,), (two,) = (data.clean_dataloader("val", limit=40) for data in (mapped, stream(digits)))
+    assert torch.equal(one.indices, two.indices)
+    assert torch.equal(one.images, two.images)
+
+
 class Watcher(L.LightningModule):
     def __init__(self):
         super().__init__()
@@ -197,6 +205,14 @@ def test_a_damaged_description_is_told(copy, change, said):
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError, match=said):
         stream(copy)
+
+
+def test_shards_of_earlier_versions_are_read(copy):
+    path = copy / "dim_lightning.json"
+    content = json.loads(path.read_text())
+    assert content.pop("plan")
+    path.write_text(json.dumps(content))
+    assert len(stream(copy).split("val")) == 144
 
 
 def test_damaged_shards_are_named(copy):

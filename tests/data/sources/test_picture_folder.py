@@ -119,3 +119,11 @@ def test_loose_pictures_where_labels_are_wanted_are_refused(tmp_path, draw):
     draw(tmp_path / "a" / "1.png")
     with pytest.raises(InputError, match="1 pictures and 1 folders"):
         read(tmp_path, labelled=True)
+
+
+def test_links_to_folders_are_classes_and_links_to_themselves_are_passed_by(tmp_path, draw):
+    draw(tmp_path / "pictures" / "ant" / "1.png")
+    draw(tmp_path / "elsewhere" / "2.png")
+    (tmp_path / "pictures" / "bee").symlink_to("../elsewhere")
+    (tmp_path / "pictures" / "round").symlink_to("round")
+    assert read(tmp_path / "pictures").class_names == ["ant", "bee"]

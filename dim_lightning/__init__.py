@@ -27,8 +27,43 @@ gamma `global_weight`, `local_weight`, `prior_weight`.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from dim_lightning.data import ImageDataModule
+    from dim_lightning.encoder_module import EncoderModule
+    from dim_lightning.encoders import (
+        BlogEncoder,
+        Encoder,
+        Features,
+        FeatureShape,
+        PaperEncoder,
+        PaperEncoder64,
+        ResidualEncoder,
+        StridedEncoder,
+    )
+    from dim_lightning.errors import InputError
+    from dim_lightning.export import PictureEncoder, load
+    from dim_lightning.infomax.deep_infomax import DeepInfoMax
+    from dim_lightning.infomax.scores import Scores
+
+__all__ = [
+    "BlogEncoder",
+    "DeepInfoMax",
+    "Encoder",
+    "EncoderModule",
+    "FeatureShape",
+    "Features",
+    "ImageDataModule",
+    "InputError",
+    "PaperEncoder",
+    "PaperEncoder64",
+    "PictureEncoder",
+    "ResidualEncoder",
+    "Scores",
+    "StridedEncoder",
+    "load",
+]
 _HOMES = {
     "BlogEncoder": "encoders",
     "DeepInfoMax": "infomax.deep_infomax",
@@ -43,13 +78,18 @@ _HOMES = {
     "PictureEncoder": "export",
     "ResidualEncoder": "encoders",
     "Scores": "infomax.scores",
+    "StridedEncoder": "encoders",
     "load": "export",
 }
-__all__ = list(_HOMES)
+
+if not TYPE_CHECKING:  # for whom it would make a name of every misspelling
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first asked for: `import dim_lightning` stays quick."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public class when it is first asked for: `import dim_lightning` stays quick."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,8 +4,9 @@
     python experiments/record.py --data "CIFAR-10 (JPEG copy)" runs/cifar10_blog/1
 
 A row of results.csv is one figure of one run, so the file only grows; a run that is recorded again
-(after `test`, say) replaces its own rows. A table a data set gives mean ± standard deviation over
-the seeds. Without arguments only the tables are renewed.
+(after `test`, say) replaces its own rows. What its data is called stays in its environment.json. A
+table a data set gives mean ± standard deviation over the seeds. Without arguments only the tables
+are renewed.
 
 Of a run that belongs to a table, records/ keeps what the command `table` reads of it: its settings,
 its environment and its figures, without the folders of the machine. Copied into a folder of runs,
@@ -18,13 +19,16 @@ import io
 import json
 import re
 import statistics
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import filelock
 import yaml
 
-from dim_lightning.run.environment import read_environment
+from dim_lightning.errors import InputError
+from dim_lightning.run.environment import DATA, read_environment, write_environment
 from dim_lightning.run.folder import (
     CONFIG,
     ENVIRONMENT,
@@ -49,22 +53,18 @@ TABLE_METRICS = {
     "kNN 200, cosine": "knn/cosine/k200_t0.1/{layer}/top1",
 }
 PIXELS = "| raw pixels |"
+OF_A_TABLE = r"(.+)/seed\d+"  # the experiment of a run that `table` started
 Rows = list[dict[str, str]]
 
 
-def rows_of(run_dir: Path, data: str | None = None) -> Rows:
-    """One row a figure: accuracies and geometry of the last validation, and all of the test.
-
-    Args:
-        run_dir: the run's folder.
-        data: what to call its data; the name of its source if None.
-    """
+def rows_of(run_dir: Path) -> Rows:
+    """One row a figure: accuracies and geometry of the last validation, and all of the test."""
     config = yaml.safe_load((run_dir / CONFIG).read_text("utf-8"))
     environment, result = read_environment(run_dir), read_result(run_dir)
     fit = result["fit"]
     changed = "+changes" if environment["uncommitted_changes"] else ""
     run = {
-        "data": data or config["data"]["source"]["class_path"].rsplit(".", 1)[-1],
+        "data": environment.get(DATA) or config["data"]["source"]["class_path"].rsplit(".", 1)[-1],
         "experiment": _experiment(run_dir, config["experiment"]),
         "seed": config["seed_everything"],
         "started": environment["started"],
@@ -86,10 +86,32 @@ def rows_of(run_dir: Path, data: str | None = None) -> Rows:
     ]
 
 
+def check_finished(run_dir: Path) -> None:
+    """Looks at whether a run has come to its end, and its test is of that.
+
+    Raises:
+        InputError: it has not, or it went on after its test.
+    """
+    result = read_result(existing_run_folder(run_dir))
+    fit, test = result.get("fit", {}), result.get("test")
+    if fit.get("status") != "completed":
+        raise InputError(
+            f"{run_dir} is {fit.get('status', 'not trained')}; expected a run that has come to its "
+            f"end: python -m dim_lightning fit --resume {run_dir}"
+        )
+    if test is not None and test.get("epochs_trained", fit["epochs"]) != fit["epochs"]:
+        raise InputError(
+            f"{run_dir} was tested after {test['epochs_trained']} of its {fit['epochs']} epochs; "
+            f"test it again: python -m dim_lightning test --run {run_dir}"
+        )
+
+
 def _experiment(run_dir: Path, name: str) -> str:
-    """Its name; of a row of a table, whose seeds lie in folders of their own, that of the row."""
-    row = re.fullmatch(r"(.+)/seed\d+", name)
-    return f"{run_dir.resolve().parents[2].name}/{row[1]}" if row else name
+    """Its name; of a run of a table, whose seeds lie in folders of their own, that of the row."""
+    if not re.fullmatch(OF_A_TABLE, name):
+        return name
+    *_, table, row, _, _ = run_dir.resolve().parts  # the row may have another name by now
+    return f"{table}/{row}"
 
 
 def keep(run_dir: Path, records: Path) -> Path | None:
@@ -100,41 +122,69 @@ def keep(run_dir: Path, records: Path) -> Path | None:
     """
     *_, table, row, seed, number = run_dir.resolve().parts
     config = yaml.safe_load((run_dir / CONFIG).read_text("utf-8"))
-    if config["experiment"] != f"{row}/{seed}":
+    if not re.fullmatch(OF_A_TABLE, config["experiment"]):
         return None
+    config["experiment"] = f"{row}/{seed}"
     config["runs_dir"] = f"runs/{table}"
     config["data"] |= {"root": "data", "cache_dir": None}
     environment = read_environment(run_dir)
     for begun in (environment, *environment.get("resumed", [])):
         begun.pop("command", None)
-    copy = records / table / row / seed / number
+    copy = _place(records / table / row / seed, number, environment.get("started"))
     copy.mkdir(parents=True, exist_ok=True)
     write_atomically(copy / CONFIG, yaml.safe_dump(config, sort_keys=False))
     write_atomically(copy / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
     for name in (RESULT, TESTED):
         if (run_dir / name).is_file():
             write_atomically(copy / name, (run_dir / name).read_text("utf-8"))
+        else:
+            (copy / name).unlink(missing_ok=True)
     return copy
+
+
+def _place(folder: Path, number: str, started: str | None) -> Path:
+    """Where the copy of a run lies already; else its own number, or the next if that is taken.
+
+    Machines that share the records number their runs without knowing of each other.
+    """
+    copies = [path.parent for path in folder.glob(f"*/{ENVIRONMENT}")]
+    for copy in copies:
+        if read_environment(copy).get("started") == started:
+            return copy
+    taken = [int(copy.name) for copy in copies]
+    return folder / (number if int(number) not in taken else str(max(taken) + 1))
 
 
 def add(rows: Rows, table: Path) -> Rows:
     """All rows of the file at `table` after `rows` were put in."""
-
-    def run(row: dict[str, str]) -> tuple[str, ...]:
-        return row["experiment"], row["seed"], row["started"], row["commit"]
-
     stored: Rows = []
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as file:
             stored = list(csv.DictReader(file))
-    renewed = {run(row) for row in rows}
-    rows = [*(row for row in stored if run(row) not in renewed), *rows]
+    renewed = {_run(row) for row in rows}
+    rows = [*(row for row in stored if _run(row) not in renewed), *rows]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(table, text.getvalue())
     return rows
+
+
+def twice(rows: Rows) -> list[tuple[str, str]]:
+    """The names of trainings that stand there under two, such as those of rows renamed since."""
+    figures: dict[tuple[str, ...], set[tuple[str, str]]] = defaultdict(set)
+    for row in rows:
+        if row["split"] == "val":
+            figures[_run(row)].add((row["metric"], row["value"]))
+    names: dict[Any, list[str]] = defaultdict(list)
+    for (name, *start), values in figures.items():
+        names[(*start, frozenset(values))].append(name)
+    return list(dict.fromkeys((found[0], found[-1]) for found in names.values() if len(found) > 1))
+
+
+def _run(row: dict[str, str]) -> tuple[str, ...]:
+    return row["experiment"], row["seed"], row["started"], row["commit"]
 
 
 def tables(rows: Rows) -> str:
@@ -216,18 +266,27 @@ def renew(page: Path, content: str) -> None:
     write_atomically(page, f"{before}{BEGIN}\n\n{content}\n\n{END}{after}")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Records the runs and renews the page."""
     parser = argparse.ArgumentParser(description="Records finished runs.")
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")
     parser.add_argument("--data", help="what to call the data of these runs")
-    options = parser.parse_args()
-    runs = [existing_run_folder(run) for run in options.runs]
-    rows = [row for run in runs for row in rows_of(run, options.data)]
-    for run in runs:
-        keep(run, HERE / "records")
-    renew(HERE / "README.md", tables(add(rows, HERE / "results.csv")))
+    options = parser.parse_args(arguments)
+    for run in options.runs:
+        check_finished(run)
+        if options.data:
+            write_environment(run, {DATA: options.data})
+    with filelock.FileLock(HERE / ".lock"):  # of two at once the second waits
+        for run in options.runs:
+            keep(run, HERE / "records")
+        rows = add([row for run in options.runs for row in rows_of(run)], HERE / "results.csv")
+        renew(HERE / "README.md", tables(rows))
+    for old, new in twice(rows):
+        print(f"{old} and {new} are the same training; if it was renamed, delete the rows of {old}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -23,6 +23,9 @@ def losses_and_gradients(own_rows=processes.own_rows):
         for part in module.modules():
             if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
                 part.eval()  # it would see the batch of a process only
+                if part.running_mean is None:
+                    part.running_mean = torch.zeros(part.num_features).double()
+                    part.running_var = torch.ones(part.num_features).double()
         if method is NAT:
             module.draw_targets(NUM_IMAGES)
             module.targets = module.targets.double()

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,10 @@ PAPER = ROOT / "experiments" / "paper"
 DIGITS = ROOT / "experiments" / "digits" / "blog.yaml"
 INFO_NCE = PAPER / "cifar10" / "dim_l_infonce.yaml"
 EPOCHS = [5, 10, 20, 40, 80]
+# what Lightning 2.6 calls in jsonargparse 4
+parses = pytest.mark.filterwarnings(
+    "ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,25 +67,61 @@ def test_the_table_has_the_papers_numbers_and_checks_itself(script):
     assert script["draw"](rows_of(law), columns).startswith(b"\x89PNG")
 
 
-def test_a_schedule_of_the_learning_rate_is_refused(script):
-    with pytest.raises(InputError, match=r"fast_10\.yaml sets model\.lr_scheduler"):
-        script["check_config"](ROOT / "experiments" / "cifar10" / "fast_10.yaml")
+@parses
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (ROOT / "experiments" / "cifar10" / "fast_10.yaml", []),
+        (DIGITS, ["--model.lr_scheduler", "CosineAnnealingLR", "--model.lr_scheduler.T_max", "3"]),
+        (DIGITS, ["--config", "FILE"]),
+    ],
+)
+def test_a_schedule_of_the_learning_rate_is_refused(script, tmp_path, config, words):
+    file = tmp_path / "schedule.yaml"
+    file.write_text("model: {lr_scheduler: {class_path: StepLR, init_args: {step_size: 3}}}\n")
+    words = [word.replace("FILE", str(file)) for word in words]
+    with pytest.raises(InputError, match=rf"{config.name} or an option sets model\.lr_scheduler"):
+        script["check"](config, words, None)
+
+
+def test_there_has_to_be_a_configuration(script):
     with pytest.raises(InputError, match="no configuration nowhere"):
-        script["check_config"](Path("nowhere.yaml"))
+        script["check"](Path("nowhere.yaml"), [], None)
 
 
+def test_a_command_that_takes_too_long_is_ended(script):
+    assert not script["_command"](["fit", "--help"], 0.0)
+
+
+def test_the_newest_run_goes_on_and_a_folder_without_one_does_not(script, tmp_path):
+    assert script["run_in"](tmp_path / "blog_curve") is None
+    for name in ("2", "10", "11"):
+        (tmp_path / name).mkdir()
+    for name in ("2", "10"):
+        (tmp_path / name / "config.yaml").touch()
+    assert script["run_in"](tmp_path) == tmp_path / "10"
+
+
+@parses
 @pytest.mark.slow
-def test_one_run_goes_on_from_test_to_test(tmp_path):
-    words = [str(DIGITS), "--runs_dir", str(tmp_path), "--evaluation.mlp_epochs=1"]
-    words += ["--trainer.limit_train_batches", "2", "--trainer.accelerator", "cpu"]
+def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path):
+    settings = ["--evaluation.mlp_epochs", "1", "--trainer.limit_train_batches", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for epochs in (["1"], ["1", "2"]):
-        command = [sys.executable, str(PAPER / "curve.py"), *words, "--epochs", *epochs]
+    for place, epochs in (("here", ["1"]), ("there", ["1", "2"])):
+        words = [*settings, "--runs_dir", str(tmp_path / place), "--minutes", "60"]
+        words += ["--data.root", str(tmp_path / place), "--epochs", *epochs]
+        command = [sys.executable, str(PAPER / "curve.py"), str(DIGITS), *words]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr[-2000:]
+        if place == "here":
+            shutil.copytree(tmp_path / "here", tmp_path / "there")
     assert " fit --resume " in done.stdout
-    run = tmp_path / "blog_curve" / "1"
+    run = tmp_path / "there" / "blog_curve" / "1"
     rows = json.loads((run / "curve.json").read_text())
     assert [row["epochs"] for row in rows] == [1, 2]
     assert all(0 < row["figures"]["probe/mlp200/conv/top1"] < 1 for row in rows)
     assert (run / "curve.png").is_file()
+    script["check"](DIGITS, [*settings, "--data.root", "else"], run)
+    with pytest.raises(InputError) as error:
+        script["check"](DIGITS, settings[:2], run)
+    assert "trainer.limit_train_batches: asked None, stored 2" in str(error.value)

@@ -1,25 +1,85 @@
-"""What the README says is there, and its commands are taken by the command line."""
+"""What the README says is there, and the command line takes the commands of all documents.
+
+They are parsed and not run: an option that has another name now fails here.
+"""
 
 import re
 import shlex
-from itertools import pairwise
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from dim_lightning.cli.entry import _quiet
+from dim_lightning.cli.overview import OWN_COMMANDS
+from dim_lightning.cli.resolved import resolved_settings
+from dim_lightning.cli.shard import _with_pictures_alone
+
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text()
 BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    line
-    for block in BLOCKS
-    for line in block.splitlines()
-    if line.startswith("python -m dim_lightning")
-]
+COMMAND = re.compile(
+    r"^(?:# +)?python -m dim_lightning (?P<line>.+)$|`python -m dim_lightning (?P<inline>[^`]+)`",
+    re.MULTILINE,
+)
+
+
+def _commands():
+    """The commands of README, experiments and the comments of configs, each once."""
+    experiments = PROJECT / "experiments"
+    files = [PROJECT / "README.md", *experiments.rglob("*.md"), *experiments.rglob("*.yaml")]
+    texts = [file.read_text() for file in files if experiments / "records" not in file.parents]
+    found = [match["line"] or match["inline"] for t in texts for match in COMMAND.finditer(t)]
+    found = [re.sub(r"--run \S+", "--run RUN", command) for command in found]
+    # test_experiments runs these
+    return sorted({c for c in found if not re.fullmatch(r"fit --config \S+\.yaml", c)})
+
+
+def _parser(command):
+    home = "doctor.command" if command == "doctor" else command
+    return import_module(f"dim_lightning.cli.{home}")._parser()
+
+
+def _parse(words):
+    if words[0] not in OWN_COMMANDS:
+        with _quiet():
+            return resolved_settings(words)
+    rest = _with_pictures_alone(words[1:]) if words[0] == "shard" else words[1:]
+    return _parser(words[0]).parse_args(rest)
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) >= 8
+    assert len(_commands()) >= 25
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_commands_are_parsed(command, tmp_path, monkeypatch):
+    (tmp_path / "experiments").symlink_to(PROJECT / "experiments")
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command)
+    if "--resume" in words:  # the run's own settings are looked at
+        run = tmp_path / words[words.index("--resume") + 1]
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text("experiment: unnamed\n")
+    if words[-1] == "--help":
+        with pytest.raises(SystemExit, match="0"):
+            _parse(words)
+    else:
+        _parse(words)
+
+
+def test_options_named_in_the_text_exist():
+    named = re.findall(r"`--([\w.]+)[^`]*`", README)
+    settings = _parse(["fit"])
+    groups = [key for key, value in settings.items() if isinstance(value, dict)]
+    known = {*settings, *(f"{group}.{key}" for group in groups for key in settings[group])}
+    for command in set(OWN_COMMANDS) - {"shard"}:
+        known |= {option.removeprefix("--") for option in _parser(command)._option_string_actions}
+    known |= {"config", "resume", "run", "shard_mb"}
+    # below these two levels, it depends on the class that is chosen
+    unknown = [name for name in named if ".".join(name.split(".")[:2]) not in known]
+    assert len(named) >= 20
+    assert unknown == []
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make (\S+)", "\n".join(BLOCKS), re.MULTILINE))
@@ -30,6 +90,13 @@ def test_make_targets_exist(target):
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)#]+)(?:#\w+)?\)", README))
 def test_links_lead_somewhere(path):
     assert path.startswith("https://") or (PROJECT / path).exists()
+
+
+@pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", README))
+def test_links_within_lead_to_a_heading(anchor):
+    headings = re.findall(r"^##+ (.+)", README, re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+    assert anchors.count(anchor) == 1
 
 
 LINES = re.findall(r"\[`(\w+)`\]\(([^)#]+)#L(\d+)\)", README)
@@ -43,11 +110,3 @@ def test_there_are_links_to_lines():
 def test_links_to_lines_lead_to_the_definition(name, path, line):
     text = (PROJECT / path).read_text().splitlines()[int(line) - 1]
     assert re.match(rf"(def|class) {name}\b", text), f"{path}:{line} is {text!r}"
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_configs_named_in_commands_exist(command):
-    words = shlex.split(command)
-    for option, value in pairwise(words):
-        if option == "--config":
-            assert (PROJECT / value).is_file()

@@ -3,9 +3,13 @@
 import csv
 import importlib.util
 import json
+import threading
 from pathlib import Path
 
+import filelock
 import pytest
+
+from dim_lightning.errors import InputError
 
 PATH = Path(__file__).parent.parent / "experiments" / "record.py"
 spec = importlib.util.spec_from_file_location("record", PATH)
@@ -13,9 +17,12 @@ record = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(record)
 
 
+START = "2026-01-01T00:00:00+00:00"
+
+
 @pytest.fixture
 def make_run(tmp_path):
-    def make(seed, linear, started="2026-01-01T00:00:00+00:00", experiment="blog", folder=None):
+    def make(seed, linear, started=START, experiment="blog", folder=None, data=None):
         folder = folder or tmp_path / f"run{seed}"
         folder.mkdir(exist_ok=True, parents=True)
         (folder / "config.yaml").write_text(
@@ -29,10 +36,12 @@ def make_run(tmp_path):
             "uncommitted_changes": False,
             "cpu": "a processor",
             "threads": 2,
+            "data": data,
         }
         (folder / "environment.json").write_text(json.dumps(environment))
         result = {
             "fit": {
+                "status": "completed",
                 "epochs": 3,
                 "seconds": 90.0,
                 "images_per_second": 1234.4,
@@ -79,9 +88,10 @@ def test_a_run_recorded_again_replaces_its_rows_only(make_run, tmp_path):
 
 
 def test_the_table_has_mean_and_spread_over_seeds_and_the_floors(make_run):
-    rows = record.rows_of(make_run(0, 0.5)) + record.rows_of(make_run(1, 0.6), "Digits")
+    rows = record.rows_of(make_run(0, 0.5, data="Mine"))
+    rows += record.rows_of(make_run(1, 0.6, data="Mine"))
     lines = record.tables(rows).splitlines()
-    assert lines[0] == "### Digits"
+    assert lines[0] == "### Mine"
     cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines if line[:1] == "|"]
     assert ["blog, 3 epochs, bf16-mixed", "embedding", "55.00 ± 7.07"] in cells
     assert ["raw pixels", "pixels", "25.00 ± 0.00"] in cells
@@ -116,3 +126,48 @@ def test_pixels_stand_once_however_many_experiments_there_are(make_run):
         "| raw pixels | pixels | 25.00 |  |  |  |"
     ]
     assert any(line.startswith("| other, 3 epochs") for line in lines)
+
+
+def test_a_training_that_stands_there_under_two_names_is_seen(make_run, tmp_path):
+    def rows(name, seed=0):
+        folder = tmp_path / "a_table" / name / f"seed{seed}" / "1"
+        return record.rows_of(make_run(seed, 0.5, experiment="old/seed0", folder=folder))
+
+    found = [*rows("old"), *rows("other", seed=1)]
+    assert record.twice(found) == []
+    assert record.twice([*found, *rows("new")]) == [("a_table/old", "a_table/new")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"fit": {"status": "interrupted"}}, "is interrupted; expected a run that has come to"),
+        ({"fit": {}}, "is not trained"),
+        ({"test": {"epochs_trained": 2}}, "after 2 of its 3 epochs; test it again: python -m"),
+    ],
+)
+def test_runs_that_are_not_at_their_end(make_run, changes, said):
+    run = make_run(0, 0.5)
+    record.check_finished(run)
+    path = run / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(InputError, match=said):
+        record.check_finished(run)
+
+
+def test_a_second_one_waits_for_the_first(make_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "HERE", tmp_path)
+    table, page = tmp_path / "results.csv", tmp_path / "README.md"
+    page.write_text((PATH.parent / "README.md").read_text())
+    run = make_run(0, 0.5)
+    second = threading.Thread(target=record.main, args=([str(run), "--data", "Mine"],))
+    with filelock.FileLock(tmp_path / ".lock"):
+        second.start()
+        second.join(timeout=0.3)
+        assert second.is_alive()
+        record.add(record.rows_of(make_run(1, 0.5, data="Mine")), table)
+    second.join()
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert {(row["seed"], row["data"]) for row in rows} == {("0", "Mine"), ("1", "Mine")}
+    assert "seeds 0, 1; commit" in page.read_text()
+    assert json.loads((run / "environment.json").read_text())["data"] == "Mine"

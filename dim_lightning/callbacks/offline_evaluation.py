@@ -167,6 +167,7 @@ class OfflineEvaluation(Callback):
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
             "protocol": protocol_text(figures, settings),
+            "settings": self._asked(),
         }
         update_result(Path(trainer.default_root_dir), "test", figures | facts)
         for logger in trainer.loggers:
@@ -175,6 +176,11 @@ class OfflineEvaluation(Callback):
             pl_module.print(table(rows, facts, spread))
         if others:
             pl_module.print(others_list(others))
+
+    def _asked(self) -> dict[str, Any]:
+        """What it was given, by name: with which settings the figures were found."""
+        names = ("mlp_epochs", "floors", "seed", "linear_dim", "svm", "mlp_protocol", "repeats")
+        return {name: getattr(self, name) for name in names} | self.measures._asdict()
 
     def _layers(
         self,

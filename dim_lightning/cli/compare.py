@@ -14,6 +14,22 @@ def compare(arguments: list[str]) -> int:
     Raises:
         InputError: fewer than two runs, or one that is none or has not come far enough.
     """
+    options = _parser().parse_args(arguments)
+    runs = load_runs(options.runs)
+    if options.output is None:
+        output = new_numbered_folder(options.runs[0].absolute().parent.parent / "comparisons")
+    else:
+        output = options.output
+        with explained(output, "--output"):
+            output.mkdir(parents=True, exist_ok=True)
+    with explained(output, "--output"):
+        made = write_comparison(runs, output, options.against)
+    lines = [made.table, *(f"warning: {warning}" for warning in made.warnings), ""]
+    print("\n".join([*lines, *map(str, made.files)]))  # noqa: T201
+    return 0
+
+
+def _parser() -> PlainParser:
     parser = PlainParser(
         prog="dim_lightning compare", description="Compares finished runs in one figure."
     )
@@ -27,16 +43,4 @@ def compare(arguments: list[str]) -> int:
         default="epochs",
         help="what the curves are drawn against: epochs, or minutes of training without validation",
     )
-    options = parser.parse_args(arguments)
-    runs = load_runs(options.runs)
-    if options.output is None:
-        output = new_numbered_folder(options.runs[0].absolute().parent.parent / "comparisons")
-    else:
-        output = options.output
-        with explained(output, "--output"):
-            output.mkdir(parents=True, exist_ok=True)
-    with explained(output, "--output"):
-        made = write_comparison(runs, output, options.against)
-    lines = [made.table, *(f"warning: {warning}" for warning in made.warnings), ""]
-    print("\n".join([*lines, *map(str, made.files)]))  # noqa: T201
-    return 0
+    return parser

@@ -12,6 +12,12 @@ def export(arguments: list[str]) -> int:
     Raises:
         InputError: see `export_run`.
     """
+    options = _parser().parse_args(arguments)
+    print(_closing(export_run(options.run, options.output, options.format)))  # noqa: T201
+    return 0
+
+
+def _parser() -> PlainParser:
     parser = PlainParser(
         prog="dim_lightning export",
         description="Writes the encoder of a run for use without this package: weights "
@@ -28,9 +34,7 @@ def export(arguments: list[str]) -> int:
         metavar="LIST",
         help="of safetensors,torch,onnx; all whose libraries are installed if left out",
     )
-    options = parser.parse_args(arguments)
-    print(_closing(export_run(options.run, options.output, options.format)))  # noqa: T201
-    return 0
+    return parser
 
 
 def _closing(made: Exported) -> str:

@@ -1,5 +1,6 @@
 """`shard`: the pictures of a source as shards, for data beyond memory."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,8 @@ def shard(arguments: list[str]) -> int:
     Raises:
         InputError: see `convert`.
     """
-    mode: dict[str, Any] = dict(MODE)
-    parser = Parser(prog="dim_lightning shard", description=_DESCRIPTION, **mode)
-    parser.add_argument("--config", action=ActionConfigFile, help="a run's configuration")
-    parser.add_argument("OUTPUT", type=str, help="the folder to make")
-    parser.add_argument("--shard_mb", type=float, default=32.0, help="pixels of a file")
-    keys = parser.add_class_arguments(_Pictures, "data")
-    known = {key.removeprefix("data.") for key in keys}
-    config = parser.parse_args(_with_pictures_alone(arguments, known))
+    parser = _parser()
+    config = parser.parse_args(_with_pictures_alone(arguments))
     if not 0 < config.shard_mb <= _MOST_MB:
         raise InputError(
             f"--shard_mb is {config.shard_mb}; expected more than 0 and at most {_MOST_MB}"
@@ -90,9 +85,20 @@ def shard(arguments: list[str]) -> int:
     return 0
 
 
-def _with_pictures_alone(words: list[str], known: set[str]) -> list[str]:
+def _parser() -> Parser:
+    mode: dict[str, Any] = dict(MODE)
+    parser = Parser(prog="dim_lightning shard", description=_DESCRIPTION, **mode)
+    parser.add_argument("--config", action=ActionConfigFile, help="a run's configuration")
+    parser.add_argument("OUTPUT", type=str, help="the folder to make")
+    parser.add_argument("--shard_mb", type=float, default=32.0, help="pixels of a file")
+    parser.add_class_arguments(_Pictures, "data")
+    return parser
+
+
+def _with_pictures_alone(words: list[str]) -> list[str]:
     """The command line, each --config FILE replaced by what its `data` says of the pictures."""
     check_files(words, ("data",))
+    known = inspect.signature(_Pictures).parameters
     result = list(words)
     for place, path in config_files(words).items():
         data: dict[str, Any] = yaml.safe_load(path.read_text("utf-8")).get("data") or {}

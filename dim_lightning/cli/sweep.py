@@ -25,15 +25,7 @@ def sweep(arguments: list[str]) -> int:
     Raises:
         InputError: the file asks for what cannot be done, or every trial failed.
     """
-    parser = PlainParser(prog="dim_lightning sweep", description=_DESCRIPTION)
-    parser.add_argument("file", type=Path, metavar="FILE", help="the sweep file")
-    parser.add_argument("--workers", type=int, default=1, help="trials at once; 1")
-    parser.add_argument("--count", type=int, help="trials in the end; run_cap, or the whole grid")
-    parser.add_argument(
-        "--output", type=Path, help="folder to write into or to go on in; sweeps/<name>/<n>"
-    )
-    parser.add_argument("--seed", type=int, help="of the draws; 0")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     for name in ("workers", "count"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1")
@@ -45,6 +37,18 @@ def sweep(arguments: list[str]) -> int:
         seed = open_sweep(output, definition, options.seed)
         again = f"python -m dim_lightning sweep {options.file} --output {output}"
         return _run(definition, output, seed, count, options.workers, again)
+
+
+def _parser() -> PlainParser:
+    parser = PlainParser(prog="dim_lightning sweep", description=_DESCRIPTION)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the sweep file")
+    parser.add_argument("--workers", type=int, default=1, help="trials at once; 1")
+    parser.add_argument("--count", type=int, help="trials in the end; run_cap, or the whole grid")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write into or to go on in; sweeps/<name>/<n>"
+    )
+    parser.add_argument("--seed", type=int, help="of the draws; 0")
+    return parser
 
 
 def _run(

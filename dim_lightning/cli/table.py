@@ -23,11 +23,17 @@ from dim_lightning.table.definition import Row, Table, chosen, read_table
 from dim_lightning.table.figures import check_columns, check_layers, commits, lines_of, protocols
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import Cell, State, state_of
+from dim_lightning.table.runs import Cell, State, is_of, state_of
 
 _DESCRIPTION = (
     "Runs what a table file lists and is not there yet, fit and then test, and writes table.md, "
     "table.csv and table.html. Stopped or killed, it goes on with the same command."
+)
+_HOW_TO_COUNT = (
+    "The seeds of a row have the same settings. With the former ones among its overrides, or "
+    "without the --set that changed them, such a run counts again; else it stays where it is and "
+    "its seed is trained anew. To have both, make a second row and move the run to the folder of "
+    "that row."
 )
 _FAILED = 1
 
@@ -57,8 +63,10 @@ def table(arguments: list[str]) -> int:
     todo = [cell for cell in job.cells if cell.row.folder in wanted]
     found = _found(job)
     check_columns(job.table, found)
-    for note in _notes(found):
+    for note in [*_notes(found), *_renamed(job, found)]:
         print(f"warning: {note}")  # noqa: T201
+    if _notes(found):
+        print(_HOW_TO_COUNT)  # noqa: T201
     if options.report:
         print(_report(job, {}, shown=True))  # noqa: T201
         return 0
@@ -96,7 +104,10 @@ def _whole_numbers(text: str) -> list[int]:
 def _job(asked: Table, options: Any, command: str) -> _Job:
     runs_dir = options.runs_dir / asked.runs
     rows = [row for row in asked.rows if row.config is not None]
-    cells = [[Cell(r, seed, runs_dir, s) for seed in r.seeds] for r, s in _settings(asked, rows)]
+    cells = [
+        [Cell(row, seed, runs_dir, {**settings, "seed_everything": seed}) for seed in row.seeds]
+        for row, settings in _settings(asked, rows)
+    ]
     # the first seed of every row before the second of any
     ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
     output = options.output or options.runs_dir / asked.name
@@ -173,7 +184,11 @@ def _found(job: _Job) -> list[tuple[Cell, State]]:
 
 
 def _look(cell: Cell) -> State:
-    return state_of(cell, lambda run: _stored(run / CONFIG, (run / CONFIG).stat().st_mtime_ns))
+    return state_of(cell, _read)
+
+
+def _read(run: Path) -> Mapping[str, Any]:
+    return _stored(run / CONFIG, (run / CONFIG).stat().st_mtime_ns)
 
 
 @functools.cache
@@ -184,6 +199,21 @@ def _stored(path: Path, _: int) -> Mapping[str, Any]:
 
 def _notes(found: list[tuple[Cell, State]]) -> list[str]:
     return [note for _, state in found for note in state.outdated]
+
+
+def _renamed(job: _Job, found: list[tuple[Cell, State]]) -> list[str]:
+    """Runs in folders of no row, with the settings of a row that has none: it may be renamed."""
+    rows = {cell.row.folder for cell in job.cells}
+    configs = job.runs_dir.glob(f"*/seed*/*/{CONFIG}")
+    others = [path.parent for path in configs if path.parents[2].name not in rows]
+    return [
+        f"{run} has the settings of {cell}, which is not run; if the row was renamed, rename "
+        f"{run.parents[1]} to {cell.row.folder}"
+        for cell, state in found
+        if state.run is None
+        for run in others
+        if is_of(cell, run, _read)
+    ]
 
 
 def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:

@@ -22,18 +22,25 @@ class Shares(NamedTuple):
     test_fraction: float
     split_seed: int
 
-    def rows(self, count: int, own_test: bool) -> dict[str, np.ndarray]:
-        """The rows of a training part of `count` pictures that train, validate and test, sorted.
+    def rows(self, count: int, own_test: int | None) -> dict[str, np.ndarray]:
+        """The rows of the training part that train and validate, and those that test.
+
+        Those that train are sorted, as an epoch draws its own order. The others come as drawn:
+        pictures often lie one class after the other, and the negatives of a batch of one class are
+        not those of training.
 
         Args:
-            count: pictures of the part.
-            own_test: whether the source has a test part, so that no rows of this one are taken.
+            count: pictures of the training part.
+            own_test: pictures of the source's test part, all of which test; None if it has none,
+                so that rows of the training part do.
         """
         order = np.random.default_rng(self.split_seed).permutation(count)
-        num_test = 0 if own_test else round(self.test_fraction * count)
+        num_test = 0 if own_test is not None else round(self.test_fraction * count)
         num_val = round(self.validation_fraction * (count - num_test))
         tested, validated, trained = np.split(order, [num_test, num_test + num_val])
-        return {"train": np.sort(trained), "val": np.sort(validated), "test": np.sort(tested)}
+        if own_test is not None:
+            tested = np.random.default_rng((self.split_seed, own_test)).permutation(own_test)
+        return {"train": np.sort(trained), "val": validated, "test": tested}
 
 
 class Splits(NamedTuple):
@@ -60,13 +67,12 @@ def mapped_splits(cached: Cached, shares: Shares) -> Splits:
     Raises:
         InputError: there are too few images.
     """
-    own_test = "test" in cached.parts
-    rows = shares.rows(cached.parts["train"], own_test)
-    splits = {name: ImageSplit.of_part(cached, "train", chosen) for name, chosen in rows.items()}
-    if own_test:
-        splits["test"] = ImageSplit.of_part(cached, "test")
+    test_part = "test" if "test" in cached.parts else "train"
+    parts = {"train": "train", "val": "train", "test": test_part}
+    rows = shares.rows(cached.parts["train"], cached.parts.get("test"))
+    splits = {name: ImageSplit.of_part(cached, parts[name], rows[name]) for name in parts}
     check_sizes(cached.parts["train"], {name: len(split) for name, split in splits.items()})
-    predicted = splits["test"] if own_test else ImageSplit.of_part(cached, "train")
+    predicted = ImageSplit.of_part(cached, test_part)
     return Splits(**splits, predicted=predicted, class_names=cached.class_names)
 
 

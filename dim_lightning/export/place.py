@@ -20,6 +20,7 @@ from dim_lightning.export.programs import (
     write_torch,
 )
 from dim_lightning.export.rebuild import encoder_from, load_weights, of_run
+from dim_lightning.extras import installation
 from dim_lightning.run.folder import CONFIG, explained
 
 DESCRIPTION = "encoder.json"
@@ -95,16 +96,17 @@ def load(path: str | Path) -> PictureEncoder:
 def _chosen(formats: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
     """The formats to write, and the files that are left out with the reason."""
     missing = missing_libraries()
-    install = f"pip install {' '.join(missing)}"
     if formats is None:
-        left_out = {FILES["onnx"]: f"needs {', '.join(missing)}: {install}"} if missing else {}
+        reason = f"needs {', '.join(missing)}: {installation('export')}"
+        left_out = {FILES["onnx"]: reason} if missing else {}
         return [name for name in FILES if FILES[name] not in left_out], left_out
     unknown = [name for name in formats if name not in FILES]
     if unknown:
         raise InputError(f"--format has {unknown[0]!r}; expected some of {','.join(FILES)}")
     if "onnx" in formats and missing:
         raise InputError(
-            f"the format onnx needs {', '.join(missing)}, which are not installed; {install}"
+            f"the format onnx needs {', '.join(missing)}, which are not installed; "
+            f"{installation('export')}"
         )
     return list(dict.fromkeys(["safetensors", *formats])), {}
 

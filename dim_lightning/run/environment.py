@@ -14,6 +14,7 @@ import torch
 
 from dim_lightning.run.folder import ENVIRONMENT, write_atomically
 
+DATA = "data"  # what to call the data of a run, where its source says too little
 _PACKAGES = (
     "dim-lightning",
     "torch",

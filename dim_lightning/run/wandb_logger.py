@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.errors import InputError
+from dim_lightning.extras import installation
 from dim_lightning.run.folder import write_atomically
 
 _STATE = "wandb.json"
@@ -56,7 +57,7 @@ class WandbLogger(LightningWandbLogger):
         except ModuleNotFoundError as error:
             raise InputError(
                 "trainer.logger asks for Weights & Biases, but wandb is not installed; "
-                "run: pip install 'dim-lightning[wandb]', or leave the logger out"
+                f"run: {installation('wandb')}, or leave the logger out"
             ) from error
         self._mode = mode
         self._is_lost = False

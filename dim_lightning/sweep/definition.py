@@ -87,7 +87,8 @@ def _content(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise InputError(
-            f"there is no file {path}; expected one such as experiments/sweeps/digits_grid.yaml"
+            f"there is no file {path}; expected one such as the project's "
+            "experiments/sweeps/digits_grid.yaml"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
         raise InputError(f"{path} is not a YAML file: {yaml_problem(error)}") from error

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dim_lightning.errors import InputError
+from dim_lightning.extras import installation
 from dim_lightning.seeding import generator_for
 from dim_lightning.sweep.space import Choice, Parameter, Range, coordinate, value_at
 
@@ -99,7 +100,7 @@ def _optuna() -> Any:
     except ModuleNotFoundError as error:
         raise InputError(
             "method is bayes, which needs optuna, and that is not installed; run: "
-            "pip install 'dim-lightning[sweep]', or take method random or grid"
+            f"{installation('sweep')}, or take method random or grid"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

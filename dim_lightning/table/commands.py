@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dim_lightning.run.folder import CONFIG
+from dim_lightning.run.settings import flat_config
 from dim_lightning.table.runs import EVALUATION, WHERE, Cell, belongs
 
 
@@ -24,16 +26,29 @@ def words_of(cell: Cell, missing: str, run: Path | None) -> list[str]:
     if missing == "fit":
         place = [f"--runs_dir={cell.runs_dir}", f"--experiment={cell.experiment}"]
         return [*settings_words(cell), *place]
-    groups = WHERE if missing == "resume" else (*WHERE, EVALUATION)
-    options = {key: v for key, v in cell.row.overrides.items() if belongs(key, groups)}
-    command = ["fit", "--resume"] if missing == "resume" else ["test", "--run"]
-    return [*command, str(run), *_options(options)]
+    options = {key: v for key, v in cell.row.overrides.items() if belongs(key, WHERE)}
+    if missing == "resume":
+        return ["fit", "--resume", str(run), *_options(options)]
+    return ["test", "--run", str(run), *_options({**options, **_evaluation(cell, run)})]
 
 
 def next_run(cell: Cell) -> Path:
     """The folder that the next run of a cell will have."""
     numbers = (int(path.name) for path in cell.folder.glob("*") if path.name.isdigit())
     return cell.folder / str(max(numbers, default=0) + 1)
+
+
+def _evaluation(cell: Cell, run: Path | None) -> dict[str, Any]:
+    """What a test has to be told: what the run's own settings do not say, or say otherwise."""
+    stored = cell.settings  # a run to come will have them
+    if run is not None and (run / CONFIG).is_file():
+        stored = flat_config(run)
+    return {
+        key: value
+        for key, value in {**cell.settings, **cell.row.overrides}.items()
+        if belongs(key, (EVALUATION,))
+        and (key in cell.row.overrides or key not in stored or stored[key] != value)
+    }
 
 
 def _options(settings: dict[str, Any]) -> list[str]:

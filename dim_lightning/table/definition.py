@@ -16,7 +16,7 @@ PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
 _KEYS = ("title", "name", "runs", "overrides", "seeds", "columns", "rows")
 _ROW_KEYS = ("name", "config", "overrides", "seeds", "paper", "from_memory", "floor")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
-_EXAMPLE = "experiments/paper/cifar10.yaml"
+_EXAMPLE = "the project's experiments/paper/cifar10.yaml"
 
 
 class Row(NamedTuple):

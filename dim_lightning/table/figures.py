@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError, nearest
-from dim_lightning.run.environment import read_environment
+from dim_lightning.run.environment import DATA, read_environment
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import Row, Table
 from dim_lightning.table.runs import Cell, State, figures_of
 
@@ -57,6 +58,9 @@ class Line(NamedTuple):
         seconds: how long they trained, on average; None before there is one.
         state: how far the row is, in words.
         runs: the folders of those that are done.
+        data: the names of what these were trained on, once each.
+        images: how many the splits of it have, each kind once.
+        machines: on what and how precisely they were trained, each kind once.
     """
 
     row: Row
@@ -66,6 +70,9 @@ class Line(NamedTuple):
     seconds: float | None
     state: str
     runs: tuple[Path, ...]
+    data: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
 
 
 def lines_of(table: Table, found: Found, failures: Mapping[str, str]) -> list[Line]:
@@ -148,6 +155,9 @@ def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> 
         statistics.mean(fit["seconds"] for fit in fits) if fits else None,
         _state(own, failures),
         runs,
+        tuple(dict.fromkeys(map(_data, runs))),
+        tuple(dict.fromkeys(filter(None, map(_images, runs)))),
+        tuple(dict.fromkeys(map(_machine, runs))),
     )
 
 
@@ -196,6 +206,34 @@ def _text(cell: Cell, state: State, failures: Mapping[str, str]) -> str:
     if not said or not state.missing:
         return state.text
     return f"failed: {said.splitlines()[-1]}"
+
+
+def _data(run: Path) -> str:
+    """The data set by its recorded name, or that of its source."""
+    source = str(flat_config(run).get("data.source.class_path", "unknown"))
+    return str(read_environment(run).get(DATA) or source.rsplit(".", 1)[-1])
+
+
+def _images(run: Path) -> str:
+    """How many each split has; '' of a test that did not note it."""
+    test = read_result(run)["test"]
+    parts = {"num_train": "to train on", "num_val": "to validate", "num_test": "to test"}
+    return ", ".join(f"{test[key]:,} {what}" for key, what in parts.items() if key in test)
+
+
+def _machine(run: Path) -> str:
+    """Processors, threads and precision; several where a run went on elsewhere."""
+    begun = read_environment(run)
+    starts = [begun, *({**begun, **later} for later in begun.get("resumed", []))]
+    found = dict.fromkeys(map(_processors, starts))
+    return f"{', then '.join(found)}, {flat_config(run).get('trainer.precision') or '32-true'}"
+
+
+def _processors(environment: Mapping[str, Any]) -> str:
+    cpu = environment.get("cpu") or "unknown processor"
+    threads = environment.get("threads")
+    known = [f"{threads} threads"] if threads else []
+    return ", ".join([*environment.get("gpus", []), cpu, *known])
 
 
 def _commit(environment: Mapping[str, Any]) -> str:

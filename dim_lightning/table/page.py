@@ -10,6 +10,7 @@ main { max-width: 1720px; }
 .box td { white-space: nowrap; } .box td.state { white-space: normal; min-width: 160px; }
 td.ours { font-weight: 650; } td.paper, td.difference { color: var(--soft); }
 td.below { color: #9a3f0b; } td.above { color: #1d6b41; }
+ul { margin: 4px 0 10px; padding-left: 22px; max-width: 110ch; }
 tr.open td.state { color: #9a3f0b; }
 """
 
@@ -18,7 +19,7 @@ TEMPLATE = page_template(
     """<header>
   <h1>{{ title }}<span class="chip{{ '' if done == asked else ' running' }}">{{ done }} of
   {{ asked }} runs</span></h1>
-  <p class="soft">{{ notes[0] }}</p>
+  <p class="soft">{{ notes[0].text }}</p>
   <code class="command">{{ command }}</code>
 </header>
 
@@ -51,9 +52,12 @@ TEMPLATE = page_template(
 </table></div>
 
 <h2>How it was made</h2>
-{% for note in notes[1:] %}<p class="soft">{{ note }}</p>
+{% for note in notes[1:] %}<p class="soft">{{ note.text }}</p>
+{% if note['items'] %}
+<ul class="soft">{% for item in note['items'] %}<li>{{ item }}</li>{% endfor %}</ul>
+{% endif %}
 {% endfor %}
-<p class="soft">{{ last }} <code>{{ command }}</code></p>
+<p class="soft">{{ last.text }} <code>{{ command }}</code></p>
 <details><summary>Table file</summary><pre>{{ definition }}</pre></details>
 """,
     _STYLE,

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ MARKDOWN, CSV, PAGE = "table.md", "table.csv", "table.html"
 COLUMNS = (
     *("table", "row", "figure", "heading", "paper", "paper_from_memory", "mean", "std", "n"),
     *("difference", "values", "seeds_done", "seeds", "epochs", "seconds", "state"),
+    *("settings", "data", "trained_on"),
 )
 _FROM_MEMORY = "[m]"
 
@@ -39,6 +40,13 @@ class About(NamedTuple):
     commits: Sequence[str]
     protocols: Sequence[str]
     notes: Sequence[str]
+
+
+class Note(NamedTuple):
+    """A paragraph below the table, and the list that it may open."""
+
+    text: str
+    items: Sequence[str] = ()
 
 
 def write_report(output: Path, table: Table, lines: Sequence[Line], about: About) -> list[Path]:
@@ -69,9 +77,24 @@ def markdown(table: Table, lines: Sequence[Line], about: About) -> str:
             cells += shown if figure.heading in compared else shown[:1]
         cells += [_seeds(line), _epochs(line), _time(line), line.state]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    notes = [textwrap.fill(note, 120) for note in _notes(table, lines, about)]
+    notes = [part for note in _notes(table, lines, about) for part in _paragraphs(note)]
     parts = [f"# {table.title}", "\n".join(rows), *notes, f"    {about.command}"]
     return "\n\n".join(parts) + "\n"
+
+
+def _paragraphs(note: Note) -> list[str]:
+    def filled(text: str, first: str = "", rest: str = "") -> str:
+        # a name such as bf16-mixed has no end of a line in it
+        return textwrap.fill(
+            *(text, 120),
+            initial_indent=first,
+            subsequent_indent=rest,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+
+    items = "\n".join(filled(item, "- ", "  ") for item in note.items)
+    return [filled(note.text), *([items] if items else [])]
 
 
 def ours(figure: Figure, line: Line) -> str:
@@ -102,8 +125,26 @@ def _compared(lines: Sequence[Line]) -> set[str]:
     return {f.heading for line in lines for f in line.figures if f.paper is not None}
 
 
-def _notes(table: Table, lines: Sequence[Line], about: About) -> list[str]:
-    """What has to be said below the table, a paragraph each; the command comes behind the last."""
+def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
+    """What has to be said below the table; the command comes behind the last."""
+    commits = ", ".join(about.commits)
+    common = _settings(table.overrides, ", ")
+    own = [(line, [_settings(_own(table, line), ", ")]) for line in lines]
+    return [
+        Note(_reading(table, lines)),
+        *([Note(f"Where no row says otherwise: {common}.")] if common else []),
+        *_by_rows("Settings of single rows:", own, always_named=True),
+        *_by_rows("Data:", [(line, line.data) for line in lines]),
+        *_by_rows("Images:", [(line, line.images) for line in lines]),
+        *_by_rows("Trained on:", [(line, line.machines) for line in lines]),
+        *([Note(f"Protocol: {' '.join(about.protocols)}")] if about.protocols else []),
+        *map(Note, about.notes),
+        Note(f"Written {about.written}" + f", runs of commit {commits}" * bool(commits) + ", by"),
+    ]
+
+
+def _reading(table: Table, lines: Sequence[Line]) -> str:
+    """How to read the numbers."""
     what = "Test accuracy in percent" if all(k.endswith(ACCURACY) for k in table.columns) else ""
     parts = [what or "Accuracies in percent, on the test images"]
     parts.append("mean ± standard deviation over the seeds")
@@ -111,15 +152,35 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[str]:
         parts.append("difference: ours less the paper's")
     if any(line.row.from_memory and line.row.paper for line in lines):
         parts.append(f"{_FROM_MEMORY}: the paper's number from memory, not checked")
-    settings = ", ".join(f"{key} {as_word(value)}" for key, value in table.overrides.items())
-    commits = ", ".join(about.commits)
-    return [
-        "; ".join(parts) + ".",
-        *([f"Where no row says otherwise: {settings}."] if settings else []),
-        *([f"Protocol: {' '.join(about.protocols)}"] if about.protocols else []),
-        *about.notes,
-        f"Written {about.written}" + f", runs of commit {commits}" * bool(commits) + ", by",
-    ]
+    return "; ".join(parts) + "."
+
+
+def _by_rows(
+    head: str, found: Sequence[tuple[Line, Sequence[str]]], always_named: bool = False
+) -> list[Note]:
+    """What is so of which rows: a line a kind, or, unless they have to be named, a sentence."""
+    rows: dict[str, list[str]] = {}
+    for line, texts in found:
+        for text in filter(None, texts):
+            rows.setdefault(text, []).append(line.row.name)
+    if len(rows) == 1 and not always_named:
+        return [Note(f"{head} {next(iter(rows))}.")]
+    items = [f"{text}: {'; '.join(names)}" for text, names in rows.items()]
+    return [Note(head, items)] if items else []
+
+
+def _own(table: Table, line: Line) -> dict[str, Any]:
+    """The settings of a row that are not those common to all."""
+    common = table.overrides
+    return {
+        key: value
+        for key, value in line.row.overrides.items()
+        if key not in common or common[key] != value
+    }
+
+
+def _settings(settings: Mapping[str, Any], between: str) -> str:
+    return between.join(f"{key} {as_word(value)}" for key, value in settings.items())
 
 
 def _seeds(line: Line) -> str:
@@ -141,6 +202,7 @@ def _csv(table: Table, lines: Sequence[Line]) -> str:
     for line in lines:
         row = line.row
         facts = [line.done, len(row.seeds), _epochs(line), _rounded(line.seconds), line.state]
+        facts += [_settings(row.overrides, "; "), "; ".join(line.data), "; ".join(line.machines)]
         for figure in line.figures:
             values = ";".join(f"{value:.6g}" for value in figure.values)
             numbers = [_rounded(v) for v in (figure.mean, figure.deviation)]

@@ -11,11 +11,16 @@ from dim_lightning.run.child import Child, is_at_work
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.report import duration
 from dim_lightning.table.commands import words_of
-from dim_lightning.table.runs import Cell, State, note_tested
+from dim_lightning.table.runs import Cell, State
 
 _POLL_SECONDS = 0.2
 _RENEW_SECONDS = 60.0
 _PATIENCE = 600.0  # the step under way, and the validation if one is, come before the checkpoint
+
+_UNLABELLED = (
+    "; pictures without labels have no accuracies, only what evaluation.decoder_epochs, "
+    "mine_epochs and ndm_epochs measure"
+)
 
 
 class _Work(NamedTuple):
@@ -24,7 +29,6 @@ class _Work(NamedTuple):
     cell: Cell
     child: Child
     missing: str
-    run: Path | None
     start: float
 
 
@@ -75,7 +79,7 @@ class Runner:
         """Takes over what was started by a predecessor that was killed."""
         self._waiting.remove(cell)
         child = Child(cell.folder, _PATIENCE)
-        self._at_work.append(_Work(cell, child, "", None, time.monotonic()))
+        self._at_work.append(_Work(cell, child, "", time.monotonic()))
         self._tell(f"{cell}: process {child.number} is at work on it already; waits for it")
 
     def _step(self) -> bool:
@@ -96,13 +100,14 @@ class Runner:
         if not state.missing:
             return
         if (cell.folder, state.missing) in self._tried:
-            self._fail(cell, state.missing, f"it ended without an error, yet it is {state.text}")
+            said = f"it ended without an error, yet it is {state.text}"
+            self._fail(cell, state.missing, said + _UNLABELLED * (state.missing == "test"))
             return
         self._tried.add((cell.folder, state.missing))
         cell.folder.mkdir(parents=True, exist_ok=True)
         words = words_of(cell, state.missing, state.run)
         child = Child(cell.folder, _PATIENCE)
-        self._at_work.append(_Work(cell, child, state.missing, state.run, time.monotonic()))
+        self._at_work.append(_Work(cell, child, state.missing, time.monotonic()))
         self._tell(f"{cell}: {full_command(words)}")
         child.start([sys.executable, "-m", "dim_lightning", *words], self._jobs)
 
@@ -111,8 +116,6 @@ class Runner:
         if code:
             self._fail(work.cell, work.missing, work.child.last_lines())
             return
-        if work.missing == "test" and work.run is not None:
-            note_tested(work.cell, work.run)
         if work.missing:
             seconds = time.monotonic() - work.start
             self._tell(f"{work.cell}: {work.missing} ended after {duration(seconds)}")

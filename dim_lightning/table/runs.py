@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.child import is_at_work
-from dim_lightning.run.folder import CHECKPOINTS, CONFIG, write_atomically
+from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
@@ -32,6 +32,8 @@ WHERE = (
     "trainer.num_nodes",
     "trainer.strategy",
 )
+# what the processor is quick at; the table says which it was
+_ARITHMETIC = ("trainer.precision",)
 EVALUATION = "evaluation"
 # what a test measures beside the rest, or, at 0 or false, leaves out
 _MEASURES = (
@@ -45,7 +47,7 @@ _MEASURES = (
 )
 _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions")
 _PLACE = ("runs_dir", "experiment")
-TESTED = "tested.json"  # with which settings of the evaluation
+TESTED = "tested.json"  # with which settings of the evaluation, where result.json lacks them
 _EACH_EPOCH = "speed/images_per_second"
 _SHOWN = 4
 
@@ -110,7 +112,10 @@ def state_of(cell: Cell, read: Reader) -> State:
         missing = _missing(cell, run)
         reason = _changes(cell, run, read)
         if missing == "test" and not (run / CHECKPOINTS).is_dir():
-            reason = reason or "it has no checkpoints, and the table asks for another test of it"
+            other = "; ".join(_other_test(cell, run)) or "its test is not of its last state"
+            reason = (
+                reason or f"it has no checkpoints, and the table asks for another test: {other}"
+            )
         if reason:
             outdated.append(f"{run} does not count for {cell}: {reason}")
         else:
@@ -123,9 +128,11 @@ def state_of(cell: Cell, read: Reader) -> State:
     return State(run, missing, _text(cell, run, missing, at_work), tuple(outdated))
 
 
-def note_tested(cell: Cell, run: Path) -> None:
-    """Keeps with which settings a run was tested."""
-    write_atomically(run / TESTED, json.dumps(_evaluation(cell.settings), indent=2) + "\n")
+def is_of(cell: Cell, run: Path, read: Reader) -> bool:
+    """Whether a run, wherever it lies, has the settings that a cell asks for."""
+    asked, stored = _identity(cell.settings), _identity(flat_config(run))
+    agree = all(stored.get(key, value) == value for key, value in asked.items())
+    return agree and not _changes(cell, run, read)  # which takes its time
 
 
 def figures_of(run: Path) -> dict[str, float]:
@@ -140,30 +147,40 @@ def belongs(key: str, groups: tuple[str, ...]) -> bool:
 
 def _missing(cell: Cell, run: Path) -> str:
     result = read_result(run)
-    if result.get("fit", {}).get("status") != "completed":
+    if not _is_trained(result):
         return "resume"
-    return "" if _is_tested(cell, run, result) else "test"
+    tested = result.get("test", {}).get("epochs_trained", -1) >= result["fit"]["epochs"]
+    return "" if tested and not _other_test(cell, run) else "test"
 
 
-def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any]) -> bool:
-    """Whether its figures are those of its last state, and by the protocol asked for.
+def _is_trained(result: Mapping[str, Any]) -> bool:
+    return result.get("fit", {}).get("status") == "completed"
+
+
+def _other_test(cell: Cell, run: Path) -> list[str]:
+    """In what the protocol of its figures is not the one asked for.
 
     A setting that a test was too early to know is no reason to repeat it, unless the table names
     it. Neither is one by which more was measured than is asked for: tables that share runs have
     them tested once.
     """
-    test = result.get("test", {})
-    if "epochs_trained" not in test or test["epochs_trained"] < result["fit"]["epochs"]:
-        return False
-    record = run / TESTED
-    found = record.is_file()
-    stored = json.loads(record.read_text("utf-8")) if found else _evaluation(flat_config(run))
-    asked = _evaluation(cell.settings)
-    return all(
-        stored[key] == value or (key in _MEASURES and not value)
-        if key in stored
-        else key not in cell.row.overrides
+    stored, asked = _tested_with(run), _evaluation(cell.settings)
+    named = {key for key in asked if key not in stored and key in cell.row.overrides}
+    other = {
+        key
         for key, value in asked.items()
+        if key in stored and stored[key] != value and (key not in _MEASURES or value)
+    }
+    return [_changed(key, asked, stored) for key in asked if key in named | other]
+
+
+def _tested_with(run: Path) -> dict[str, Any]:
+    settings = read_result(run).get("test", {}).get("settings")
+    if settings is not None:
+        return {f"{EVALUATION}.{name}": value for name, value in settings.items()}
+    record = run / TESTED
+    return (
+        json.loads(record.read_text("utf-8")) if record.is_file() else _evaluation(flat_config(run))
     )
 
 
@@ -177,14 +194,18 @@ def _changes(cell: Cell, run: Path, read: Reader) -> str:
     except InputError as error:
         return str(error)
     names = [n for n in dict.fromkeys([*asked, *stored]) if asked.get(n) != stored.get(n)]
-    listed = [f"{n} is {asked.get(n)} now, {stored.get(n)} then" for n in names]
+    listed = [_changed(name, asked, stored) for name in names]
     more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
     return "; ".join([*listed[:_SHOWN], *more])
 
 
+def _changed(name: str, asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    return f"{name} is {asked.get(name)} now, {stored.get(name)} then"
+
+
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings on which the figures of a training depend."""
-    free = (*WHERE, *_OBSERVERS, *_PLACE, EVALUATION)
+    free = (*WHERE, *_ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
     return {key: value for key, value in settings.items() if not belongs(key, free)}
 
 

@@ -2,42 +2,51 @@ r"""Accuracy against epochs of one long training, and what the curve promises fo
 
     python experiments/paper/curve.py experiments/paper/cifar10/vae.yaml --epochs 5 10 20 40 80
     python experiments/paper/curve.py experiments/paper/cifar10/dim_l_infonce.yaml \
-        --epochs 10 20 40 --model.local_critic.width 512 --evaluation.linear_dim=1024
+        --epochs 10 20 40 --model.local_critic.width 512 --evaluation.linear_dim 1024
 
 Trains to each number of epochs in turn, tests there, and goes on: one run, whose learning rate has
-to stay constant. Other options go to `fit`, and those of the evaluation, to be written with `=`, to
-`test` as well. Stopped or killed, it goes on with the same command, and further with more numbers.
+to stay constant. Other options go to `fit`. Stopped or killed, it goes on with the same command,
+and further with more numbers, also on another machine to which the run's folder was copied. With
+`--minutes M` it stops by itself: after M minutes training saves its state and ends.
 
-Writes, into the run's folder, curve.json and curve.png. From four numbers of epochs on, to each
-layer's accuracies is fitted a - b n^-c by least squares, n the epochs. What that is at 1,000 stands
-beside the paper's number, with the lowest and highest of the same fits without one of the points
-each. It is a guess, which the two last rows of the table check: the last point, and what the points
-before it promised for it.
+Writes, into the run's folder, curve.json, a row a test as they come, and curve.png. From four
+numbers of epochs on, to each layer's accuracies is fitted a - b n^-c by least squares, n the
+epochs. What that is at 1,000 stands beside the paper's number, with the lowest and highest of the
+same fits without one of the points each. It is a guess, which the two last rows of the table check:
+the last point, and what the points before it promised for it.
 """
 
 import argparse
 import io
 import json
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
+from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
+from dim_lightning.cli.resolved import resolved_settings
 from dim_lightning.errors import InputError
 from dim_lightning.run.curves import COLOURS, STYLE
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import flat_settings
+from dim_lightning.run.signals import Terminated, terminable
 from dim_lightning.table.definition import read_table
+from dim_lightning.table.runs import WHERE, belongs
 
 TABLE = Path(__file__).parent / "cifar10.yaml"
 GOAL, FEWEST = 1000, 4
 POWERS = np.linspace(0.05, 3.0, 296)
 FILE, FIGURE = "curve.json", "curve.png"
+# what may be another one when the run goes on; how far it trains is what the curve is about
+FREE = (*WHERE, "runs_dir", "experiment", "trainer.max_epochs")
 
 
 class Power(NamedTuple):
@@ -75,27 +84,62 @@ def promised(
     return fitted(epochs, values)(goal), min(rest), max(rest)
 
 
-def train(run: Path, config: Path, epochs: int, words: Sequence[str]) -> None:
-    """Trains to a number of epochs, from where the run stands."""
+def run_in(folder: Path) -> Path | None:
+    """The run that lies in `folder`, the newest; None before there is one."""
+    runs = [path.parent for path in folder.glob(f"*/{CONFIG}") if path.parent.name.isdigit()]
+    return max(runs, key=lambda run: int(run.name), default=None)
+
+
+def train(folder: Path, config: Path, epochs: int, words: Sequence[str], seconds: float) -> bool:
+    """Trains to a number of epochs, from where the run stands; whether it came there in time."""
+    run = run_in(folder)
     start = ["fit", "--resume", str(run)]
-    if not run.is_dir():
-        place = ["--runs_dir", str(run.parent.parent), "--experiment", run.parent.name]
-        start = ["fit", "--config", str(config), *place, *words]
-    _command([*start, "--trainer.max_epochs", str(epochs)])
+    if run is None:
+        place = ["--runs_dir", str(folder.parent), "--experiment", folder.name]
+        start = ["fit", "--config", str(config), *place]
+    return _command([*start, *words, "--trainer.max_epochs", str(epochs)], seconds)
 
 
-def measured(run: Path, words: Sequence[str]) -> dict[str, Any]:
-    """The figures of `test` where the run stands."""
-    _command(["test", "--run", str(run), *words])
+def measured(run: Path, epochs: int) -> dict[str, Any]:
+    """The figures of `test` after so many epochs.
+
+    Raises:
+        InputError: the run has not come there.
+    """
+    trained = read_result(run)["fit"]["epochs"]
+    if trained != epochs:
+        raise InputError(
+            f"{run} ended after {trained} of {epochs} epochs; leave out the options that end it "
+            "before, such as trainer.max_steps"
+        )
+    _command(["test", "--run", str(run)], math.inf)
     result = read_result(run)
-    fit = {key: result["fit"][key] for key in ("epochs", "seconds")}
-    return {**fit, "figures": flat_figures(result["test"])}
+    return {
+        "epochs": trained,
+        "seconds": result["fit"]["seconds"],
+        "figures": flat_figures(result["test"]),
+    }
 
 
-def _command(words: Sequence[str]) -> None:
+def _command(words: Sequence[str], seconds: float) -> bool:
+    """Runs a command; whether it ended by itself within so many seconds.
+
+    Whatever ends this script ends the command as well, which saves its state first.
+    """
     command = [sys.executable, "-m", "dim_lightning", *words]
     print("$", *command[1:], flush=True)
-    subprocess.run(command, check=True)
+    process = subprocess.Popen(command)
+    try:
+        code = process.wait(None if math.isinf(seconds) else seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    if code:
+        raise SystemExit(code)  # it has said why
+    return True
 
 
 def series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
@@ -165,39 +209,69 @@ def draw(
     return buffer.getvalue()
 
 
-def check_config(config: Path) -> None:
-    """Looks at whether its learning rate is constant.
+def check(config: Path, words: Sequence[str], run: Path | None) -> None:
+    """Looks at whether the learning rate is constant, and the run one with these settings.
 
     Raises:
-        InputError: there is no such file, or it has a schedule.
+        InputError: there is no such file, it has a schedule, or the run is another one.
     """
     if not config.is_file():
         raise InputError(f"there is no configuration {config}")
-    if yaml.safe_load(config.read_text("utf-8"))["model"].get("lr_scheduler"):
+    asked = flat_settings(resolved_settings(["fit", "--config", str(config), *words]))
+    if any(belongs(key, ("model.lr_scheduler",)) and value for key, value in asked.items()):
         raise InputError(
-            f"{config} sets model.lr_scheduler; expected a constant learning rate, as a schedule "
-            "makes a training of 10 epochs no beginning of one of 20; leave it out"
+            f"{config} or an option sets model.lr_scheduler; expected a constant learning rate, as "
+            "a schedule makes a training of 10 epochs no beginning of one of 20; leave it out"
+        )
+    if run is None:
+        return
+    stored = flat_settings(resolved_settings(["fit", "--config", str(run / CONFIG)]))
+    keys = [key for key in dict.fromkeys([*asked, *stored]) if not belongs(key, FREE)]
+    differ = [key for key in keys if asked.get(key) != stored.get(key)]
+    if differ:
+        listed = "".join(f"\n  {n}: asked {asked.get(n)}, stored {stored.get(n)}" for n in differ)
+        raise InputError(
+            f"{run} is a training with other settings:{listed}\n"
+            "give those again, or another --runs_dir"
         )
 
 
 def main() -> None:
     """Does what is missing, prints the table, writes the figure."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
     parser.add_argument("config", type=Path)
     parser.add_argument("--epochs", type=int, nargs="+", required=True)
     parser.add_argument("--runs_dir", type=Path, default=Path("runs"))
+    parser.add_argument("--minutes", type=float, default=math.inf)
     options, words = parser.parse_known_args()
-    check_config(options.config)
-    run = options.runs_dir / f"{options.config.stem}_curve" / "1"
-    tests = [word for word in words if word.startswith("--evaluation.")]
-    rows = json.loads((run / FILE).read_text("utf-8")) if (run / FILE).is_file() else []
+    end = time.monotonic() + 60 * options.minutes
+    folder = options.runs_dir / f"{options.config.stem}_curve"
+    check(options.config, words, run_in(folder))
+    rows = _rows(run_in(folder))
     for epochs in sorted(options.epochs):
         if any(row["epochs"] >= epochs for row in rows):
             continue
-        train(run, options.config, epochs, words)
-        rows.append(measured(run, tests))
+        left = max(0.0, end - time.monotonic())
+        if not left or not train(folder, options.config, epochs, words, left):
+            print(f"{options.minutes:g} minutes are over; the same command goes on")
+            break
+        run = run_in(folder)
+        assert run is not None
+        rows.append(measured(run, epochs))
         write_atomically(run / FILE, json.dumps(rows, indent=1) + "\n")
-    columns = columns_of(options.config)
+    _show(options.config, run_in(folder), rows)
+
+
+def _rows(run: Path | None) -> list[dict[str, Any]]:
+    """What was measured before."""
+    file = None if run is None else run / FILE
+    return json.loads(file.read_text("utf-8")) if file is not None and file.is_file() else []
+
+
+def _show(config: Path, run: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
+    if run is None or not rows:
+        return
+    columns = columns_of(config)
     write_atomically(run / FIGURE, draw(rows, columns))
     print(text(rows, columns))
     print(run / FIGURE)
@@ -205,6 +279,10 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        with terminable():
+            main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt as stop:
+        print("stopped; the same command goes on", file=sys.stderr)
+        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)

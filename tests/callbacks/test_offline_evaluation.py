@@ -1,3 +1,4 @@
+import inspect
 import json
 import re
 
@@ -100,6 +101,8 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     assert set(result["l2"]) == {*layers, "random/embedding", "pixels"}
     assert result["seconds"] > 0
     assert "accuracy (micro average) on the test split" in result["protocol"]
+    parameters = inspect.signature(OfflineEvaluation).parameters
+    assert result["settings"].keys() == parameters.keys()
 
     bank, query = (extract(module.encoder, data.clean_dataloader(s)) for s in ("train", "test"))
     expected = knn_accuracy(query.code, query.labels, bank.code, bank.labels, 10)

@@ -36,6 +36,8 @@ def test_a_report_of_this_machine(tmp_path, capsys, monkeypatch):
 def test_wrong_options(tmp_path, capsys):
     assert main(["doctor", "--fast"]) == 2
     assert "doctor --help" in capsys.readouterr().err
+    assert main(["doctor", "--conf", str(tmp_path)]) == 2
+    assert "unrecognized arguments: --conf" in capsys.readouterr().err
     assert main(["doctor", "--config", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
     (tmp_path / "bad.yaml").write_text("a: [")
@@ -103,7 +105,7 @@ def test_missing_data_comes_with_the_command_that_gets_it(tmp_path):
     findings = list(places.data(asked))
     wanted = _only(findings, "CIFAR10")
     assert wanted.grade == "hint"
-    assert wanted.advice.startswith("python -m dim_lightning fit --config")
+    assert wanted.advice.startswith("python -m dim_lightning fit --data.source CIFAR10")
     assert f"--data.root {tmp_path}" in wanted.advice
     assert _only(findings, "TinyImageNet").grade == "ok"
     (tmp_path / "cifar-10-batches-py").mkdir()

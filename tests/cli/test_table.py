@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from dim_lightning.cli import main
+from dim_lightning.cli.resolved import resolved_settings
 from dim_lightning.run.metrics import read_metrics
 
 MLP = "probe/mlp200/embedding/top1"
@@ -129,6 +130,25 @@ def test_dry_says_what_would_be_run_and_does_not(bench, capsys):
     assert not bench.runs.exists()
 
 
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+def test_runs_of_every_seed_count(bench, capsys):
+    words = ["--dry", "--seeds", "3,4", "--only", "local_only"]
+    assert bench.table(*words) == 0
+    for line in capsys.readouterr().out.splitlines():
+        fit = shlex.split(line)[3:]
+        if fit[:1] == ["fit"]:
+            settings = resolved_settings(fit)
+            run = bench.runs / settings["experiment"] / "1"
+            (run / "checkpoints").mkdir(parents=True)
+            (run / "config.yaml").write_text(yaml.safe_dump(settings))
+            (run / "result.json").write_text('{"fit": {"status": "completed", "epochs": 1}}')
+    assert bench.table(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith("python")] == [
+        f"# local only, seed {seed}: trained, not tested" for seed in (3, 4)
+    ]
+
+
 def test_report_alone_runs_nothing(bench, tmp_path, capsys):
     assert bench.table("--report", "--output", str(tmp_path / "out")) == 0
     assert (tmp_path / "out" / "table.html").is_file()
@@ -177,7 +197,14 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
     assert bench.table(*words, "--set", "model.local_weight=2") == 0
     out = capsys.readouterr().out
     assert f"warning: {run} does not count for both terms, seed 0: model.local_weight is 2.0" in out
+    assert out.count("With the former ones among its overrides") == 1
     assert str(run.with_name("2")) in out
+
+    run.parents[1].rename(bench.runs / "former")
+    assert bench.table(*words) == 0
+    run = bench.runs / "former" / "seed0" / "1"
+    said = f"warning: {run} has the settings of both terms, seed 0, which is not run; if the row"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dim_lightning.data import ImageSplit
+from dim_lightning.data.splits import Shares
 
 
 @pytest.fixture
@@ -49,3 +50,13 @@ def test_another_process_gets_the_path_and_not_the_pixels(part):
     sent = pickle.dumps(split)
     assert images[0].tobytes() not in sent
     assert torch.equal(pickle.loads(sent).pictures([3]), split.pictures([3]))
+
+
+def test_evaluation_mixes_pictures_that_lie_one_class_after_the_other():
+    rows = Shares(0.2, 0.2, 0).rows(1000, 300)
+    assert sorted([*rows["train"], *rows["val"]]) == list(range(1000))
+    assert sorted(rows["test"]) == list(range(300))
+    for name, size in (("val", 100), ("test", 30)):  # ten classes
+        assert len(set(rows[name][:64] // size)) == 10
+    own = Shares(0.2, 0.2, 0).rows(1000, None)
+    assert sorted(np.concatenate(list(own.values()))) == list(range(1000))

@@ -69,8 +69,9 @@ def test_validation_is_cut_from_the_training_part_alone(tmp_path, tiny):
     assert {part for part, _ in files(datamodule, "train") | files(datamodule, "val")} == {
         str(datamodule.split("val").part)
     }
-    names = datamodule.split("test").names
+    names = datamodule.predict_dataloader().dataset.names
     assert [Path(name).name for name in names] == [f"val_{i}.JPEG" for i in (5, 0, 4, 1, 2, 3)]
+    assert sorted(datamodule.split("test").names) == sorted(names)
 
 
 def test_names_and_labels_belong_to_the_images(tmp_path, class_folders):

@@ -37,7 +37,21 @@ def write_table(folder, **changes):
     return path
 
 
-def write_run(cell, number=1, status="completed", epochs=4, figures=None, **settings):
+def note_tested(cell, run):
+    """With which settings of the evaluation its figures were found."""
+    result = json.loads((run / "result.json").read_text())
+    prefix = "evaluation."
+    result["test"]["settings"] = {
+        key.removeprefix(prefix): value
+        for key, value in cell.settings.items()
+        if key.startswith(prefix)
+    }
+    (run / "result.json").write_text(json.dumps(result))
+
+
+def write_run(
+    cell, number=1, status="completed", epochs=4, figures=None, environment=None, **settings
+):
     """A run of the cell, trained for some epochs and, with figures, tested."""
     run = cell.folder / str(number)
     (run / "checkpoints").mkdir(parents=True)
@@ -56,6 +70,6 @@ def write_run(cell, number=1, status="completed", epochs=4, figures=None, **sett
     (run / "result.json").write_text(json.dumps(result))
     rows = "".join(f"{epoch},{epoch + 1},9.0\n" for epoch in range(epochs))
     (run / "metrics.csv").write_text("epoch,step,speed/images_per_second\n" + rows)
-    environment = {"commit": "0123456789abcdef", "uncommitted_changes": False}
-    (run / "environment.json").write_text(json.dumps(environment))
+    commit = {"commit": "0123456789abcdef", "uncommitted_changes": False}
+    (run / "environment.json").write_text(json.dumps(commit | (environment or {})))
     return run

@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
-from table_files import SETTINGS, write_run, write_table
+from table_files import SETTINGS, note_tested, write_run, write_table
 
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.figures import commits, lines_of
-from dim_lightning.table.runs import Cell, note_tested, state_of
+from dim_lightning.table.runs import Cell, state_of
 
 PATH = Path(__file__).parents[2] / "experiments" / "record.py"
 spec = importlib.util.spec_from_file_location("record", PATH)
@@ -45,7 +45,10 @@ def test_what_is_kept_of_a_run_counts_as_the_run_where_it_is_copied_to(cell, tab
     longer = {**SETTINGS, "evaluation.mlp_epochs": 100}
     open_again = state_of(elsewhere._replace(settings=longer), flat_config)
     assert (open_again.run, open_again.missing) == (None, "fit")
-    assert "it has no checkpoints" in open_again.outdated[0]
+    said = (
+        "it has no checkpoints, and the table asks for another test: evaluation.mlp_epochs is 100"
+    )
+    assert said in open_again.outdated[0]
 
 
 def test_no_folder_of_the_machine_is_kept(cell, tmp_path):
@@ -62,3 +65,28 @@ def test_a_run_of_no_table_has_a_place_in_the_results_alone(cell, tmp_path):
     run = write_run(cell, figures={}, experiment="blog")
     assert record.keep(run, tmp_path / "records") is None
     assert not (tmp_path / "records").exists()
+
+
+def test_a_row_renamed_since_is_kept_by_its_new_name(cell, tmp_path):
+    run = write_run(cell, figures={}, experiment=cell.experiment)
+    renamed = run.parents[1].rename(run.parents[2] / "better") / "seed0" / "1"
+    copy = record.keep(renamed, tmp_path / "records")
+    assert copy == tmp_path / "records" / "small" / "better" / "seed0" / "1"
+    assert flat_config(copy)["experiment"] == "better/seed0"
+
+
+def test_another_run_of_the_same_number_is_kept_beside_and_the_same_one_in_its_place(
+    cell, tmp_path
+):
+    records = tmp_path / "records"
+    kept = []
+    for machine in ("here", "there"):
+        own = cell._replace(runs_dir=tmp_path / machine / "small")
+        started = {"started": machine}
+        run = write_run(own, figures={}, environment=started, experiment=cell.experiment)
+        (run / "tested.json").write_text("{}")  # of a test that did not note its settings yet
+        kept.append(record.keep(run, records))
+    assert [copy.name for copy in kept] == ["1", "2"]
+    (run / "tested.json").unlink()
+    assert record.keep(run, records) == kept[1]
+    assert [(copy / "tested.json").exists() for copy in kept] == [True, False]

@@ -173,3 +173,57 @@ def test_columns_of_layers_that_no_encoder_has(scene):
     check_layers(scene.table, {"a": ["conv"], "b": ["conv", "y"]})
     with pytest.raises(InputError, match="no row's encoder has the layer 'y'; expected one of c"):
         check_layers(scene.table, {"a": ["conv"]})
+
+
+def test_what_rows_have_of_their_own_stands_below(tmp_path):
+    common = {"trainer.max_epochs": 4, "evaluation.floors": False}
+    narrow = {"model.width": 8, "evaluation.floors": False}
+    rows = [
+        {"name": "a, narrow", "config": "dim.yaml", "overrides": narrow},
+        {"name": "b", "config": "vae.yaml", "overrides": narrow},
+        {"name": "c", "config": "vae.yaml", "overrides": {"trainer.precision": "32-true"}},
+        {"name": "d", "config": "vae.yaml"},
+    ]
+    scene = Scene(tmp_path, overrides=common, rows=rows)
+    markdown, _, page = scene.write()
+    own = ["model.width 8: a, narrow; b", "trainer.precision 32-true: c"]
+    listed = "\n".join(f"- {item}" for item in own)
+    assert f"\n\nSettings of single rows:\n\n{listed}\n\n" in markdown.read_text()
+    assert "".join(f"<li>{item}</li>" for item in own) in page.read_text()
+    settings = {row["row"]: row["settings"] for row in scene.rows()}
+    assert settings["d"] == "trainer.max_epochs 4; evaluation.floors false"
+    assert settings["c"] == f"{settings['d']}; trainer.precision 32-true"
+    assert "single rows" not in Scene(tmp_path).write()[0].read_text()
+
+
+def test_on_which_images_and_machines_the_rows_were_trained(scene):
+    source = {"data.source.class_path": "dim_lightning.data.CIFAR10"}
+    fast = [*[{}] * 2, {"trainer.precision": "bf16-mixed"}]
+    scene.cells = [
+        cell._replace(settings={**cell.settings, **source, **own})
+        for cell, own in zip(scene.cells, fast, strict=True)
+    ]
+    first, second, vae = scene.cells
+    sizes = {"num_train": 45000, "num_val": 5000, "num_test": 10000}
+    here = {"cpu": "EPYC", "threads": 2}
+    write_run(first, figures={**FIGURES, **sizes}, environment=here)
+    text = scene.write()[0].read_text()
+    assert "Data: CIFAR10.\n" in text
+    assert "Images: 45,000 to train on, 5,000 to validate, 10,000 to test.\n" in text
+    assert "Trained on: EPYC, 2 threads, 32-true.\n" in text
+
+    gpu = {"gpus": ["A100"], "cpu": "Xeon", "threads": 8}
+    moved = {**here, "resumed": [{"started": "later"}, {"gpus": ["A100"]}]}
+    write_run(second, figures=FIGURES, environment=moved)
+    named = {**gpu, "data": "CIFAR-10 (JPEG)"}
+    write_run(vae, figures=FIGURES, environment=named)
+    text = scene.write()[0].read_text()
+    assert "Data:\n\n- CIFAR10: DIM(L) JSD\n- CIFAR-10 (JPEG): VAE\n\n" in text
+    assert (
+        "Trained on:\n\n- EPYC, 2 threads, 32-true: DIM(L) JSD\n"
+        "- EPYC, 2 threads, then A100, EPYC, 2 threads, 32-true: DIM(L) JSD\n"
+        "- A100, Xeon, 8 threads, bf16-mixed: VAE\n"
+    ) in text
+    row = scene.rows()[0]
+    assert row["data"] == "CIFAR10"
+    assert row["trained_on"].startswith("EPYC, 2 threads, 32-true; EPYC, 2 threads, then A100")

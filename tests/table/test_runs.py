@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from table_files import SETTINGS, write_run, write_table
+from table_files import SETTINGS, note_tested, write_run, write_table
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.child import Child
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.commands import next_run, words_of
 from dim_lightning.table.definition import read_table
-from dim_lightning.table.runs import Cell, note_tested, state_of
+from dim_lightning.table.runs import Cell, state_of
 
 TESTED = {"probe/mlp200/y/top1": 0.5}
 
@@ -71,6 +71,7 @@ def test_changed_settings_make_a_run_not_count(cell):
 
 def test_where_a_run_trained_and_who_watched_does_not_matter(cell):
     other = {"data.root": "/else", "trainer.accelerator": "gpu", "probe.learning_rate": 1.0}
+    other["trainer.precision"] = "32-true"  # it had no bfloat16
     write_run(cell, figures=TESTED, **other, experiment="y")
     assert state(cell).text == "done"
 
@@ -99,6 +100,15 @@ def test_another_evaluation_asks_for_another_test_only(cell):
     assert state(other)[:2] == (run, "test")
     note_tested(other, run)
     assert state(other).text == "done"
+    assert state(cell).missing == "test"
+
+
+def test_a_test_by_hand_with_other_settings_is_no_test_of_the_table(cell):
+    run = write_run(cell, figures=TESTED)
+    asked = {"evaluation.mlp_epochs": 30}
+    (run / "tested.json").write_text(json.dumps(asked))  # as it was kept before
+    assert state(cell).text == "done"
+    note_tested(cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 1}), run)
     assert state(cell).missing == "test"
 
 
@@ -135,3 +145,11 @@ def test_the_commands(cell):
     assert words_of(cell, "resume", run) == ["fit", "--resume", str(run), "--data.root=d"]
     tested = ["test", "--run", str(run), "--data.root=d", "--evaluation.floors=false"]
     assert words_of(cell, "test", run) == tested
+
+
+def test_an_evaluation_that_was_changed_in_the_configuration_reaches_the_test(cell):
+    run = write_run(cell, figures=TESTED)
+    edited = cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 5})
+    assert state(edited).missing == "test"
+    assert words_of(edited, "test", run) == ["test", "--run", str(run), "--evaluation.mlp_epochs=5"]
+    assert words_of(cell, "test", run) == ["test", "--run", str(run)]

@@ -57,7 +57,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         import yaml
     except ModuleNotFoundError as error:
-        raise InputError("--config needs PyYAML; pip install -e .") from error
+        raise InputError("--config needs PyYAML: python -m pip install pyyaml") from error
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:

@@ -11,9 +11,10 @@ from dim_lightning.cli.doctor.asked import Asked, read_asked
 from dim_lightning.cli.doctor.finding import Finding, looked_at, page
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
+from dim_lightning.extras import installation
 
 _USER_ERROR = 2  # not from cli.entry: this module loads none of the packages that it looks at
-_REINSTALL = "install again: pip install torch torchvision && pip install -e ."
+_REINSTALL = "install again: first torch and torchvision, then dim_lightning"
 _LOOKS = (
     ("versions", "software", "versions", _REINSTALL),
     ("extras", "software", "extras", _REINSTALL),
@@ -24,7 +25,7 @@ _LOOKS = (
     ("shared memory", "machine", "shared_memory", ""),
     ("disk", "places", "disk", "set runs_dir or data.cache_dir to a folder you can write to"),
     ("data", "places", "data", "set data.root to a folder you can read"),
-    ("W&B", "service", "service", "pip install 'dim-lightning[wandb]', or leave the logger out"),
+    ("W&B", "service", "service", f"{installation('wandb')}, or leave the logger out"),
 )
 
 

@@ -14,9 +14,9 @@ from dim_lightning.run.folder import disk_error
 
 _LITTLE = 1e9  # bytes of disk: a run of the CIFAR-10 configuration takes about a tenth
 _FETCH = {
-    "CIFAR10": "fit --config experiments/cifar10/blog.yaml",
-    "CIFAR100": "fit --config experiments/cifar10/blog.yaml --data.source CIFAR100",
-    "TinyImageNet": "fit --config experiments/tiny_imagenet/blog.yaml",
+    "CIFAR10": "fit --data.source CIFAR10",
+    "CIFAR100": "fit --data.source CIFAR100",
+    "TinyImageNet": "fit --data.source TinyImageNet --data.image_size 64",
 }
 _SIZES = {"CIFAR10": "170 MB", "CIFAR100": "170 MB", "TinyImageNet": "248 MB"}
 

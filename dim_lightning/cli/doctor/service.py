@@ -7,6 +7,7 @@ from typing import Any
 
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
+from dim_lightning.extras import installation
 
 
 def service(asked: Asked) -> Iterator[Finding]:
@@ -14,7 +15,7 @@ def service(asked: Asked) -> Iterator[Finding]:
     wanted = "wandb" in str(asked.trainer.get("logger")).lower()
     if find_spec("wandb") is None:
         if wanted:
-            advice = "pip install 'dim-lightning[wandb]', or leave the logger out"
+            advice = f"{installation('wandb')}, or leave the logger out"
             yield Finding("W&B", "not installed, but trainer.logger asks for it", advice, "FIX")
         else:
             yield Finding("W&B", "not installed; only needed for trainer.logger WandbLogger")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
+from dim_lightning.extras import installation
 
 STOLEN = ("2.6.2", "2.6.3")  # of lightning: published by thieves of passwords
 _OLDEST = (3, 10)
@@ -16,6 +17,7 @@ _PURPOSES = {
     "wandb": (("wandb",), "logs to Weights & Biases"),
     "sweep": (("optuna",), "Bayesian search"),
     "export": (("onnx", "onnxruntime", "onnxscript"), "export to ONNX"),
+    "stream": (("gcsfs", "s3fs", "huggingface_hub"), "shards in object storage"),
 }
 
 
@@ -30,9 +32,10 @@ def stolen_release() -> Iterator[Finding]:
             yield Finding(
                 package,
                 f"{version} IS MALWARE: it steals passwords and keys when it is imported",
-                "take this machine off the network; pip uninstall -y lightning pytorch-lightning; "
+                "take this machine off the network; "
+                "python -m pip uninstall -y lightning pytorch-lightning; "
                 "replace every password, token and SSH key that was on it; "
-                "then pip install 'lightning>=2.6.4,<2.7'",
+                "then python -m pip install 'lightning>=2.6.4,<2.7'",
                 "FIX",
             )
 
@@ -46,12 +49,13 @@ def versions(_: Asked) -> Iterator[Finding]:
         yield Finding("Python", f"{found}, {platform.system()} {platform.machine()}")
     required = _requirements()
     if required is None:
-        yield Finding("dim_lightning", "not installed", "in its folder: pip install -e .", "hint")
+        advice = "in its folder: python -m pip install -e ."
+        yield Finding("dim_lightning", "not installed", advice, "hint")
     missing = [line for line in required or [] if not _is_met(line)]
     if missing:
         listed = " ".join(f"'{line}'" for line in missing)
         have = ", ".join(f"{name} {_version(name)}" for name in map(_name, missing))
-        yield Finding("packages", f"found {have}", f"pip install {listed}", "FIX")
+        yield Finding("packages", f"found {have}", f"python -m pip install {listed}", "FIX")
     elif required:
         yield Finding("packages", f"all {len(required)} that are needed, in versions that fit")
     yield Finding("lightning", _version("lightning") or "not installed")
@@ -63,7 +67,7 @@ def extras(asked: Asked) -> Iterator[Finding]:
     for extra, (modules, purpose) in _PURPOSES.items():
         missing = [name for name in modules if find_spec(name) is None]
         if missing:
-            advice = f"if wanted: pip install 'dim-lightning[{extra}]'"
+            advice = f"if wanted: {installation(extra)}"
             yield Finding(f"[{extra}]", f"not installed: {', '.join(missing)}; {purpose}", advice)
         else:
             yield Finding(f"[{extra}]", f"installed; {purpose}")
@@ -72,7 +76,8 @@ def extras(asked: Asked) -> Iterator[Finding]:
 def _pair() -> Finding:
     """PyTorch and torchvision, imported: those that do not fit fail there."""
     have = f"{_version('torch')}, torchvision {_version('torchvision')}"
-    together = "install both in one command: pip install --force-reinstall torch torchvision"
+    install = "python -m pip install --force-reinstall torch torchvision"
+    together = f"install both in one command: {install}"
     try:
         import_module("torch")
         import_module("torchvision.ops")

@@ -126,12 +126,10 @@ def _planned(split: str, parts: Parts, shares: Shares, per_shard: int) -> Iterat
     Raises:
         InputError: there are too few pictures.
     """
-    chosen = shares.rows(len(parts.train.labels), parts.test is not None)
-    part = parts.train
-    if split == "test" and parts.test is not None:
-        part, chosen["test"] = parts.test, np.arange(len(parts.test.labels))
-    check_sizes(len(parts.train.labels), {split: len(chosen[split])})
-    rows = chosen[split]
+    own_test = None if parts.test is None else len(parts.test.labels)
+    rows = shares.rows(len(parts.train.labels), own_test)[split]
+    part = parts.test if split == "test" and parts.test is not None else parts.train
+    check_sizes(len(parts.train.labels), {split: len(rows)})
     if split == "train":  # so that any shard is a random choice of the images
         rows = np.random.default_rng((shares.split_seed, FORMAT)).permutation(rows)
     count = -(-len(rows) // per_shard)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from dim_lightning.data.disk import explained, lasting_file
 from dim_lightning.errors import InputError
+from dim_lightning.extras import installation
 
 SETTING = "data.cache_dir"
 WAITS = (0.5, 2.0)  # seconds before another attempt to read from object storage
@@ -89,7 +90,7 @@ class Store:
         except (ImportError, ValueError) as error:
             raise InputError(
                 f"{self.path} cannot be opened ({error}); expected a folder or a URL whose library "
-                "is there; install the common ones with pip install 'dim-lightning[stream]', or "
+                f"is there; install the common ones with {installation('stream')}, or "
                 "set data.source.init_args.path"
             ) from error
         return system, root.rstrip("/")

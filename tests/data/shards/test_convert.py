@@ -181,7 +181,7 @@ def test_digits_have_no_paths(digits, tmp_path):
     data = ImageDataModule(Stream(str(digits)), image_size=8)
     data.setup()
     assert data.split("test").names is None
-    rows = Shares(0.1, 0.2, 0).rows(1797, own_test=False)["test"]
+    rows = Shares(0.1, 0.2, 0).rows(1797, None)["test"]
     expected = Digits().find(tmp_path).read().train.labels[rows]
     assert np.array_equal(data.split("test").labels, expected)
 

@@ -28,7 +28,7 @@ def copy(digits, tmp_path):
 
 
 def test_validation_and_test_are_those_of_the_cache(digits, tmp_path):
-    mapped = ImageDataModule(Digits(), str(tmp_path), image_size=8)
+    mapped = ImageDataModule(Digits(), str(tmp_path), image_size=8, batch_size=50)
     mapped.setup()
     data = stream(digits)
     assert (data.labelled, data.num_classes) == (True, 10)
@@ -228,7 +228,7 @@ def test_damaged_shards_are_named(copy):
     with pytest.raises(InputError, match=r"val-00000-of-00002\.parquet is not there; expected"):
         list(stream(copy).val_dataloader())
     shards[0].write_bytes(content)
-    assert len(list(stream(copy).val_dataloader())) == 1
+    assert len(list(stream(copy).val_dataloader())) == 3
 
 
 EPOCH = """

@@ -1,0 +1,59 @@
+"""What the package shows to tools, and what it says it needs."""
+
+import ast
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import dim_lightning
+from dim_lightning.extras import EXTRAS
+
+OTHER_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # module -> package
+PACKAGE = Path(dim_lightning.__file__).parent
+
+
+def _project():
+    tomllib = pytest.importorskip("tomllib")  # since Python 3.11
+    return tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+
+
+def _imports(tree):
+    """Module and names of each import below a node; module and no names of `import module`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module, [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, []) for alias in node.names)
+
+
+def _name(requirement):
+    return re.match(r"[\w-]+", requirement)[0].lower()
+
+
+def test_type_checkers_see_the_public_names():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    branch = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {name: module for module, names in _imports(branch) for name in names}
+    assert sorted(seen) == sorted(dim_lightning.__all__)
+    for name, module in seen.items():
+        assert getattr(dim_lightning, name) is getattr(import_module(module), name)
+    assert set(seen) <= set(dir(dim_lightning))
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_every_package_that_is_imported_is_declared():
+    project = _project()
+    optional = [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]
+    declared = set(map(_name, project["dependencies"] + optional))
+    trees = [ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")]
+    imported = {module.partition(".")[0] for tree in trees for module, _ in _imports(tree)}
+    imported -= {"dim_lightning", *sys.stdlib_module_names}
+    assert {OTHER_NAMES.get(module, module) for module in imported} <= declared
+
+
+def test_the_extras_are_those_of_the_project():
+    optional = _project()["optional-dependencies"]
+    assert {name: tuple(optional[name]) for name in optional if name != "dev"} == dict(EXTRAS)

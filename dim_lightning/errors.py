@@ -14,8 +14,14 @@ class InputError(Exception):
     """
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The question "did you mean ...?", or what there is if nothing comes close."""
+def nearest(name: str, known: Iterable[str], listed_in: str = "`fit --help`") -> str:
+    """The question "did you mean ...?", or what there is if nothing comes close.
+
+    Args:
+        name: what was given.
+        known: what could have been meant.
+        listed_in: where to look these up if they are many.
+    """
     known = [k for k in known if k]
     groups = {k.rsplit(".", 1)[0] for k in known if "." in k}
     keys = [k for k in known if k not in groups]
@@ -27,5 +33,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
         found = [endings[n] for n in difflib.get_close_matches(ending, endings, 1, 0.8)] or found
     if found:
         return f"did you mean {found[0]}?"
-    listed = f"expected one of {', '.join(keys)}" if 0 < len(keys) <= _FEW else "see `fit --help`"
+    listed = f"expected one of {', '.join(keys)}" if 0 < len(keys) <= _FEW else f"see {listed_in}"
     return f"nothing comes close; {listed}"

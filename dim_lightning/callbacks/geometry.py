@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.observation import (
     after_epochs,
+    check_least,
     checked_interval,
     code_prior_of,
     data_of,
@@ -41,6 +42,7 @@ class Geometry(Callback):
     """
 
     def __init__(self, num_images: int = 2048, every_n_epochs: int = 5):
+        check_least("geometry.num_images", num_images, 1)
         self.num_images = num_images
         self.every_n_epochs = checked_interval("geometry", every_n_epochs)
         self._stored_epochs: int | None = None

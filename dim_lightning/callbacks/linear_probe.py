@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from dim_lightning.callbacks.observation import data_of
+from dim_lightning.callbacks.observation import check_least, data_of
 from dim_lightning.encoder_module import is_written
 from dim_lightning.processes import joint_size, num_processes, total
 
@@ -33,6 +33,8 @@ class LinearProbe(Callback):
     """
 
     def __init__(self, learning_rate: float = 1e-3, weight_decay: float = 0.0, seed: int = 0):
+        check_least("probe.learning_rate", learning_rate, 0)
+        check_least("probe.weight_decay", weight_decay, 0)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.seed = seed

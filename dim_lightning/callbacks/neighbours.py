@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dim_lightning.callbacks.observation import (
     after_epochs,
+    check_least,
     checked_interval,
     code_prior_of,
     data_of,
@@ -61,6 +62,8 @@ class Neighbours(Callback):
         seed: int = 0,
     ):
         self.every_n_epochs = checked_interval("neighbours", every_n_epochs)
+        check_least("neighbours.bank_size", bank_size, 1)
+        check_least("neighbours.num_queries", num_queries, 1)
         self.bank_size = bank_size
         self.num_queries = num_queries
         self.seed = seed

@@ -45,6 +45,16 @@ def checked_interval(key: str, every_n_epochs: int) -> int:
     return every_n_epochs
 
 
+def check_least(key: str, value: int | float | None, least: int | float) -> None:
+    """Looks at a setting that is a number.
+
+    Raises:
+        InputError: it is below `least`.
+    """
+    if value is not None and not value >= least:
+        raise InputError(f"{key} is {value}; expected at least {least}")
+
+
 def features_of(
     trainer: L.Trainer,
     pl_module: L.LightningModule,

@@ -17,7 +17,13 @@ from dim_lightning.callbacks.code_measures import (
     code_figures,
     fine_tuned_top1,
 )
-from dim_lightning.callbacks.observation import data_of, epochs_in, epochs_trained, features_of
+from dim_lightning.callbacks.observation import (
+    check_least,
+    data_of,
+    epochs_in,
+    epochs_trained,
+    features_of,
+)
 from dim_lightning.callbacks.offline_table import (
     FINE_TUNED,
     PIXELS,
@@ -92,6 +98,7 @@ class OfflineEvaluation(Callback):
     ):
         if repeats < 1:
             raise InputError(f"evaluation.repeats is {repeats}; expected at least 1, one seed")
+        check_least("evaluation.linear_dim", linear_dim, 0)
         measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
         for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():
             if epochs < 0:

@@ -12,6 +12,7 @@ from torch import Tensor
 from dim_lightning.callbacks.neighbours import chosen_queries
 from dim_lightning.callbacks.observation import (
     after_epochs,
+    check_least,
     checked_interval,
     data_of,
     epochs_in,
@@ -42,6 +43,7 @@ class Reconstructions(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 5, num_rows: int = 6, seed: int = 0):
+        check_least("reconstructions.num_rows", num_rows, 1)
         self.every_n_epochs = checked_interval("reconstructions", every_n_epochs)
         self.num_rows = num_rows
         self.seed = seed

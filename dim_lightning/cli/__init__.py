@@ -14,6 +14,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for what the user can put right, 130 after Ctrl-C, 143 when terminated.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _started(words)
+    except KeyboardInterrupt:  # while packages load; each command has its own words for it later
+        sys.stderr.write("interrupted\n")
+        return 130  # as in cli.ending, which loads what is heavy
+
+
+def _started(words: list[str]) -> int:
     if words in (["--help"], ["-h"]):
         from dim_lightning.cli.overview import overview
 

@@ -10,12 +10,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from jsonargparse import ArgumentParser, Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from dim_lightning.cli.messages import shortened
 from dim_lightning.cli.resources import is_out_of_memory
 from dim_lightning.errors import InputError
 
 _FITS_NULL = (None, type(None), Any, object, inspect.Parameter.empty)
+_LIGHTNING = str(Path(L.__file__).parent)
 _LONGEST = 160
 
 
@@ -68,9 +72,23 @@ def _build_error(error: Exception) -> Exception:
         for frame, _ in traceback.walk_tb(error.__traceback__)
         if frame.f_code.co_name == "default_class_instantiator"
     ]
+    if _is_from_trainer(error):
+        return InputError(f"trainer: {shortened(str(error))}")
     if not built or is_out_of_memory(error):
         return error
     return InputError(_cannot_be_built(built[-1], error))
+
+
+def _is_from_trainer(error: Exception) -> bool:
+    """Whether the Trainer or a callback of Lightning refuses its settings, called by no code else.
+
+    A mistake in a model, such as logging what is no number, ends in Lightning as well, and needs
+    its traceback.
+    """
+    paths = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    own = [path.startswith(_LIGHTNING) for path in paths]
+    kinds = MisconfigurationException | ValueError | RuntimeError
+    return isinstance(error, kinds) and any(own) and all(own[own.index(True) :])
 
 
 def _cannot_be_built(values: Mapping[str, Any], error: Exception) -> str:

@@ -1,5 +1,7 @@
 """What is looked at before a run folder is made."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,17 @@ import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.data import ImageDataModule
+from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import check_fits, differences
+
+_LEAST = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "log_every_n_steps": 1,
+    "num_sanity_val_steps": -1,
+}
 
 
 def check_data(datamodule: ImageDataModule, command: str) -> None:
@@ -19,6 +30,19 @@ def check_data(datamodule: ImageDataModule, command: str) -> None:
     """
     datamodule.prepare_data()
     datamodule.setup(command)
+
+
+def check_trained(command: str, config: Mapping[str, Any]) -> None:
+    """Refuses to look at an encoder that was never trained.
+
+    Raises:
+        InputError: a command other than fit is given neither a run nor a checkpoint.
+    """
+    if command != "fit" and not config.get("run") and not config.get("ckpt_path"):
+        raise InputError(
+            f"{command} is given nothing to look at; expected --run FOLDER, or the settings of a "
+            "model and --ckpt_path FILE"
+        )
 
 
 def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:
@@ -38,6 +62,18 @@ def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:
             "settings asked for now; the optimiser goes on from its stored state."
         )
     return checkpoint
+
+
+def check_optimizer(model: EncoderModule) -> None:
+    """Builds the optimiser and its schedule once; Lightning does it when the run has begun.
+
+    Raises:
+        Exception: as their classes refuse what they are given.
+    """
+    with suppress(RuntimeError):  # of a device: the model is not where it will train yet
+        optimizer = model.make_optimizer(model.parameters())
+        if model.make_lr_scheduler is not None:
+            model.make_lr_scheduler(optimizer)
 
 
 def check_weights_only(asked: bool | None) -> None:
@@ -64,11 +100,17 @@ def check_seed(seed: int) -> None:
 
 
 def check_trainer(config: dict[str, Any]) -> None:
-    """Refuses what the run folder decides.
+    """Refuses what the run folder decides, and numbers that Lightning would divide by or drop.
 
     Raises:
-        InputError: trainer.default_root_dir is set.
+        InputError: trainer.default_root_dir is set, or a number is too small.
     """
+    for name, least in _LEAST.items():
+        if config[name] is not None and config[name] < least:
+            raise InputError(f"trainer.{name} is {config[name]}; expected at least {least}")
+    interval = config["val_check_interval"]
+    if isinstance(interval, int | float) and interval <= 0:
+        raise InputError(f"trainer.val_check_interval is {interval}; expected more than 0")
     if config.get("default_root_dir") is not None:
         raise InputError(
             f"trainer.default_root_dir is {config['default_root_dir']!r}, but a run's files lie "

@@ -10,7 +10,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.building import check_nulls, explained_building
-from dim_lightning.cli.checks import check_data, check_seed, check_trainer, check_weights_only
+from dim_lightning.cli.checks import (
+    check_data,
+    check_optimizer,
+    check_seed,
+    check_trained,
+    check_trainer,
+    check_weights_only,
+)
 from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import write_inputs
@@ -34,7 +41,7 @@ from dim_lightning.cli.resume import (
     cut_back,
     where_to_start,
 )
-from dim_lightning.cli.trainer import finish_loggers, trainer_in
+from dim_lightning.cli.trainer import finish_loggers, open_loggers, trainer_in
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
@@ -95,6 +102,7 @@ class CommandLine(LightningCLI):
         config = self.config[self.config.subcommand]
         check_nulls(self._parser(self.config.subcommand), config)
         check_seed(config.seed_everything)
+        check_trained(self.config.subcommand, config.as_dict())
         if config.method != self._method:  # given in an odd place
             raise InputError(
                 "method: expected it in a --config file of the command, or as --method"
@@ -134,6 +142,8 @@ class CommandLine(LightningCLI):
         check_trainer(config)
         check_weights_only(self._option("weights_only"))
         place = Path(self._option("runs_dir")), self._option("experiment")
+        if self._command == "fit":
+            check_optimizer(self.model)
         if self._command == "fit" and self._folder is None:
             self._begun = begun_run(*place, self._arguments)
         asked = self._option("ckpt_path") and Path(self._option("ckpt_path"))
@@ -147,7 +157,7 @@ class CommandLine(LightningCLI):
                 self._open.enter_context(alone_in(self.run_dir))
             settings = self._dumped(self.config)
             keyed = [self._get(self.config_init, key) for key in CALLBACKS]
-            trainer = trainer_in(self.run_dir, self._command, config, keyed, settings)
+            trainer = trainer_in(self.run_dir, self._command, config, keyed)
             if self._command == "fit":
                 num_images = trainer.world_size * self.datamodule.batch_size
                 self.model.check_data(self.datamodule, num_images)
@@ -156,6 +166,7 @@ class CommandLine(LightningCLI):
                 check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
             if self._command == "fit" or is_new:
                 write_inputs(self.run_dir, settings, self._arguments, self._is_resumed)
+            open_loggers(trainer, self.run_dir, settings)
             return trainer
         except BaseException:
             self._open.close()

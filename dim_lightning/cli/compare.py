@@ -20,9 +20,9 @@ def compare(arguments: list[str]) -> int:
         output = new_numbered_folder(options.runs[0].absolute().parent.parent / "comparisons")
     else:
         output = options.output
-        with explained(output):
+        with explained(output, "--output"):
             output.mkdir(parents=True, exist_ok=True)
-    with explained(output):
+    with explained(output, "--output"):
         made = write_comparison(runs, output, options.against)
     lines = [made.table, *(f"warning: {warning}" for warning in made.warnings), ""]
     print("\n".join([*lines, *map(str, made.files)]))  # noqa: T201

@@ -97,6 +97,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
+    if len(words) > 1 and words[0].startswith("-"):
+        raise InputError(f"{words[0]} stands first; expected a command there, its options after it")
     if words and words[0] in OWN_COMMANDS:
         module = import_module(f"dim_lightning.cli.{words[0]}")  # each loads what it needs
         return getattr(module, words[0])(words[1:])

@@ -19,13 +19,23 @@ _ATTRIBUTE = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name
 _MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")
 _COMMAND = re.compile(r"invalid choice: '?(?P<found>[^'\s]+)'? \(choose from (?P<known>[^)]+)\)")
 _NO_COMMAND = re.compile(r'expected "subcommand" to be one of \{(?P<known>[^}]+)\}')
-_FILE = re.compile(r"File does not exist: '?(?P<path>[^'\n]+)'?")
+_FILE = re.compile(r"(?:File does not exist|Path is not a file): '?(?P<path>[^'\n]+)'?")
 _UNEXPECTED = re.compile(r"Unexpected config: ?(?P<found>.*)")
 _LINKED = re.compile(r'Linked "(?P<key>[\w.]+)" must be given via "(?P<source>[\w.]+)"')
 _PARSER_KEY = re.compile(r'Parser key "(?P<key>[\w.]+)"')
 _EXPECTED = re.compile(r"Expected an? (?P<type>.+?)(?:\. Got value|$)", re.MULTILINE)
 _GOT = re.compile(r"(?:Got value|Given value): (?P<value>.+?)(?:\. Got value|$)", re.MULTILINE)
-_SHORT_NAME = re.compile(r"Expected a dot import path string: (?P<name>\w+)")
+_SHORT_NAME = re.compile(r"Expected a dot import path string: (?P<name>\w*)")
+_OTHER_CLASS = (
+    re.compile(r"Expected '(?P<found>[\w.]+)' to be a .*? <class '(?P<kind>\w+)'>"),
+    re.compile(r"Errors:\s*- Import path (?P<found>\S+) does not .* subclass of (?P<kind>\w+)"),
+)
+_GROUP = re.compile(r'Parser key "(?P<key>\w+)":\s*Unable to load config .(?P<found>.*?).$', re.M)
+_NESTED = re.compile(r"NestedArg\(key='(?P<key>[\w.]+)'")
+_REQUIRED = re.compile(r"class_path '(?P<path>[\w.]+)':\s*.* are required: (?P<names>\w+(, \w+)*)")
+_NO_SETTINGS = re.compile(
+    r"has no attribute 'keys'\. Got value: .*init_args=(?P<found>'[^']*'|\[.*\]|\w+)"
+)
 _PLAIN = {
     "NoneType": "null",
     "float": "a number",
@@ -34,7 +44,9 @@ _PLAIN = {
     "bool": "true or false",
     "Sequence": "a list",
     "Iterable": "a list",
+    "import path or a subclass spec": "a class, by its name or class_path",
 }
+_ESTIMATORS = "dim_lightning.infomax.estimators"
 _LONGEST = 300
 
 
@@ -56,9 +68,7 @@ def _command(message: str, _: list[str]) -> str | None:
     match = _COMMAND.search(message)
     if match:
         known = [*re.findall(r"\w+", match["known"]), *OWN_COMMANDS]
-        return f"{match['found']} is no command; expected one of {', '.join(known)}; " + nearest(
-            match["found"], known
-        )
+        return f"{match['found']} is no command; {nearest(match['found'], known)}"
     match = _NO_COMMAND.search(message)
     if match:
         known = [*match["known"].split(","), *OWN_COMMANDS]
@@ -127,9 +137,47 @@ def _short_name(message: str, _: list[str]) -> str | None:
     match = _SHORT_NAME.search(message)
     if not match or (set(_types(message)) - {"null"} and "'class_path'" not in message):
         return None
-    known = {name for module in list(sys.modules) for name in _public_classes(module)}
+    known = {name for module in list(sys.modules) for name in _public_names(module)}
     advice = nearest(match["name"], sorted(known))
     return f"{_where(message)} is {match['name']!r}, which is no known class; {advice}"
+
+
+def _other_class(message: str, _: list[str]) -> str | None:
+    match = next(filter(None, (pattern.search(message) for pattern in _OTHER_CLASS)), None)
+    return match and (
+        f"{_where(message)} is {match['found']}; expected a subclass of {match['kind']}, or what "
+        "returns one"
+    )
+
+
+def _required(message: str, _: list[str]) -> str | None:
+    match = _REQUIRED.search(message)
+    if not match:
+        return None
+    place, name = f"{_where(message)}.init_args", match["path"].rpartition(".")[2]
+    return f"{_where(message)}: {name} needs {match['names']}; set it below {place}"
+
+
+def _nested(message: str, _: list[str]) -> str | None:
+    match = _NESTED.search(message)
+    place = _where(message)
+    return match and f"{place}.{match['key']} is given, but no class; set {place} to one before it"
+
+
+def _group(message: str, _: list[str]) -> str | None:
+    match = _GROUP.search(message)
+    return match and (
+        f"{match['key']} is {match['found']!r}; expected settings below it, such as "
+        f"--{match['key']}.KEY VALUE"
+    )
+
+
+def _no_settings(message: str, _: list[str]) -> str | None:
+    match = _NO_SETTINGS.search(message)
+    return match and (
+        f"{_where(message)}.init_args is {shortened(match['found'], 80)}; expected settings below "
+        "it, such as name: value"
+    )
 
 
 def _type(message: str, _: list[str]) -> str | None:
@@ -160,14 +208,18 @@ def _types(message: str) -> list[str]:
 
 def _type_name(text: str) -> str:
     text = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text).strip()
+    text = text.partition(", but got ")[0]
     text = re.sub(r"typing\.Literal\[(.*)\]", r"\1", text)
     return _PLAIN.get(text, text)
 
 
-def _public_classes(module: str) -> list[str]:
+def _public_names(module: str) -> list[str]:
+    """Names of classes, and import paths of estimators, which go by them."""
     if not module.startswith(("dim_lightning.", "torch.optim.", "lightning.pytorch.")):
         return []
-    return [name for name in dir(sys.modules[module]) if name[0].isupper()]
+    known = vars(sys.modules[module])
+    paths = [f"{module}.{name}" for name in known if module == _ESTIMATORS and name[0] != "_"]
+    return [*paths, *(name for name in known if name[0].isupper())]
 
 
 def _parameters(path: str) -> list[str]:
@@ -194,5 +246,10 @@ _EXPLANATIONS = (
     _unknown_class,
     _linked,
     _short_name,
+    _group,
+    _nested,
+    _required,
+    _no_settings,
+    _other_class,
     _type,
 )

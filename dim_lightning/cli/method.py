@@ -2,13 +2,13 @@
 
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dim_lightning.cli.words import options
 from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError, nearest
 
@@ -34,11 +34,11 @@ def method_named(words: Sequence[str]) -> str:
         words: the command line.
     """
     name = DEFAULT
-    for option, value in _options(words):
-        if option == "--method":
-            name = value
-        elif option in ("--config", "-c"):
-            name = _method_in(Path(value), name)
+    for option in options(words):
+        if option.name == "--method":
+            name = option.value
+        elif option.name == "--config":
+            name = _method_in(Path(option.value), name)
     return name
 
 
@@ -57,19 +57,12 @@ def method_class(name: str) -> type[EncoderModule]:
         found = getattr(importlib.import_module(module), short)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"method is {name!r}, which is no known class; expected one of {', '.join(METHODS)}, "
-            f"or the import path of your own; {nearest(short, METHODS)}"
+            f"method is {name!r}, which is no known class, nor the import path of your own; "
+            + nearest(short, METHODS)
         ) from error
     if not (inspect.isclass(found) and issubclass(found, EncoderModule)):
         raise InputError(f"method is {name!r}; expected a subclass of dim_lightning.EncoderModule")
     return found
-
-
-def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Options and their values, in order, from `--key value` and `--key=value`."""
-    for word, following in pairwise([*words, ""]):
-        option, separator, value = word.partition("=")
-        yield (option, value) if separator else (word, following)
 
 
 def _method_in(path: Path, otherwise: str) -> str:

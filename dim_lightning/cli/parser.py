@@ -1,15 +1,15 @@
 """The parser: short errors instead of pages of usage."""
 
 from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dim_lightning.cli.messages import parse_error
+from dim_lightning.cli.words import config_files
 from dim_lightning.errors import InputError
+from dim_lightning.run.settings import yaml_problem
 
 MODE = {"parser_mode": "omegaconf+", "allow_abbrev": False}
 
@@ -49,29 +49,30 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
     Raises:
         InputError: a file is no YAML, or has a plain value for a group.
     """
-    for path in _config_files(words):
+    for path in config_files(words).values():
         try:
-            content = yaml.safe_load(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
+            content = yaml.safe_load(text)
             contains_itself = _contains_itself(content)
         except RecursionError as error:
             raise InputError(f"{path} is nested too deeply; expected a configuration") from error
         except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or "it is not text"
-            raise InputError(f"{path}{line} is not YAML: {problem}") from error
+            raise InputError(f"{path} is not YAML: {yaml_problem(error)}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")
         if contains_itself:
             raise InputError(f"{path} contains itself by an alias (*name); write it out instead")
+        for number, key in _repeated_keys(yaml.compose(text, yaml.SafeLoader)):
+            raise InputError(f"{path}, line {number}: {key} stands there for the second time")
         for place, key in _strange_keys(content):
             raise InputError(
                 f"{path}: {place or 'at the top'} has the key {key!r}; expected a name"
             )
         for name in groups:
             if name in content and not isinstance(content[name], dict):
+                found = "null" if content[name] is None else repr(content[name])
                 raise InputError(
-                    f"{path}: {name} is {content[name]!r}; expected settings below it, such as "
+                    f"{path}: {name} is {found}; expected settings below it, such as "
                     f"{name}: {{...}}"
                 )
 
@@ -80,6 +81,19 @@ def _contains_itself(value: Any, above: tuple[int, ...] = ()) -> bool:
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     inside = (*above, id(value))
     return id(value) in above or any(_contains_itself(item, inside) for item in items)
+
+
+def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """Keys that a mapping has twice, of which YAML drops the first, and their lines."""
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value]
+        for number, (key, value) in enumerate(node.value):
+            if key.value in names[:number]:
+                yield key.start_mark.line + 1, str(key.value)
+            yield from _repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item)
 
 
 def _strange_keys(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -92,9 +106,3 @@ def _strange_keys(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for item in value:
             yield from _strange_keys(item, place)
-
-
-def _config_files(words: list[str]) -> list[Path]:
-    named = [b for a, b in pairwise(words) if a in ("--config", "-c")]
-    named += [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-    return [Path(name) for name in named if Path(name).is_file()]

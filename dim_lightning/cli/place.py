@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dim_lightning.cli.resume import usable_checkpoint
+from dim_lightning.cli.words import last_value
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import (
     CONFIG,
@@ -61,11 +62,11 @@ def with_run_files(arguments: list[str]) -> list[str]:
         return arguments
     is_fit = arguments[0] == "fit"
     option, other = ("--resume", "--run") if is_fit else ("--run", "--resume")
-    if _given(arguments, other) is not None:
+    if last_value(arguments, other) is not None:
         raise InputError(
             f"{other} is not an option of {arguments[0]}; a run's folder is given to it by {option}"
         )
-    folder = _given(arguments, option)
+    folder = last_value(arguments, option)
     if folder is None:
         return arguments
     run_dir = existing_run_folder(Path(folder))
@@ -73,12 +74,3 @@ def with_run_files(arguments: list[str]) -> list[str]:
     if not is_fit:
         files += ["--ckpt_path", str(usable_checkpoint(run_dir) or last_checkpoint(run_dir))]
     return [arguments[0], *files, *arguments[1:]]
-
-
-def _given(arguments: list[str], option: str) -> str | None:
-    for position, word in enumerate(arguments):
-        if word == option and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if word.startswith(f"{option}="):
-            return word.removeprefix(f"{option}=")
-    return None

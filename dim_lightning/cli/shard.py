@@ -10,6 +10,7 @@ from jsonargparse import ActionConfigFile
 
 from dim_lightning.cli.ending import INTERRUPTED
 from dim_lightning.cli.parser import MODE, Parser, check_files
+from dim_lightning.cli.words import config_files
 from dim_lightning.data import Source
 from dim_lightning.data.datamodule import DEFAULT_SOURCE
 from dim_lightning.data.settings import check_fraction, check_range
@@ -54,6 +55,7 @@ class _Pictures:
         check_range("image_size", image_size, 1, "a size in pixels")
         check_fraction("validation_fraction", validation_fraction)
         check_fraction("test_fraction", test_fraction)
+        check_range("split_seed", split_seed, 0, "a seed")
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size
@@ -97,19 +99,12 @@ def _with_pictures_alone(words: list[str]) -> list[str]:
     """The command line, each --config FILE replaced by what its `data` says of the pictures."""
     check_files(words, ("data",))
     known = inspect.signature(_Pictures).parameters
-    before = ""
-    result = []
-    for word in words:
-        option, _, path = (
-            word.rpartition("=") if word.startswith("--config=") else (before, "", word)
-        )
-        before = word
-        if option != "--config" or not Path(path).is_file():
-            result.append(word)
-            continue
-        data: dict[str, Any] = yaml.safe_load(Path(path).read_text("utf-8")).get("data") or {}
+    result = list(words)
+    for place, path in config_files(words).items():
+        data: dict[str, Any] = yaml.safe_load(path.read_text("utf-8")).get("data") or {}
         text = yaml.safe_dump({"data": {key: data[key] for key in data if key in known}})
-        result.append(f"--config={text}" if word.startswith("--config=") else text)
+        option = "--config=" if words[place].startswith("--config=") else ""
+        result[place] = option + text
     return result
 
 

@@ -33,7 +33,7 @@ def sweep(arguments: list[str]) -> int:
     count = number_of_trials(definition, options.count)
     output = _output(options.output, definition)
     refusal = f"another sweep is at work in {output}; wait for it, or give another --output"
-    with explained(output), alone_in(output, refusal):
+    with explained(output, "--output"), alone_in(output, refusal):
         seed = open_sweep(output, definition, options.seed)
         again = f"python -m dim_lightning sweep {options.file} --output {output}"
         return _run(definition, output, seed, count, options.workers, again)
@@ -79,6 +79,6 @@ def _run(
 def _output(asked: Path | None, definition: Definition) -> Path:
     if asked is None:
         return new_numbered_folder(Path("sweeps") / definition.name)
-    with explained(asked):
+    with explained(asked, "--output"):
         asked.mkdir(parents=True, exist_ok=True)
     return asked

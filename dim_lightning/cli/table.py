@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -94,7 +95,10 @@ def _parser() -> PlainParser:
 
 
 def _whole_numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise ArgumentTypeError(f"expected whole numbers such as 0,1, not {text}") from error
 
 
 def _job(asked: Table, options: Any, command: str) -> _Job:
@@ -153,10 +157,10 @@ def _run(job: _Job, todo: list[Cell], jobs: int) -> int:
     def tell(line: str) -> None:
         print(line, flush=True)  # noqa: T201
 
-    with explained(job.runs_dir):
+    with explained(job.runs_dir, "--runs_dir"):
         job.runs_dir.mkdir(parents=True, exist_ok=True)
     refusal = f"another `table` is at work in {job.runs_dir}; wait for it, or end it first"
-    with explained(job.runs_dir), alone_in(job.runs_dir, refusal):
+    with explained(job.runs_dir, "--runs_dir"), alone_in(job.runs_dir, refusal):
         runner = Runner(todo, jobs, _look, tell, functools.partial(_report, job))
         try:
             runner.run()
@@ -217,7 +221,7 @@ def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
     found = _found(job)
     lines = lines_of(job.table, found, failures)
     about = About(job.command, now(), commits(found), protocols(found), _notes(found))
-    with explained(job.output):
+    with explained(job.output, "--output"):
         files = write_report(job.output, job.table, lines, about)
     return markdown(job.table, lines, about) + "\n" + "\n".join(map(str, files)) if shown else ""
 

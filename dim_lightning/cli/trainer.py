@@ -23,16 +23,14 @@ def trainer_in(
     command: str,
     config: dict[str, Any],
     keyed: Sequence[Callback],
-    settings: str,
 ) -> L.Trainer:
-    """The Trainer that works in `run_dir`.
+    """The Trainer that works in `run_dir`; loggers of a service are opened by `open_loggers`.
 
     Args:
         run_dir: the run's folder.
         command: fit, validate, test or predict.
         config: the arguments of the Trainer; stays as it is.
         keyed: the callbacks that have settings of their own.
-        settings: the resolved configuration of the run, as YAML.
 
     Raises:
         InputError: the Trainer refuses its arguments.
@@ -47,7 +45,7 @@ def trainer_in(
         "callbacks": callbacks,
         "enable_progress_bar": bar,
         "enable_checkpointing": any(isinstance(c, Checkpoint) for c in callbacks),
-        "logger": _loggers(config["logger"], run_dir, command, settings),
+        "logger": _loggers(config["logger"], run_dir, command),
         "plugins": [*_as_list(config["plugins"]), AtomicCheckpointIO()],
     }
     try:
@@ -58,6 +56,23 @@ def trainer_in(
         raise InputError(f"trainer: {shortened(str(error) or repr(error))}") from error
 
 
+def open_loggers(trainer: L.Trainer, run_dir: Path, settings: str) -> None:
+    """Opens a run on Weights & Biases; after all checks, so that nobody sees one that never began.
+
+    Args:
+        trainer: that logs to it.
+        run_dir: the run's folder.
+        settings: the resolved configuration of the run, as YAML.
+    """
+    try:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.place_in(run_dir, yaml.safe_load(settings))
+    except BaseException:
+        finish_loggers(trainer, failed=True)  # it would write on into a folder that goes
+        raise
+
+
 def finish_loggers(trainer: L.Trainer, failed: bool) -> None:
     """Closes a run on Weights & Biases, as one that failed or not."""
     for logger in trainer.loggers:
@@ -65,14 +80,11 @@ def finish_loggers(trainer: L.Trainer, failed: bool) -> None:
             logger.finish(failed)
 
 
-def _loggers(asked: Any, run_dir: Path, command: str, settings: str) -> list[Logger]:
+def _loggers(asked: Any, run_dir: Path, command: str) -> list[Logger]:
     """metrics.csv, and the loggers asked for; none at all for `logger: false`."""
     if asked is False:
         return []
     others = [logger for logger in _as_list(asked) if isinstance(logger, Logger)]
-    for logger in others:
-        if isinstance(logger, WandbLogger):
-            logger.place_in(run_dir, yaml.safe_load(settings))
     # what later commands find stands in result.json; rows of theirs would bend the curves
     return [MetricsFile(run_dir), *others] if command == "fit" else others
 

@@ -88,7 +88,7 @@ def _open(folder: Path) -> Cached | None:
             if not len(images) == len(labels) == count:
                 raise ValueError(part)
         return Cached(folder, meta["parts"], meta["class_names"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         sys.stderr.write(f"{folder} is damaged; decoding the pictures again\n")

@@ -101,6 +101,7 @@ class ImageDataModule(LightningDataModule):
         check_view_sizes(view_sizes, augmentation)
         check_fraction("validation_fraction", validation_fraction)
         check_fraction("test_fraction", test_fraction)
+        check_range("split_seed", split_seed, 0, "a seed")
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size

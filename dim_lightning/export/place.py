@@ -64,7 +64,7 @@ def export_run(
     chosen, left_out = _chosen(formats)
     pictures = of_run(run_dir)
     output = run_dir / EXPORT if output is None else output
-    with explained(output), _unfinished(output) as folder:
+    with explained(output, "--output"), _unfinished(output) as folder:
         differences = _write(folder, pictures, chosen)
         _put_in_place(folder, output)
     return Exported(output, differences, left_out)

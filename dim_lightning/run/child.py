@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dim_lightning.errors import InputError
+from dim_lightning.run.limits import usable_cores
 
 OUTPUT = "output.txt"
 _LOCK = ".lock"
@@ -130,8 +131,8 @@ def _number(folder: Path) -> int | None:
 
 
 def _environment(share: int) -> dict[str, str]:
-    """Several processes share the cores; each would take them all."""
+    """Several processes share the cores that there are for them; each would take them all."""
     if share == 1 or "OMP_NUM_THREADS" in os.environ:
         return dict(os.environ)
-    threads = max(1, (os.cpu_count() or 1) // share)
+    threads = max(1, int(usable_cores() / share))
     return {**os.environ, "OMP_NUM_THREADS": str(threads)}

@@ -5,7 +5,6 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -113,8 +112,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def command_line(arguments: list[str] | None) -> list[str]:
-    """`arguments`, or those the process was started with."""
-    return sys.argv[1:] if arguments is None else arguments

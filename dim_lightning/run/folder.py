@@ -27,34 +27,42 @@ _LOCK = ".lock"
 _LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
 _NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
 _REASONS = {
-    errno.ENOSPC: "the disk is full; free some space or point runs_dir to another disk",
-    errno.EDQUOT: "your disk quota is used up; free some space or point runs_dir to another disk",
-    errno.EROFS: "the file system is read-only; point runs_dir to a folder you can write to",
-    errno.EACCES: "you may not write there; point runs_dir to a folder you can write to",
-    errno.EPERM: "you may not write there; point runs_dir to a folder you can write to",
-    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another runs_dir",
-    errno.EEXIST: "a file of that name is in the way; choose another runs_dir",
+    errno.ENOSPC: "the disk is full; free some space or point {setting} to another disk",
+    errno.EDQUOT: "your disk quota is used up; free some space or point {setting} to another disk",
+    errno.EROFS: "the file system is read-only; point {setting} to a folder you can write to",
+    errno.EACCES: "you may not write there; point {setting} to a folder you can write to",
+    errno.EPERM: "you may not write there; point {setting} to a folder you can write to",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another {setting}",
+    errno.EEXIST: "a file of that name is in the way; choose another {setting}",
     errno.ENAMETOOLONG: "that name is too long; choose a shorter one",
 }
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
-def disk_error(error: OSError, path: Path | str | None = None) -> InputError:
+def disk_error(
+    error: OSError, path: Path | str | None = None, setting: str = "runs_dir"
+) -> InputError:
     """What a failed write means to the user, and what to do about it.
 
     Args:
         error: what the operating system said.
         path: what was being written; the error's own file name if None.
+        setting: what chooses the place.
     """
     where = path if path is not None else error.filename or "the run folder"
     code = error.errno or 0
-    reason = _REASONS.get(code, f"{error.strerror or error}; choose another runs_dir")
+    reason = _REASONS.get(code, "").replace("{setting}", setting)
+    reason = reason or f"{error.strerror or error}; choose another {setting}"
     return InputError(f"cannot write {where}: {reason}")
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path, setting: str = "runs_dir") -> Iterator[None]:
     """Turns an operating system's error into an `InputError` that names `path`.
+
+    Args:
+        path: what is written.
+        setting: what chooses the place.
 
     Raises:
         InputError: what could not be written, why, and what to do.
@@ -62,7 +70,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise disk_error(error, path) from error
+        raise disk_error(error, path, setting) from error
 
 
 def new_numbered_folder(parent: Path) -> Path:

@@ -19,7 +19,6 @@ _PROBES = {
     "mlp200_paper": "MLP-200, paper",
     "mlp200_paper_chosen": "MLP-200, paper, epoch chosen",
 }
-TERM_NAMES = ("loss", "local", "global", "prior")
 
 
 class Headline(NamedTuple):

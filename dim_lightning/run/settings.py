@@ -23,3 +23,11 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def yaml_problem(error: Exception) -> str:
+    """Why a file cannot be read as YAML, in a few words, with the line if it is known."""
+    mark = getattr(error, "problem_mark", None)
+    line = f"line {mark.line + 1}: " if mark else ""
+    said = "it is not text" if isinstance(error, ValueError) else str(error)
+    return f"{line}{getattr(error, 'problem', None) or said}"

@@ -83,7 +83,8 @@ class WandbLogger(LightningWandbLogger):
         self._save_dir = str(run_dir)
         self._wandb_init["name"] = self._wandb_init["name"] or "/".join(run_dir.parts[-2:])
         self._wandb_init["id"] = os.environ.get("WANDB_RUN_ID") or _stored_id(run_dir)
-        self._wandb_init.pop("anonymous")  # Lightning still passes it; wandb warns that it is gone
+        # Lightning 2.6 still passes it; wandb only warns that it has no effect
+        self._wandb_init.pop("anonymous", None)
         run = self._opened()
         state = {"id": run.id, "mode": self._wandb_init["mode"]}
         write_atomically(run_dir / _STATE, json.dumps(state, indent=2) + "\n")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dim_lightning.errors import InputError
+from dim_lightning.run.settings import yaml_problem
 from dim_lightning.sweep.command import check_command
 from dim_lightning.sweep.space import Choice, Parameter, parameter
 from dim_lightning.sweep.stopping import Hyperband, hyperband
@@ -90,7 +91,7 @@ def _content(path: Path) -> dict[str, Any]:
             "experiments/sweeps/digits_grid.yaml"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise InputError(f"{path} is not a YAML file: {error}") from error
+        raise InputError(f"{path} is not a YAML file: {yaml_problem(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings; expected method, metric, parameters, command")
     return content

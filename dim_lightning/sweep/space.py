@@ -100,6 +100,9 @@ def _unnamed(name: str, settings: Mapping[str, Any]) -> str:
         return "constant"
     if "values" in settings:
         return "categorical_w_probabilities" if "probabilities" in settings else "categorical"
+    if not {"min", "max"} & set(settings):
+        found = ", ".join(map(str, settings)) or "nothing"
+        raise InputError(f"parameters.{name} has {found}; expected value, values or min and max")
     kinds = {type(_number(name, settings, bound)) for bound in ("min", "max")}
     if kinds == {int, float}:
         raise InputError(

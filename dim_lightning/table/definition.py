@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dim_lightning.errors import InputError, nearest
+from dim_lightning.run.settings import yaml_problem
 
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
@@ -112,7 +113,7 @@ def chosen(table: Table, names: Sequence[str] | None) -> tuple[Row, ...]:
     known = {key: row for row in table.rows for key in (row.name, row.folder)}
     for name in names:
         if name not in known:
-            advice = nearest(name, [row.folder for row in table.rows])
+            advice = nearest(name, [row.folder for row in table.rows], str(table.path))
             raise InputError(f"--only: {table.path} has no row {name!r}; {advice}")
     wanted = {known[name].folder for name in names}
     return tuple(row for row in table.rows if row.folder in wanted)
@@ -124,7 +125,7 @@ def _content(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}; expected one such as {_EXAMPLE}") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise InputError(f"{path} is not a YAML file: {error}") from error
+        raise InputError(f"{path} is not a YAML file: {yaml_problem(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no table; expected columns and rows, as in {_EXAMPLE}")
     return content

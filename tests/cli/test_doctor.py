@@ -1,7 +1,6 @@
 """`doctor` says what it found and what to do, and does not crash whatever is broken."""
 
 import errno
-import os
 from importlib import metadata
 
 import pytest
@@ -13,6 +12,7 @@ from dim_lightning.cli.doctor.asked import Asked, read_asked
 from dim_lightning.cli.doctor.command import examine
 from dim_lightning.cli.doctor.finding import Finding, looked_at, page
 from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.run.limits import usable_cores
 
 
 def _only(findings, subject):
@@ -127,21 +127,10 @@ def test_a_place_that_cannot_be_written(tmp_path, monkeypatch):
     assert "the disk is full" in finding.found
 
 
-def test_quotas_of_both_versions(tmp_path):
-    assert list(machine.quotas([tmp_path], [tmp_path])) == []
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert list(machine.quotas([tmp_path], [])) == []
-    (tmp_path / "cpu.max").write_text("50000 100000\n")
-    (tmp_path / "cpu.cfs_quota_us").write_text("150000\n")
-    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
-    assert list(machine.quotas([tmp_path], [tmp_path])) == [0.5, 1.5]
-    assert 0 < machine.usable_cores() <= (os.cpu_count() or 1)
-
-
 def test_more_threads_than_cores(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 10_000)
     finding = _only(machine.threads(Asked()), "threads")
-    assert finding.advice.endswith(f"OMP_NUM_THREADS={max(1, int(machine.usable_cores()))}")
+    assert finding.advice.endswith(f"OMP_NUM_THREADS={max(1, int(usable_cores()))}")
 
 
 def test_every_precision_is_measured():

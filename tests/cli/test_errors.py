@@ -1,5 +1,8 @@
 """Bad input: one short error, exit code 2, and nothing half written."""
 
+import errno
+import tempfile
+
 import pytest
 
 from dim_lightning.cli import main
@@ -9,7 +12,7 @@ YAML_CASES = {
     "modl: {local_weight: 1}": "unknown key modl.local_weight; did you mean model.local_weight?",
     "model: {local_wieght: 1}": "unknown key model.local_wieght; did you mean model.local_weight?",
     "model: 3": "model is 3; expected settings below it",
-    "a: [": "line 1 is not YAML",
+    "a: [": "is not YAML: line 1: ",
     "just words": "holds no settings",
     "model: {local_weight: '${model.nope}'}": "model.local_weight: Interpolation key",
     "model: {encoder: BlogEncodr}": "which is no known class; did you mean BlogEncoder?",
@@ -28,6 +31,24 @@ YAML_CASES = {
         "unknown parameter learning_rate of torch.optim.Adam"
     ),
     "data: {source: CIFAR11}": "did you mean CIFAR10?",
+    "model: {encoder: torch.nn.ReLU}": (
+        "model.encoder is torch.nn.ReLU; expected a subclass of Encoder"
+    ),
+    "model: {encoder: dim_lightning.infomax.estimators.nwj}": "expected a subclass of Encoder",
+    "model: {encoder: [BlogEncoder]}": "expected a class, by its name or class_path",
+    "model: {encoder: {class_path: BlogEncoder, init_args: [3]}}": (
+        "model.encoder.init_args is [3]; expected settings below it"
+    ),
+    "model: {encoder: ''}": "model.encoder is '', which is no known class",
+    "model: {estimator: nwj}": "did you mean dim_lightning.infomax.estimators.nwj?",
+    "model: {local_weight: 1}\nmodel: {prior_weight: 1}": "line 2: model stands there",
+    "model:": "model is null; expected settings below it",
+    "model: {optimizer: {class_path: torch.optim.SGD, init_args: {lr: -1}}}": (
+        "SGD cannot be built with lr=-1"
+    ),
+    "data: {source: PictureFolder}": "PictureFolder needs path; set it below data.source.init_args",
+    "trainer: {callbacks: [EarlyStopping]}": "trainer.callbacks: EarlyStopping needs monitor",
+    "trainer: {callbacks: [torch.nn.ReLU]}": "expected a subclass of Callback",
     "trainer: {logger: {class_path: Foo}}": "trainer.logger is 'Foo', which is no known class",
 }
 OPTION_CASES = {
@@ -48,12 +69,31 @@ OPTION_CASES = {
     "--model.seed=3": "set seed_everything instead",
     "--trainer.default_root_dir=/tmp": "set runs_dir and experiment instead",
     "--trainer.accelerator=abacus": "trainer: ",
+    "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches is 0",
+    "--trainer.log_every_n_steps=0": "trainer.log_every_n_steps is 0; expected at least 1",
+    "--trainer.val_check_interval=0": "trainer.val_check_interval is 0; expected more than 0",
+    "--probe.learning_rate=-1": "probe.learning_rate is -1.0; expected at least 0",
+    "--neighbours.num_queries=0": "neighbours.num_queries is 0; expected at least 1",
+    "--geometry=3": "geometry is '3'; expected settings below it",
+    "--data.augmentation.shift=1": "data.augmentation.shift is given, but no class",
+    "--data.split_seed=-1": "data.split_seed is -1; expected at least 0",
+    "--model.encoder.init_args=3": "model.encoder.init_args is '3'; expected settings below it",
+    "--data.root=tiny.yaml": "tiny.yaml/cache: Not a directory",
+    "--config=.": "expected a YAML configuration",
     "--experiment=../up": "expected a plain name",
     "--ckpt_path=none.ckpt": "there is no checkpoint none.ckpt",
     "--config=none.yaml": "there is no file",
     "--weights_only=false": "could run code",
     "--checkpoint.every_n_steps=0": "checkpoint.every_n_steps is 0; expected more than 0",
     "stray": "stray was not expected there",
+}
+
+
+TRAINING_CASES = {  # only Lightning's loop knows
+    "trainer: {val_check_interval: 99}": "`val_check_interval` (99) must be less than or equal to",
+    "trainer: {callbacks: [{class_path: EarlyStopping, init_args: {monitor: val/los}}]}": (
+        "conditioned on metric `val/los` which is not available"
+    ),
 }
 
 
@@ -75,8 +115,21 @@ def test_configuration_files(workshop, capsys, content):
     assert workshop.made() == before
 
 
+@pytest.mark.parametrize("content", TRAINING_CASES)
+def test_settings_that_training_refuses(workshop, capsys, content):
+    code = workshop.fit("--config", workshop.write("bad.yaml", content), "--experiment", "refused")
+    text = _error(capsys, code)
+    assert text.startswith("error: trainer: ")
+    assert TRAINING_CASES[content] in text
+    assert (
+        max(read_result(run)["fit"]["status"] for run in workshop.runs.glob("refused/*"))
+        == "failed"
+    )
+
+
 @pytest.mark.parametrize("option", OPTION_CASES)
-def test_options(workshop, capsys, option):
+def test_options(workshop, capsys, monkeypatch, option):
+    monkeypatch.chdir(workshop.folder)
     before = workshop.made()
     assert OPTION_CASES[option] in _error(capsys, workshop.fit(option))
     assert workshop.made() == before
@@ -86,9 +139,12 @@ def test_options(workshop, capsys, option):
     ("words", "said"),
     [
         (["fitt"], "did you mean fit?"),
+        (["--config", "a.yaml", "fit"], "--config stands first; expected a command there"),
+        (["test"], "expected --run FOLDER"),
         ([], "no command given"),
         (["test", "--run", "nowhere"], "no run folder nowhere"),
         (["fit", "--resume", "nowhere"], "no run folder nowhere"),
+        (["fit", "--resume=elsewhere", "--resume", "nowhere"], "no run folder nowhere"),
         (["fit", "--run", "runs/a/1"], "a run's folder is given to it by --resume"),
         (["test", "--resume=runs/a/1"], "a run's folder is given to it by --run"),
         (["compare"], "expected at least two"),
@@ -126,13 +182,43 @@ def test_a_number_that_is_none_stops_the_run_and_keeps_no_broken_state(workshop,
     assert (run / "summary.html").is_file()
 
 
+WANDB = {"trainer": {"logger": {"class_path": "dim_lightning.run.wandb_logger.WandbLogger"}}}
+
+
+@pytest.mark.parametrize("option", ["--model.num_negatives=64", "--trainer.accelerator=abacus"])
+def test_a_run_that_is_refused_leaves_none_open_on_wandb(workshop, capsys, monkeypatch, option):
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    before = workshop.made()
+    config = workshop.write("wandb.yaml", WANDB)
+    assert OPTION_CASES[option] in _error(capsys, workshop.fit("--config", config, option))
+    assert wandb.run is None
+    assert workshop.made() == before
+
+
+def test_a_run_on_wandb_that_cannot_be_noted_is_closed(workshop, capsys, monkeypatch):
+    import wandb
+
+    make = tempfile.mkstemp
+
+    def full(**where):
+        if "wandb" in where["prefix"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(**where)
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("dim_lightning.run.folder.tempfile.mkstemp", full)
+    before = workshop.made()
+    config = workshop.write("wandb.yaml", WANDB)
+    assert "the disk is full" in _error(capsys, workshop.fit("--config", config))
+    assert wandb.run is None
+    assert workshop.made() == before
+
+
 def test_wandb_not_installed(workshop, capsys, monkeypatch):
     monkeypatch.setattr("lightning.pytorch.loggers.wandb._WANDB_AVAILABLE", False)
     before = workshop.made()
-    config = workshop.write(
-        "wandb.yaml",
-        {"trainer": {"logger": {"class_path": "dim_lightning.run.wandb_logger.WandbLogger"}}},
-    )
-    text = _error(capsys, workshop.fit("--config", config))
+    text = _error(capsys, workshop.fit("--config", workshop.write("wandb.yaml", WANDB)))
     assert "python -m pip install wandb" in text
     assert workshop.made() == before

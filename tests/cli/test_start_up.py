@@ -20,6 +20,19 @@ sys.stderr.write(" ".join({name.partition(".")[0] for name in sys.modules}))
 sys.exit(code)
 """
 
+INTERRUPTED = """
+import sys
+from dim_lightning.cli import main
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[2]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+sys.exit(main(sys.argv[1:2]))
+"""
+
 
 def test_help_loads_nothing_heavy():
     command = [sys.executable, "-c", LOADED, "--help"]
@@ -41,3 +54,10 @@ def test_a_run_loads_no_logger_and_no_drawing_of_others():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert {"wandb", "optuna", "sklearn", "pandas", "onnx"} & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize(("command", "package"), [("fit", "jsonargparse"), ("doctor", "torch")])
+def test_ctrl_c_while_packages_load(command, package):
+    words = [sys.executable, "-c", INTERRUPTED, command, package]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")

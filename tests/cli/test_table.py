@@ -110,7 +110,7 @@ def test_layers_that_no_row_has(bench, capsys):
         (["--set", "model.local_weight"], "expected key=value"),
         (["--jobs", "0"], "--jobs is 0; expected at least 1"),
         (["--seeds", "1,1"], "--seeds is [1, 1], which has a seed twice"),
-        (["--seeds", "a"], "table --help"),
+        (["--seeds", "a"], "expected whole numbers such as 0,1, not a; see `table --help`"),
     ],
 )
 def test_options_that_cannot_be(bench, capsys, words, said):

@@ -1,5 +1,6 @@
 """A command in a process of its own."""
 
+import os
 import sys
 import time
 
@@ -57,10 +58,12 @@ def test_a_program_that_is_not_there(tmp_path):
     assert not is_at_work(tmp_path)
 
 
-def test_cores_are_shared(tmp_path, monkeypatch):
+def test_the_cores_that_it_may_use_are_shared(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     child = Child(tmp_path)
     said = "import os; print(os.environ['OMP_NUM_THREADS'])"
-    child.start([sys.executable, "-S", "-c", said], 1000)
+    child.start([sys.executable, "-S", "-c", said], 2)
     wait(child)
     assert child.last_lines() == "1"

@@ -49,6 +49,14 @@ def test_refuses_names_that_leave_the_folder(tmp_path, name):
         new_run_folder(tmp_path, name)
 
 
+def test_what_to_choose_another_of(tmp_path):
+    with (
+        pytest.raises(InputError, match="is in the way; choose another --output"),
+        explained(tmp_path, "--output"),
+    ):
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*runs/digits: .* is a file"):

@@ -91,6 +91,12 @@ def test_a_goal_left_out_is_to_minimise_as_on_wandb(bench):
     assert not read_definition(bench.file).maximise
 
 
+def test_no_yaml(tmp_path):
+    (tmp_path / "tabs.yaml").write_text("method: grid\n\tname: x\n")
+    with pytest.raises(InputError, match="not a YAML file: line 2: found character"):
+        read_definition(tmp_path / "tabs.yaml")
+
+
 def test_no_such_file(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         read_definition(tmp_path / "nothing.yaml")

@@ -107,6 +107,7 @@ def test_the_type_of_the_bounds_decides():
         ({"min": 0, "max": 0.5}, "both with a point"),
         ({"min": 2, "max": 1}, "min is 2, above max 1"),
         ({"min": 1}, "lr.max is None; expected a number"),
+        ({"valeus": [1]}, "lr has valeus; expected value, values or min and max"),
         ({"values": 3}, "expected a list"),
         ({"values": [1, 2], "probabilities": [0.5, 0.6]}, "add up to 1"),
         ({"value": 1, "values": [1]}, "constant has values"),

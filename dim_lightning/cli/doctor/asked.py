@@ -15,14 +15,12 @@ class Asked(NamedTuple):
         runs_dir: where runs lie.
         data: the settings below `data`.
         trainer: the settings below `trainer`.
-        has_config: whether a configuration was given; without one, nothing is asked for.
     """
 
     root: Path = Path("data")
     runs_dir: Path = Path("runs")
     data: Mapping[str, Any] = {}
     trainer: Mapping[str, Any] = {}
-    has_config: bool = False
 
     @property
     def cache_dir(self) -> Path:
@@ -52,7 +50,6 @@ def read_asked(configs: Sequence[Path], root: str | None, runs_dir: str | None) 
         Path(runs_dir or str(found.get("runs_dir") or "runs")).expanduser(),
         found["data"],
         found["trainer"],
-        bool(configs),
     )
 
 

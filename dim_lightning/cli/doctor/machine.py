@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -11,9 +11,9 @@ from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
 from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.run.environment import cpu_model
+from dim_lightning.run.limits import available_memory, usable_cores
 
 SHARED = Path("/dev/shm")
-_CGROUP = Path("/sys/fs/cgroup")
 _BATCHES_AHEAD = 2  # of each worker: the DataLoader's default
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")
 _LITTLE = 2e9  # bytes of memory: PyTorch and a small run take about one
@@ -97,33 +97,9 @@ def threads(_: Asked) -> Iterator[Finding]:
         yield Finding("threads", found)
 
 
-def usable_cores() -> float:
-    """Cores this process may use: those it is bound to, or less by the quota of its cgroup."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(float(bound or 1), *quotas(_cgroups(""), _cgroups("cpu")), float("inf"))
-
-
-def quotas(unified: Iterable[Path], separate: Iterable[Path]) -> Iterator[float]:
-    """Limits in cores.
-
-    Args:
-        unified: folders of cgroup version 2.
-        separate: folders of the controller cpu of version 1.
-    """
-    for folder in unified:
-        words = _words(folder / "cpu.max")
-        if len(words) == 2 and words[0] != "max":
-            yield int(words[0]) / int(words[1])
-    for folder in separate:
-        quota = _words(folder / "cpu.cfs_quota_us")
-        period = _words(folder / "cpu.cfs_period_us")
-        if quota and period and int(quota[0]) > 0:
-            yield int(quota[0]) / int(period[0])
-
-
 def memory(_: Asked) -> Iterator[Finding]:
     """Memory that is free for this process."""
-    free = _available_memory()
+    free = available_memory()
     if free is None:
         return
     found = f"{free / 1e9:.1f} GB free"
@@ -132,23 +108,6 @@ def memory(_: Asked) -> Iterator[Finding]:
         yield Finding("memory", found, advice, "hint")
     else:
         yield Finding("memory", found)
-
-
-def _available_memory() -> float | None:
-    info = Path("/proc/meminfo")
-    if not info.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in info.read_text("utf-8").splitlines() if ":" in line)
-    free = [1024.0 * int(lines["MemAvailable"].split()[0])]
-    for kind, limit, used in (
-        ("", "memory.max", "memory.current"),
-        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        for folder in _cgroups(kind):
-            most, now = _words(folder / limit), _words(folder / used)
-            if most and now and most[0].isdigit():
-                free.append(float(int(most[0]) - int(now[0])))
-    return max(0.0, min(free))
 
 
 def shared_memory(asked: Asked) -> Iterator[Finding]:
@@ -167,27 +126,6 @@ def shared_memory(asked: Asked) -> Iterator[Finding]:
         yield Finding("shared memory", found, advice, "FIX")
     else:
         yield Finding("shared memory", found)
-
-
-def _cgroups(kind: str) -> Iterator[Path]:
-    """The folders that limit this process: of its own cgroup, and the one at the top.
-
-    Args:
-        kind: the controller of version 1; empty for version 2.
-    """
-    own = Path("/proc/self/cgroup")
-    for line in own.read_text("utf-8").splitlines() if own.is_file() else ():
-        _, kinds, path = line.split(":", 2)
-        if kind in kinds.split(","):
-            yield _CGROUP / kind / path.lstrip("/")
-            yield _CGROUP / kind
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8").split()
-    except OSError:
-        return []
 
 
 def _plain(cores: float) -> str:

@@ -17,6 +17,7 @@ from dim_lightning.cli.checks import (
     check_trained,
     check_trainer,
     check_weights_only,
+    say_slow_precision,
 )
 from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.cli.ending import explained_stops
@@ -162,6 +163,7 @@ class CommandLine(LightningCLI):
                 num_images = trainer.world_size * self.datamodule.batch_size
                 self.model.check_data(self.datamodule, num_images)
                 check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
+                say_slow_precision(trainer)
             if self._is_resumed:
                 check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
             if self._command == "fit" or is_new:

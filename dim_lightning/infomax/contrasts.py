@@ -74,7 +74,8 @@ class PatchContrast(nn.Module):
         sources, anchors = self.locations(image), self.locations(code)
         n, m, _ = sources.shape
         device = sources.device
-        joint = torch.randint(m, (joint_size(n), 1), generator=generator, device=device)
+        places = anchors.shape[1]  # not m where the code is of a small view
+        joint = torch.randint(places, (joint_size(n), 1), generator=generator, device=device)
         chosen = own_rows(joint)
         others = (chosen + torch.arange(1, m, device=device)) % m
         rows = torch.arange(n, device=device)[:, None]

@@ -6,7 +6,6 @@ from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dim_lightning.data import Batch

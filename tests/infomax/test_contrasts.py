@@ -90,6 +90,10 @@ def test_the_patch_of_a_view_of_another_size_is_one_of_its_own(columns):
 def test_a_map_of_one_location_has_no_patches():
     with pytest.raises(InputError, match="patch_weight"):
         PatchContrast(FeatureShape(4, 1, 1), BilinearCritic(4, 4))
+    one = view(0)
+    small = one._replace(features=one.features._replace(feature_map=torch.ones(6, 4, 1, 1)))
+    with pytest.raises(InputError, match="patch_weight"):  # of views that grow later
+        PatchContrast(SHAPE, BilinearCritic(4, 4))(small, one, shuffled(6))
 
 
 def test_the_penalty_is_the_mean_square_of_real_and_other_scores():

@@ -18,9 +18,9 @@ class LinearProbe(Callback):
     """Logs how well the classes can be read off the codes, each validation epoch.
 
     A batch norm without parameters, which standardises, and a linear layer, trained by an Adam of
-    their own on the codes of the training batches, as the objective sees them. The encoder does
-    not notice. This is a quick look that lags behind a moving encoder; the figure to publish is
-    that of `test`.
+    their own on the mean codes of the training batches: of the first view, augmented, by an encoder
+    in training mode. Validation has clean images and eval mode. The encoder does not notice. This
+    is a quick look that lags behind a moving encoder; the figure to publish is that of `test`.
 
     Logs `probe/online/top1` (validation, in [0, 1]) and `probe/online/train_loss` (nats). On
     several processes there is one probe, trained on the joint batch: moments and gradients are

@@ -37,7 +37,7 @@ from dim_lightning.callbacks.offline_table import (
 )
 from dim_lightning.data import Batch
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation import Extracted, Labelled, extract, pixels
+from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import (
     LayerResult,
     MLPProtocol,
@@ -206,7 +206,7 @@ class OfflineEvaluation(Callback):
             if result.svm is not None:
                 facts["svm_c"][row] = result.svm.c
             facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
-            facts["chance"] = _largest_class(splits.test.labels)
+            facts["chance"] = _of_largest_class(splits.train.labels, splits.test.labels)
         return results, facts
 
     def _figures(self, trainer: L.Trainer, row: str, splits: Splits) -> LayerResult:
@@ -259,5 +259,6 @@ def _splits(features: Sequence[Tensor], taken: Sequence[Extracted], device: Any)
     return Splits(*parts)
 
 
-def _largest_class(labels: Tensor) -> float:
-    return labels.bincount().max().item() / len(labels)
+def _of_largest_class(train: Tensor, test: Tensor) -> float:
+    """The share of the test images that are of the largest class of the training images."""
+    return accuracy(train.bincount().argmax().expand_as(test), test)

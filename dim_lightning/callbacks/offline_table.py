@@ -173,7 +173,7 @@ def _title(facts: Mapping[str, Any]) -> str:
 
 def _notes(facts: Mapping[str, Any]) -> list[str]:
     chosen = f"chosen on {facts['num_val']:,} validation images: "
-    lines = [f"always the largest class: {100 * facts['chance']:.2f}"]
+    lines = [f"always the largest training class: {100 * facts['chance']:.2f}"]
     penalties = {"L2 of the linear probe": facts["l2"], "C of the SVM": facts.get("svm_c", {})}
     for name, values in penalties.items():
         listed = ", ".join(f"{label(row)} {value:g}" for row, value in values.items())

@@ -200,7 +200,9 @@ class ImageDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation images in order; each process has its share, and no image is doubled.
+        """The validation images in the split's order, a random one that stays; no augmentation.
+
+        Each process has its share, and no image is doubled.
 
         Batches are as large as in training, since the terms of many objectives depend on their
         size; the last one may be smaller.
@@ -208,7 +210,7 @@ class ImageDataModule(LightningDataModule):
         return self._shared_loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """The test images in order, shared likewise."""
+        """The test images in the split's order, shared likewise."""
         return self._shared_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:

@@ -23,6 +23,7 @@ class Head(nn.Module):
 
     def __init__(self, inputs: int, hidden_dims: Sequence[int], embedding_dim: int, gaussian: bool):
         super().__init__()
+        self.inputs = inputs
         layers: list[nn.Module] = []
         for before, after in zip((inputs, *hidden_dims), hidden_dims, strict=False):
             layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
@@ -41,7 +42,17 @@ class Head(nn.Module):
             local: the feature map.
             layers: those to probe before the hidden layer; `fc` and `y` are added.
             flat: what the hidden layers start from.
+
+        Raises:
+            InputError: it is of another size than the layers were made for.
         """
+        if flat.shape[1] != self.inputs:
+            raise InputError(
+                f"the encoder's hidden layer takes {self.inputs} values, and its convolutions gave "
+                f"{flat.shape[1]}: the images are not of the size that it was made for; set "
+                "data.view_sizes to [] and the size of augmentations to null, or take an encoder "
+                "of images of any size, such as StridedEncoder"
+            )
         hidden = self.hidden(flat)
         mean = self.mean(hidden)
         log_variance = None if self.log_variance is None else self.log_variance(hidden)

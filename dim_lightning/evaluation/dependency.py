@@ -23,7 +23,7 @@ from dim_lightning.seeding import generator_for
 _RATE = 0.01  # of the moving average of E_M[exp T]
 _DRAWS = 10  # of M, an image, where T is judged
 _AT_ONCE = 1024  # images
-_FITTING, _JUDGING = 1, 2  # keep their draws apart
+_FITTING, _JUDGING = 1, 2  # third in a key: apart from each other and from the orders of epochs
 _FEWEST = 10
 
 
@@ -66,9 +66,10 @@ def mutual_information(
     takes the bias of small batches away. It is taken from the epoch that is best on validation
     images, so that it does not know the images it is judged on.
 
-    A lower bound in expectation, up to the noise of E_M[exp T], which n images leave undetermined
-    beyond about log n. Of a continuous code without noise the information itself is infinite: then
-    this says how much of it such a T can use.
+    A lower bound but for the error of E_M[exp T], a mean over the test images whose logarithm is
+    too small on average, so that the bound errs upwards; beyond about log n nats n images leave it
+    undetermined. Of a continuous code without noise the information itself is infinite: then this
+    says how much of it such a T can use.
 
     Source: Belghazi et al., 2018, algorithm 1 and section 3.2; the measure of Hjelm et al., 2019,
     table 4, who leave network and training open. Their values may be of training images.
@@ -102,8 +103,9 @@ def total_correlation(
     """Neural dependency measure: what T(z) finds of the dependence of a code's dimensions, in nats.
 
     E_J[T] - log E_M[exp T] with J the codes, M codes each of whose dimensions comes from an image
-    of its own: a lower bound, in expectation, of the total correlation KL(p(z) || prod_i p(z_i)),
-    which is 0 for independent dimensions. How T is fitted and chosen: see `mutual_information`.
+    of its own: a lower bound of the total correlation KL(p(z) || prod_i p(z_i)), which is 0 for
+    independent dimensions. How T is fitted and chosen, and what the bound leaves out: see
+    `mutual_information`.
 
     Source: Hjelm et al., 2019, table 4; after Brakel and Bengio, 2017. The authors' code has the
     same network, 1000-200-1, trained by the f-divergence form of KL in batches of 10,000 at 1e-4,
@@ -182,7 +184,7 @@ def _estimate(
 ) -> Estimate:
     """Fits T on the first part, chooses its epoch on the second, judges it on the third."""
     train, val, test = parts
-    generator = generator_for(seed, _FITTING)
+    generator = generator_for(seed, 0, _FITTING)
     optimizer = torch.optim.Adam(statistic.parameters(), learning_rate, fused=True)
     average = MovingLogMean(_RATE)
 
@@ -229,7 +231,7 @@ class MovingLogMean:
 @torch.no_grad()
 def _judged(statistic: nn.Module, data: Sequence[Tensor], seed: int) -> float:
     """E_J[T] - log E_M[exp T] on all of `data`, with the same draws at each call."""
-    generator = generator_for(seed, _JUDGING)
+    generator = generator_for(seed, 0, _JUDGING)
     found = [
         statistic(data, rows, _DRAWS, generator)
         for rows in torch.arange(len(data[0])).split(_AT_ONCE)

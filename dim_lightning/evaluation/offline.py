@@ -16,12 +16,15 @@ from dim_lightning.evaluation.knn import METRICS, accuracy, neighbours_by, vote
 from dim_lightning.evaluation.paper_probe import paper_probe
 from dim_lightning.evaluation.probes import Labelled, LinearResult, linear_probe, mlp_probe
 from dim_lightning.evaluation.svm import SVMResult, linear_svm
+from dim_lightning.seeding import generator_for
 
 MLPProtocol = Literal["short", "paper"]
 
 LINEAR, SVM, MLP = "probe/linear", "probe/svm", "probe/mlp200"
 PAPER, CHOSEN = "probe/mlp200_paper", "probe/mlp200_paper_chosen"
 KNN_SETTINGS = ((20, 0.07), (200, 0.1))
+
+_AT_ONCE = 256  # images whose batch-norm statistics are taken together
 
 
 class Splits(NamedTuple):
@@ -132,9 +135,15 @@ def untrained(
 ) -> Encoder:
     """A copy of `encoder` with fresh weights: what its architecture alone can do.
 
-    Weights are drawn by each part's `reset_parameters`; batch-norm statistics are those of
-    `batches`, as without any the features of deep layers would hardly vary. Neither `encoder` nor
-    the global generators change.
+    Weights are drawn by each part's `reset_parameters`; batch-norm statistics are those of the
+    images, as without any the features of deep layers would hardly vary. Neither `encoder` nor the
+    global generators change.
+
+    Args:
+        encoder: whose architecture it is.
+        batches: at least two images; how they are ordered and cut into batches is of no account.
+        device: where the copy goes.
+        seed: of the weights, and of the order in which the statistics are taken.
 
     Raises:
         InputError: if a part has parameters and no `reset_parameters`.
@@ -153,20 +162,28 @@ def untrained(
                     "have the floor of an untrained encoder"
                 )
     fresh.to(device)
-    _take_statistics(fresh, batches, device)
+    _take_statistics(fresh, batches, device, seed)
     return fresh.eval()
 
 
 def _take_statistics(
-    encoder: Encoder, batches: Iterable[Batch], device: torch.device | str
+    encoder: Encoder, batches: Iterable[Batch], device: torch.device | str, seed: int
 ) -> None:
-    """Gives batch norms the average statistics of `batches`; nothing else is in training mode."""
+    """Gives batch norms the statistics of the images; nothing else is in training mode.
+
+    They are the average over new batches, of about equal size and in a random order: images of one
+    class after the other would vary too little.
+    """
     norms = [part for part in encoder.modules() if isinstance(part, _BatchNorm)]
+    if not norms:
+        return
     encoder.eval()
     for norm in norms:
         norm.train()
         norm.momentum = None  # the plain average over all batches
     dtype = next((p.dtype for p in encoder.parameters()), torch.float32)
+    images = torch.cat([batch.images for batch in batches])
+    order = torch.randperm(len(images), generator=generator_for(seed))
     with torch.no_grad():
-        for batch in batches if norms else ():
-            encoder(as_floats(batch.images.to(device)).to(dtype))
+        for rows in order.tensor_split(-(-len(images) // _AT_ONCE)):
+            encoder(as_floats(images[rows].to(device)).to(dtype))

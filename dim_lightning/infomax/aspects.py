@@ -76,6 +76,9 @@ class WholeMap(Aspect):
     """The feature map, flattened: the pairs of the paper's global term.
 
     Source: Hjelm et al., 2019, appendix A.2, table 5.
+
+    Raises:
+        InputError: in use, the map is of another size.
     """
 
     def __init__(self, feature_shape: FeatureShape, code_dim: int):
@@ -86,7 +89,14 @@ class WholeMap(Aspect):
         self, view: View, generator: torch.Generator | None = None
     ) -> Float[Tensor, "n 1 s"]:
         """One source, c * h * w values."""
-        return view.features.feature_map.flatten(1)[:, None]
+        values = view.features.feature_map.flatten(1)[:, None]
+        if values.shape[2] != self.dim:
+            raise InputError(
+                f"WholeMap takes feature maps of {self.dim} values, and one of {values.shape[2]} "
+                "came; expected views of data.image_size pixels; set data.view_sizes to [] and the "
+                "size of data.augmentation to null, or take another model.global_aspect"
+            )
+        return values
 
 
 class WholeImage(Aspect):

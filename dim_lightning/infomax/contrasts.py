@@ -55,11 +55,7 @@ class PatchContrast(nn.Module):
 
     def __init__(self, feature_shape: FeatureShape, critic: Critic):
         super().__init__()
-        if feature_shape.height * feature_shape.width < 2:
-            raise InputError(
-                "model.patch_weight is above 0, but the encoder's feature map has a single "
-                "location, which has no others to share information with; set it to 0"
-            )
+        _check_locations(feature_shape.height * feature_shape.width)
         self.locations = Locations(feature_shape)
         self.critic = critic
 
@@ -73,12 +69,22 @@ class PatchContrast(nn.Module):
         """T of a location of one view with the other locations of another, or of the same one."""
         sources, anchors = self.locations(image), self.locations(code)
         n, m, _ = sources.shape
+        _check_locations(m)
         device = sources.device
-        joint = torch.randint(m, (joint_size(n), 1), generator=generator, device=device)
+        places = anchors.shape[1]  # not m where the code is of a small view
+        joint = torch.randint(places, (joint_size(n), 1), generator=generator, device=device)
         chosen = own_rows(joint)
         others = (chosen + torch.arange(1, m, device=device)) % m
         rows = torch.arange(n, device=device)[:, None]
         return self.critic(sources[rows, others], anchors[rows, chosen][:, 0], negatives)
+
+
+def _check_locations(count: int) -> None:
+    if count < 2:
+        raise InputError(
+            "model.patch_weight is above 0, but the encoder's feature map has a single location, "
+            "which has no others to share information with; set it to 0"
+        )
 
 
 def score_penalty(scores: ScoreSet) -> Float[Tensor, ""]:

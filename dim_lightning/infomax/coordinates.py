@@ -40,7 +40,8 @@ class Coordinates(nn.Module):
         relative: whether to predict the offset from one location to another.
 
     Raises:
-        InputError: for no task, no units, or a feature map of a single location.
+        InputError: for no task, no units, or a feature map of a single location; in use, for a map
+            of another size.
     """
 
     places: Int64[Tensor, "m 2"]
@@ -58,6 +59,7 @@ class Coordinates(nn.Module):
         _check(height * map_width, width, absolute or relative)
         places = torch.cartesian_prod(torch.arange(height), torch.arange(map_width))
         self.register_buffer("places", places, persistent=False)
+        self.size = (height, map_width)
         dims = [code_dim, channels]
         sizes, offsets = (height, map_width), (2 * height - 1, 2 * map_width - 1)
         self.absolute = _PlacePredictor(dims, width, sizes) if absolute else None
@@ -76,6 +78,7 @@ class Coordinates(nn.Module):
             code: y, the code of each image.
             generator: of the other locations, on the device of the features.
         """
+        self._check_size(feature_map)
         local = feature_map.flatten(2).transpose(1, 2)  # [n, m, c]
         terms = {}
         if self.absolute is not None:
@@ -92,6 +95,15 @@ class Coordinates(nn.Module):
             counted = offsets + self.places[-1]  # from 0
             terms["relative_coordinates"] = self.relative.cross_entropy(hidden, counted)
         return terms
+
+    def _check_size(self, feature_map: Tensor) -> None:
+        size = tuple(feature_map.shape[2:])
+        if size != self.size:
+            raise InputError(
+                f"the coordinate task predicts places in a feature map of {self.size}, and one of "
+                f"{size} came; expected views of data.image_size pixels; set data.view_sizes to [] "
+                "and the size of data.augmentation to null, or model.coordinate_weight to 0"
+            )
 
 
 class _PlacePredictor(nn.Module):

@@ -133,7 +133,8 @@ class DotCritic(Critic):
         clip: c of c tanh(T / c), which keeps scores within +-c (Bachman et al., 2019, section
             3.3); no clipping if None.
         as_authors: g without layer norm, so that the code itself says how large scores are, and
-            shortcuts W_3 that start as copies of their input with a little noise.
+            shortcuts W_3 that start as copies of their input with a little noise, where there are
+            units enough for it.
 
     Raises:
         InputError: no units, or a clip that is not above 0.
@@ -272,7 +273,8 @@ def _projection(inputs: int, hidden_dim: int | None, width: int) -> nn.Module:
 class _Side(nn.Module):
     """One hidden ReLU layer beside a linear shortcut, then layer norm if asked for.
 
-    If `copies`, the shortcut starts as its input, beside zeros, plus noise of up to 0.01.
+    If `copies`, a shortcut with units enough starts as its input, beside zeros, plus noise of up to
+    0.01.
     """
 
     def __init__(self, inputs: int, width: int, norm: bool = True, copies: bool = False):
@@ -280,7 +282,7 @@ class _Side(nn.Module):
         self.hidden = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
         self.shortcut = nn.Linear(inputs, width, bias=False)
         self.norm = nn.LayerNorm(width) if norm else nn.Identity()
-        if copies:
+        if copies and width >= inputs:
             nn.init.uniform_(self.shortcut.weight, -0.01, 0.01)
             with torch.no_grad():
                 self.shortcut.weight.fill_diagonal_(1.0)

@@ -55,7 +55,8 @@ class MuonAdamW(Optimizer):
         others = [parameter for parameter in listed if not _is_filter(parameter)]
         groups = [
             {"params": filters, "filters": True, "lr": filter_lr},
-            {"params": others, "filters": False, "lr": lr},
+            # fused: so that a restored count of steps goes where the parameters are
+            {"params": others, "filters": False, "lr": lr, "fused": True},
         ]
         shared = {"momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__([group for group in groups if group["params"]], shared)

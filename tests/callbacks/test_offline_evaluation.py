@@ -2,6 +2,7 @@ import inspect
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from tiny_run import digits, tiny_module, trainer, unlabelled
@@ -66,7 +67,7 @@ def test_the_table_is_in_percent_with_the_floors_at_the_bottom(facts):
     assert "70.00" in lines[places[0]]
     assert lines[places[2] - 1].startswith("---")
     assert any("12 epochs" in line and "10,000 test images" in line for line in lines)
-    assert "always the largest class: 10.00" in lines
+    assert "always the largest training class: 10.00" in lines
     assert all(len(line) <= 100 for line in lines)
     ends = {len(lines[place]) for place in places}
     assert len(ends) == 1  # the columns stand below one another
@@ -98,6 +99,8 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     splits = {n: len(data.split(n)) for n in ("train", "val", "test")}
     assert {n: result[f"num_{n}"] for n in splits} == splits
     assert result["epochs_trained"] == 1
+    most = np.bincount(data.split("train").labels).argmax()
+    assert result["chance"] == pytest.approx(np.mean(data.split("test").labels == most))
     assert set(result["l2"]) == {*layers, "random/embedding", "pixels"}
     assert result["seconds"] > 0
     assert "accuracy (micro average) on the test split" in result["protocol"]

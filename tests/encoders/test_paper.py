@@ -134,6 +134,12 @@ def test_what_cannot_be_is_refused(make, said):
         make()
 
 
+@pytest.mark.parametrize(("cls", "settings"), [(PaperEncoder, SMALL), (PaperEncoder64, SMALL_64)])
+def test_images_of_another_size_are_refused(cls, settings):
+    with pytest.raises(InputError, match=r"data\.view_sizes"):
+        cls(32, **settings)(torch.rand(2, 3, 24, 24))
+
+
 def test_the_smallest_images():
     assert PaperEncoder(8, **SMALL).feature_shape == (8, 2, 2)
     assert PaperEncoder64(15, **SMALL_64).feature_shape == (8, 3, 3)

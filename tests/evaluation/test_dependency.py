@@ -2,14 +2,17 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.dependency import (
     MovingLogMean,
     Paired,
+    _estimate,
     mutual_information,
     total_correlation,
 )
+from dim_lightning.seeding import generator_for
 
 SMALL = {"epochs": 15, "widths": (64, 64)}
 SHORT = {**SMALL, "epochs": 3}
@@ -65,6 +68,27 @@ def test_the_test_images_choose_nothing_and_the_seed_decides_everything():
     assert again._replace(nats=first.nats) == first
     assert again.nats != first.nats
     assert mutual_information(train, val, test, **SHORT, seed=1) != first
+
+
+class Listening(nn.Linear):
+    """A statistic that notes from which draws its negatives come."""
+
+    def __init__(self):
+        super().__init__(2, 1)
+        self.seeds = set()
+
+    def forward(self, data, rows, draws, generator):
+        self.seeds.add(generator.initial_seed())
+        scores = super().forward(data[0][rows])
+        return scores[:, 0], scores.expand(-1, draws)
+
+
+def test_negatives_are_not_drawn_as_the_order_of_an_epoch_is():
+    statistic, part = Listening(), (torch.randn(20, 2),)
+    _estimate(statistic, [part] * 3, epochs=4, batch_size=10, learning_rate=1e-3, seed=0)
+    assert len(statistic.seeds) == 2  # fitting and judging
+    orders = {generator_for(0, epoch).initial_seed() for epoch in range(4)}
+    assert not statistic.seeds & orders
 
 
 def test_the_moving_average_has_the_value_of_the_batch_and_the_gradient_of_the_average():

@@ -166,6 +166,33 @@ def test_the_floor_depends_on_its_seed_alone():
     assert not torch.equal(first["mean.weight"], other["mean.weight"])
 
 
+def test_the_floor_knows_no_order_of_the_images_and_no_size_of_their_batches():
+    generator = torch.Generator().manual_seed(0)
+    colours = torch.rand(5, 3, 1, 1, generator=generator).repeat_interleave(103, dim=0)
+    classes = colours + 0.1 * torch.rand(515, 3, 8, 8, generator=generator)
+    none = torch.zeros(515, dtype=torch.int64)
+
+    def floor(size):
+        parts = classes.split(size)
+        batches = [Batch(part, none[: len(part)], none[: len(part)]) for part in parts]
+        encoder = PaperEncoder(8, widths=(4, 8), hidden_dim=8)
+        return untrained(encoder, batches, "cpu").state_dict()
+
+    ones, others = floor(257), floor(103)  # a last batch of a single image; a class each
+    assert all(torch.equal(ones[name], others[name]) for name in ones)
+    torch.testing.assert_close(
+        ones["local_trunk.0.1.running_var"],
+        convolved(ones, classes).var((0, 2, 3)),
+        rtol=0.05,
+        atol=0,
+    )
+
+
+def convolved(weights, images):
+    filters = weights["local_trunk.0.0.weight"]
+    return nn.functional.conv2d(2 * images - 1, filters, stride=2, padding=1)
+
+
 def test_weights_that_cannot_be_drawn_anew_are_named():
     encoder = small_encoder()
     encoder.head = nn.ParameterList([nn.Parameter(torch.ones(2))])

@@ -64,6 +64,11 @@ def test_the_whole_map_is_the_flat_feature_map(view):
     assert torch.equal(aspect(view)[:, 0], view.features.feature_map.flatten(1))
 
 
+def test_a_whole_map_of_another_size_is_refused(view):
+    with pytest.raises(InputError, match=r"data\.view_sizes"):
+        WholeMap(FeatureShape(6, 3, 3), CODE_DIM)(view)
+
+
 def test_the_whole_image_is_seen_through_pixels_alone(view):
     torch.manual_seed(0)
     aspect = WholeImage(SHAPE, CODE_DIM, widths=(4, 8))

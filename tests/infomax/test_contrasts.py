@@ -68,9 +68,32 @@ def test_a_patch_meets_the_other_locations_of_its_own_image_and_those_of_others(
     assert len(seen) > 30  # of the 36 images and places
 
 
+@pytest.mark.parametrize("columns", [1, 2, 5])
+def test_the_patch_of_a_view_of_another_size_is_one_of_its_own(columns):
+    one, other, negatives = view(0), view(1), shuffled(6)
+    cut = torch.randn(6, 4, 1, columns, generator=torch.Generator().manual_seed(2))
+    other = other._replace(features=other.features._replace(feature_map=cut))
+    contrast = PatchContrast(SHAPE, BilinearCritic(4, 4, scale=False))
+    torch.nn.init.eye_(contrast.critic.weight.weight)
+    places = one.features.feature_map.flatten(2)
+    products = torch.einsum("ncm,ncp->npm", places, cut.flatten(2))
+    seen, generator = set(), torch.Generator().manual_seed(0)
+    for _ in range(20):
+        joint = contrast(one, other, negatives, generator).joint
+        assert joint.shape == (6, 5)
+        near = (joint[:, None, :, None] - products[:, :, None, :]).abs().amin(3).amax(2)
+        assert near.amin(1).max() < 1e-5
+        seen |= set(near.argmin(1).tolist())
+    assert seen == set(range(columns))
+
+
 def test_a_map_of_one_location_has_no_patches():
     with pytest.raises(InputError, match="patch_weight"):
         PatchContrast(FeatureShape(4, 1, 1), BilinearCritic(4, 4))
+    one = view(0)
+    small = one._replace(features=one.features._replace(feature_map=torch.ones(6, 4, 1, 1)))
+    with pytest.raises(InputError, match="patch_weight"):  # of views that grow later
+        PatchContrast(SHAPE, BilinearCritic(4, 4))(small, one, shuffled(6))
 
 
 def test_the_penalty_is_the_mean_square_of_real_and_other_scores():

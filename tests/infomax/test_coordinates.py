@@ -197,6 +197,13 @@ def test_tasks_that_cannot_be_are_refused(settings, message):
         build(**settings)
 
 
+@pytest.mark.parametrize("size", [(2, 4), (4, 3), (6, 8)])
+def test_a_map_of_another_size_is_refused(size):
+    feature_map = torch.zeros(3, 6, *size, dtype=torch.double)
+    with pytest.raises(InputError, match=r"data\.view_sizes"):
+        build()(feature_map, torch.zeros(3, CODE_DIM, dtype=torch.double))
+
+
 def test_a_map_of_one_row_has_columns_to_predict():
     coordinates = build(shape=FeatureShape(6, 1, 2))
     feature_map = torch.randn(3, 6, 1, 2, dtype=torch.double)

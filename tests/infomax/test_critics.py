@@ -164,6 +164,12 @@ def test_as_in_the_authors_code_a_code_starts_with_its_own_length():
     torch.testing.assert_close(doubled, 2 * scores)
 
 
+def test_a_side_with_fewer_units_than_inputs_copies_nothing():
+    critic = DotCritic(6, 3, width=4, as_authors=True)
+    assert critic.source_side.shortcut.weight.abs().max() < 6**-0.5 + 1e-6
+    assert torch.equal(critic.code_side.shortcut.weight.diagonal(), torch.ones(3))
+
+
 def test_clipped_scores_stay_within_and_keep_their_slope_at_zero():
     critic = BilinearCritic(2, 2, scale=False, clip=3.0)
     torch.nn.init.eye_(critic.weight.weight)

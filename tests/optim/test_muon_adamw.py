@@ -80,6 +80,16 @@ def test_the_state_is_whole(network):
         assert torch.equal(one, two)
 
 
+def test_a_restored_state_goes_where_the_parameters_are(network):
+    first = MuonAdamW(network.parameters())
+    descend(network, first, 1)
+    elsewhere = copy.deepcopy(network).to("meta")
+    second = MuonAdamW(elsewhere.parameters())
+    second.load_state_dict(first.state_dict())
+    tensors = [value for state in second.state.values() for value in state.values()]
+    assert {value.device.type for value in tensors} == {"meta"}
+
+
 def test_a_network_without_filters_is_trained_by_adamw():
     network = nn.Linear(2, 1)
     before = network.weight.clone()

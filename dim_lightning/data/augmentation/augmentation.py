@@ -38,5 +38,5 @@ class Augmentation(ABC):
         """
         raise InputError(
             f"data.view_sizes asks for views of {size} pixels, but {type(self).__name__} leaves "
-            "the size as it is; set data.augmentation to CropColour, or data.view_sizes to null"
+            "the size as it is; set data.augmentation to CropColour, or data.view_sizes to []"
         )

@@ -16,8 +16,9 @@ class Prior(nn.Module, ABC):
     """How codes are drawn, and how far they are from the distribution they should follow.
 
     Attributes:
-        code_prior: what the codes of evaluation follow where the prior has its way: 'gaussian' is
-            N(0, I), 'uniform' is uniform on [0, 1]^d after a sigmoid; None if it is neither.
+        code_prior: what samples of p(z|x) follow over all images where the prior has its way, and
+            for a deterministic encoder the codes of evaluation: 'gaussian' is N(0, I), 'uniform' is
+            uniform on [0, 1]^d after a sigmoid; None if it is neither.
     """
 
     code_prior: Target | None = None

@@ -22,6 +22,7 @@ from dim_lightning.data.splits import Shares, check_sizes
 from dim_lightning.errors import InputError
 
 PLAN = "plan"  # says of what an unfinished conversion is
+_DEALING = 2  # another number where rows come to other shards: nothing goes on across that
 SETTING = "OUTPUT"
 _UNREADABLE = b"dim_lightning.unreadable"
 
@@ -61,7 +62,7 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
     """
     _check_free(output)
     parts = found.read()
-    key = (FORMAT, size, tuple(shares), shard_bytes, list(found.fingerprint))
+    key = (FORMAT, _DEALING, size, tuple(shares), shard_bytes, list(found.fingerprint))
     plan = hashlib.sha256(repr(key).encode()).hexdigest()
     partial = output.with_name(f"{output.name}.partial")
     with (

@@ -57,12 +57,7 @@ def more(workshop):
 SETTINGS = {
     "in an epoch, after a validation, with workers": {
         "data": {"num_workers": 1},
-        "model": {
-            "lr_scheduler": {
-                "class_path": "torch.optim.lr_scheduler.StepLR",
-                "init_args": {"step_size": 1},
-            }
-        },
+        "model": {"lr_scheduler": "dim_lightning.optim.WarmupCosine"},
         "trainer": {
             "max_epochs": 2,
             "limit_train_batches": 8,
@@ -72,6 +67,12 @@ SETTINGS = {
         "stop": [1, 5],
     },
     "by steps, at an epoch's end and within": {
+        "model": {
+            "lr_scheduler": {
+                "class_path": "torch.optim.lr_scheduler.StepLR",
+                "init_args": {"step_size": 1},
+            }
+        },
         "trainer": {"max_epochs": -1, "max_steps": 8},
         "stop": [2, 6],
     },

@@ -41,7 +41,7 @@ from dim_lightning.cli.resume import (
     cut_back,
     where_to_start,
 )
-from dim_lightning.cli.trainer import finish_loggers, open_loggers, trainer_in
+from dim_lightning.cli.trainer import end_others, finish_loggers, open_loggers, trainer_in
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
@@ -175,7 +175,7 @@ class CommandLine(LightningCLI):
             raise
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Runs the command; a run on Weights & Biases is closed however it ends.
+        """Runs the command; however it ends, a run on Weights & Biases and processes end with it.
 
         Raises:
             StoppedError: after Ctrl-C or a request to terminate, which Lightning makes exits of.
@@ -195,6 +195,8 @@ class CommandLine(LightningCLI):
             self._open.close()
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+            if failed:
+                end_others(self.trainer)
         """Lightning's, with the checkpoint that was found."""
         path = self._start.path
         kwargs = super()._prepare_subcommand_kwargs(subcommand)

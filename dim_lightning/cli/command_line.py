@@ -11,8 +11,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import (
+    check_clock,
     check_data,
     check_optimizer,
+    check_place,
     check_seed,
     check_trained,
     check_trainer,
@@ -102,6 +104,7 @@ class CommandLine(LightningCLI):
         config = self.config[self.config.subcommand]
         check_nulls(self._parser(self.config.subcommand), config)
         check_seed(config.seed_everything)
+        check_place(config.runs_dir, config.experiment)
         check_trained(self.config.subcommand, config.as_dict())
         if config.method != self._method:  # given in an odd place
             raise InputError(
@@ -159,6 +162,7 @@ class CommandLine(LightningCLI):
             keyed = [self._get(self.config_init, key) for key in CALLBACKS]
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
             if self._command == "fit":
+                check_clock(config["val_check_interval"], trainer.world_size)
                 num_images = trainer.world_size * self.datamodule.batch_size
                 self.model.check_data(self.datamodule, num_images)
                 check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
@@ -191,12 +195,12 @@ class CommandLine(LightningCLI):
                 super()._run_subcommand(subcommand)
             failed = False
         finally:
+            if failed:
+                end_others(self.trainer)
             finish_loggers(self.trainer, failed)
             self._open.close()
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-            if failed:
-                end_others(self.trainer)
         """Lightning's, with the checkpoint that was found."""
         path = self._start.path
         kwargs = super()._prepare_subcommand_kwargs(subcommand)

@@ -74,6 +74,8 @@ def with_run_files(arguments: list[str]) -> list[str]:
     folder = last_value(arguments, option)
     if folder is None:
         return arguments
+    if not folder:
+        raise InputError(f"{option} is empty; expected the folder of a run, such as runs/digits/1")
     run_dir = existing_run_folder(Path(folder))
     files = ["--config", str(run_dir / CONFIG)]
     if not is_fit:

@@ -161,9 +161,18 @@ class EncoderModule(L.LightningModule, ABC):
         scheduler = self.make_lr_scheduler(optimizer)
         if not isinstance(scheduler, WarmupCosine):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
-        scheduler.of(self.trainer.estimated_stepping_batches)
         stepped = {"scheduler": scheduler, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": stepped}
+
+    def on_train_start(self) -> None:
+        """Tells a schedule how long the training is.
+
+        Not when it is made: to count the steps, Lightning makes the loader of the training images,
+        and it does not know by then in which batch a run goes on.
+        """
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, WarmupCosine):
+                config.scheduler.of(self.trainer.estimated_stepping_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep classes given in Python out of the file: a checkpoint holds plain types only."""

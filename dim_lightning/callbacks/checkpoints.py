@@ -62,8 +62,8 @@ class Checkpoints(Checkpoint):
         Raises:
             KeyboardInterrupt: after a signal; `Terminated` after SIGTERM.
         """
-        if _batches_done(trainer) % trainer.accumulate_grad_batches:
-            return  # gradients are under way
+        if _accumulates(trainer):
+            return
         asked = max(self._is_due(trainer), self._is_asked(trainer))
         if asked:
             self._save(trainer)
@@ -90,7 +90,8 @@ class Checkpoints(Checkpoint):
         rows = [logger.sync() for logger in trainer.loggers if isinstance(logger, MetricsFile)]
         checkpoint[METRICS_ROWS] = sum(rows)
         checkpoint[JOINT_BATCH] = trainer.world_size * trainer.datamodule.batch_size  # type: ignore
-        _set_between_steps(checkpoint["loops"]["fit_loop"], _epoch_is_over(trainer))
+        loop = checkpoint["loops"]["fit_loop"]
+        _set_between_steps(loop, _epoch_is_over(trainer), _accumulates(trainer))
 
     def _is_due(self, trainer: L.Trainer) -> int:
         """By the count of steps, which is the same on every process."""
@@ -129,6 +130,11 @@ def _batches_done(trainer: L.Trainer) -> int:
     return trainer.fit_loop.epoch_loop.batch_progress.current.completed
 
 
+def _accumulates(trainer: L.Trainer) -> bool:
+    """Whether gradients are under way: batches were met since the last step of the epoch."""
+    return _batches_done(trainer) % trainer.accumulate_grad_batches > 0
+
+
 def _epoch_is_over(trainer: L.Trainer) -> bool:
     """Whether training stands between two epochs; one that max_steps cuts short is not over."""
     batches = trainer.fit_loop.epoch_loop.batch_progress
@@ -138,12 +144,13 @@ def _epoch_is_over(trainer: L.Trainer) -> bool:
     return done >= trainer.num_training_batches or batches.is_last_batch
 
 
-def _set_between_steps(loop: dict[str, Any], epoch_is_over: bool) -> None:
+def _set_between_steps(loop: dict[str, Any], epoch_is_over: bool, accumulates: bool) -> None:
     """Makes Lightning's counts those of a state that it goes on from exactly.
 
     Between two epochs everything begun has ended. Within one, the last batch counts as processed
     but not completed, as Lightning has it when it calls `on_train_batch_end`: it then neither
-    repeats the validation that came after it nor counts the step twice.
+    repeats the validation that came after it nor counts the step twice. It counts none where
+    training was stopped while it accumulates gradients, which are lost then.
     """
     for epochs in (loop["epoch_progress"]["total"], loop["epoch_progress"]["current"]):
         ended = epochs["processed"] if epoch_is_over else epochs["ready"] - 1
@@ -157,7 +164,7 @@ def _set_between_steps(loop: dict[str, Any], epoch_is_over: bool) -> None:
             done = 0
         completed = done - (not epoch_is_over)
         batches.update(ready=done, started=done, processed=done, completed=completed)
-    if not epoch_is_over:
+    if not epoch_is_over and not accumulates:
         loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
     validation = loop["epoch_loop.val_loop.batch_progress"]  # none is under way
     validation["is_last_batch"] = False

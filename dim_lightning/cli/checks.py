@@ -130,6 +130,36 @@ def check_seed(seed: int) -> None:
         raise InputError(f"seed_everything is {seed}; expected 0 to {2**32 - 1}")
 
 
+def check_place(runs_dir: str, experiment: str) -> None:
+    """Refuses names that a shell or a script gives where it has none.
+
+    Raises:
+        InputError: one is empty or null.
+    """
+    for name, value in {"runs_dir": runs_dir, "experiment": experiment}.items():
+        if value in ("", "null", "None"):
+            raise InputError(
+                f"{name} is {value!r}; expected a name; leave {name} out for its default"
+            )
+
+
+def check_clock(interval: Any, processes: int) -> None:
+    """Refuses to let each process look at its own clock: one would validate while others train.
+
+    Args:
+        interval: trainer.val_check_interval.
+        processes: how many train together.
+
+    Raises:
+        InputError: validation is timed, and there are several processes.
+    """
+    if processes > 1 and not isinstance(interval, int | float | None):
+        raise InputError(
+            f"trainer.val_check_interval is {interval}, a time, and {processes} processes do not "
+            "agree on the time; expected a number of steps or a share of the epoch"
+        )
+
+
 def check_trainer(config: dict[str, Any]) -> None:
     """Refuses what the run folder decides, and numbers that Lightning would divide by or drop.
 

@@ -11,8 +11,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import (
+    check_clock,
     check_data,
     check_optimizer,
+    check_place,
     check_seed,
     check_trained,
     check_trainer,
@@ -42,7 +44,7 @@ from dim_lightning.cli.resume import (
     cut_back,
     where_to_start,
 )
-from dim_lightning.cli.trainer import finish_loggers, open_loggers, trainer_in
+from dim_lightning.cli.trainer import end_others, finish_loggers, open_loggers, trainer_in
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
@@ -103,6 +105,7 @@ class CommandLine(LightningCLI):
         config = self.config[self.config.subcommand]
         check_nulls(self._parser(self.config.subcommand), config)
         check_seed(config.seed_everything)
+        check_place(config.runs_dir, config.experiment)
         check_trained(self.config.subcommand, config.as_dict())
         if config.method != self._method:  # given in an odd place
             raise InputError(
@@ -160,6 +163,7 @@ class CommandLine(LightningCLI):
             keyed = [self._get(self.config_init, key) for key in CALLBACKS]
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
             if self._command == "fit":
+                check_clock(config["val_check_interval"], trainer.world_size)
                 num_images = trainer.world_size * self.datamodule.batch_size
                 self.model.check_data(self.datamodule, num_images)
                 check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
@@ -177,7 +181,7 @@ class CommandLine(LightningCLI):
             raise
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Runs the command; a run on Weights & Biases is closed however it ends.
+        """Runs the command; however it ends, a run on Weights & Biases and processes end with it.
 
         Raises:
             StoppedError: after Ctrl-C or a request to terminate, which Lightning makes exits of.
@@ -193,6 +197,8 @@ class CommandLine(LightningCLI):
                 super()._run_subcommand(subcommand)
             failed = False
         finally:
+            if failed:
+                end_others(self.trainer)
             finish_loggers(self.trainer, failed)
             self._open.close()
 

@@ -12,7 +12,12 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
 from dim_lightning.cli.overview import OWN_COMMANDS
-from dim_lightning.cli.place import is_child, is_first_process, with_run_files
+from dim_lightning.cli.place import (
+    is_child,
+    is_first_process,
+    process_number,
+    with_run_files,
+)
 from dim_lightning.cli.resources import amount_of, is_out_of_memory
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import DISK_ERRORS, disk_error
@@ -132,7 +137,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _complain(message: str) -> int:
-    return _say(f"error: {message}", USER_ERROR)
+    """Says it on every process: what is wrong may be so on one alone, such as its memory."""
+    where = "" if is_first_process() else f" on process {process_number()}"
+    sys.stderr.write(f"error{where}: {message}\n")
+    return USER_ERROR
 
 
 def _say(message: str, code: int) -> int:

@@ -18,9 +18,14 @@ from dim_lightning.run.folder import (
 _VARIABLE = "DIM_LIGHTNING_RUN_DIR"  # how the processes that Lightning starts learn the folder
 
 
+def process_number() -> int:
+    """Which of several processes this is, from 0."""
+    return getattr(rank_zero_only, "rank", 0)
+
+
 def is_first_process() -> bool:
     """Whether this process is the one of several that writes and speaks."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+    return process_number() == 0
 
 
 def is_child() -> bool:
@@ -69,6 +74,8 @@ def with_run_files(arguments: list[str]) -> list[str]:
     folder = last_value(arguments, option)
     if folder is None:
         return arguments
+    if not folder:
+        raise InputError(f"{option} is empty; expected the folder of a run, such as runs/digits/1")
     run_dir = existing_run_folder(Path(folder))
     files = ["--config", str(run_dir / CONFIG)]
     if not is_fit:

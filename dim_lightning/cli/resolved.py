@@ -1,12 +1,13 @@
 """What a command line means, without running it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonargparse
 import torch
 import yaml
 
 from dim_lightning.cli.command_line import CommandLine
+from dim_lightning.data import ImageDataModule
 from dim_lightning.encoder_module import EncoderModule
 
 
@@ -35,6 +36,18 @@ class _Built(_Parsed):
         """Nothing."""
 
 
+class Parts(NamedTuple):
+    """What was built.
+
+    Attributes:
+        layers: names of those of the encoder.
+        data: not looked for yet.
+    """
+
+    layers: list[str]
+    data: ImageDataModule
+
+
 def resolved_settings(arguments: list[str]) -> dict[str, Any]:
     """All settings of a command line, defaults included, as config.yaml has them.
 
@@ -46,8 +59,8 @@ def resolved_settings(arguments: list[str]) -> dict[str, Any]:
     return yaml.safe_load(parsed._dumped(parsed.config))
 
 
-def layers_of(arguments: list[str]) -> list[str]:
-    """The layers of the encoder that a command line is about, once all it asks for is built.
+def parts_of(arguments: list[str]) -> Parts:
+    """Encoder's layers and data of a command line, once all it asks for is built.
 
     Raises:
         InputError: it does not parse, or its parts cannot be built or do not fit each other.
@@ -57,7 +70,8 @@ def layers_of(arguments: list[str]) -> list[str]:
     model: EncoderModule = built.model
     size = built.datamodule.image_size
     with torch.no_grad():
-        return list(model.encoder.eval()(torch.zeros(2, 3, size, size)).layers)
+        layers = list(model.encoder.eval()(torch.zeros(2, 3, size, size)).layers)
+    return Parts(layers, built.datamodule)
 
 
 def _prepare() -> None:

@@ -1,22 +1,29 @@
 """`sweep`: a sweep file of W&B, run on this machine."""
 
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
+from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import alone_in, explained, new_numbered_folder
 from dim_lightning.run.signals import Terminated
+from dim_lightning.sweep.command import filled_command, parameters_json
 from dim_lightning.sweep.definition import Definition, read_definition
 from dim_lightning.sweep.record import Trial, open_sweep
 from dim_lightning.sweep.report import CSV, PAGE, line, table, write_report
 from dim_lightning.sweep.runner import Runner, number_of_trials
+from dim_lightning.sweep.search import check_optuna, grid_point, random_point, values_at
 
 _DESCRIPTION = (
     "Runs a sweep file of Weights & Biases on this machine, without the service. A sweep that was "
     "stopped or killed goes on with the same command and --output."
 )
+
+_TRAINING = ["-m", "dim_lightning", "fit"]
 
 
 def sweep(arguments: list[str]) -> int:
@@ -31,11 +38,15 @@ def sweep(arguments: list[str]) -> int:
             raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1")
     definition = read_definition(options.file)
     count = number_of_trials(definition, options.count)
+    if definition.method == "bayes":
+        check_optuna()
+    _check_training(definition, options)
     output = _output(options.output, definition)
     refusal = f"another sweep is at work in {output}; wait for it, or give another --output"
     with explained(output, "--output"), alone_in(output, refusal):
         seed = open_sweep(output, definition, options.seed)
-        again = f"python -m dim_lightning sweep {options.file} --output {output}"
+        place = [] if options.output else ["--output", str(output)]
+        again = full_command(["sweep", *arguments, *place])
         return _run(definition, output, seed, count, options.workers, again)
 
 
@@ -49,6 +60,29 @@ def _parser() -> PlainParser:
     )
     parser.add_argument("--seed", type=int, help="of the draws; 0")
     return parser
+
+
+def _check_training(definition: Definition, options: Any) -> None:
+    """Looks, before the first trial, at whether `fit` knows its settings; a wrong name fails all.
+
+    Raises:
+        InputError: it does not; other programs are not asked.
+    """
+    grid, parameters = definition.method == "grid", definition.parameters
+    point = grid_point(parameters, 1) if grid else random_point(parameters, options.seed or 0, 1)
+    values = values_at(parameters, point, grid)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "arguments.json"
+        file.write_text(parameters_json(values), "utf-8")
+        words = filled_command(definition.command, definition.program, values, file)
+        starts = [n for n in range(len(words)) if words[n : n + 3] == _TRAINING]
+        for start in starts:
+            from dim_lightning.cli.resolved import resolved_settings
+
+            try:
+                resolved_settings(words[start + 2 :])
+            except InputError as error:
+                raise InputError(f"{options.file}: {error}") from error
 
 
 def _run(

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from dim_lightning.cli.checks import check_data
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
 from dim_lightning.cli.plain_parser import PlainParser
-from dim_lightning.cli.resolved import layers_of, resolved_settings
+from dim_lightning.cli.resolved import parts_of, resolved_settings
+from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command, now
 from dim_lightning.run.folder import CONFIG, alone_in, explained
@@ -20,7 +22,14 @@ from dim_lightning.run.settings import flat_settings
 from dim_lightning.run.signals import Terminated
 from dim_lightning.table.commands import next_run, settings_words, words_of
 from dim_lightning.table.definition import Row, Table, chosen, read_table
-from dim_lightning.table.figures import check_columns, check_layers, commits, lines_of, protocols
+from dim_lightning.table.figures import (
+    check_columns,
+    check_labels,
+    check_layers,
+    commits,
+    lines_of,
+    protocols,
+)
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
 from dim_lightning.table.runs import Cell, State, is_of, state_of
@@ -71,11 +80,13 @@ def table(arguments: list[str]) -> int:
         print(_report(job, {}, shown=True))  # noqa: T201
         return 0
     open_cells = [cell for cell, state in found if state.missing and cell in todo]
-    _check_building(job.table, open_cells)
+    data = _check_building(job.table, open_cells)
     if options.dry:
         lines = [line for cell in open_cells for line in _planned(cell)]
         print("\n".join(lines) or "nothing is missing")  # noqa: T201
         return 0
+    if all(state.missing for _, state in found):  # later the tests themselves tell
+        _check_labels(job.table, data)
     return _run(job, todo, options.jobs)
 
 
@@ -134,23 +145,30 @@ def _settings(asked: Table, rows: list[Row]) -> list[tuple[Row, Mapping[str, Any
     return found
 
 
-def _named(asked: Table, row: Row, function: Any, words: list[str]) -> Any:
-    """What `function` makes of a row's command line; its complaints name the row."""
+def _named(asked: Table, row: Row, function: Any, given: Any) -> Any:
+    """What `function` makes of what it is given for a row; its complaints name the row."""
     try:
-        return function(words)
+        return function(given)
     except InputError as error:
         raise InputError(f"{asked.path}: row {row.name} ({row.config}): {error}") from error
 
 
-def _check_building(asked: Table, cells: list[Cell]) -> None:
-    """Builds each row that is to run once, so that none ends in the night for a wrong size."""
+def _check_building(asked: Table, cells: list[Cell]) -> list[tuple[Row, ImageDataModule]]:
+    """Builds each row that is to run once, so that none ends in the night; the data of each."""
     rows = {cell.row.folder: cell for cell in cells}
-    layers = {
-        name: _named(asked, cell.row, layers_of, settings_words(cell))
-        for name, cell in rows.items()
+    parts = {
+        name: _named(asked, cell.row, parts_of, settings_words(cell)) for name, cell in rows.items()
     }
-    if layers:
-        check_layers(asked, layers)
+    if parts:
+        check_layers(asked, {name: found.layers for name, found in parts.items()})
+    return [(rows[name].row, found.data) for name, found in parts.items()]
+
+
+def _check_labels(asked: Table, data: list[tuple[Row, ImageDataModule]]) -> None:
+    """Finds and decodes the pictures, which the runs would do first, and looks for labels."""
+    for row, module in data:
+        _named(asked, row, functools.partial(check_data, module), "fit")
+    check_labels(asked, [module.labelled for _, module in data])
 
 
 def _run(job: _Job, todo: list[Cell], jobs: int) -> int:

@@ -1,5 +1,6 @@
 """The Trainer of a run: callbacks, loggers and files in the run's folder."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,12 @@ def finish_loggers(trainer: L.Trainer, failed: bool) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.finish(failed)
+
+
+def end_others(trainer: L.Trainer) -> None:
+    """Ends the processes that this one started: they would wait for it, on a GPU half an hour."""
+    if trainer.strategy.launcher is not None:
+        trainer.strategy.launcher.kill(signal.SIGKILL)
 
 
 def _loggers(asked: Any, run_dir: Path, command: str) -> list[Logger]:

@@ -36,7 +36,7 @@ class Views(NamedTuple):
         Args:
             images: float in [0, 1], [n, 3, h, w].
             epoch: that is trained.
-            step: of this epoch, counted from 1.
+            step: of this epoch, counted from 0.
         """
         whole = [self._augmentation_at(epoch)] * self.number
         small = [self.small_augmentation] * self.num_small

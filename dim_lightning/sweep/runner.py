@@ -13,7 +13,6 @@ from dim_lightning.sweep.search import (
     Past,
     Point,
     bayes_point,
-    check_optuna,
     grid_point,
     grid_size,
     random_point,
@@ -63,8 +62,6 @@ class Runner:
         workers: int,
         tell: Callable[[Trial], None],
     ):
-        if definition.method == "bayes":
-            check_optuna()
         self.definition = definition
         self.output = output
         self.seed = seed

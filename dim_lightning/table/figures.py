@@ -129,6 +129,24 @@ def check_layers(table: Table, layers: Mapping[str, Sequence[str]]) -> None:
             )
 
 
+def check_labels(table: Table, labelled: Sequence[bool]) -> None:
+    """Looks at whether there are labels where a column is about them.
+
+    Args:
+        table: from its file.
+        labelled: of each row, whether its pictures have labels.
+
+    Raises:
+        InputError: no row's pictures have.
+    """
+    wanted = [key for key in table.columns if key.endswith(ACCURACY)]
+    if wanted and labelled and not any(labelled):
+        raise InputError(
+            f"{table.path}: columns.{wanted[0]}: the pictures of no row have labels, and without "
+            "them there is no accuracy; choose columns such as mine/<layer>/nats, or other pictures"
+        )
+
+
 def protocols(found: Found) -> list[str]:
     """How the figures were measured, as the tests themselves say it; each kind once."""
     tests = [read_result(_run(state)).get("test", {}) for _, state in found if not state.missing]

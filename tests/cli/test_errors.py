@@ -81,6 +81,10 @@ OPTION_CASES = {
     "--data.root=tiny.yaml": "tiny.yaml/cache: Not a directory",
     "--config=.": "expected a YAML configuration",
     "--experiment=../up": "expected a plain name",
+    "--experiment=null": "experiment is 'null'; expected a name",
+    "--runs_dir=null": "runs_dir is 'null'; expected a name",
+    "--runs_dir=": "runs_dir is ''; expected a name",
+    "--resume=": "--resume is empty; expected the folder of a run",
     "--ckpt_path=none.ckpt": "there is no checkpoint none.ckpt",
     "--config=none.yaml": "there is no file",
     "--weights_only=false": "could run code",
@@ -132,6 +136,14 @@ def test_options(workshop, capsys, monkeypatch, option):
     monkeypatch.chdir(workshop.folder)
     before = workshop.made()
     assert OPTION_CASES[option] in _error(capsys, workshop.fit(option))
+    assert workshop.made() == before
+
+
+def test_validation_by_the_clock_on_several_processes(workshop, capsys):
+    words = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    before = workshop.made()
+    code = workshop.fit(*words, "--trainer.val_check_interval", "00:00:10:00")
+    assert "2 processes do not agree on the time" in _error(capsys, code)
     assert workshop.made() == before
 
 

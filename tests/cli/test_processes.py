@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,21 @@ def test_a_parameter_that_nothing_trains_is_named_before_processes_wait_for_it(w
     assert "encoder.log_variance.weight has no gradient" in done.stderr
     assert "ddp_find_unused_parameters_true" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("process", "where"), [(0, ""), (1, " on process 1")])
+def test_what_ends_one_process_is_said_and_ends_the_others(workshop, process, where):
+    callback = {"class_path": "failing_step.OutOfMemory", "init_args": {"process": process}}
+    trainer = {"callbacks": [callback], "strategy": "ddp", "devices": 2}
+    config = workshop.write(f"fails{process}.yaml", {"trainer": trainer, "experiment": "fails"})
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = _command(workshop, "--config", config)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    assert done.returncode != 0
+    assert f"error{where}: out of memory: memory more could not be had" in done.stderr
+    assert "[rank1]" not in done.stderr  # it has no time to complain that the first is gone
 
 
 @pytest.mark.slow

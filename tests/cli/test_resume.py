@@ -14,6 +14,7 @@ from dim_lightning.cli.resume import Start, allowed_changes, check_joint_batch
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO, position, read_checkpoint
 from dim_lightning.run.folder import alone_in
+from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.result import read_result
 
 TIMES = ("seconds", "epoch_seconds", "speeds")
@@ -57,12 +58,7 @@ def more(workshop):
 SETTINGS = {
     "in an epoch, after a validation, with workers": {
         "data": {"num_workers": 1},
-        "model": {
-            "lr_scheduler": {
-                "class_path": "torch.optim.lr_scheduler.StepLR",
-                "init_args": {"step_size": 1},
-            }
-        },
+        "model": {"lr_scheduler": "dim_lightning.optim.WarmupCosine"},
         "trainer": {
             "max_epochs": 2,
             "limit_train_batches": 8,
@@ -72,6 +68,12 @@ SETTINGS = {
         "stop": [1, 5],
     },
     "by steps, at an epoch's end and within": {
+        "model": {
+            "lr_scheduler": {
+                "class_path": "torch.optim.lr_scheduler.StepLR",
+                "init_args": {"step_size": 1},
+            }
+        },
         "trainer": {"max_epochs": -1, "max_steps": 8},
         "stop": [2, 6],
     },
@@ -124,6 +126,23 @@ def test_ctrl_c_saves_as_well_and_max_steps_in_an_epoch_is_no_end_of_it(workshop
     assert main(["fit", "--resume", str(run), "--trainer.max_steps", "2"]) == 0
     assert position(read_checkpoint(run / "checkpoints" / "last.ckpt")) == (0, 2)
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == 2
+
+
+def test_stopped_between_two_batches_of_a_step_it_counts_no_step_twice(workshop):
+    stopping = {"monitor": "val/loss", "stopping_threshold": 1e9, "check_on_train_epoch_end": False}
+    trainer = {
+        "limit_train_batches": 8,
+        "accumulate_grad_batches": 2,
+        "val_check_interval": 3,
+        "log_every_n_steps": 1,
+        "callbacks": [{"class_path": "EarlyStopping", "init_args": stopping}],
+    }
+    config = workshop.write("odd.yaml", {"trainer": trainer, "experiment": "odd"})
+    assert workshop.fit("--config", config) == 0
+    run = workshop.runs / "odd" / "1"
+    assert position(read_checkpoint(run / "checkpoints" / "last.ckpt")) == (0, 3)
+    assert main(["fit", "--resume", str(run)]) == 0
+    assert [point.step for point in read_metrics(run)["train/loss"]][-2:] == [1, 2]
 
 
 def test_other_settings_are_refused_with_both_values(copied, capsys):

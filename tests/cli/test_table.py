@@ -11,6 +11,7 @@ import time
 
 import pytest
 import yaml
+from PIL import Image
 
 from dim_lightning.cli import main
 from dim_lightning.cli.resolved import resolved_settings
@@ -76,7 +77,7 @@ def bench(workshop, request):
 def refused(bench, capsys, *words):
     assert bench.table(*words) == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: ")
+    assert said.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in said
     assert not bench.runs.exists()
     return said
@@ -100,6 +101,14 @@ def test_layers_that_no_row_has(bench, capsys):
     bench.write(columns={"probe/mlp200/z/top1": "MLP"}, rows=TABLE["rows"][1:])
     said = refused(bench, capsys)
     assert "no row's encoder has the layer 'z'; expected one of conv, embedding" in said
+
+
+def test_accuracies_of_pictures_without_labels(bench, tmp_path, capsys):
+    for number in range(64):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    source = f"data.source={{class_path: PictureFolder, init_args: {{path: {tmp_path}}}}}"
+    said = refused(bench, capsys, "--set", source, "--set", f"data.root={tmp_path}")
+    assert f"columns.{MLP}: the pictures of no row have labels" in said
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -93,6 +94,14 @@ def test_a_folder_of_other_things_is_refused(bench, capsys):
     assert "holds other files" in capsys.readouterr().err
 
 
+def test_bayes_without_optuna_makes_no_folder(bench, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    bench.write(method="bayes")
+    assert bench.sweep("--count", "1") == 2
+    assert "needs optuna, and that is not installed" in capsys.readouterr().err
+    assert not bench.output.exists()
+
+
 def test_a_program_that_is_not_there(bench, capsys):
     bench.write(command=["/nowhere/python", "${args}"])
     assert bench.sweep() == 2
@@ -157,9 +166,11 @@ def test_a_trial_that_was_killed_with_its_sweep_is_run_again(bench):
 @pytest.mark.parametrize(("stop", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_stopped_sweep_leaves_no_trial_behind_and_says_how_to_go_on(bench, stop, code):
     bench.write(parameters={"quality": {"values": [0.1, 0.3]}, "pause": {"value": 0.5}})
-    process = started(bench)
+    bench.output = bench.output.with_name("with a space")
+    process = started(bench, "--count", "2")
     process.send_signal(getattr(signal, stop))
     _, errors = process.communicate(timeout=120)
     assert process.returncode == code
-    assert f"to go on: python -m dim_lightning sweep {bench.file}" in errors
+    words = shlex.join(["sweep", str(bench.file), "--output", str(bench.output), "--count", "2"])
+    assert f"to go on: python -m dim_lightning {words}\n" in errors
     assert [t.status for t in read_trials(bench.output).values()] == ["finished", "interrupted"]

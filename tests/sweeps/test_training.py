@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -82,18 +81,15 @@ def test_the_command_that_the_agent_of_wandb_starts(tmp_path, monkeypatch):
     assert "best/probe/online/top1" in read_metrics(run)
 
 
-@pytest.mark.slow
-def test_a_bad_parameter_is_a_failed_trial_with_its_reason(bench, monkeypatch):
+def test_a_setting_that_fit_does_not_know_is_refused_before_the_first_trial(
+    bench, capsys, monkeypatch
+):
     monkeypatch.chdir(PROJECT)
     content = yaml.safe_load(DIGITS.read_text())
-    content["parameters"] = {"model.local_wieght": {"value": 1.0}}
+    content["parameters"] = {"model.local_wieght": {"values": [1.0, 2.0]}}
     bench.file.write_text(yaml.safe_dump(content))
-    done = subprocess.run(
-        [sys.executable, "-m", "dim_lightning", "sweep", bench.file, "--output", bench.output],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 2
-    assert "all 1 trials failed" in done.stderr
-    assert "did you mean model.local_weight?" in done.stderr
+    assert bench.sweep() == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {bench.file}: unknown key model.local_wieght")
+    assert "did you mean model.local_weight?" in error
+    assert not bench.output.exists()

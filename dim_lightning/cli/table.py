@@ -4,6 +4,7 @@ import functools
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,7 +154,7 @@ def _named(asked: Table, row: Row, function: Any, given: Any) -> Any:
         raise InputError(f"{asked.path}: row {row.name} ({row.config}): {error}") from error
 
 
-def _check_building(asked: Table, cells: list[Cell]) -> list[tuple[Row, ImageDataModule]]:
+def _check_building(asked: Table, cells: list[Cell]) -> list[ImageDataModule]:
     """Builds each row that is to run once, so that none ends in the night; the data of each."""
     rows = {cell.row.folder: cell for cell in cells}
     parts = {
@@ -161,14 +162,17 @@ def _check_building(asked: Table, cells: list[Cell]) -> list[tuple[Row, ImageDat
     }
     if parts:
         check_layers(asked, {name: found.layers for name, found in parts.items()})
-    return [(rows[name].row, found.data) for name, found in parts.items()]
+    return [found.data for found in parts.values()]
 
 
-def _check_labels(asked: Table, data: list[tuple[Row, ImageDataModule]]) -> None:
+def _check_labels(asked: Table, data: list[ImageDataModule]) -> None:
     """Finds and decodes the pictures, which the runs would do first, and looks for labels."""
-    for row, module in data:
-        _named(asked, row, functools.partial(check_data, module), "fit")
-    check_labels(asked, [module.labelled for _, module in data])
+    labelled = []
+    for module in data:
+        with suppress(InputError):  # of one row, whose run says it while the others go on
+            check_data(module, "fit")
+            labelled.append(module.labelled)
+    check_labels(asked, labelled)
 
 
 def _run(job: _Job, todo: list[Cell], jobs: int) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dim_lightning.encoders import FeatureShape
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.critics import check_widths
+from dim_lightning.infomax.critics.critic import check_widths
 from dim_lightning.infomax.view import View
 from dim_lightning.processes import uniform
 

@@ -1,118 +1,13 @@
-"""Critics T: how well does a code belong to an image, or to one location of it?
-
-A critic takes both sides of a pair through networks of their own, once for every code and once for
-every source, and only then scores pairs of the results. So the cost of a pair is that of `pair`
-alone, whatever the negatives are. Row i of the scores belongs to code i, and no score mixes images.
-"""
-
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+"""Critics whose score is a product of both sides: all pairs are one matrix product."""
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
+from dim_lightning.infomax.critics.critic import Critic, check_widths
 from dim_lightning.infomax.precision import widened
-from dim_lightning.infomax.scores import Scores, ScoreSet
-from dim_lightning.processes import gather
-
-
-class Critic(nn.Module, ABC):
-    """The interface of all critics: made with the sizes of a source and of a code."""
-
-    @abstractmethod
-    def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
-        """The side of the image: each of m sources by itself."""
-
-    @abstractmethod
-    def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
-        """The side of the code."""
-
-    @abstractmethod
-    def pair(
-        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
-    ) -> Float[Tensor, "*b m"]:
-        """Scores of the sources with the codes; leading axes broadcast."""
-
-    def pair_parameters(self) -> list[nn.Parameter]:
-        """The parameters that `pair` uses; none unless a critic says so."""
-        return []
-
-    def forward(
-        self,
-        source: Float[Tensor, "n m s"],
-        code: Float[Tensor, "n d"],
-        negatives: Int64[Tensor, "n k"] | None,
-    ) -> ScoreSet:
-        """Scores of each code with its own image and with others.
-
-        Args:
-            source: of the images of this process.
-            code: of the same images.
-            negatives: the other images of each code, by their positions in the joint batch of all
-                processes; all of them if None.
-        """
-        code = self.encode_code(code)
-        if negatives is None:
-            source = encoded_in_pieces(self.encode_source, source)
-            trained = [p for p in self.pair_parameters() if p.requires_grad]
-            return AllPairs(self.pair, source, in_autocast_type(code), trained)
-        source = self.encode_source(source)
-        others = gather(source)[negatives]  # [n, k, m, w]
-        scores = self.pair(torch.cat([source[:, None], others], dim=1), code[:, None])
-        return Scores(scores[:, 0], scores[:, 1:])
-
-
-class ConcatCritic(Critic):
-    """T([z, s]) by a multilayer perceptron on the concatenation of a code z and a source s.
-
-    On the locations of a feature map this is 'concat-and-convolve'. The first layer is linear in
-    both, W [z, s] = W_z z + W_s s, so each half is computed once for a code and once for a source:
-    the same numbers as concatenating, without the copies and with a fraction of the arithmetic.
-
-    Source: the blog's script, three hidden layers of 256; with widths (512, 512) Hjelm et al.,
-    2019, tables 5 (global) and 7 (local).
-
-    Args:
-        source_dim: size of s.
-        code_dim: size of z.
-        widths: units of the hidden ReLU layers.
-
-    Raises:
-        InputError: no hidden layer, or one without units.
-    """
-
-    def __init__(self, source_dim: int, code_dim: int, widths: Sequence[int] = (256, 256, 256)):
-        super().__init__()
-        check_widths("widths", widths)
-        self.code_dim = code_dim
-        self.first = nn.Linear(code_dim + source_dim, widths[0])
-        layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, (*widths[1:], 1), strict=True):
-            layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
-        self.rest = nn.Sequential(*layers)
-
-    def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
-        """W_s s."""
-        return nn.functional.linear(source, self.first.weight[:, self.code_dim :])
-
-    def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
-        """W_z z + b."""
-        weight = self.first.weight[:, : self.code_dim]
-        return nn.functional.linear(code, weight, self.first.bias)
-
-    def pair(
-        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
-    ) -> Float[Tensor, "*b m"]:
-        """The rest of the perceptron on the sum of both halves."""
-        return self.rest(source + code.unsqueeze(-2)).squeeze(-1)
-
-    def pair_parameters(self) -> list[nn.Parameter]:
-        """Those of all layers but the first."""
-        return list(self.rest.parameters())
 
 
 class DotCritic(Critic):
@@ -289,19 +184,6 @@ class _Side(nn.Module):
 
     def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b w"]:
         return self.norm(self.hidden(x) + self.shortcut(x))
-
-
-def check_widths(name: str, widths: Sequence[int]) -> None:
-    """Refuses layers that cannot be.
-
-    Raises:
-        InputError: no layer, or one without units.
-    """
-    if not widths or min(widths) < 1:
-        raise InputError(
-            f"a critic's {name} are {list(widths)}; expected at least one, each at least 1; set "
-            f"init_args.{name} of the critic"
-        )
 
 
 def _check_clip(clip: float | None) -> None:

@@ -1,0 +1,77 @@
+"""The interface of critics.
+
+A critic takes both sides of a pair through networks of their own, once for every code and once for
+every source, and only then scores pairs of the results. So the cost of a pair is that of `pair`
+alone, whatever the negatives are. Row i of the scores belongs to code i, and no score mixes images.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from dim_lightning.errors import InputError
+from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
+from dim_lightning.infomax.scores import Scores, ScoreSet
+from dim_lightning.processes import gather
+
+
+class Critic(nn.Module, ABC):
+    """The interface of all critics: made with the sizes of a source and of a code."""
+
+    @abstractmethod
+    def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
+        """The side of the image: each of m sources by itself."""
+
+    @abstractmethod
+    def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
+        """The side of the code."""
+
+    @abstractmethod
+    def pair(
+        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
+    ) -> Float[Tensor, "*b m"]:
+        """Scores of the sources with the codes; leading axes broadcast."""
+
+    def pair_parameters(self) -> list[nn.Parameter]:
+        """The parameters that `pair` uses; none unless a critic says so."""
+        return []
+
+    def forward(
+        self,
+        source: Float[Tensor, "n m s"],
+        code: Float[Tensor, "n d"],
+        negatives: Int64[Tensor, "n k"] | None,
+    ) -> ScoreSet:
+        """Scores of each code with its own image and with others.
+
+        Args:
+            source: of the images of this process.
+            code: of the same images.
+            negatives: the other images of each code, by their positions in the joint batch of all
+                processes; all of them if None.
+        """
+        code = self.encode_code(code)
+        if negatives is None:
+            source = encoded_in_pieces(self.encode_source, source)
+            trained = [p for p in self.pair_parameters() if p.requires_grad]
+            return AllPairs(self.pair, source, in_autocast_type(code), trained)
+        source = self.encode_source(source)
+        others = gather(source)[negatives]  # [n, k, m, w]
+        scores = self.pair(torch.cat([source[:, None], others], dim=1), code[:, None])
+        return Scores(scores[:, 0], scores[:, 1:])
+
+
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    """Refuses layers that cannot be.
+
+    Raises:
+        InputError: no layer, or one without units.
+    """
+    if not widths or min(widths) < 1:
+        raise InputError(
+            f"a critic's {name} are {list(widths)}; expected at least one, each at least 1; set "
+            f"init_args.{name} of the critic"
+        )

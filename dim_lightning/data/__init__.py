@@ -7,6 +7,7 @@ from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import (
     CIFAR10,
     CIFAR100,
+    STL10,
     Digits,
     PictureFolder,
     Source,
@@ -16,6 +17,7 @@ from dim_lightning.data.sources import (
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "STL10",
     "Augmentation",
     "Batch",
     "CropAndFlip",

@@ -151,7 +151,7 @@ def _write(
         _header(file, len(kept), size)  # as long as the first one: numpy leaves room for the count
     with lasting_file(folder / f"{name}_labels.npy") as file:
         np.save(file, part.labels[kept])
-    if not isinstance(part.pictures, np.ndarray):
+    if part.named:
         with lasting_file(folder / f"{name}_names.json") as file:
             file.write(json.dumps([part.pictures[position] for position in kept]).encode())
     return len(kept)

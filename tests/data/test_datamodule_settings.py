@@ -62,7 +62,7 @@ def test_the_digits_are_the_default(parser):
     assert "data.source" in parser.format_help()
 
 
-@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100", "TinyImageNet", "Digits"])
+@pytest.mark.parametrize("name", ["CIFAR10", "CIFAR100", "STL10", "TinyImageNet", "Digits"])
 def test_sources_go_by_their_short_names(parser, name):
     assert type(built(parser, "--data.source", name).source).__name__ == name
 

@@ -17,8 +17,12 @@ _FETCH = {
     "CIFAR10": "fit --data.source CIFAR10",
     "CIFAR100": "fit --data.source CIFAR100",
     "TinyImageNet": "fit --data.source TinyImageNet --data.image_size 64",
+    "STL10": "fit --data.source STL10 --data.image_size 64",
 }
-_SIZES = {"CIFAR10": "170 MB", "CIFAR100": "170 MB", "TinyImageNet": "248 MB"}
+_SIZES = {
+    **{"CIFAR10": "170 MB", "CIFAR100": "170 MB"},
+    **{"TinyImageNet": "248 MB", "STL10": "2.6 GB"},
+}
 
 
 def disk(asked: Asked) -> Iterator[Finding]:

@@ -160,8 +160,8 @@ def _write(path: Path, shard: _Planned, size: int, advance: Callable[[int], obje
 
 def _table(part: Part, rows: list[int], pixels: list[bytes]) -> pa.Table:
     """Pictures with all that is known of them."""
-    named = not isinstance(part.pictures, np.ndarray)
-    paths = [as_text(str(part.pictures[row])) if named else None for row in rows]
+    pictures = (part.pictures[row] for row in rows)
+    paths = [as_text(each) if isinstance(each, str) else None for each in pictures]
     return pa.table(
         {
             "pixels": pa.array(pixels, pa.binary()),
@@ -196,7 +196,7 @@ def _layout(
         class_names=parts.class_names,
         shares=shares,
         own_test=parts.test is not None,
-        named=not isinstance(parts.train.pictures, np.ndarray),
+        named=parts.train.named,
         shards={
             split: [Shard(s.name, there[s.name].rows) for s in planned if s.split == split]
             for split in SPLITS

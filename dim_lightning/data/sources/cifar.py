@@ -1,12 +1,11 @@
 """CIFAR-10 and CIFAR-100: as torchvision keeps them, or as folders of pictures."""
 
-import tarfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from dim_lightning.data.sources.download import advice, fetch_folder
+from dim_lightning.data.sources.download import advice, fetch_folder, untar
 from dim_lightning.data.sources.listing import (
     class_folders,
     class_part,
@@ -71,7 +70,7 @@ class CIFAR10(Source):
             raise InputError(
                 f"did not find {missing}; downloading is switched off; {advice(known.url, archive)}"
             )
-        fetch_folder(known.url, archive, known.tgz_md5, _untar, known.base_folder, missing)
+        fetch_folder(known.url, archive, known.tgz_md5, untar, known.base_folder, missing)
 
     def _found_batches(self, folder: Path) -> Found:
         known = self._torchvision
@@ -125,13 +124,6 @@ class CIFAR100(CIFAR10):
 
     name: ClassVar[str] = "cifar100"
     title: ClassVar[str] = "CIFAR-100"
-
-
-def _untar(archive: Path, folder: Path) -> None:
-    # Pythons before 3.10.12 and 3.11.4 lack the filter; the checksum was right in any case.
-    safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, **safe)
 
 
 def leaves(folder: Path) -> list[Path]:

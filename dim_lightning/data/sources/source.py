@@ -17,8 +17,13 @@ class Part(NamedTuple):
         labels: class of each picture, int64 [n]; -1 where unlabelled.
     """
 
-    pictures: Sequence[str] | np.ndarray
+    pictures: Sequence[str] | Sequence[np.ndarray] | np.ndarray
     labels: np.ndarray
+
+    @property
+    def named(self) -> bool:
+        """Whether the pictures are files, and not pixels."""
+        return len(self.pictures) > 0 and isinstance(self.pictures[0], str)
 
 
 class Parts(NamedTuple):

@@ -60,7 +60,8 @@ class AdversarialPrior(Prior):
         if min(widths, default=1) < 1:
             raise InputError(
                 f"the discriminator's widths are {widths}; expected at least 1 unit a layer; "
-                "set model.prior.init_args.widths, for example to [1000, 200]"
+                "set model.prior.init_args.widths, or of an AdversarialAutoencoder model.widths, "
+                "for example to [1000, 200]"
             )
         self.target = self.code_prior = target
         layers: list[nn.Module] = []

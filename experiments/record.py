@@ -9,8 +9,8 @@ table a data set gives mean ± standard deviation over the seeds. Without argume
 are renewed.
 
 Of a run that belongs to a table, records/ keeps what the command `table` reads of it: its settings,
-its environment and its figures, without the folders of the machine. Copied into a folder of runs,
-the row counts as done there.
+its environment and its figures, without the folders of the machine; and what was logged once an
+epoch, for `compare`. Copied into a folder of runs, the row counts as done there.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from dim_lightning.run.environment import DATA, read_environment, write_environm
 from dim_lightning.run.folder import (
     CONFIG,
     ENVIRONMENT,
+    METRICS,
     RESULT,
     existing_run_folder,
     write_atomically,
@@ -115,7 +116,7 @@ def _experiment(run_dir: Path, name: str) -> str:
 
 
 def keep(run_dir: Path, records: Path) -> Path | None:
-    """Copies what `table` reads of a run to where it would lie if `records` were its `runs_dir`.
+    """Copies what there is to know of a run to where it would lie if `records` were its `runs_dir`.
 
     Returns:
         the folder of the copy; None of a run that belongs to no table.
@@ -139,7 +140,21 @@ def keep(run_dir: Path, records: Path) -> Path | None:
             write_atomically(copy / name, (run_dir / name).read_text("utf-8"))
         else:
             (copy / name).unlink(missing_ok=True)
+    if (run_dir / METRICS).is_file():  # early records have none
+        write_atomically(copy / METRICS, _each_epoch(run_dir / METRICS))
     return copy
+
+
+def _each_epoch(metrics: Path) -> str:
+    """The rows that are not of a training step, without columns that are empty then."""
+    with metrics.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if not row.get("train/loss")]
+    names = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _place(folder: Path, number: str, started: str | None) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from table_files import SETTINGS, note_tested, write_run, write_table
 
+from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.figures import commits, lines_of
@@ -59,6 +60,17 @@ def test_no_folder_of_the_machine_is_kept(cell, tmp_path):
     (run / "environment.json").write_text(json.dumps(environment))
     copy = record.keep(run, tmp_path / "records")
     assert not any("mine" in path.read_text() for path in copy.iterdir())
+
+
+def test_the_curves_of_a_run_are_kept_without_its_steps(cell, tmp_path):
+    run = write_run(cell, figures={}, experiment=cell.experiment)
+    (run / "metrics.csv").write_text(
+        "epoch,step,probe/online/top1,train/loss\n0,1,,9.5\n0,2,0.25,\n1,3,,9.25\n1,4,0.5,\n"
+    )
+    copy = record.keep(run, tmp_path / "records")
+    assert read_metrics(copy) == {"probe/online/top1": [Point(0, 2, 0.25), Point(1, 4, 0.5)]}
+    (run / "metrics.csv").unlink()
+    assert record.keep(run, tmp_path / "records") == copy
 
 
 def test_a_run_of_no_table_has_a_place_in_the_results_alone(cell, tmp_path):

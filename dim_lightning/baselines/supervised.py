@@ -58,8 +58,9 @@ class Supervised(EncoderModule):
         if not data.labelled or unlabelled:
             missing = f"{unlabelled} of the training pictures have" if unlabelled else "there are"
             raise InputError(
-                f"Supervised learns from labels, and {missing} no labels; expected a folder for "
-                "each class; set data.source, or another method"
+                f"Supervised learns from labels, and {missing} no labels; expected one each: a "
+                "folder for each class, or STL10 with data.source.init_args.unlabelled false; set "
+                "data.source, or another method"
             )
         if data.num_classes != self.classifier.out_features:
             raise InputError(

@@ -9,15 +9,18 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 from dim_lightning.cli.entry import _quiet
 from dim_lightning.cli.overview import OWN_COMMANDS
 from dim_lightning.cli.resolved import resolved_settings
 from dim_lightning.cli.shard import _with_pictures_alone
+from dim_lightning.infomax.scores import Scores
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text()
 BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
+SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMAND = re.compile(
     r"^(?:# +)?python -m dim_lightning (?P<line>.+)$|`python -m dim_lightning (?P<inline>[^`]+)`",
     re.MULTILINE,
@@ -48,6 +51,28 @@ def _parse(words):
     return _parser(words[0]).parse_args(rest)
 
 
+def _script(words):
+    """The one with these words in it."""
+    (script,) = (script for script in SCRIPTS if words in script)
+    return script
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's, of a Trainer with nothing but defaults
+def test_the_script_trains(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = {}
+    exec(_script("L.Trainer").replace("max_epochs=5", "max_epochs=1"), place)
+    assert place["features"].mean.shape == (len(place["images"]), 256)
+    assert place["trainer"].callback_metrics["knn/cosine/k20_t0.07/top1"] > 0.5
+
+
+def test_the_bound_of_ones_own_is_a_hinge():
+    place = {}
+    exec(_script("def hinge"), place)
+    scores = Scores(torch.tensor([[2.0, 0.5]]), torch.tensor([[[-3.0, 0.0]]]))
+    assert place["hinge"](scores) == pytest.approx(-0.25 - 0.5)
+
+
 def test_there_are_commands():
     assert len(_commands()) >= 25
 
@@ -56,6 +81,8 @@ def test_there_are_commands():
 def test_commands_are_parsed(command, tmp_path, monkeypatch):
     (tmp_path / "experiments").symlink_to(PROJECT / "experiments")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does
+    (tmp_path / "bounds.py").write_text(_script("def hinge"))
     words = shlex.split(command)
     if "--resume" in words:  # the run's own settings are looked at
         run = tmp_path / words[words.index("--resume") + 1]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         PaperEncoder64,
         ResidualEncoder,
         StridedEncoder,
+        TorchvisionEncoder,
     )
     from dim_lightning.errors import InputError
     from dim_lightning.export import PictureEncoder, load
@@ -62,6 +63,7 @@ __all__ = [
     "ResidualEncoder",
     "Scores",
     "StridedEncoder",
+    "TorchvisionEncoder",
     "load",
 ]
 _HOMES = {
@@ -79,6 +81,7 @@ _HOMES = {
     "ResidualEncoder": "encoders",
     "Scores": "infomax.scores",
     "StridedEncoder": "encoders",
+    "TorchvisionEncoder": "encoders",
     "load": "export",
 }
 

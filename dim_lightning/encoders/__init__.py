@@ -1,5 +1,6 @@
 """From an image to its features: the feature map, the layers to probe, the code."""
 
+from dim_lightning.encoders.backbone import TorchvisionEncoder
 from dim_lightning.encoders.blog import BlogEncoder
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
 from dim_lightning.encoders.paper import PaperEncoder, PaperEncoder64
@@ -15,4 +16,5 @@ __all__ = [
     "PaperEncoder64",
     "ResidualEncoder",
     "StridedEncoder",
+    "TorchvisionEncoder",
 ]

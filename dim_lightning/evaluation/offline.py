@@ -6,6 +6,7 @@ from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dim_lightning.data import Batch
@@ -152,18 +153,31 @@ def untrained(
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(seed)
         fresh.cpu()  # draws on the CPU, so that the floor is the same on every machine
-        for name, part in fresh.named_modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()
-            elif any(True for _ in part.parameters(recurse=False)):
-                raise InputError(
-                    f"the encoder's part {name or type(part).__name__!r} has parameters and no "
-                    "reset_parameters(), so that it cannot be drawn anew; give it that method to "
-                    "have the floor of an untrained encoder"
-                )
+        _draw_anew(fresh)
     fresh.to(device)
     _take_statistics(fresh, batches, device, seed)
     return fresh.eval()
+
+
+def _draw_anew(part: nn.Module, name: str = "", is_drawn: bool = False) -> None:
+    """Draws the parts within and then the part itself, which has the last word.
+
+    Args:
+        part: of an encoder.
+        name: of the part, for the error.
+        is_drawn: whether a part that it lies in has `reset_parameters`, and sees to it.
+    """
+    draws = hasattr(part, "reset_parameters")
+    for own_name, child in part.named_children():
+        _draw_anew(child, f"{name}.{own_name}".lstrip("."), is_drawn or draws)
+    if draws:
+        part.reset_parameters()
+    elif not is_drawn and any(True for _ in part.parameters(recurse=False)):
+        raise InputError(
+            f"the encoder's part {name or type(part).__name__!r} has parameters and no "
+            "reset_parameters(), so that it cannot be drawn anew; give it that method to have the "
+            "floor of an untrained encoder"
+        )
 
 
 def _take_statistics(

@@ -6,7 +6,13 @@ import torch
 from torch import nn
 
 from dim_lightning.data import Batch
-from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
+from dim_lightning.encoders import (
+    BlogEncoder,
+    PaperEncoder,
+    ResidualEncoder,
+    StridedEncoder,
+    TorchvisionEncoder,
+)
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Labelled, knn_accuracy, mlp_probe
 from dim_lightning.evaluation.offline import Splits, knn_figures, layer_figures, untrained
@@ -120,6 +126,7 @@ def test_settings_that_the_training_split_is_too_small_for_are_left_out():
         partial(PaperEncoder, widths=(4, 8), hidden_dim=8, gaussian=True),
         partial(ResidualEncoder, widths=(4, 4, 8, 8), hidden_dim=8, bottleneck=True),
         partial(StridedEncoder, widths=(4, 8), blocks=(1,)),
+        partial(TorchvisionEncoder, hidden_dim=8),
     ],
 )
 def test_every_encoder_can_be_drawn_anew_as_it_was_made(make):

@@ -37,6 +37,9 @@ class TorchvisionEncoder(Encoder):
         InputError: there is no such network or node, or a node's values are no feature map.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         image_size: int,

@@ -3,10 +3,9 @@
 import copy
 from collections.abc import Iterable
 from statistics import fmean, stdev
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dim_lightning.data import Batch
@@ -159,7 +158,7 @@ def untrained(
     return fresh.eval()
 
 
-def _draw_anew(part: nn.Module, name: str = "", is_drawn: bool = False) -> None:
+def _draw_anew(part: Any, name: str = "", is_drawn: bool = False) -> None:
     """Draws the parts within and then the part itself, which has the last word.
 
     Args:

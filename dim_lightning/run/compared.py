@@ -11,7 +11,7 @@ from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.report import KNN, PROBE, offline_headlines
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import flat_config
+from dim_lightning.run.settings import flat_config, run_name
 
 _SAME = ("data.source", "data.image_size", "data.validation_fraction", "data.split_seed")
 _SAME_QUERIES = "neighbours."
@@ -21,7 +21,7 @@ class RunData(NamedTuple):
     """What a comparison needs of one run.
 
     Attributes:
-        label: experiment and number.
+        label: experiment and number; the folder where another run has the same.
         folder: of the run.
         config: settings by their full name.
         series: metric -> its values.
@@ -50,7 +50,12 @@ def load_runs(folders: Sequence[Path]) -> list[RunData]:
             f"compare got {len(folders)} run folder(s); expected at least two, such as "
             "runs/digits/1 runs/digits_local/1"
         )
-    return [_load(existing_run_folder(folder)) for folder in folders]
+    names = [run_name(existing_run_folder(folder)) for folder in folders]
+    labels = [
+        name if names.count(name) == 1 else str(folder)
+        for name, folder in zip(names, folders, strict=True)
+    ]
+    return [_load(folder, label) for folder, label in zip(folders, labels, strict=True)]
 
 
 def not_the_same(runs: Sequence[RunData]) -> list[str]:
@@ -66,12 +71,11 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
     return warnings
 
 
-def _load(folder: Path) -> RunData:
+def _load(folder: Path, label: str) -> RunData:
     result, series = read_result(folder), read_metrics(folder)
     epochs = result.get("fit", {}).get("epochs")
     if not epochs:
         raise InputError(f"{folder} has no finished epoch yet; expected a run that fit completed")
-    label = "/".join(folder.resolve().parts[-2:])
     last = result["fit"].get("last", {})
     finals = {
         name: last[key]

@@ -25,6 +25,19 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
     return flat
 
 
+def run_name(folder: Path) -> str:
+    """Experiment and number of a run, such as digits/1.
+
+    An experiment may have parts, as those of tables do: of dim_g/seed0/1 the last two are those of
+    every other row as well.
+    """
+    parts, config = folder.resolve().parts, folder / CONFIG
+    stored = flat_config(folder).get("experiment") if config.is_file() else None
+    experiment = Path(str(stored)).parts
+    known = parts[-len(experiment) - 1 : -1] == experiment  # not if the folder was renamed
+    return "/".join(parts[-len(experiment) - 1 :] if known else parts[-2:])
+
+
 def yaml_problem(error: Exception) -> str:
     """Why a file cannot be read as YAML, in a few words, with the line if it is known."""
     mark = getattr(error, "problem_mark", None)

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 from dim_lightning.errors import InputError
 from dim_lightning.extras import installation
 from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.settings import run_name
 
 _STATE = "wandb.json"
 _SECONDS_TO_ANSWER = 5
@@ -81,7 +82,7 @@ class WandbLogger(LightningWandbLogger):
             settings=wandb.Settings(silent=True, console="off", **_patience()),
         )
         self._save_dir = str(run_dir)
-        self._wandb_init["name"] = self._wandb_init["name"] or "/".join(run_dir.parts[-2:])
+        self._wandb_init["name"] = self._wandb_init["name"] or run_name(run_dir)
         self._wandb_init["id"] = os.environ.get("WANDB_RUN_ID") or _stored_id(run_dir)
         # Lightning 2.6 still passes it; wandb only warns that it has no effect
         self._wandb_init.pop("anonymous", None)

@@ -60,6 +60,19 @@ def test_of_classes_that_differ_there_is_the_name(make_run, tmp_path, capsys):
     assert not any("embedding_dim" in key or "hidden_dim" in key for key in rows[0])
 
 
+def test_runs_of_a_table_are_told_apart(make_run, tmp_path, capsys):
+    rows = {name: f"experiment: {name}/seed0\n" for name in "ab"}
+    rows["other"] = "experiment: a/seed0\n"  # a run of another folder of runs, of the same name
+    places = {"a": "runs/a", "b": "runs/b", "other": "elsewhere/a"}
+    runs = [
+        make_run(tmp_path / places[name] / "seed0" / "1", config=config)
+        for name, config in rows.items()
+    ]
+    assert [run.label for run in load_runs(runs[:2])] == ["a/seed0/1", "b/seed0/1"]
+    labels = [run.label for run in load_runs(runs)]
+    assert labels == [str(runs[0]), "b/seed0/1", str(runs[2])]
+
+
 def test_to_a_folder_of_ones_own(runs, tmp_path):
     words = ["--output", str(tmp_path / "deep" / "own")]
     assert main(["compare", *map(str, runs), *words]) == 0

@@ -1,6 +1,7 @@
 """`shard`: the pictures of a source as shards, for data beyond memory."""
 
 import inspect
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,5 +116,5 @@ def _closing(layout: Layout, output: Path) -> str:
         f"file{'s' * (len(shards) != 1)}"
         for split, shards in layout.shards.items()
     )
-    use = f"--data.source Stream --data.source.path {output}"
+    use = f"--data.source Stream --data.source.path {shlex.quote(str(output))}"
     return f"{output}: {counts}\n\nto train on them, add  {use}"

@@ -1,10 +1,11 @@
 """The figures people ask for first, from a run's files."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dim_lightning.run.folder import PICTURES, SUMMARY
+from dim_lightning.run.folder import LAST_CHECKPOINT, PICTURES, SUMMARY
 from dim_lightning.run.metrics import best, last, read_metrics
 from dim_lightning.run.result import read_result
 
@@ -43,9 +44,10 @@ def headlines(run_dir: Path) -> list[Headline]:
     """Accuracies first, then losses; only those the run has."""
     result = read_result(run_dir)
     fit, test = result.get("fit", {}), result.get("test", {})
-    lines = [line for line, _ in offline_headlines(test)]
+    then = tested_before(result)
+    lines = [line._replace(note=line.note + then) for line, _ in offline_headlines(test)]
     if "test/top1" in test:
-        note = "test, of the network trained with labels itself"
+        note = "test, of the network trained with labels itself" + then
         lines.append(Headline("its own classifier", f"{test['test/top1']:.1%}", note))
     for name, label in ACCURACIES.items():
         top = fit.get("best", {}).get(name)
@@ -60,6 +62,18 @@ def headlines(run_dir: Path) -> list[Headline]:
     if rank is not None:
         lines.append(Headline("effective rank", f"{rank:.1f}", "of the validation codes"))
     return lines
+
+
+def tested_before(result: Mapping[str, Any]) -> str:
+    """After how many epochs a run was tested that has trained on since; nothing if it has not.
+
+    Args:
+        result: the sections of result.json.
+    """
+    tested = result.get("test", {}).get("epochs_trained")
+    if tested is None or tested >= result.get("fit", {}).get("epochs", 0):
+        return ""
+    return f", after epoch {tested}"
 
 
 def offline_headlines(test: Mapping[str, Any]) -> list[tuple[Headline, float]]:
@@ -108,11 +122,15 @@ def closing_message(run_dir: Path, command: str) -> str:
 
 
 def next_command(run_dir: Path, command: str) -> str:
-    """What one would type next."""
-    after = {"fit": "test", "validate": "test", "test": "predict"}.get(command)
+    """What one would type next; without labels or training there is nothing to test."""
+    run, fit = shlex.quote(str(run_dir)), read_result(run_dir).get("fit", {})
+    if command == "fit" and not (fit.get("epochs") or (run_dir / LAST_CHECKPOINT).is_file()):
+        return f"python -m dim_lightning fit --resume {run} --trainer.max_epochs 1"
+    to_test = "test" if ACCURACIES.keys() & fit.get("best", {}).keys() else "predict"
+    after = {"fit": to_test, "validate": to_test, "test": "predict"}.get(command)
     if after is None:
-        return f"python -m dim_lightning compare {run_dir} ANOTHER_RUN"
-    return f"python -m dim_lightning {after} --run {run_dir}"
+        return f"python -m dim_lightning compare {run} ANOTHER_RUN"
+    return f"python -m dim_lightning {after} --run {run}"
 
 
 def duration(seconds: float) -> str:

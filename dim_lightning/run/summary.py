@@ -14,8 +14,15 @@ from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY, write_atomically
 from dim_lightning.run.glossary import meaning
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.page import TEMPLATE
-from dim_lightning.run.report import accuracy_table, duration, flat_figures, headlines
+from dim_lightning.run.report import (
+    accuracy_table,
+    duration,
+    flat_figures,
+    headlines,
+    tested_before,
+)
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import run_name
 
 _CAPTIONS = {
     "neighbours_cosine": "Validation images (left) and their nine nearest training images by "
@@ -54,7 +61,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
     names = [*series, *flat_figures(result.get("test", {}))]
     config = run_dir / CONFIG
     return {
-        "title": " / ".join(run_dir.resolve().parts[-2:]),
+        "title": run_name(run_dir).replace("/", " / "),
         "status": fit.get("status", "started"),
         "reason": fit.get("reason"),
         "about": _about(_method(config), fit, environment),
@@ -62,6 +69,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
         "command": environment.get("command", ""),
         "headlines": headlines(run_dir),
         "tables": accuracy_table(result.get("test", {})),
+        "tested_before": tested_before(result),
         "curves": [panel_svg(panel) for panel in panels(series)],
         "pictures": _pictures(run_dir),
         "glossary": _glossary(names),

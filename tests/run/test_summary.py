@@ -1,5 +1,6 @@
 """The page of a run and the words at its end."""
 
+import json
 import re
 from xml.etree import ElementTree as ET
 
@@ -9,7 +10,7 @@ from dim_lightning.run.curves import panel_svg, panels, steps_per_epoch
 from dim_lightning.run.glossary import meaning, unit
 from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.report import accuracy_table, closing_message, duration, headlines
-from dim_lightning.run.result import read_result
+from dim_lightning.run.result import read_result, update_result
 from dim_lightning.run.summary import write_summary
 
 
@@ -21,6 +22,11 @@ def test_the_page_is_complete_in_itself(run):
     assert page.count("<svg") == len(panels(read_metrics(run)))
     assert page.count("data:image/png;base64,") == 1
     assert "nats" in page
+
+
+def test_the_title_names_the_row_of_a_table(make_run, tmp_path):
+    run = make_run(tmp_path / "dim_g" / "seed0" / "1", config="experiment: dim_g/seed0\n")
+    assert "<h1>dim_g / seed0 / 1<" in write_summary(run).read_text()
 
 
 def test_a_page_of_a_run_that_has_only_begun(tmp_path):
@@ -78,6 +84,31 @@ def test_the_closing_message_says_what_where_and_next(run):
     assert text.startswith("3 epochs in 1 min 15 s, 99 images/s")
     assert str(run / "summary.html") in text
     assert text.endswith(f"python -m dim_lightning test --run {run}")
+
+
+def test_a_test_of_an_earlier_state_is_said_to_be_one(run):
+    assert "after epoch" not in closing_message(run, "fit")
+    update_result(run, "test", {"epochs_trained": 3})
+    assert "after epoch" not in closing_message(run, "fit")
+    update_result(run, "fit", {"epochs": 5})
+    assert "test, layer embedding, offline, after epoch 3\n" in closing_message(run, "fit")
+    assert "test images, after epoch 3</h2>" in write_summary(run).read_text()
+
+
+def test_the_next_command_of_pictures_without_labels(run):
+    path = run / "result.json"
+    path.write_text(json.dumps({"fit": {**read_result(run)["fit"], "best": {}}}))
+    assert closing_message(run, "fit").endswith(f"python -m dim_lightning predict --run {run}")
+
+
+def test_the_next_command_of_no_epoch_at_all(tmp_path):
+    (tmp_path / "result.json").write_text('{"fit": {"epochs": 0}}')
+    assert f"fit --resume {tmp_path} --trainer.max_epochs 1" in closing_message(tmp_path, "fit")
+
+
+def test_the_next_command_can_be_pasted(make_run, tmp_path):
+    run = make_run(tmp_path / "my runs" / "digits" / "1")
+    assert closing_message(run, "fit").endswith(f"dim_lightning test --run '{run}'")
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ def _draw_lines(
     factor: float,
 ) -> None:
     """One metric of every run that has it, each in its run's colour."""
+    from matplotlib.ticker import AutoLocator
+
     colours, curves = [], []
     for place, run in enumerate(runs):
         key = next((key for key in keys if key in run.series), None)
@@ -122,6 +124,7 @@ def _draw_lines(
     draw_panel(axes, Panel(title, unit, curves), colours, legend=False)
     if against == "minutes":
         axes.set_xlabel("minutes of training")
+        axes.xaxis.set_major_locator(AutoLocator())  # a short run's are no whole numbers
     if not curves:
         axes.text(0.5, 0.5, "no run has it", ha="center", transform=axes.transAxes, color="#64748b")
 

@@ -189,4 +189,5 @@ def _spreads(series: Mapping[str, list[Point]]) -> dict[str, str]:
 def _whole_epochs(axes: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    # of one tick alone as well, where a curve has one point
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))

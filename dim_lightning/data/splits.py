@@ -88,8 +88,9 @@ def check_sizes(count: int, sizes: dict[str, int]) -> None:
     """
     for name, size in sizes.items():
         if size < 2:
+            change = "lower" if name == "train" else "raise"
             raise InputError(
-                f"{count} training pictures leave {size} for the split {name}; expected "
-                "at least 2; add pictures, or raise data.validation_fraction or "
-                "data.test_fraction"
+                f"{count} training picture{'s' * (count != 1)} leave{'s' * (count == 1)} {size} "
+                f"for the split {name}; expected at least 2; add pictures, or {change} "
+                "data.validation_fraction or data.test_fraction"
             )

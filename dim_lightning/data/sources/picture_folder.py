@@ -46,7 +46,7 @@ class PictureFolder(Source):
         """
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
-            found = "a file" if folder.exists() else "nothing"
+            found = "a file" if folder.exists() else "not there"
             raise InputError(
                 f"{folder.absolute()} is {found}; expected a folder of pictures, {LAYOUTS}; "
                 "set data.source.init_args.path"

@@ -100,7 +100,7 @@ def nothing_to_train_on(folder, draw):
 @pytest.mark.parametrize(
     ("layout", "words"),
     [
-        (missing, "is nothing; expected a folder"),
+        (missing, "is not there; expected a folder"),
         (file, "is a file; expected a folder"),
         (no_pictures, "no pictures in"),
         (only_empty_folders, "no pictures in"),

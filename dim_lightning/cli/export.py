@@ -40,9 +40,13 @@ def _parser() -> PlainParser:
 def _closing(made: Exported) -> str:
     """What was written, how near it is to the encoder, and how to use it."""
     lines = [
-        f"{made.folder / name}: equal to the encoder up to {difference:.0e}, batches of 1, 2, 7"
+        f"{made.folder / name}: {_equal(difference)}, batches of 1, 2, 7"
         for name, difference in made.differences.items()
     ]
     lines += [f"{name} left out: {reason}" for name, reason in made.left_out.items()]
     use = f"dim_lightning.load({str(made.folder)!r})"
     return "\n".join([str(made.folder / "encoder.json"), *lines, "", f"in Python  {use}"])
+
+
+def _equal(difference: float) -> str:
+    return f"equal to the encoder{f' up to {difference:.0e}' if difference else ' to the bit'}"

@@ -45,7 +45,7 @@ from dim_lightning.evaluation.offline import (
     layer_figures,
     untrained,
 )
-from dim_lightning.run.result import update_result
+from dim_lightning.run.result import forget, read_result, update_result
 
 _STATISTICS_IMAGES = 2500
 
@@ -162,14 +162,18 @@ class OfflineEvaluation(Callback):
         spread = {row: result.deviations for row, result in results.items()}
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
         settings = {"repeats": self.repeats, "epochs": self.mlp_epochs, **self.measures._asdict()}
+        run_dir = Path(trainer.default_root_dir)
+        epochs = epochs_trained(trainer, self._stored_epochs)
+        if read_result(run_dir).get("test", {}).get("epochs_trained", epochs) != epochs:
+            forget(run_dir, "test")  # else what is not measured again would pass for this state's
         facts = rest | {
-            "epochs_trained": epochs_trained(trainer, self._stored_epochs),
+            "epochs_trained": epochs,
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
             "protocol": protocol_text(figures, settings),
             "settings": self._asked(),
         }
-        update_result(Path(trainer.default_root_dir), "test", figures | facts)
+        update_result(run_dir, "test", figures | facts)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step)
         if labelled:

@@ -38,6 +38,13 @@ def update_result(run_dir: Path, section: str, values: Mapping[str, Any]) -> Non
     write_atomically(run_dir / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 
+def forget(run_dir: Path, section: str) -> None:
+    """Takes a section away, whose figures are those of another state of the run."""
+    result = read_result(run_dir)
+    result.pop(section, None)
+    write_atomically(run_dir / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
 def _plain(value: Any) -> Any:
     """`value` in the types of JSON, which knows no NaN: null then."""
     if isinstance(value, Mapping):

@@ -11,6 +11,7 @@ from dim_lightning.callbacks import OfflineEvaluation
 from dim_lightning.callbacks.offline_table import by_protocol, others_list, protocol_text, table
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, knn_accuracy
+from dim_lightning.run.result import read_result, update_result
 
 
 @pytest.fixture
@@ -114,6 +115,17 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     out = capsys.readouterr().out
     assert "random encoder, embedding" in out
     assert f"{100 * expected:.2f}" in out
+
+
+@pytest.mark.parametrize(("epochs", "stays"), [(0, True), (7, False)])
+def test_figures_of_another_state_go(tmp_path, digits_root, epochs, stays):
+    update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5, "epochs_trained": epochs})
+    evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1)
+    trainer(tmp_path, [evaluation]).test(tiny_module(), digits(digits_root), verbose=False)
+    result = read_result(tmp_path)["test"]
+    assert ("probe/svm/y/top1" in result) == stays
+    assert result["epochs_trained"] == 0
+    assert "knn/cosine/k20_t0.07/embedding/top1" in result
 
 
 def test_deviations_stand_beside_their_means_under_names_of_their_own(facts):

@@ -1,7 +1,10 @@
 """The command line: fit, validate, test, predict, compare, sweep, table, export, shard, doctor."""
 
+import io
+import locale
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,11 +17,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 2 for what the user can put right, 130 after Ctrl-C, 143 when terminated.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _be_sure_of_text()
     try:
         return _started(words)
     except KeyboardInterrupt:  # while packages load; each command has its own words for it later
         sys.stderr.write("interrupted\n")
         return 130  # as in cli.ending, which loads what is heavy
+
+
+def _be_sure_of_text() -> None:
+    """Makes the locale's encoding UTF-8, and output that cannot be shown no error.
+
+    In another locale, such as C, jsonargparse would read configurations in its encoding; ours hold
+    characters such as ± in their comments, and names of folders may.
+    """
+    if locale.getpreferredencoding(False).lower().replace("-", "") != "utf8":
+        with suppress(locale.Error):  # a system that does not have it
+            locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _started(words: list[str]) -> int:

@@ -107,11 +107,27 @@ def _dispatch(words: list[str]) -> int:
     if words and words[0] in OWN_COMMANDS:
         module = import_module(f"dim_lightning.cli.{words[0]}")  # each loads what it needs
         return getattr(module, words[0])(words[1:])
+    _check_text(words)
     jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     from dim_lightning.cli.command_line import CommandLine
 
     CommandLine(with_run_files(words))
     return 0
+
+
+def _check_text(words: list[str]) -> None:
+    """Refuses what config.yaml could not hold.
+
+    Raises:
+        InputError: a word is no text in the encoding of the locale, such as é where that is ASCII.
+    """
+    for word in words:
+        shown = word.encode("utf-8", "backslashreplace").decode()
+        if shown != word:
+            raise InputError(
+                f"{shown} is no text in this locale's encoding, {sys.getfilesystemencoding()}; "
+                "expected UTF-8; set PYTHONUTF8=1 in the environment, or rename what it names"
+            )
 
 
 @contextmanager

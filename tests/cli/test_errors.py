@@ -161,6 +161,7 @@ def test_validation_by_the_clock_on_several_processes(workshop, capsys):
         (["test", "--resume=runs/a/1"], "a run's folder is given to it by --run"),
         (["compare"], "expected at least two"),
         (["compare", "--foo"], "--foo"),
+        (["fit", "--experiment", "caf\udce9"], r"caf\udce9 is no text in this locale's encoding"),
     ],
 )
 def test_commands(capsys, words, said):

@@ -1,5 +1,6 @@
 """What is loaded before anything is done. Seconds are measured in experiments/benchmarks."""
 
+import os
 import subprocess
 import sys
 
@@ -54,6 +55,16 @@ def test_a_run_loads_no_logger_and_no_drawing_of_others():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert {"wandb", "optuna", "sklearn", "pandas", "onnx"} & set(done.stdout.split()) == set()
+
+
+def test_configurations_are_utf8_in_any_locale(tmp_path):
+    """The comments of the project's have ±; in a plain C locale jsonargparse would stumble."""
+    (tmp_path / "a.yaml").write_text("# ±\nexperiment: größe\n", "utf-8")
+    command = [sys.executable, "-m", "dim_lightning", "fit", "--config", "a.yaml", "--print_config"]
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=plain, timeout=300)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"experiment: gr" in done.stdout
 
 
 @pytest.mark.parametrize(("command", "package"), [("fit", "jsonargparse"), ("doctor", "torch")])

@@ -106,19 +106,32 @@ def opening_message(run_dir: Path, num_parameters: int, splits: Mapping[str, int
 
 def closing_message(run_dir: Path, command: str) -> str:
     """What was reached, where it lies, and what to try next."""
-    fit = read_result(run_dir).get("fit", {})
+    result = read_result(run_dir)
+    fit = result.get("fit", {})
     seconds, speed = fit.get("seconds", 0.0), fit.get("images_per_second", 0.0)
     lines = []
     if command == "fit":
         epochs = fit.get("epochs", 0)
         unit = "epoch" if epochs == 1 else "epochs"
         lines.append(f"{epochs} {unit} in {duration(seconds)}, {speed:,.0f} images/s")
-    lines += [f"  {h.label:<24} {h.value:>8}   {h.note}" for h in headlines(run_dir)]
+    if command == "validate":  # of which the page and the other commands say nothing
+        lines += _all_figures(result.get("validate", {}))
+    else:
+        lines += [f"  {h.label:<24} {h.value:>8}   {h.note}" for h in headlines(run_dir)]
     lines += ["", f"run folder  {run_dir}", f"page        {run_dir / SUMMARY}"]
     if (run_dir / PICTURES).is_dir():
         lines.append(f"pictures    {run_dir / PICTURES}")
     lines.append(f"next        {next_command(run_dir, command)}")
     return "\n".join(lines)
+
+
+def _all_figures(section: Mapping[str, Any]) -> list[str]:
+    """A line a figure, shares in percent."""
+    shares = ("/top1", "/precision")
+    return [
+        f"  {name:<32} {f'{value:.1%}' if name.endswith(shares) else f'{value:.4g}':>8}"
+        for name, value in flat_figures(section).items()
+    ]
 
 
 def next_command(run_dir: Path, command: str) -> str:

@@ -86,6 +86,15 @@ def test_the_closing_message_says_what_where_and_next(run):
     assert text.endswith(f"python -m dim_lightning test --run {run}")
 
 
+def test_validate_says_what_it_found(run):
+    update_result(run, "validate", {"val/loss": 3.66063, "probe/online/top1": 0.25694})
+    lines = closing_message(run, "validate").splitlines()
+    assert [line.split() for line in lines[:2]] == [
+        ["val/loss", "3.661"],
+        ["probe/online/top1", "25.7%"],
+    ]
+
+
 def test_a_test_of_an_earlier_state_is_said_to_be_one(run):
     assert "after epoch" not in closing_message(run, "fit")
     update_result(run, "test", {"epochs_trained": 3})

@@ -11,6 +11,8 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from torch import Tensor
 from tqdm import tqdm
 
+from dim_lightning.run.metrics import MetricsFile
+
 SHORT_NAMES = {
     "probe/online/top1": "probe",
     "knn/cosine/k20_t0.07/top1": "kNN",
@@ -53,9 +55,17 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the line, above the bar if there is one."""
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        old = _of_earlier_epochs(trainer)
+        values = {n: float(v) for n, v in trainer.callback_metrics.items() if n not in old}
         values |= {f"train/{n}": float(total) / self._num_steps for n, total in self._sums.items()}
         pl_module.print(epoch_line(f"{trainer.current_epoch + 1}/{_epochs(trainer)}", values))
+
+
+def _of_earlier_epochs(trainer: L.Trainer) -> set[str]:
+    """What validation did not measure this time, such as kNN: Lightning keeps the value it had."""
+    files = [logger for logger in trainer.loggers if isinstance(logger, MetricsFile)]
+    epochs, now = files[0].last_epochs if files else {}, trainer.current_epoch
+    return {name for name in SHORT_NAMES if epochs.get(name, now) != now}
 
 
 def epoch_line(epoch: str, values: Mapping[str, float]) -> str:

@@ -29,12 +29,16 @@ class MetricsFile(Logger):
     Lightning's own CSVLogger keeps rows in memory until its next flush, so a killed run loses
     them, and it deletes the file of a run that goes on. Here a row is on disk when it is logged;
     a key that appears late adds a column (the file is rewritten beside and renamed).
+
+    Attributes:
+        last_epochs: name of a metric -> the epoch of its newest value, since the process began.
     """
 
     def __init__(self, run_dir: str | Path) -> None:
         super().__init__()
         self._path = Path(run_dir) / METRICS
         self._columns: list[str] = []
+        self.last_epochs: dict[str, int] = {}
 
     @property
     def name(self) -> str:
@@ -60,6 +64,7 @@ class MetricsFile(Logger):
         """Adds one row."""
         row = {"epoch": "", "step": "" if step is None else str(step)}
         row.update({name: _number(value) for name, value in metrics.items()})
+        self.last_epochs.update(dict.fromkeys(metrics, int(metrics.get("epoch", -1))))
         if not self._columns:
             self._columns = _read_table(self._path)[0]
         new = [name for name in row if name not in self._columns]

@@ -6,6 +6,7 @@ import pytest
 from small_module import Small, train
 
 from dim_lightning.callbacks.screen import EpochLines, TerminalBar, epoch_line
+from dim_lightning.run.metrics import MetricsFile
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),  # Lightning 2.6 calls it
@@ -31,6 +32,26 @@ def test_a_line_has_the_means_of_its_epoch():
     lines = [line for line in stream.getvalue().replace("\r", "\n").splitlines() if "  " in line]
     assert any(line.startswith("epoch 1/2  loss 2.250") for line in lines)
     assert any(line.startswith("epoch 2/2  loss 1.250") for line in lines)
+
+
+class Validated(Small):
+    """What kNN does: a figure of every other epoch."""
+
+    def validation_step(self, batch, batch_idx):
+        if self.current_epoch % 2 == 0:
+            self.log("knn/cosine/k20_t0.07/top1", 0.5)
+
+    def val_dataloader(self):
+        return self.train_dataloader()
+
+
+def test_a_line_has_no_figure_of_an_earlier_epoch(tmp_path):
+    stream = io.StringIO()
+    options = {"enable_progress_bar": True, "max_epochs": 3, "logger": MetricsFile(tmp_path)}
+    train([TerminalBar(stream), EpochLines()], Validated(), **options)
+    lines = [line for line in stream.getvalue().replace("\r", "\n").splitlines() if "  " in line]
+    found = {line[:9]: "kNN 50.0%" in line for line in lines if line.startswith("epoch")}
+    assert found == {"epoch 1/3": True, "epoch 2/3": False, "epoch 3/3": True}
 
 
 def test_a_disabled_bar_is_silent():

@@ -57,6 +57,7 @@ _TERMS = (
     *("local", "global", "reconstruction", "kl", "square_error", "square_distance"),
     *("encoder_generator", "prior", "discriminator"),
 )
+_NAMES = {"kl": "KL"}
 _SQUARES = {"train/square_error", "train/square_distance"}  # losses that are not in nats
 
 
@@ -90,7 +91,7 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
         ),
         *(
             Panel(
-                f"{name.capitalize()} term".replace("_", " "),
+                f"{_NAMES.get(name, name.capitalize())} term".replace("_", " "),
                 unit(f"train/{name}"),
                 curves({f"train/{name}": "training", f"val/{name}": "validation"}),
             )

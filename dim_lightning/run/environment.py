@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -53,6 +54,12 @@ def describe_environment(arguments: list[str]) -> dict[str, Any]:
 def full_command(arguments: list[str]) -> str:
     """The command line, as a shell takes it."""
     return "python -m dim_lightning " + shlex.join(arguments)
+
+
+def threads_text(environment: Mapping[str, Any]) -> str:
+    """With how many threads PyTorch computed; nothing if that is not known."""
+    threads = environment.get("threads")
+    return f"{threads} thread{'s' * (threads != 1)}" if threads else ""
 
 
 def write_environment(run_dir: Path, values: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
 from dim_lightning.cli.resolved import resolved_settings
 from dim_lightning.errors import InputError
 from dim_lightning.run.curves import COLOURS, STYLE
+from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
@@ -127,7 +128,7 @@ def _command(words: Sequence[str], seconds: float) -> bool:
     Whatever ends this script ends the command as well, which saves its state first.
     """
     command = [sys.executable, "-m", "dim_lightning", *words]
-    print("$", *command[1:], flush=True)
+    print("$", full_command(list(words)), flush=True)
     process = subprocess.Popen(command)
     try:
         code = process.wait(None if math.isinf(seconds) else seconds)

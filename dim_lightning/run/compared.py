@@ -15,6 +15,7 @@ from dim_lightning.run.settings import flat_config, run_name
 
 _SAME = ("data.source", "data.image_size", "data.validation_fraction", "data.split_seed")
 _SAME_QUERIES = "neighbours."
+METHOD, CLASS = "method", ".class_path"
 
 
 class RunData(NamedTuple):
@@ -60,15 +61,21 @@ def load_runs(folders: Sequence[Path]) -> list[RunData]:
 
 def not_the_same(runs: Sequence[RunData]) -> list[str]:
     """What must agree for figures to be compared, and does not."""
+    known = sorted({key for run in runs for key in run.config})
+    of_data = [key for key in known if any(f"{key}.".startswith(f"{name}.") for name in _SAME)]
+    queries = [key for key in known if key.startswith(_SAME_QUERIES)]
     warnings = []
-    for key in sorted({key for run in runs for key in run.config}):
-        of_data = any(key == name or key.startswith(f"{name}.") for name in _SAME)
-        if of_data or key.startswith(_SAME_QUERIES):
-            values = {run.label: run.config.get(key) for run in runs}
-            if len({str(value) for value in values.values()}) > 1:
-                listed = ", ".join(f"{value} in {label}" for label, value in values.items())
-                warnings.append(f"{key} is not the same: {listed}")
+    for key in different(runs, [*of_data, *queries]):
+        listed = ", ".join(f"{run.config.get(key)} in {run.label}" for run in runs)
+        warnings.append(f"{key} is not the same: {listed}")
     return warnings
+
+
+def different(runs: Sequence[RunData], keys: Sequence[str]) -> list[str]:
+    """Those of the keys whose values differ, but for the arguments of classes that differ."""
+    found = [k for k in keys if len({str(run.config.get(k)) for run in runs}) > 1]
+    others = tuple(f"{k.removesuffix(CLASS)}.init_args" for k in found if k.endswith(CLASS))
+    return [k for k in found if not k.startswith(others)]
 
 
 def _load(folder: Path, label: str) -> RunData:
@@ -86,4 +93,6 @@ def _load(folder: Path, label: str) -> RunData:
     images = result["fit"].get("images_seen", 0) / epochs
     speeds = [point.value for point in series.get("speed/images_per_second", [])]
     minutes = np.cumsum([images / speed / 60 for speed in speeds]).tolist()
-    return RunData(label, folder, flat_config(folder), series, finals, epochs, minutes)
+    # runs from before there was a choice do not say it
+    config = {METHOD: "DeepInfoMax", **flat_config(folder)}
+    return RunData(label, folder, config, series, finals, epochs, minutes)

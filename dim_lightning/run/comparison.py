@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.compared import RunData, not_the_same
+from dim_lightning.run.compared import CLASS, METHOD, RunData, different, not_the_same
 from dim_lightning.run.curves import COLOURS, STYLE, Curve, Panel, draw_panel, run_curve
 from dim_lightning.run.folder import PICTURES, write_atomically
 from dim_lightning.run.metrics import METRICS
@@ -29,7 +29,6 @@ _PANELS = (
     ("Prior term, validation", "nats", ("val/prior", "train/prior"), 1.0),
 )
 _NEIGHBOURS = f"{PICTURES}/neighbours_cosine.png"
-_CLASS = ".class_path"
 
 
 class Comparison(NamedTuple):
@@ -86,8 +85,7 @@ def _figure_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis)
         _draw_bars(axes[2], runs)
         _name_runs(figure, runs)
         if warnings:
-            text = "Not the same in all runs: " + "; ".join(warnings)
-            figure.supxlabel(text, fontsize=9, color="#c2410c", wrap=True)
+            figure.supxlabel("; ".join(warnings), fontsize=9, color="#c2410c", wrap=True)
         return _png(figure)
 
 
@@ -191,15 +189,15 @@ def _rows(runs: Sequence[RunData]) -> list[dict[str, str]]:
 
 
 def _differing(runs: Sequence[RunData]) -> list[str]:
-    """The model's settings that differ, but for the arguments of classes that differ."""
+    """The method and its settings that differ, but for the arguments of classes that differ."""
     keys = sorted({k for run in runs for k in run.config if k.startswith("model.")})
-    found = [k for k in keys if len({str(run.config.get(k)) for run in runs}) > 1]
-    others = tuple(f"{k.removesuffix(_CLASS)}.init_args" for k in found if k.endswith(_CLASS))
-    return [k for k in found if not k.startswith(others)]
+    if len({run.config.get(METHOD) for run in runs}) > 1:  # each has settings of its own
+        keys = [METHOD, *(k for k in keys if all(k in run.config for run in runs))]
+    return different(runs, keys)
 
 
 def _heading(key: str) -> str:
-    return key.removeprefix("model.").removesuffix(_CLASS)
+    return key.removeprefix("model.").removesuffix(CLASS)
 
 
 def _short(value: str) -> str:

@@ -60,6 +60,31 @@ def test_of_classes_that_differ_there_is_the_name(make_run, tmp_path, capsys):
     assert not any("embedding_dim" in key or "hidden_dim" in key for key in rows[0])
 
 
+def test_of_methods_that_differ_there_is_the_name(make_run, tmp_path, capsys):
+    encoder, data = "encoder: {n: 8}", "{split_seed: 0, source: {class_path: a.A}}"
+    configs = {
+        "old": f"model: {{{encoder}, local_weight: 1.5}}\ndata: {data}\n",
+        "vae": f"method: mine.VAE\nmodel: {{encoder: {{n: 9}}, beta: 1.0}}\ndata: {data}\n",
+    }
+    runs = [make_run(tmp_path / name / "1", config=text) for name, text in configs.items()]
+    assert main(["compare", *map(str, runs), "--output", str(tmp_path / "mine")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| run | method | encoder.n | epochs |")
+    assert lines[2].startswith("| old/1 | DeepInfoMax | 8 | 3 |")
+    assert lines[3].startswith("| vae/1 | VAE | 9 | 3 |")
+    assert not any(line.startswith("warning") for line in lines)
+
+
+def test_of_sources_that_differ_the_class_is_said(make_run, tmp_path):
+    configs = [
+        "data: {source: {class_path: a.Digits}}\n",
+        "data: {source: {class_path: a.CIFAR10, init_args: {download: true}}}\n",
+    ]
+    runs = [make_run(tmp_path / f"{n}" / "1", config=text) for n, text in enumerate(configs)]
+    said = "data.source.class_path is not the same: a.Digits in 0/1, a.CIFAR10 in 1/1"
+    assert not_the_same(load_runs(runs)) == [said]
+
+
 def test_runs_of_a_table_are_told_apart(make_run, tmp_path, capsys):
     rows = {name: f"experiment: {name}/seed0\n" for name in "ab"}
     rows["other"] = "experiment: a/seed0\n"  # a run of another folder of runs, of the same name

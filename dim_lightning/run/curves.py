@@ -35,6 +35,7 @@ STYLE: Any = {  # matplotlib types its keys as one long Literal
     "legend.frameon": False,
 }
 _MOST_POINTS = 200
+_LEGEND_ROW = 0.1  # of the curves' height, kept free above them
 
 
 class Curve(NamedTuple):
@@ -145,6 +146,8 @@ def draw_panel(
     axes.ticklabel_format(useOffset=False)
     if legend and len(panel.curves) > 1:
         axes.legend(fontsize=9, loc=_free_corner(panel))
+        low, high = axes.get_ylim()
+        axes.set_ylim(top=high + _LEGEND_ROW * len(panel.curves) * (high - low))
     _whole_epochs(axes)
 
 

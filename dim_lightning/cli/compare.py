@@ -6,6 +6,7 @@ from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.run.compared import load_runs
 from dim_lightning.run.comparison import write_comparison
 from dim_lightning.run.folder import explained, new_numbered_folder
+from dim_lightning.run.settings import run_name
 
 
 def compare(arguments: list[str]) -> int:
@@ -17,7 +18,7 @@ def compare(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     runs = load_runs(options.runs)
     if options.output is None:
-        output = new_numbered_folder(options.runs[0].absolute().parent.parent / "comparisons")
+        output = new_numbered_folder(_runs_dir(options.runs[0]) / "comparisons")
     else:
         output = options.output
         with explained(output, "--output"):
@@ -27,6 +28,11 @@ def compare(arguments: list[str]) -> int:
     lines = [made.table, *(f"warning: {warning}" for warning in made.warnings), ""]
     print("\n".join([*lines, *map(str, made.files)]))  # noqa: T201
     return 0
+
+
+def _runs_dir(run: Path) -> Path:
+    """The folder below which a run has its name: two above it, or more for a run of a table."""
+    return run.absolute().parents[run_name(run).count("/")]
 
 
 def _parser() -> PlainParser:

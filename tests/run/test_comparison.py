@@ -94,6 +94,8 @@ def test_runs_of_a_table_are_told_apart(make_run, tmp_path, capsys):
         for name, config in rows.items()
     ]
     assert [run.label for run in load_runs(runs[:2])] == ["a/seed0/1", "b/seed0/1"]
+    assert main(["compare", *map(str, runs[:2])]) == 0
+    assert str(tmp_path / "runs" / "comparisons" / "1") in capsys.readouterr().out
     labels = [run.label for run in load_runs(runs)]
     assert labels == [str(runs[0]), "b/seed0/1", str(runs[2])]
 

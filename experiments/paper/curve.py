@@ -193,6 +193,8 @@ def draw(
         figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
         for colour, (key, (heading, paper)) in zip(COLOURS, columns.items(), strict=False):
             epochs, values = series(rows, key)
+            if not epochs:  # the encoder has no such layer, or the method no classifier
+                continue
             axes.plot(epochs, values, "o", color=colour, label=heading)
             if len(epochs) >= FEWEST:
                 grid = np.geomspace(epochs[0], GOAL, 100)

@@ -9,7 +9,7 @@ import numpy as np
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
-from dim_lightning.run.report import KNN, PROBE, offline_headlines
+from dim_lightning.run.report import KNN, PROBE, offline_headlines, tested_before
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_config, run_name
 
@@ -29,6 +29,7 @@ class RunData(NamedTuple):
         finals: the last accuracies.
         epochs: trained.
         minutes: of training, validation left out, at the end of each epoch.
+        tested: after which epoch, if the run has trained on since; nothing otherwise.
     """
 
     label: str
@@ -38,6 +39,7 @@ class RunData(NamedTuple):
     finals: dict[str, float]
     epochs: int
     minutes: list[float]
+    tested: str
 
 
 def load_runs(folders: Sequence[Path]) -> list[RunData]:
@@ -68,7 +70,11 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
     for key in different(runs, [*of_data, *queries]):
         listed = ", ".join(f"{run.config.get(key)} in {run.label}" for run in runs)
         warnings.append(f"{key} is not the same: {listed}")
-    return warnings
+    return warnings + [
+        f"{run.label} was tested{run.tested.lstrip(',')}, not after its last, {run.epochs}"
+        for run in runs
+        if run.tested
+    ]
 
 
 def different(runs: Sequence[RunData], keys: Sequence[str]) -> list[str]:
@@ -95,4 +101,5 @@ def _load(folder: Path, label: str) -> RunData:
     minutes = np.cumsum([images / speed / 60 for speed in speeds]).tolist()
     # runs from before there was a choice do not say it
     config = {METHOD: "DeepInfoMax", **flat_config(folder)}
-    return RunData(label, folder, config, series, finals, epochs, minutes)
+    tested = tested_before(result)
+    return RunData(label, folder, config, series, finals, epochs, minutes, tested)

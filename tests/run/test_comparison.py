@@ -12,6 +12,7 @@ from dim_lightning.run.compared import load_runs, not_the_same
 from dim_lightning.run.comparison import timed
 from dim_lightning.run.curves import Curve
 from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.result import update_result
 
 
 @pytest.fixture
@@ -111,6 +112,12 @@ def test_other_data_is_said(runs, make_run, tmp_path, capsys):
     assert not_the_same(load_runs(runs)) == []
     assert main(["compare", str(runs[0]), str(other)]) == 0
     assert "data.split_seed is not the same: 0 in both/1, 7 in other/1" in capsys.readouterr().out
+
+
+def test_a_test_of_an_earlier_state_is_said(runs):
+    update_result(runs[1], "test", {"epochs_trained": 2})
+    said = f"{load_runs(runs)[1].label} was tested after epoch 2, not after its last, 3"
+    assert not_the_same(load_runs(runs)) == [said]
 
 
 def test_a_run_without_figures(runs, tmp_path):

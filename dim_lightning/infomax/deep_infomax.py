@@ -122,7 +122,8 @@ class DeepInfoMax(EncoderModule):
         if isinstance(drawn_by, GaussianKL) and not self.encoder.is_gaussian:
             raise InputError(
                 "model.prior is GaussianKL, but the encoder is deterministic: its codes have no "
-                "variance; choose another prior, or set model.prior_weight to 0"
+                "variance; set model.encoder.init_args.gaussian to true where the encoder has it, "
+                "choose another prior, or set model.prior_weight to 0"
             )
         self.objective = Objective(
             weights,

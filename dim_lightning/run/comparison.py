@@ -124,6 +124,7 @@ def _draw_lines(
         axes.set_xlabel("minutes of training")
         axes.xaxis.set_major_locator(AutoLocator())  # a short run's are no whole numbers
     if not curves:
+        axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
         axes.text(0.5, 0.5, "no run has it", ha="center", transform=axes.transAxes, color="#64748b")
 
 

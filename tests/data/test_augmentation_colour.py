@@ -69,7 +69,7 @@ def test_a_third_of_the_circle_makes_red_green_and_green_blue():
     torch.testing.assert_close(turned, primaries.roll(-1, 0), rtol=0, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(-0.5, 0.5, width=32))
 def test_turning_the_hue_and_back_is_no_turn_and_keeps_the_extremes(seed, turn):
     before = torch.rand(4, 3, 3, 3, generator=generator_for(seed))

@@ -31,7 +31,7 @@ def share_changed(before, after):
     return (before != after).flatten(1).any(1).float().mean().item()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     size=st.none() | st.integers(1, 20),
     scale=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(lambda two: tuple(sorted(two))),

@@ -102,7 +102,7 @@ def test_a_large_jpeg_read_at_a_fraction_looks_the_same(tmp_path):
     assert np.abs(decode(path, 16).astype(int) - np.asarray(whole)).max() <= 3
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     mode=st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"]),
     width=st.integers(1, 40),

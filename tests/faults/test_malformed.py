@@ -15,7 +15,6 @@ from scene import SHORT, TINY
 
 ASKED = os.environ.get("FUZZ_EXAMPLES")
 COMMON = {
-    "deadline": None,
     "database": None,
     "derandomize": ASKED is None,
     "suppress_health_check": list(HealthCheck),

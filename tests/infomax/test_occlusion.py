@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dim_lightning.errors import InputError
@@ -21,7 +21,6 @@ def hidden_by(occlusion, shape=(64, 3, 32, 32), seed=0):
     return hidden[:, 0]
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.integers(4, 48),
     st.integers(4, 48),

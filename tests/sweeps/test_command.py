@@ -24,7 +24,7 @@ ARGUMENTS = ["args", "args_no_hyphens", "args_no_equals", "args_no_boolean_flags
 
 
 @pytest.mark.parametrize("macro", ARGUMENTS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(parameters=st.dictionaries(NAMES, VALUES))
 def test_arguments_are_those_of_wandb(macro, parameters):
     theirs = create_sweep_command_args({"args": {n: {"value": v} for n, v in parameters.items()}})

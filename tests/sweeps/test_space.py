@@ -14,7 +14,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.sweep.search import random_point, values_at
 from dim_lightning.sweep.space import Choice, coordinate, parameter, value_at
 
-shares = hypothesis_settings(deadline=None, max_examples=50)
+shares = hypothesis_settings(max_examples=50)
 SHARES = np.linspace(0.005, 0.995, 100)
 log_uniform = stats.loguniform(1e-4, 1e-2)
 # as github.com/wandb/sweeps defines them

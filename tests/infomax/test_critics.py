@@ -162,6 +162,8 @@ def test_as_in_the_authors_code_a_code_starts_with_its_own_length():
     torch.testing.assert_close(scores, expected, atol=0.2, rtol=0)  # the noise of up to 0.01
     doubled = critic(source, 2 * code, shuffled(5)).joint
     torch.testing.assert_close(doubled, 2 * scores)
+    noise = critic.source_side.shortcut.weight - torch.eye(16, 4)
+    assert 0.009 < noise.abs().max() <= 0.01
 
 
 def test_a_side_with_fewer_units_than_inputs_copies_nothing():
@@ -192,10 +194,25 @@ def test_cosines_do_not_depend_on_lengths_and_stay_within_the_temperature(pairs)
     torch.testing.assert_close(alike, torch.full_like(alike, 2.0))
 
 
+def test_cosines_are_as_exact_in_autocast_as_their_vectors():
+    torch.manual_seed(0)
+    critic = CosineCritic(SOURCE_DIM, CODE_DIM, temperature=1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        source = critic.encode_source(torch.randn(7, 4, SOURCE_DIM))
+        code = critic.encode_code(torch.randn(7, CODE_DIM))
+    for side in (source, code):
+        torch.testing.assert_close(side.norm(dim=-1), torch.ones(side.shape[:-1]))
+
+
 @pytest.mark.parametrize("widths", [(), (8, 0)])
 def test_layers_that_cannot_be_are_refused(widths):
     with pytest.raises(InputError, match="widths are"):
         ConcatCritic(SOURCE_DIM, CODE_DIM, widths=widths)
+
+
+def test_a_single_unit_is_a_layer(pairs):
+    critic = ConcatCritic(SOURCE_DIM, CODE_DIM, widths=(1,)).double()
+    assert critic(*pairs).joint.shape == (7, 4)
 
 
 def test_units_and_clips_that_cannot_be_are_refused():

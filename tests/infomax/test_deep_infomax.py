@@ -294,10 +294,11 @@ def test_more_negatives_than_other_images_are_refused(num_negatives, fits, data_
             module.check_data(data, 8)
 
 
-def test_a_validation_batch_with_too_few_images_has_a_code_and_no_terms():
-    module = build(num_negatives=5).eval()
-    assert "terms" not in module.validation_step(batch(5), 0)
-    assert "terms" in module.validation_step(batch(6), 0)
+@pytest.mark.parametrize(("num_negatives", "enough"), [(5, 6), ("all", 2)])
+def test_a_validation_batch_with_too_few_images_has_a_code_and_no_terms(num_negatives, enough):
+    module = build(num_negatives=num_negatives).eval()
+    assert "terms" not in module.validation_step(batch(enough - 1), 0)
+    assert "terms" in module.validation_step(batch(enough), 0)
 
 
 def test_training_lowers_the_loss_and_is_repeatable(tmp_path, data_root):

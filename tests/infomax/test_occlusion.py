@@ -46,6 +46,11 @@ def test_hidden_area_lies_within_the_squared_fractions():
     assert (shares <= 0.5**2).all()
 
 
+def test_equal_fractions_give_rectangles_of_one_size():
+    hidden = hidden_by(Occlusion(0.5, 0.5))
+    assert (hidden.flatten(1).sum(1) == 16 * 16).all()
+
+
 def test_default_hides_the_stated_share_on_average():
     shares = hidden_by(Occlusion(), (4000, 3, 20, 20)).double().mean(dim=(1, 2))
     assert shares.mean().item() == pytest.approx(0.18, abs=0.008)

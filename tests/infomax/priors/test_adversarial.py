@@ -180,6 +180,15 @@ def test_autocast():
         torch.testing.assert_close(term, exact[name], rtol=0.01, atol=0)
 
 
+def test_logits_of_half_precision_are_not_rounded_again():
+    prior, code = make().bfloat16(), torch.randn(64, 3, generator=generator())
+    draws = prior.sample(prior.seen(code), generator())
+    of_draws, of_codes = (prior.discriminator(x).double() for x in (draws, prior.seen(code)))
+    told = torch.log1p(torch.exp(-of_draws)).mean() + torch.log1p(torch.exp(of_codes)).mean()
+    term = terms_of(prior, code)["discriminator"]
+    torch.testing.assert_close(term, told.float(), rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_game_brings_a_wrong_distribution_to_the_prior(target):
     prior, encoder, points = make(target, 2), LinearEncoder(2, wrong=True), RIGHT[target]
@@ -204,3 +213,9 @@ def test_the_game_leaves_the_right_distribution(target):
 def test_an_empty_layer_is_refused():
     with pytest.raises(InputError, match=r"model\.prior\.init_args\.widths"):
         AdversarialPrior(3, "uniform", (10, 0))
+
+
+@pytest.mark.parametrize("widths", [(), (1,)])
+def test_the_smallest_discriminators(widths):
+    terms = terms_of(make(widths=widths), torch.randn(8, 3, generator=generator()))
+    assert all(term > 0 for term in terms.values())

@@ -90,6 +90,11 @@ def test_codes_ten_off_do_not_look_right_as_they_do_with_the_knots_of_the_paper(
     assert epps_pulley(shifted).item() > 4000
 
 
+def test_a_shift_by_the_period_of_the_default_knots_goes_unseen():
+    shifted = epps_pulley(samples() + 2 * math.pi * 16 / 3)
+    torch.testing.assert_close(shifted, epps_pulley(samples()))
+
+
 def test_gradient():
     codes = samples(6, 3).requires_grad_()
     assert torch.autograd.gradcheck(lambda c: sigreg(c, generator(), num_slices=8), codes)
@@ -145,3 +150,13 @@ def test_its_descent_leaves_the_right_distribution():
 def test_settings_with_which_nothing_is_tested_are_refused(name, value):
     with pytest.raises(InputError, match=f"model.prior.init_args.{name}"):
         SIGReg(4, **{name: value})
+
+
+def test_the_smallest_settings_are_a_test_of_their_own():
+    prior, codes = SIGReg(4, num_slices=1, num_knots=2, max_frequency=1.0), samples(20, 4)
+    direction = torch.empty(4, 1, dtype=torch.double).normal_(generator=generator(1))
+    projected = (codes @ direction / direction.norm()).squeeze()
+    target = math.exp(-0.5)  # and at frequency 0 both are 1
+    error = (projected.cos().mean() - target) ** 2 + projected.sin().mean() ** 2
+    value = prior(features(codes), codes, generator(1))["prior"]
+    torch.testing.assert_close(value, 20 * error * target)

@@ -127,7 +127,7 @@ class BiGAN(EncoderModule):
         """The codes, and 'loss', 'encoder_generator' and 'discriminator'."""
         features = self.encoder(batch.images)
         code = features.sample(generator)
-        draws = normal_like(code.detach(), generator)
+        draws = normal_like(code, generator)
         made = self.decoder(draws).to(batch.images.dtype)
         fooling = self._fooling((batch.images, code), (made, draws))
         told = self._told((batch.images, code.detach()), (made.detach(), draws))

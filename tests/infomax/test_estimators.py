@@ -319,6 +319,17 @@ def test_extreme_scores_keep_value_and_gradient_finite(estimator, joint, margina
     assert other.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("estimator", [nwj, log_ratio_nwj, squared_hellinger])
+def test_beyond_where_exp_would_overflow_it_is_its_tangent(estimator):
+    above, zero = 3.0, torch.zeros(1, 1).double()
+    shift = 1 if estimator is nwj else 0
+    others = torch.full((1, 1, 1), 50 + shift + above).double().requires_grad_()
+    value = estimator(Scores(zero, others))
+    value.backward()
+    assert value.item() == pytest.approx(-math.exp(50) * (1 + above), rel=1e-12)
+    assert others.grad.item() == pytest.approx(-math.exp(50), rel=1e-12)
+
+
 def test_bfloat16_scores_are_reduced_in_float32():
     scores = random_scores(n=64, k=63, m=16, dtype=torch.float32)
     rounded = Scores(scores.joint.bfloat16(), scores.marginal.bfloat16())

@@ -97,5 +97,5 @@ class AdversarialPrior(Prior):
     ) -> Float[Tensor, "n d"]:
         """Draws of the prior V, as many as rows in `like`."""
         if self.target == "gaussian":
-            return normal_like(like.detach(), generator)
+            return normal_like(like, generator)
         return uniform(*like.shape, generator=generator, device=like.device).to(like.dtype)

@@ -82,7 +82,7 @@ class NoiseInjection(Prior):
         """The normalised mean with noise, one draw an image."""
         normalized = self.normalize(features.mean)
         if self.target == "gaussian":
-            noise = self.noise_scale * normal_like(normalized.detach(), generator)
+            noise = self.noise_scale * normal_like(normalized, generator)
         else:
             draws = uniform(*normalized.shape, generator=generator, device=normalized.device)
             noise = self.noise_scale * (2 * draws - 1)

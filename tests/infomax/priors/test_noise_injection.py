@@ -50,6 +50,15 @@ def test_the_gaussian_channel_has_unit_variance_and_its_noise_the_given_one():
     assert abs(torch.corrcoef(torch.stack([noise, normalized]).flatten(1))[0, 1]) < 0.06
 
 
+def test_the_moments_are_those_of_batch_normalisation_in_float32_also_of_half_precision():
+    small = 0.003 * torch.tensor([[1.0, -2.0], [-1.0, 3.0], [2.0, 0.0]])  # about its epsilon
+    far = means(4096, 2).bfloat16()
+    for mean in (small, far):
+        expected = torch.nn.functional.batch_norm(mean.double(), None, None, training=True)
+        found = NoiseInjection(2).normalize(mean)
+        torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-5)
+
+
 def test_the_uniform_channel_is_bounded_and_its_noise_too():
     prior, mean = NoiseInjection(4, "uniform", 0.2), means()
     noise = prior.draw(features(mean), generator(1)) - mean.sigmoid()

@@ -20,7 +20,7 @@ from dim_lightning.infomax.coordinates import Coordinates
 from dim_lightning.infomax.critics import ConcatCritic, Critic
 from dim_lightning.infomax.estimators import jensen_shannon
 from dim_lightning.infomax.negatives import check_num_negatives
-from dim_lightning.infomax.objective import NumNegatives, Objective, check_weights
+from dim_lightning.infomax.objective import NumNegatives, Objective
 from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.infomax.priors import GaussianKL, Prior
 from dim_lightning.infomax.scores import ScoreSet
@@ -103,7 +103,6 @@ class DeepInfoMax(EncoderModule):
             "coordinates": coordinate_weight,
             "penalty": score_penalty,
         }
-        check_weights(weights)
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
         shape, code_dim = self.encoder.feature_shape, self.encoder.embedding_dim

@@ -63,7 +63,7 @@ class Objective(nn.Module):
         report: Sequence[Estimator] = (),
     ):
         super().__init__()
-        check_weights(weights)
+        _check_weights(weights)
         check_trains(estimator)
         self.weights = dict(weights)
         self.contrasts = nn.ModuleDict({k: nn.ModuleList(v) for k, v in contrasts.items()})
@@ -143,7 +143,7 @@ class Objective(nn.Module):
 _WEIGHED_AS = {"relative_coordinates": "coordinates"}
 
 
-def check_weights(weights: Mapping[str, float]) -> None:
+def _check_weights(weights: Mapping[str, float]) -> None:
     """Refuses weights that cannot work.
 
     Raises:

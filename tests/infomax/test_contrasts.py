@@ -96,6 +96,16 @@ def test_a_map_of_one_location_has_no_patches():
         PatchContrast(SHAPE, BilinearCritic(4, 4))(small, one, shuffled(6))
 
 
+def test_of_two_locations_each_meets_the_other():
+    pair = view(0)
+    two = pair.features.feature_map[:, :, :1, :2]
+    pair = pair._replace(features=pair.features._replace(feature_map=two))
+    contrast = PatchContrast(FeatureShape(4, 1, 2), BilinearCritic(4, 4, scale=False))
+    torch.nn.init.eye_(contrast.critic.weight.weight)
+    expected = two.prod(dim=3).sum(dim=(1, 2))[:, None]
+    torch.testing.assert_close(contrast(pair, pair, shuffled(6)).joint, expected)
+
+
 def test_the_penalty_is_the_mean_square_of_real_and_other_scores():
     scores = Scores(torch.tensor([[1.0, 3.0]]), torch.tensor([[[2.0, 4.0]]]))
     assert score_penalty(scores).item() == pytest.approx((5 + 10) / 2)

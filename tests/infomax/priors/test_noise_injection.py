@@ -183,6 +183,7 @@ def test_with_an_information_term_the_right_distribution_stays(target, points, s
     assert correlation(after) < 0.06
 
 
-def test_a_scale_that_is_no_channel_is_refused():
+@pytest.mark.parametrize("scale", [0.0, math.inf])
+def test_a_scale_that_is_no_channel_is_refused(scale):
     with pytest.raises(InputError, match=r"model\.prior\.init_args\.noise_scale"):
-        NoiseInjection(4, "gaussian", 0.0)
+        NoiseInjection(4, "gaussian", scale)

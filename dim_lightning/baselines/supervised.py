@@ -51,16 +51,15 @@ class Supervised(EncoderModule):
         """Looks at the labels.
 
         Raises:
-            InputError: there are none, some images have none, or of another number of classes.
+            InputError: some images have none, or they are of another number of classes.
         """
         super().check_data(data, num_images)
         unlabelled = int((data.split("train").labels < 0).sum())
-        if not data.labelled or unlabelled:
-            missing = f"{unlabelled} of the training pictures have" if unlabelled else "there are"
+        if unlabelled:
             raise InputError(
-                f"Supervised learns from labels, and {missing} no labels; expected one each: a "
-                "folder for each class, or STL10 with data.source.init_args.unlabelled false; set "
-                "data.source, or another method"
+                f"Supervised learns from labels, and {unlabelled} of the training pictures have "
+                "none; expected one each: a folder for each class, or STL10 with "
+                "data.source.init_args.unlabelled false; set data.source, or another method"
             )
         if data.num_classes != self.classifier.out_features:
             raise InputError(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from small_methods import DIM, batch, build, encoder
+from small_methods import DIM, batch, build, encoder, gaussian
 
 from dim_lightning.baselines import VAE, AdversarialAutoencoder, Autoencoder
 from dim_lightning.errors import InputError
@@ -20,8 +20,9 @@ def double(method, **settings):
     return module, one._replace(images=one.images.double())
 
 
-def test_the_autoencoder_minimises_the_mean_square_error():
-    module, one = double(Autoencoder)
+@pytest.mark.parametrize("make", [encoder, gaussian])
+def test_the_autoencoder_minimises_the_mean_square_error(make):
+    module, one = double(Autoencoder, encoder=make)
     _, terms = module.code_and_terms(one, generator())
     made = module.decoder(module.encoder(one.images).mean)
     expected = sum((a - b) ** 2 for a, b in zip(made.flatten(), one.images.flatten(), strict=True))
@@ -29,7 +30,7 @@ def test_the_autoencoder_minimises_the_mean_square_error():
     assert terms["square_error"] is terms["loss"]
 
 
-@pytest.mark.parametrize(("beta", "std"), [(1.0, 0.1), (4.0, 0.5)])
+@pytest.mark.parametrize(("beta", "std"), [(1.0, 0.1), (4.0, 0.5), (0.0, 0.1)])
 def test_the_vae_minimises_the_negative_evidence_lower_bound(beta, std):
     """Against torch.distributions, image by image."""
     module, one = double(VAE, beta=beta, pixel_std=std)
@@ -79,18 +80,24 @@ def test_a_vae_needs_a_variance():
         build(VAE, encoder=encoder)
 
 
-@pytest.mark.parametrize("settings", [{"beta": -1.0}, {"pixel_std": 0.0}])
+@pytest.mark.parametrize(
+    "settings", [{"beta": -1.0}, {"beta": math.inf}, {"pixel_std": 0.0}, {"pixel_std": math.inf}]
+)
 def test_settings_that_cannot_be_are_refused(settings):
     with pytest.raises(InputError, match=r"model\.beta is .* model\.pixel_std"):
         build(VAE, **settings)
 
 
-def test_the_adversarial_autoencoder_adds_error_and_game():
-    module, one = double(AdversarialAutoencoder, prior_weight=0.3)
-    _, terms = module.code_and_terms(one, generator())
-    features = module.encoder(one.images)
-    game = module.prior(features, features.mean, generator())
-    error = (module.decoder(features.mean) - one.images).square().mean()
+@pytest.mark.parametrize("make", [encoder, gaussian])
+def test_the_adversarial_autoencoder_adds_error_and_game(make):
+    """Both of codes drawn from p(z|x), of which evaluation sees the mean."""
+    module, one = double(AdversarialAutoencoder, encoder=make, prior_weight=0.3)
+    code, terms = module.code_and_terms(one, generator())
+    features, draws = module.encoder(one.images), generator()
+    drawn = features.sample(draws)
+    game = module.prior(features, drawn, draws)
+    error = (module.decoder(drawn) - one.images).square().mean()
+    torch.testing.assert_close(code, features.mean)
     torch.testing.assert_close(terms["square_error"], error)
     expected = error + 0.3 * game["prior"] + game["discriminator"]
     torch.testing.assert_close(terms["loss"], expected)
@@ -111,6 +118,7 @@ def test_the_players_of_the_adversarial_autoencoder():
         torch.testing.assert_close(weight.grad, gradient)
 
 
-def test_a_prior_without_weight_is_refused():
+@pytest.mark.parametrize("weight", [0.0, math.inf])
+def test_a_prior_without_a_weight_that_can_be_is_refused(weight):
     with pytest.raises(InputError, match="set method to Autoencoder"):
-        build(AdversarialAutoencoder, prior_weight=0.0)
+        build(AdversarialAutoencoder, prior_weight=weight)

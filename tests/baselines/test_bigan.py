@@ -2,7 +2,8 @@ import math
 
 import pytest
 import torch
-from small_methods import SIZE, batch, build
+import torch.nn.functional as F
+from small_methods import SIZE, batch, build, encoder, gaussian
 
 from dim_lightning.baselines import BiGAN
 from dim_lightning.baselines.bigan import JointDiscriminator
@@ -20,12 +21,15 @@ def players(module):
     return list(module.discriminator.parameters()), others
 
 
-def test_the_terms_are_the_losses_of_the_game():
-    module, one = build(BiGAN).double(), batch()
+@pytest.mark.parametrize("make", [encoder, gaussian])
+def test_the_terms_are_the_losses_of_the_game(make):
+    module, one = build(BiGAN, encoder=make).double(), batch()
     images = one.images.double()
-    _, terms = module.code_and_terms(one._replace(images=images), generator())
-    code = module.encoder(images).mean
-    draws = normal_like(code, generator())
+    found, terms = module.code_and_terms(one._replace(images=images), generator())
+    features, drawing = module.encoder(images), generator()
+    torch.testing.assert_close(found, features.mean)
+    code = features.sample(drawing)
+    draws = normal_like(code, drawing)
     of_real = torch.sigmoid(module.discriminator(images, code))
     of_made = torch.sigmoid(module.discriminator(module.decoder(draws), draws))
     told = -torch.log(of_real).mean() - torch.log(1 - of_made).mean()
@@ -35,6 +39,23 @@ def test_the_terms_are_the_losses_of_the_game():
     torch.testing.assert_close(terms["loss"], told + fooling)
 
 
+def test_the_discriminator_layer_by_layer():
+    torch.manual_seed(0)
+    network = JointDiscriminator(3, SIZE, widths=(4, 6, 5), hidden_dim=7)
+    images, code = torch.rand(6, 3, SIZE, SIZE), torch.randn(6, 3)
+    first, second, third = (m for m in network.trunk if isinstance(m, torch.nn.Conv2d))
+    hidden, last = (m for m in network.joint if isinstance(m, torch.nn.Linear))
+
+    def convolved(x, layer, norm):
+        x = F.conv2d(x, layer.weight, layer.bias, stride=2, padding=1)
+        return F.leaky_relu(F.batch_norm(x, None, None, training=True) if norm else x, 0.2)
+
+    x = convolved(2 * images - 1, first, norm=False)
+    x = convolved(convolved(x, second, norm=True), third, norm=True)
+    expected = last(F.leaky_relu(hidden(torch.cat([x.flatten(1), code], 1)), 0.2))
+    torch.testing.assert_close(network(images, code), expected)
+
+
 def test_a_fooled_discriminator_gives_two_log_two():
     module = build(BiGAN)
     for weight in module.discriminator.joint[-1].parameters():
@@ -42,6 +63,12 @@ def test_a_fooled_discriminator_gives_two_log_two():
     _, terms = module.code_and_terms(batch(), generator())
     assert terms["discriminator"].item() == pytest.approx(2 * math.log(2))
     assert terms["encoder_generator"].item() == pytest.approx(2 * math.log(2))
+
+
+def test_logits_of_half_precision_are_judged_in_float32():
+    module, one = build(BiGAN).bfloat16(), batch()
+    _, terms = module.code_and_terms(one._replace(images=one.images.bfloat16()), generator())
+    assert {term.dtype for term in terms.values()} == {torch.float32}
 
 
 def test_the_discriminator_judges_in_evaluation_as_in_training():

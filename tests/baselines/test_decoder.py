@@ -23,6 +23,10 @@ def test_images_lie_in_the_unit_range():
     assert 0 <= images.min() < images.max() <= 1
 
 
+def test_the_smallest_decoder():
+    assert Decoder(3, 5, (1,))(torch.randn(2, 3)).shape == (2, 3, 5, 5)
+
+
 @pytest.mark.parametrize(("size", "widths"), [(28, (8, 8, 8, 8)), (8, ()), (8, (4, 0))])
 def test_sizes_that_cannot_be_are_refused(size, widths):
     with pytest.raises(InputError, match=r"Decoder got .*; expected .*; set model\.decoder"):

@@ -3,11 +3,12 @@ from itertools import permutations
 import pytest
 import torch
 import torch.nn.functional as F
-from small_methods import DIM, batch, build
+from small_methods import DIM, SETTINGS, SIZE, batch, build
 
 from dim_lightning.baselines import NAT
 from dim_lightning.data import Batch
 from dim_lightning.errors import InputError
+from dim_lightning.seeding import generator_for
 
 
 def distances(module, one):
@@ -23,6 +24,19 @@ def test_targets_lie_on_the_sphere_and_follow_from_the_seed():
     assert module.targets.shape == (64, DIM)
     assert torch.equal(module.targets, again.targets)
     assert not torch.isclose(module.targets, other.targets).any()
+
+
+def test_targets_are_drawn_apart_from_the_first_steps():
+    targets = build(NAT).targets
+    for stage in range(3):
+        drawn = torch.randn(targets.shape, generator=generator_for(0, stage))
+        assert not torch.isclose(F.normalize(drawn, dim=1), targets).any()
+
+
+def test_only_training_draws_targets():
+    module = NAT(**SETTINGS[NAT], image_size=SIZE)
+    module.setup("validate")
+    assert len(module.targets) == 0
 
 
 def test_the_loss_is_the_mean_square_distance():
@@ -110,3 +124,17 @@ def test_a_checkpoint_of_other_data_is_refused():
     other.draw_targets(65)
     with pytest.raises(InputError, match="targets for 64 training images, but there are 65"):
         other.on_load_checkpoint(checkpoint)
+
+
+def test_a_checkpoint_is_taken_up_where_there_are_no_targets():
+    """As before an evaluation."""
+    checkpoint = {}
+    build(NAT).on_save_checkpoint(checkpoint)
+    module = NAT(**SETTINGS[NAT], image_size=SIZE)
+    module.on_load_checkpoint(checkpoint)
+    assert torch.equal(module.assignment, torch.arange(64))
+
+
+def test_targets_that_are_dealt_out_every_0_epochs_are_refused():
+    with pytest.raises(InputError, match="every_n_epochs is 0; expected at least 1"):
+        build(NAT, every_n_epochs=0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_methods import SIZE, batch, build, digits
+from small_methods import SIZE, batch, build, digits, gaussian
 
 from dim_lightning.baselines import Supervised
 from dim_lightning.data import ImageDataModule, PictureFolder
@@ -22,6 +22,14 @@ def test_the_loss_is_the_cross_entropy_of_the_classifier_on_the_code():
     ]
     torch.testing.assert_close(terms["loss"], torch.stack(each).mean().float())
     assert terms["top1"] == (logits.argmax(1) == one.labels).float().mean()
+
+
+def test_the_code_is_the_mean_without_noise():
+    module, one = build(Supervised, encoder=gaussian), batch()
+    code, terms = module.code_and_terms(one, torch.Generator())
+    torch.testing.assert_close(code, module.encoder(one.images).mean)
+    expected = torch.nn.functional.cross_entropy(module.classifier(code), one.labels)
+    torch.testing.assert_close(terms["loss"], expected)
 
 
 def test_images_without_a_label_have_no_part_in_it():
@@ -52,5 +60,25 @@ def test_pictures_without_labels_are_refused(tmp_path):
         PictureFolder(str(folder)), root=str(tmp_path), image_size=SIZE, batch_size=4
     )
     data.setup("fit")
-    with pytest.raises(InputError, match="learns from labels, and"):
+    with pytest.raises(InputError, match="learns from labels, and 14 of the training pictures"):
         build(Supervised).check_data(data, 4)
+
+
+def test_a_few_pictures_without_labels_are_refused(data_root):
+    data = digits(data_root)
+    data.setup("fit")
+    data.split("train").labels[[2, 5]] = -1
+    with pytest.raises(InputError, match="and 2 of the training pictures have none"):
+        build(Supervised).check_data(data, 8)
+
+
+def test_logits_of_half_precision_are_compared_in_float32():
+    module, one = build(Supervised).bfloat16(), batch()
+    terms = terms_of(module, one._replace(images=one.images.bfloat16()))
+    assert terms["loss"].dtype == torch.float32
+
+
+def test_one_class_is_refused_and_two_are_enough():
+    assert build(Supervised, num_classes=2).classifier.out_features == 2
+    with pytest.raises(InputError, match=r"model\.num_classes is 1; expected at least 2"):
+        build(Supervised, num_classes=1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from dim_lightning.data import Batch, Digits, ImageDataModule
+from dim_lightning.data import Batch, CropAndFlip, Digits, ImageDataModule
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import ImageCode, WholeMap
@@ -236,6 +236,10 @@ def test_each_view_meets_the_code_of_the_other_and_never_its_own():
     assert pairs == [(0, 1), (1, 0)]
     assert torch.equal(views[1].images, one.more_views[0])
     assert set(module.training_step(one, 0)["terms"]) == {"loss", "global", "local", "prior"}
+
+
+def test_data_of_several_views_is_what_it_can_use(data_root):
+    build().check_data(digits(data_root, augmentation=CropAndFlip(), num_views=2), 8)
 
 
 def test_small_views_give_codes_and_no_images():

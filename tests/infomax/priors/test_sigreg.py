@@ -117,6 +117,13 @@ def test_autocast_does_not_coarsen_it():
         assert torch.equal(sigreg(codes, generator(1)), exact)
 
 
+def test_codes_of_half_precision_are_tested_in_float32():
+    codes = torch.randn(64, 16, generator=generator()).bfloat16()
+    value = sigreg(codes, generator(1))
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, sigreg(codes.float(), generator(1)))
+
+
 def test_equal_generators_give_equal_slices_and_each_call_fresh_ones():
     prior, codes = SIGReg(8, num_slices=4), torch.randn(64, 8, generator=generator())
     one, two = generator(1), generator(1)

@@ -89,7 +89,7 @@ def linear_probe(
     best = _walk(first, map(attempt, grid[start + 1 :]))
     if best is first:
         solver.solution = first.solution
-        best = _walk(first, map(attempt, reversed(grid[:start])))
+        best = _walk(first, map(attempt, grid[:start]))
     solver.solution = best.solution
     model = solver.fit(best.l2, _MOST_PRODUCTS)
     top1 = accuracy(model.predict(test.features), test.labels)

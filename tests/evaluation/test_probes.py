@@ -1,10 +1,14 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from small_features import blobs
+from torch import nn
 
 from dim_lightning.evaluation import Labelled, linear_probe, mlp_probe
 from dim_lightning.evaluation.knn import accuracy
+from dim_lightning.evaluation.probes import _Attempt, _walk
 from dim_lightning.evaluation.softmax_regression import SoftmaxSolver
+from dim_lightning.seeding import generator_for
 
 
 # 40 useless features: with few images or much noise a weak penalty fits the noise
@@ -27,6 +31,7 @@ def test_validation_chooses_the_penalty_and_the_test_split_does_not(images, spre
         tops[l2] = (model.predict(val.features) == val.labels).double().mean().item()
     assert result.l2 == max(grid, key=lambda l2: (round(tops[l2], 9), l2))
     assert result.val_top1 == pytest.approx(tops[result.l2], abs=0.006)
+    assert linear_probe(train, val, test, 3, grid[::-1]) == result
     other = linear_probe(train, val, test._replace(labels=test.labels.roll(1)), 3, grid)
     assert (other.l2, other.val_top1) == (result.l2, result.val_top1)
     assert other.top1 != result.top1
@@ -75,4 +80,66 @@ def test_what_a_limited_search_chooses_is_solved_to_the_end(monkeypatch):
     result = linear_probe(*parts, 3, l2_grid=(1e-2,))
     solved = SoftmaxSolver(parts[0], 3).fit(1e-2)
     assert result.converged
+    assert result.val_top1 == accuracy(solved.predict(parts[1].features), parts[1].labels)
     assert result.top1 == accuracy(solved.predict(parts[2].features), parts[2].labels)
+
+
+def tried(*figures):
+    """Penalties that were tried, of these accuracies, penalties and cross-entropies."""
+    return [_Attempt(*each, solution=torch.empty(0)) for each in figures]
+
+
+def test_of_equally_accurate_penalties_the_stronger_is_chosen():
+    first, weaker, stronger = tried((0.8, 0.1, 1.0), (0.8, 0.01, 0.9), (0.8, 1.0, 1.1))
+    assert _walk(first, [weaker]) is first
+    assert _walk(first, [stronger]) is stronger
+
+
+def test_the_search_goes_on_while_the_cross_entropy_falls():
+    first, worse, best = tried((0.8, 0.1, 1.0), (0.7, 0.01, 0.9), (0.9, 0.001, 1.1))
+    assert _walk(first, [worse, best]) is best
+
+
+def test_the_search_ends_where_neither_accuracy_nor_cross_entropy_gets_better():
+    first, worse, rising, unseen = tried(
+        (0.8, 0.1, 1.0), (0.7, 0.01, 0.9), (0.7, 0.001, 0.95), (0.99, 0.0001, 0.1)
+    )
+    assert _walk(first, [worse, rising, unseen]) is first
+
+
+def test_a_penalty_overfits_clearly_where_its_cross_entropy_is_a_fiftieth_higher():
+    before, about, above, better = tried(
+        (0.8, 0.1, 1.0), (0.8, 0.01, 1.019), (0.8, 0.01, 1.021), (0.81, 0.01, 1.021)
+    )
+    assert [before.clearly_better(other) for other in (about, above, better)] == [0, 1, 0]
+
+
+def spelt_out(train, test, epochs, seed):
+    """The classes of the test images after the last epoch."""
+    mean, scale = train.features.mean(0), train.features.std(0, correction=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers = [nn.Linear(train.features.shape[1], 200), nn.Dropout(0.1), nn.BatchNorm1d(200)]
+        network = nn.Sequential(*layers, nn.ReLU(), nn.Linear(200, 3))
+        adam = torch.optim.Adam(network.parameters(), 1e-3)
+        for epoch in range(epochs):
+            later = (3 * epoch >= 2 * epochs) + (6 * epoch >= 5 * epochs)
+            adam.param_groups[0]["lr"] = 1e-3 * 0.1**later
+            order = torch.randperm(len(train.labels), generator=generator_for(seed, epoch))
+            for rows in order.split(32):
+                x = (train.features[rows] - mean) / scale
+                loss = F.cross_entropy(network(x), train.labels[rows])
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+    with torch.no_grad():
+        return network.eval()((test.features - mean) / scale).argmax(1)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_mlp_probe_trains_as_its_description_says(seed):
+    parts = blobs(200, 0, spread=5.0), blobs(2000, 1, spread=5.0)
+    train, test = (Labelled(part.features[:, :-1], part.labels) for part in parts)
+    found = mlp_probe(train, test, 3, epochs=6, batch_size=32, seed=seed)
+    expected = accuracy(spelt_out(train, test, 6, seed), test.labels)
+    assert found == pytest.approx(expected, abs=0.001)

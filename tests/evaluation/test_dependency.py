@@ -9,9 +9,11 @@ from dim_lightning.evaluation.dependency import (
     MovingLogMean,
     Paired,
     _estimate,
+    _OfPairs,
     mutual_information,
     total_correlation,
 )
+from dim_lightning.infomax.critics import ConcatCritic
 from dim_lightning.seeding import generator_for
 
 SMALL = {"epochs": 15, "widths": (64, 64)}
@@ -81,6 +83,36 @@ class Listening(nn.Linear):
         self.seeds.add(generator.initial_seed())
         scores = super().forward(data[0][rows])
         return scores[:, 0], scores.expand(-1, draws)
+
+
+def test_no_image_is_paired_with_its_own_code_as_if_it_were_another():
+    part, rows = pairs(2, 0, 0.5), torch.arange(2)
+    critic = ConcatCritic(2, 2, widths=(8,))
+    joint, marginal = _OfPairs(critic)(part, rows, 30, generator_for(0))
+    expected = critic(part.images[:, None], part.codes, torch.tensor([[1], [0]]))
+    torch.testing.assert_close(joint, expected.joint[:, 0])
+    met = expected.marginal[:, 0].flip(0)  # image 0 with code 1
+    torch.testing.assert_close(marginal, met.expand(2, 30))
+
+
+class Rising(nn.Module):
+    """A statistic that is the larger, the nearer its weight is to the data; nothing of others."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, data, rows, draws, generator):
+        return -(self.weight - data[0][rows]).square()[:, 0], torch.zeros(len(rows), draws)
+
+
+def test_the_validation_images_choose_the_epoch_that_the_test_images_judge():
+    """Adam moves the weight by 0.01 an epoch towards the training data."""
+    parts = [(torch.full((10, 1), place),) for place in (9.0, 0.031, 0.5)]
+    found = _estimate(Rising(), parts, epochs=9, batch_size=10, learning_rate=0.01, seed=0)
+    assert found.epoch == 3
+    assert found.val_nats == pytest.approx(-(0.001**2), abs=1e-7)
+    assert found.nats == pytest.approx(-(0.47**2), abs=1e-4)
 
 
 def test_negatives_are_not_drawn_as_the_order_of_an_epoch_is():

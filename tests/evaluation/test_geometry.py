@@ -65,11 +65,24 @@ def test_dimensions_that_say_nothing_are_counted():
     codes[:, 1] = 2.0
     codes[:, 3] *= 0.05
     assert geometry_of(codes).dead_share == 0.5
+    codes = normal(500, 4) / normal(500, 4).std(0) * torch.tensor([0.09, 0.11, 0.13, 1.0])
+    assert geometry_of(codes).dead_share == 0.25  # a variance of at most 0.01
 
 
 def test_correlation_sees_repeated_dimensions():
     codes = normal(500, 1).repeat(1, 3)
     assert geometry_of(codes).correlation_abs == pytest.approx(1)
+    assert geometry_of(codes * torch.tensor([1.0, -2.0, 3.0])).correlation_abs == pytest.approx(1)
+
+
+def test_the_figures_of_a_log_are_of_sizes_and_of_the_narrowest_dimension():
+    codes = torch.tensor([[1.0, -5.0, 0.5], [3.0, -1.0, 0.5]])
+    summary = geometry_of(codes, torch.full_like(codes, math.log(3.0))).summary()
+    assert summary["mean_abs"] == pytest.approx((2 + 3 + 0.5) / 3)
+    assert summary["std_mean"] == pytest.approx((1 + 2 + 0) / 3)
+    assert summary["std_min"] == 0
+    expected = (math.sqrt(1 + 3) + math.sqrt(4 + 3) + math.sqrt(3)) / 3
+    assert summary["aggregate_std_mean"] == pytest.approx(expected)
 
 
 def test_uniformity_of_known_cases():

@@ -72,7 +72,24 @@ def test_a_code_of_zeros_is_like_nothing():
 @given(scale=st.floats(1e-3, 1e3))
 def test_the_cosine_search_sees_directions_only(scale):
     queries, bank = vectors(4, 6, 0), vectors(20, 6, 1)
-    assert torch.equal(neighbours(queries, bank, 3)[1], neighbours(scale * queries, bank, 3)[1])
+    similarity, index = neighbours(queries, bank, 3)
+    found = neighbours(scale * queries, bank / scale, 3)
+    assert torch.equal(found[1], index)
+    torch.testing.assert_close(found[0], similarity)
+
+
+def test_rounding_leaves_similarities_within_one():
+    bank = vectors(500, 7, 0)
+    assert neighbours(bank, bank, 1)[0].max() <= 1
+    assert neighbours(-bank, bank, 500)[0].min() >= -1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_codes_of_half_precision_are_searched_in_float32(metric):
+    queries, bank = vectors(9, 5, 0).bfloat16(), vectors(40, 5, 1).bfloat16()
+    values, index = neighbours(queries, bank, 7, metric)
+    expected = neighbours(queries.float(), bank.float(), 7, metric)
+    torch.testing.assert_close((values, index), expected)
 
 
 @pytest.mark.parametrize("k", [0, 6])

@@ -9,6 +9,7 @@ from dim_lightning.evaluation.dependency import (
     MovingLogMean,
     Paired,
     _estimate,
+    _OfCodes,
     _OfPairs,
     mutual_information,
     total_correlation,
@@ -72,6 +73,14 @@ def test_the_test_images_choose_nothing_and_the_seed_decides_everything():
     assert mutual_information(train, val, test, **SHORT, seed=1) != first
 
 
+def test_the_test_codes_set_no_scale():
+    train, val, test = (codes(100, seed, 0.5)[0] for seed in range(3))
+    found = total_correlation(train, val, test, **SHORT)
+    other = total_correlation(train, val, 3 * test, **SHORT)
+    assert (other.epoch, other.val_nats) == (found.epoch, found.val_nats)
+    assert other.nats != found.nats
+
+
 class Listening(nn.Linear):
     """A statistic that notes from which draws its negatives come."""
 
@@ -93,6 +102,14 @@ def test_no_image_is_paired_with_its_own_code_as_if_it_were_another():
     torch.testing.assert_close(joint, expected.joint[:, 0])
     met = expected.marginal[:, 0].flip(0)  # image 0 with code 1
     torch.testing.assert_close(marginal, met.expand(2, 30))
+
+
+def test_mixed_codes_are_drawn_from_the_given_generator():
+    part, rows = (torch.randn(20, 3),), torch.arange(20)
+    statistic = _OfCodes(nn.Linear(3, 1))
+    first, again, other = (statistic(part, rows, 2, generator_for(n))[1] for n in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 class Rising(nn.Module):

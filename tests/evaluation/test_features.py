@@ -52,6 +52,7 @@ def test_features_are_those_of_the_encoder_in_eval_mode():
         torch.testing.assert_close(found.layers[name], value)
     torch.testing.assert_close(found.code, expected.mean)
     torch.testing.assert_close(found.log_variance, expected.log_variance)
+    assert not found.code.requires_grad
     assert found.indices.tolist() == list(range(12))
     assert found.labels.tolist() == [0, 1, 2] * 4
 

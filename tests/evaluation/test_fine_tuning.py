@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from learning_rates import watched_rates
 
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
@@ -50,6 +51,36 @@ def test_neither_the_encoder_nor_the_global_generator_changes():
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(9)
     assert fine_tuned(encoder, train, test, 2, epochs=1) == first
+
+
+def test_weights_that_were_frozen_or_of_half_precision_learn_as_others_do():
+    train, test = stripes(300, 0), stripes(200, 2)
+    settings = {"epochs": 4, "learning_rate": 1e-2}
+    half = small_encoder().bfloat16()
+    top1 = fine_tuned(half.float(), train, test, 2, **settings)
+    assert top1 > 0.7
+    assert fine_tuned(half.float().requires_grad_(False), train, test, 2, **settings) == top1
+    assert fine_tuned(half.bfloat16(), train, test, 2, **settings) == top1
+
+
+def test_it_learns_in_training_mode_and_is_judged_in_eval_mode():
+    modes = []
+
+    class Noting(BlogEncoder):
+        def forward(self, images):
+            modes.append(self.training)
+            return super().forward(images)
+
+    encoder = Noting(8, widths=(4, 8), embedding_dim=2).eval()
+    fine_tuned(encoder, stripes(70, 0), stripes(50, 1), 2, epochs=1, batch_size=35)
+    assert modes == [True, True, False]
+
+
+def test_the_rate_is_divided_by_ten_for_the_last_third_and_the_last_sixth(monkeypatch):
+    rates = watched_rates(monkeypatch)
+    train, test = stripes(20, 0), stripes(20, 1)
+    fine_tuned(small_encoder(), train, test, 2, epochs=6, learning_rate=1e-3)
+    assert rates == pytest.approx([1e-3] * 4 + [1e-4, 1e-5])
 
 
 def test_it_starts_from_the_weights_it_is_given():

@@ -75,6 +75,12 @@ def test_correlation_sees_repeated_dimensions():
     assert geometry_of(codes * torch.tensor([1.0, -2.0, 3.0])).correlation_abs == pytest.approx(1)
 
 
+def test_correlation_knows_no_centre():
+    codes = normal(500, 3)
+    expected = geometry_of(codes).correlation_abs
+    assert geometry_of(codes + 10).correlation_abs == pytest.approx(expected, rel=1e-4)
+
+
 def test_the_figures_of_a_log_are_of_sizes_and_of_the_narrowest_dimension():
     codes = torch.tensor([[1.0, -5.0, 0.5], [3.0, -1.0, 0.5]])
     summary = geometry_of(codes, torch.full_like(codes, math.log(3.0))).summary()
@@ -93,3 +99,9 @@ def test_uniformity_of_known_cases():
     squared = torch.cdist(codes, codes).square()[~torch.eye(40, dtype=torch.bool)]
     expected = (-2 * squared).exp().mean().log().item()
     assert uniformity(normal(40, 6)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_uniformity_is_that_of_the_first_codes():
+    codes = normal(30, 4)
+    assert uniformity(codes, limit=10) == uniformity(codes[:10])
+    assert uniformity(codes) != uniformity(codes[:10])

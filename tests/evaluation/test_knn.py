@@ -64,6 +64,12 @@ def test_a_query_in_the_bank_finds_itself():
         assert torch.equal(neighbours(bank, bank, 1, metric)[1][:, 0], torch.arange(30))
 
 
+def test_near_distances_are_as_exact_as_far_ones():
+    bank = torch.tensor([[0.0, 0.0], [0.1, 0.0], [3.0, 4.0]])
+    distances, _ = neighbours(bank[:1], bank, 3, "euclidean")
+    torch.testing.assert_close(distances, torch.tensor([[0.0, 0.1, 5.0]]), rtol=1e-5, atol=2e-3)
+
+
 def test_a_code_of_zeros_is_like_nothing():
     similarity, _ = neighbours(torch.zeros(1, 4), vectors(5, 4, 0), 5)
     assert torch.equal(similarity, torch.zeros(1, 5))
@@ -131,6 +137,8 @@ def test_near_neighbours_outvote_many_far_ones():
 def test_votes_of_a_tiny_temperature_stay_finite():
     similarity = torch.tensor([[1.0, 0.999]])
     assert vote(similarity, torch.tensor([[2, 0]]), 3, temperature=1e-4).tolist() == [2]
+    apart = torch.tensor([[1.0, 0.9, -1.0]])
+    assert vote(apart, torch.tensor([[2, 0, 1]]), 3, temperature=1e-4).tolist() == [2]
 
 
 def test_accuracy_counts_images_and_not_classes():

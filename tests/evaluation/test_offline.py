@@ -148,7 +148,7 @@ def test_an_untrained_encoder_has_fresh_weights_and_fitting_statistics():
     fresh = untrained(encoder, images(), "cpu", seed=0)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-    assert not fresh.training
+    assert not any(part.training for part in fresh.modules())
     for name, value in fresh.named_parameters():
         if value.ndim > 1:
             assert not torch.equal(value, before[name]), name
@@ -156,6 +156,20 @@ def test_an_untrained_encoder_has_fresh_weights_and_fitting_statistics():
         activations = fresh.local_trunk[:2](fresh_pixels(fresh, images()))
     torch.testing.assert_close(activations.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
     torch.testing.assert_close(activations.var((0, 2, 3)), torch.ones(4), atol=1e-2, rtol=0)
+
+
+class Frozen(nn.Identity):
+    """A part that should not be in training mode when it is used."""
+
+    def forward(self, x):
+        assert not self.training
+        return x
+
+
+def test_only_batch_norms_train_while_the_statistics_are_taken():
+    encoder = small_encoder()
+    encoder.local_trunk.insert(0, Frozen())
+    untrained(encoder, images(), "cpu")
 
 
 def fresh_pixels(encoder, batches):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from learning_rates import watched_rates
 from small_features import blobs
 from torch import nn
 
@@ -44,6 +45,14 @@ def test_it_averages_the_last_epochs_and_chooses_one_by_validation():
     assert result.chosen_top1 == on_test[result.epoch - 1]
 
 
+def test_by_default_epochs_rates_and_batches_are_those_of_the_paper(monkeypatch):
+    rates = watched_rates(monkeypatch)
+    train, part = blobs(66, 0), blobs(3, 1)
+    paper_probe(train, part, part, 3)
+    expected = [1e-4] * 50 + [1e-5] * 50 + [1e-6] * 100
+    assert rates == pytest.approx([rate for rate in expected for _ in range(2)])
+
+
 def test_the_test_split_chooses_nothing():
     train, val, test = blobs(130, 0), blobs(100, 1), blobs(100, 2)
     one = paper_probe(train, val, test, 3, epochs=6)
@@ -63,6 +72,12 @@ def test_it_depends_on_its_seed_alone_and_on_the_scale_of_the_features():
     assert paper_probe(train, val, test, 3, epochs=3, seed=1) != first
     scaled = [part._replace(features=part.features * 100) for part in (train, val, test)]
     assert paper_probe(*scaled, 3, epochs=3) != first  # not standardised, as in the paper
+
+
+def test_features_of_half_precision_are_those_of_float32():
+    halves = [blobs(n, n)._replace(features=blobs(n, n).features.half()) for n in (130, 100, 90)]
+    floats = [part._replace(features=part.features.float()) for part in halves]
+    assert paper_probe(*halves, 3, epochs=3) == paper_probe(*floats, 3, epochs=3)
 
 
 def test_a_single_image_is_refused():

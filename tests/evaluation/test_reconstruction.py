@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from learning_rates import watched_rates
 from torch import nn
 
 from dim_lightning.errors import InputError
@@ -95,6 +96,39 @@ def test_a_code_that_tells_all_is_decoded_and_one_that_tells_nothing_gives_the_m
     mean = reconstruction(linear_decoder(1), *blind, **settings)
     assert mean.square_error == pytest.approx(1 / 12, rel=0.2)  # the variance of the shades
     assert mean.ms_ssim < found.ms_ssim
+
+
+def test_the_figures_are_means_over_all_test_images():
+    decoder, test = linear_decoder(1), coded(300, 1)
+    found = reconstruction(decoder, coded(9, 0), test, epochs=1)
+    made, true = decoder(test.codes).detach(), test.images / 255
+    assert found.square_error == pytest.approx((made - true).square().mean().item(), rel=1e-5)
+    assert found.ms_ssim == pytest.approx(ms_ssim(made, true).mean().item(), rel=1e-5)
+
+
+class Noting(nn.Identity):
+    """Notes in which mode it is used."""
+
+    def __init__(self):
+        super().__init__()
+        self.modes = []
+
+    def forward(self, x):
+        self.modes.append(self.training)
+        return x
+
+
+def test_the_decoder_learns_in_training_mode_and_is_judged_in_eval_mode():
+    noting = Noting()
+    decoder = nn.Sequential(noting, linear_decoder(1)).eval()
+    reconstruction(decoder, coded(64, 0), coded(9, 1), epochs=2, batch_size=32)
+    assert noting.modes == [True] * 4 + [False]
+
+
+def test_the_rate_is_divided_by_ten_for_the_last_third_and_the_last_sixth(monkeypatch):
+    rates = watched_rates(monkeypatch)
+    reconstruction(linear_decoder(1), coded(9, 0), coded(9, 1), epochs=6, learning_rate=0.5)
+    assert rates == pytest.approx([0.5] * 4 + [0.05, 0.005])
 
 
 def test_it_depends_on_the_decoder_and_its_seed_alone():

@@ -142,6 +142,16 @@ def test_it_depends_on_the_decoder_and_its_seed_alone():
     assert reconstruction(linear_decoder(1), train, test, epochs=1, seed=1) != first
 
 
+def test_images_decoded_in_half_precision_are_judged_in_float32():
+    def half():
+        return torch.autocast("cpu", torch.bfloat16)
+
+    parts = coded(64, 0), coded(30, 1)
+    found = reconstruction(linear_decoder(1), *parts, epochs=1, context=half)
+    exact = reconstruction(linear_decoder(1), *parts, epochs=1)
+    assert found == pytest.approx(exact, rel=0.05)
+
+
 def test_images_too_small_or_too_few_are_refused():
     train, test = coded(9, 0), coded(9, 1)
     tiny = test._replace(images=test.images[:, :, :7, :7])

@@ -1,3 +1,5 @@
+from itertools import product
+
 import lightning as L
 import pytest
 import torch
@@ -6,6 +8,7 @@ from jsonargparse import ArgumentParser
 from dim_lightning.data import CropAndFlip, CropColour, Digits, ImageDataModule
 from dim_lightning.data.augmentation import Augmentation
 from dim_lightning.errors import InputError
+from dim_lightning.seeding import generator_for
 
 SMALL = {"small_augmentation": CropColour(size=4), "num_small_views": 2}
 
@@ -98,7 +101,7 @@ def test_views_are_the_same_in_another_run_and_others_with_another_seed(seen):
     assert not torch.equal(first["train"][0].more_views[0], other["train"][0].more_views[0])
 
 
-def test_no_two_views_of_any_steps_share_their_draws(seen):
+def test_no_two_views_of_any_steps_share_their_draws_nor_those_of_the_model(seen):
     class Recorder(Augmentation):
         def __init__(self):
             self.draws = []
@@ -110,6 +113,9 @@ def test_no_two_views_of_any_steps_share_their_draws(seen):
     recorder = Recorder()
     seen(augmentation=recorder, num_views=2, small_augmentation=recorder, num_small_views=1)
     assert len(recorder.draws) == len(set(recorder.draws)) == 2 * 3 * 3
+    keys = product([0], range(3), range(2), range(3))  # seed, stage, epoch, step
+    of_model = {torch.rand((), generator=generator_for(*key)).item() for key in keys}
+    assert not of_model & set(recorder.draws)
 
 
 def test_small_views_may_accompany_images_that_stay(seen):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from dim_lightning.encoders import ResidualEncoder
 from dim_lightning.encoders.residual import ResidualBlock
@@ -45,6 +46,20 @@ def test_shapes(settings, shape, layers):
     assert encoder.feature_shape == features.feature_map.shape[1:] == shape
     assert {name: layer.shape[1] for name, layer in features.layers.items()} == layers
     assert list(features.layers)[-1] == "y"
+
+
+@pytest.mark.parametrize(("block", "bottleneck"), [(BasicBlock, False), (Bottleneck, True)])
+def test_the_trunk_is_torchvisions_but_for_the_stem(block, bottleneck):
+    torch.manual_seed(0)
+    encoder = ResidualEncoder(16, blocks=(1, 2, 1, 1), bottleneck=bottleneck, hidden_dim=8).double()
+    theirs = ResNet(block, [1, 2, 1, 1]).double()
+    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False).double(), nn.Identity()
+    theirs.fc = nn.Identity()
+    ours = [value for name, value in encoder.state_dict().items() if not name.startswith("head")]
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours, strict=True)))
+    images = torch.rand(3, 3, 16, 16, dtype=torch.double)
+    features = encoder(images)
+    torch.testing.assert_close(features.layers["pool"], theirs(2 * images - 1))
 
 
 def test_an_odd_size():

@@ -3,7 +3,13 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
-from dim_lightning.data.augmentation.geometry import Boxes, blurred, random_boxes, resized_crop
+from dim_lightning.data.augmentation.geometry import (
+    Boxes,
+    _central_box,
+    blurred,
+    random_boxes,
+    resized_crop,
+)
 from dim_lightning.seeding import generator_for
 
 
@@ -87,6 +93,10 @@ def test_boxes_are_distributed_as_those_of_torchvision():
 def test_where_no_proposal_fits_the_box_is_central(shape, ratio, central):
     boxes = random_boxes(3, shape, (0.9, 1.0), ratio, generator_for(4))
     assert torch.equal(torch.stack(boxes).T, torch.tensor([central] * 3).float())
+
+
+def test_an_image_whose_shape_is_allowed_is_its_own_central_box():
+    assert _central_box(20, 30, (1.0, 2.0)) == (0, 0, 20, 30)
 
 
 @pytest.mark.parametrize("kernel_size", [3, 9])

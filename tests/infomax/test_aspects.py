@@ -33,6 +33,14 @@ def test_a_scale_is_another_map(view):
     assert torch.equal(aspect(view)[:, 5], view.features.scales[0][:, :, 1, 1])
 
 
+def test_scales_are_counted_from_the_earliest(view):
+    earliest = torch.randn(7, 2, 12, 8, generator=torch.Generator().manual_seed(1))
+    scales = (earliest, *view.features.scales)
+    view = view._replace(features=view.features._replace(scales=scales))
+    for scale, channels in ((0, 6), (1, 2), (2, 4)):
+        assert Locations(FeatureShape(channels, 12, 8), scale)(view).shape[2] == channels
+
+
 def test_sampled_locations_are_different_ones_of_each_image_and_all_equally_likely(view):
     everything = Locations(SHAPE)(view)
     aspect = Locations(SHAPE, num_locations=2)

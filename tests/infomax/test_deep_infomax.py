@@ -263,6 +263,22 @@ def test_occluded_images_give_the_codes_and_whole_ones_the_maps():
     torch.testing.assert_close(embedding, module.encoder(images).mean)
 
 
+def test_of_several_views_each_is_occluded_in_its_place():
+    module, one = build(occlusion=Occlusion(fill=1.0)).eval(), two_views()
+    views, pairs = module.views_of((one.images, *one.more_views), torch.Generator())
+    assert pairs == [(0, 3), (1, 2)]
+    for whole, occluded in zip(views[:2], views[2:], strict=True):
+        assert ((occluded.images == whole.images) | (occluded.images == 1)).all()
+
+
+def test_without_a_prior_codes_are_drawn_from_what_the_encoder_says():
+    module = build(prior_weight=0.0).eval()
+    (view,), _ = module.views_of([batch().images], torch.Generator().manual_seed(3))
+    expected = view.features.sample(torch.Generator().manual_seed(3))
+    torch.testing.assert_close(view.code, expected)
+    assert not torch.isclose(view.code, view.features.mean).any()
+
+
 def test_several_scales_make_one_local_term_of_their_mean():
     L.seed_everything(0, verbose=False)
     encoder = partial(BlogEncoder, widths=(8, 16), embedding_dim=8, scales=1)
@@ -303,6 +319,11 @@ def test_a_validation_batch_with_too_few_images_has_a_code_and_no_terms(num_nega
     module = build(num_negatives=num_negatives).eval()
     assert "terms" not in module.validation_step(batch(enough - 1), 0)
     assert "terms" in module.validation_step(batch(enough), 0)
+
+
+def test_a_training_batch_with_too_few_images_is_refused():
+    with pytest.raises(InputError, match=r"data\.batch_size"):
+        build().training_step(batch(1), 0)
 
 
 def test_training_lowers_the_loss_and_is_repeatable(tmp_path, data_root):

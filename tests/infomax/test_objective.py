@@ -11,6 +11,7 @@ from dim_lightning.infomax.estimators import info_nce, jensen_shannon, nwj, smil
 from dim_lightning.infomax.negatives import shuffled
 from dim_lightning.infomax.objective import Objective
 from dim_lightning.infomax.priors import AdversarialPrior, GaussianKL
+from dim_lightning.infomax.priors.gaussian_kl import gaussian_kl
 from dim_lightning.infomax.view import View
 
 WEIGHTS = {"global": 0.5, "local": 1.5, "prior": 0.01}
@@ -209,3 +210,11 @@ def test_the_scripts_global_pair_never_sees_the_image(encoder, view):
     assert torch.equal(
         contrast(view, view, shuffled(6)).joint, contrast(moved, moved, shuffled(6)).joint
     )
+
+
+def test_each_view_that_gives_codes_counts_once_for_the_prior(encoder):
+    draws = torch.Generator().manual_seed(0)
+    views = [view_of(encoder, torch.rand(6, 3, 16, 16, generator=draws), draws) for _ in range(3)]
+    terms = build(encoder)(views, [(0, 1), (0, 2), (1, 2)], draws)
+    expected = torch.stack([gaussian_kl(views[b].features) for b in (1, 2)]).mean()
+    torch.testing.assert_close(terms["prior"], expected)

@@ -1,3 +1,5 @@
+from colorsys import rgb_to_hsv
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -109,6 +111,30 @@ def test_brightness_factors_fill_their_range_and_no_more():
     factors = after[:, 0, 0, 0] / 0.25
     expected = torch.linspace(0.6, 1.4, 4000)
     torch.testing.assert_close(factors.sort().values, expected, rtol=0, atol=0.04)
+
+
+def test_contrast_factors_fill_their_range_and_no_more():
+    halves = torch.tensor([0.3, 0.7]).expand(4000, 3, 2, 2)
+    after = alone(jitter=(0.0, 0.3, 0.0, 0.0), jitter_prob=1.0)(halves, generator_for(6))
+    factors = (after[:, 0, 0, 1] - after[:, 0, 0, 0]) / 0.4
+    expected = torch.linspace(0.7, 1.3, 4000)
+    torch.testing.assert_close(factors.sort().values, expected, rtol=0, atol=0.03)
+
+
+def test_saturation_factors_fill_their_range_and_no_more():
+    colour = torch.tensor([0.6, 0.4, 0.5])[:, None, None].expand(4000, 3, 2, 2)
+    after = alone(jitter=(0.0, 0.0, 0.5, 0.0), jitter_prob=1.0)(colour, generator_for(6))
+    factors = (after[:, 0, 0, 0] - after[:, 1, 0, 0]) / 0.2
+    expected = torch.linspace(0.5, 1.5, 4000)
+    torch.testing.assert_close(factors.sort().values, expected, rtol=0, atol=0.05)
+
+
+def test_hues_turn_either_way_over_their_range_and_no_more():
+    cyan = torch.tensor([0.0, 1.0, 1.0])[:, None, None].expand(4000, 3, 2, 2)
+    after = alone(jitter=(0.0, 0.0, 0.0, 0.1), jitter_prob=1.0)(cyan, generator_for(6))
+    hues = torch.tensor([rgb_to_hsv(*pixel)[0] for pixel in after[:, :, 0, 0].tolist()])
+    expected = torch.linspace(0.4, 0.6, 4000)  # cyan is in the middle
+    torch.testing.assert_close(hues.sort().values, expected, rtol=0, atol=0.01)
 
 
 def test_a_change_of_one_image_moves_no_other():

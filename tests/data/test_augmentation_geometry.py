@@ -95,6 +95,15 @@ def test_where_no_proposal_fits_the_box_is_central(shape, ratio, central):
     assert torch.equal(torch.stack(boxes).T, torch.tensor([central] * 3).float())
 
 
+@pytest.mark.parametrize(("shape", "moving", "still"), [((10, 40), 1, 0), ((40, 10), 0, 1)])
+def test_a_box_as_high_or_as_wide_as_the_image_fits(shape, moving, still):
+    boxes = random_boxes(500, shape, (0.25, 0.25), (1.0, 1.0), generator_for(5))
+    assert torch.equal(boxes[2], torch.full((500,), 10.0))
+    assert torch.equal(boxes[3], torch.full((500,), 10.0))
+    assert set(boxes[still].tolist()) == {0}
+    assert set(boxes[moving].tolist()) == set(range(31))
+
+
 def test_an_image_whose_shape_is_allowed_is_its_own_central_box():
     assert _central_box(20, 30, (1.0, 2.0)) == (0, 0, 20, 30)
 

@@ -53,7 +53,10 @@ def test_the_trunk_is_torchvisions_but_for_the_stem(block, bottleneck):
     torch.manual_seed(0)
     encoder = ResidualEncoder(16, blocks=(1, 2, 1, 1), bottleneck=bottleneck, hidden_dim=8).double()
     theirs = ResNet(block, [1, 2, 1, 1]).double()
-    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False).double(), nn.Identity()
+    theirs.conv1, theirs.maxpool = (
+        nn.Conv2d(3, 64, 3, padding=1, bias=False).double(),
+        nn.Identity(),
+    )
     theirs.fc = nn.Identity()
     ours = [value for name, value in encoder.state_dict().items() if not name.startswith("head")]
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours, strict=True)))

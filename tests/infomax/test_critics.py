@@ -210,6 +210,16 @@ def test_layers_that_cannot_be_are_refused(widths):
         ConcatCritic(SOURCE_DIM, CODE_DIM, widths=widths)
 
 
+def test_layers_that_are_frozen_pass_gradients_on():
+    """Also where all pairs are too many to be scored at once."""
+    critic = ConcatCritic(2, 2, widths=(16,))
+    critic.rest.requires_grad_(False)
+    scores = critic(torch.randn(1100, 1, 2), torch.randn(1100, 2), None)
+    scores.marginal_mean(torch.square).backward()
+    assert critic.first.weight.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in critic.rest.parameters())
+
+
 def test_a_single_unit_is_a_layer(pairs):
     critic = ConcatCritic(SOURCE_DIM, CODE_DIM, widths=(1,)).double()
     assert critic(*pairs).joint.shape == (7, 4)

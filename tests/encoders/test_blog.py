@@ -76,6 +76,12 @@ def test_image_too_small_is_refused():
     assert BlogEncoder(16, (8, 8, 8)).feature_shape == (8, 2, 2)
 
 
+def test_the_smallest_encoder():
+    encoder = BlogEncoder(4, (1,), embedding_dim=1, attention_heads=1)
+    assert encoder.feature_shape == (1, 2, 2)
+    assert encoder(torch.rand(2, 3, 4, 4)).mean.shape == (2, 1)
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"widths": ()}, {"widths": (8, 0)}, {"embedding_dim": 0}, {"pixel_range": (1.0, -1.0)}],

@@ -8,7 +8,7 @@ from dim_lightning.encoders import PaperEncoder, PaperEncoder64
 from dim_lightning.errors import InputError
 
 SMALL = {"widths": (4, 8, 16), "hidden_dim": 32, "embedding_dim": 6}
-SMALL_64 = {"widths": (4, 4, 8, 8, 4), "hidden_dim": 16, "embedding_dim": 6}
+SMALL_64 = {"widths": (4, 5, 8, 7, 6), "hidden_dim": 16, "embedding_dim": 6}
 
 
 def on_meta(cls, size, **settings):

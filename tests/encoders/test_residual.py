@@ -52,12 +52,10 @@ def test_shapes(settings, shape, layers):
 def test_the_trunk_is_torchvisions_but_for_the_stem(block, bottleneck):
     torch.manual_seed(0)
     encoder = ResidualEncoder(16, blocks=(1, 2, 1, 1), bottleneck=bottleneck, hidden_dim=8).double()
-    theirs = ResNet(block, [1, 2, 1, 1]).double()
-    theirs.conv1, theirs.maxpool = (
-        nn.Conv2d(3, 64, 3, padding=1, bias=False).double(),
-        nn.Identity(),
-    )
-    theirs.fc = nn.Identity()
+    theirs = ResNet(block, [1, 2, 1, 1])
+    theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    theirs.maxpool, theirs.fc = nn.Identity(), nn.Identity()
+    theirs.double()
     ours = [value for name, value in encoder.state_dict().items() if not name.startswith("head")]
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours, strict=True)))
     images = torch.rand(3, 3, 16, 16, dtype=torch.double)

@@ -67,3 +67,9 @@ def test_smaller_images_are_encoded_too(size):
 def test_sizes_that_cannot_be_are_refused(size, settings):
     with pytest.raises(InputError, match=r"model\.encoder"):
         StridedEncoder(size, **settings)
+
+
+def test_the_smallest_encoder():
+    encoder = StridedEncoder(2, widths=(4, 6))
+    assert encoder.feature_shape == (6, 1, 1)
+    assert encoder(torch.rand(2, 3, 2, 2)).mean.shape == (2, 6)

@@ -51,6 +51,11 @@ def test_equal_fractions_give_rectangles_of_one_size():
     assert (hidden.flatten(1).sum(1) == 16 * 16).all()
 
 
+def test_black_can_be_what_hides():
+    occluded = Occlusion(fill=0.0)(torch.ones(4, 3, 8, 8), generator())
+    assert (occluded == 0).flatten(1).any(1).all()
+
+
 def test_default_hides_the_stated_share_on_average():
     shares = hidden_by(Occlusion(), (4000, 3, 20, 20)).double().mean(dim=(1, 2))
     assert shares.mean().item() == pytest.approx(0.18, abs=0.008)

@@ -112,6 +112,12 @@ def test_mixed_codes_are_drawn_from_the_given_generator():
     assert not torch.equal(first, other)
 
 
+def test_every_code_can_be_mixed_in():
+    part, rows = (torch.tensor([[1.0], [2.0], [3.0]]),), torch.arange(3)
+    _, mixed = _OfCodes(nn.Identity())(part, rows, 30, generator_for(0))
+    assert set(mixed.flatten().tolist()) == {1.0, 2.0, 3.0}
+
+
 class Rising(nn.Module):
     """A statistic that is the larger, the nearer its weight is to the data; nothing of others."""
 

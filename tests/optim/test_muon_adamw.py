@@ -42,11 +42,13 @@ def test_singular_values_come_to_about_one(shape):
     torch.testing.assert_close(turned, turned.diagonal().diag(), atol=0.1, rtol=0.0)
 
 
-def test_filters_move_as_torchs_muon_moves_their_matrix(network):
-    filters = network[3].weight
+@pytest.mark.parametrize(("inputs", "outputs"), [(6, 4), (4, 60)])
+def test_filters_move_as_torchs_muon_moves_their_matrix(inputs, outputs):
+    torch.manual_seed(0)
+    filters = nn.Conv2d(inputs, outputs, 3, bias=False).weight
     matrix = nn.Parameter(filters.detach().flatten(1).clone())
     reference = torch.optim.Muon([matrix], lr=0.05, momentum=0.9, weight_decay=0.1)
-    ours = MuonAdamW(network.parameters(), filter_lr=0.05, momentum=0.9, weight_decay=0.1)
+    ours = MuonAdamW([filters], filter_lr=0.05, momentum=0.9, weight_decay=0.1)
     for step in range(5):
         gradient = torch.randn(filters.shape, generator=torch.Generator().manual_seed(step))
         filters.grad, matrix.grad = gradient, gradient.flatten(1)
@@ -99,7 +101,9 @@ def test_a_network_without_filters_is_trained_by_adamw():
     assert not torch.equal(network.weight, before)
 
 
-@pytest.mark.parametrize("setting", [{"lr": -1.0}, {"filter_lr": -0.1}, {"momentum": 1.0}])
+@pytest.mark.parametrize(
+    "setting", [{"lr": -1.0}, {"filter_lr": -0.1}, {"momentum": 1.0}, {"weight_decay": -0.1}]
+)
 def test_numbers_that_cannot_be_are_refused(setting):
     with pytest.raises(InputError, match=r"model\.optimizer"):
         MuonAdamW(nn.Linear(2, 1).parameters(), **setting)

@@ -8,7 +8,7 @@ def generator_for(*key: int, device: torch.device | str = "cpu") -> torch.Genera
     """A generator for `key`, say (seed, epoch, step, rank): equal keys, equal draws.
 
     Up to four numbers, zeros at the end do not count: (seed, 3) is (seed, 3, 0). So what is to be
-    drawn apart differs in a number before them.
+    drawn apart differs in a number before them, or has more than four.
 
     Every draw of the training path comes from such a generator. So nothing has to be stored to
     resume a run exactly, and what an observer draws elsewhere cannot move the training.

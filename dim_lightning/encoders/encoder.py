@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dim_lightning.errors import InputError
 from dim_lightning.processes import normal_like
 
 
@@ -50,11 +51,14 @@ class Encoder(nn.Module, ABC):
     """Images with values in [0, 1] to `Features`.
 
     An encoder brings the pixels to its own range itself: pictures stay in [0, 1] everywhere else.
+    It is made with the image size, and its constructor sets the attributes below; further arguments
+    that have types are settings on the command line, `--model.encoder my.module.MyEncoder
+    --model.encoder.width 64`. A method tries it with two images (`check_encoder`).
 
     Attributes:
         feature_shape: shape of `Features.feature_map` for one image.
         embedding_dim: d, the size of the code.
-        is_gaussian: whether p(z|x) has a variance, or is a point.
+        is_gaussian: whether p(z|x) has a variance, as by default, or is a point.
         scale_shapes: shapes of `Features.scales` for one image.
     """
 
@@ -66,3 +70,84 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:
         """The features of `images`."""
+
+
+@torch.no_grad()
+def check_encoder(encoder: nn.Module, image_size: int) -> None:
+    """Looks at whether an encoder gives what it says of itself, for two images.
+
+    Otherwise a wrong shape ends in the midst of a critic, or trains on something else in silence.
+
+    Args:
+        encoder: keeps its mode.
+        image_size: height and width of the images.
+
+    Raises:
+        InputError: it is no `Encoder`, an attribute is missing, or does not fit its `Features`.
+    """
+    name = type(encoder).__name__
+    if not isinstance(encoder, Encoder):
+        raise InputError(f"the encoder is a {name}; expected a subclass of dim_lightning.Encoder")
+    for attribute in ("feature_shape", "embedding_dim"):
+        if not hasattr(encoder, attribute):
+            raise InputError(f"{name} has no {attribute}; set self.{attribute} in its constructor")
+    is_training = encoder.training
+    images = torch.linspace(0, 1, 2 * 3 * image_size**2).view(2, 3, image_size, image_size)
+    features = encoder.eval()(images)
+    encoder.train(is_training)
+    if not isinstance(features, Features):
+        raise InputError(
+            f"{name}.forward gives {type(features).__name__}; expected dim_lightning.Features"
+        )
+    _check_shapes(encoder, features)
+    _check_layers(name, features)
+
+
+def _check_shapes(encoder: Encoder, features: Features) -> None:
+    name = type(encoder).__name__
+    code = (encoder.embedding_dim,)
+    expected = [("feature_map", features.feature_map, tuple(encoder.feature_shape))]
+    expected += [("mean", features.mean, code)]
+    if features.log_variance is not None:
+        expected += [("log_variance", features.log_variance, code)]
+    pairs = zip(features.scales, encoder.scale_shapes, strict=False)  # how many: below
+    expected += [("scales", *each) for each in pairs]
+    for what, found, shape in expected:
+        if found.shape != (2, *shape):
+            raise InputError(
+                f"{name} gives {what} of shape {list(found.shape)} for 2 images; expected "
+                f"{[2, *shape]}, as its feature_shape, embedding_dim and scale_shapes say"
+            )
+    if len(features.scales) != len(encoder.scale_shapes):
+        raise InputError(
+            f"{name} gives {len(features.scales)} scales; expected {len(encoder.scale_shapes)}, "
+            "as many as its scale_shapes"
+        )
+    if encoder.is_gaussian != (features.log_variance is not None):
+        has = "no log_variance" if encoder.is_gaussian else "a log_variance"
+        raise InputError(
+            f"{name} gives {has}, but its is_gaussian is {encoder.is_gaussian}; set "
+            f"self.is_gaussian = {not encoder.is_gaussian} in its constructor"
+        )
+
+
+def _check_layers(name: str, features: Features) -> None:
+    for layer, values in features.layers.items():
+        if values.ndim != 2 or len(values) != 2:
+            raise InputError(
+                f"{name} gives the layer {layer!r} of shape {list(values.shape)} for 2 images; "
+                "expected [2, k]; flatten(1) makes it so"
+            )
+        if not layer or "/" in layer:
+            raise InputError(
+                f"{name} names a layer {layer!r}, which goes into names of figures such as "
+                "probe/linear/conv/top1; expected a name without /"
+            )
+    last = next(reversed(features.layers.values()), None)
+    if last is None or not (
+        last.shape == features.mean.shape and torch.allclose(last, features.mean, equal_nan=True)
+    ):
+        raise InputError(
+            f"{name} gives the layers {list(features.layers)}; expected the code, the mean, as the "
+            "last one"
+        )

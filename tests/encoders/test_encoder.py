@@ -1,6 +1,9 @@
+import pytest
 import torch
+from torch import nn
 
-from dim_lightning.encoders import Features
+from dim_lightning.encoders import Encoder, Features, FeatureShape, check_encoder
+from dim_lightning.errors import InputError
 
 
 def features(mean, log_variance):
@@ -36,3 +39,72 @@ def test_equal_generators_give_equal_codes():
     ]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+class Own(Encoder):
+    """An encoder of one's own, of which one thing can be changed."""
+
+    def __init__(self, is_gaussian=False, **changed):
+        super().__init__()
+        self.feature_shape, self.embedding_dim = FeatureShape(3, 8, 8), 4
+        self.is_gaussian = is_gaussian
+        self.changed = changed
+        self.head = nn.Sequential(nn.Linear(192, 4), nn.BatchNorm1d(4), nn.Dropout())
+
+    def forward(self, images):
+        mean = self.head(images.flatten(1))
+        log_variance = torch.zeros_like(mean) if self.is_gaussian else None
+        features = Features(images, {"embedding": mean}, mean, log_variance)
+        return features._replace(**{k: f(features) for k, f in self.changed.items()})
+
+
+WRONG = {
+    "gives feature_map of shape": {"feature_map": lambda f: f.feature_map[:, :2]},
+    "gives mean of shape": {"mean": lambda f: f.mean[:, :3]},
+    "gives log_variance of shape": {"is_gaussian": True, "log_variance": lambda f: f.mean[:1]},
+    "gives no log_variance": {"is_gaussian": True, "log_variance": lambda f: None},
+    "gives a log_variance": {"log_variance": lambda f: f.mean},
+    "gives 1 scales; expected 0": {"scales": lambda f: (f.feature_map,)},
+    "the layer 'map' of shape": {"layers": lambda f: {"map": f.feature_map, **f.layers}},
+    "names a layer 'a/b'": {"layers": lambda f: {"a/b": f.mean}},
+    "expected the code": {"layers": lambda f: {}},
+    "as the last one": {"layers": lambda f: {**f.layers, "fc": 2 * f.mean}},
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_an_encoder_that_gives_something_else_is_refused(said):
+    with pytest.raises(InputError, match=said):
+        check_encoder(Own(**WRONG[said]), 8)
+
+
+@pytest.mark.parametrize("is_gaussian", [False, True])
+def test_a_look_changes_nothing(is_gaussian):
+    encoder = Own(is_gaussian)
+    weights = {name: value.clone() for name, value in encoder.state_dict().items()}
+    torch.manual_seed(0)
+    check_encoder(encoder, 8)
+    assert encoder.training
+    assert all(torch.equal(value, weights[name]) for name, value in encoder.state_dict().items())
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))
+
+
+@pytest.mark.parametrize("name", ["feature_shape", "embedding_dim"])
+def test_a_missing_attribute_is_named(name):
+    encoder = Own()
+    delattr(encoder, name)
+    with pytest.raises(InputError, match=f"has no {name}; set self.{name}"):
+        check_encoder(encoder, 8)
+
+
+def test_what_gives_no_features_is_refused():
+    class Plain(Own):
+        def forward(self, images):
+            return super().forward(images).mean
+
+    with pytest.raises(InputError, match=r"Plain\.forward gives Tensor; expected .*Features"):
+        check_encoder(Plain(), 8)
+    with pytest.raises(InputError, match="the encoder is a Linear; expected a subclass"):
+        check_encoder(nn.Linear(2, 2), 8)

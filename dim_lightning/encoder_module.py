@@ -7,13 +7,13 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.data import Batch, ImageDataModule
-from dim_lightning.encoders import Encoder
+from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
 from dim_lightning.processes import (
@@ -35,8 +35,13 @@ class EncoderModule(L.LightningModule, ABC):
 
     Callbacks read what a step returns, all detached: `loss`, `terms`, `embedding` (the codes of the
     images, means of p(z|x)) and `labels`. Each draw of a step comes from a generator keyed by the
-    seed, the stage, the epoch and the batch. A method's own constructor calls
+    seed, the stage, the epoch and the batch.
+
+    A method's own constructor has the arguments below and its own, each with a default and a type,
+    without which the command line makes no setting of it: `encoder: MakeEncoder`, `optimizer:
+    MakeOptimizer`, `lr_scheduler: MakeScheduler | None`, all of this module. It calls
     `save_hyperparameters(logger=False)`, since only there all its settings are known.
+    `dim_lightning.baselines.Supervised` is a short example.
 
     Attributes:
         encoder: what is trained, and all that evaluation and export look at.
@@ -51,6 +56,9 @@ class EncoderModule(L.LightningModule, ABC):
             or one of torch's, stepped once an epoch.
         image_size: height and width of the images.
         seed: of the draws.
+
+    Raises:
+        InputError: an encoder that does not give what it says, or a part where its class belongs.
     """
 
     uses_views: bool = False
@@ -65,7 +73,9 @@ class EncoderModule(L.LightningModule, ABC):
         seed: int,
     ):
         super().__init__()
+        check_makers(encoder=encoder, optimizer=optimizer, lr_scheduler=lr_scheduler)
         self.encoder = encoder(image_size)
+        check_encoder(self.encoder, image_size)
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.seed = seed
@@ -75,6 +85,8 @@ class EncoderModule(L.LightningModule, ABC):
         self, batch: Batch, generator: torch.Generator
     ) -> tuple[Float[Tensor, "n d"], dict[str, Tensor]]:
         """The codes of the images, and the terms: scalars, of which 'loss' is minimised.
+
+        The codes are the means of p(z|x), which callbacks look at. All terms are logged.
 
         No terms at all where there can be none, say for a last batch of too few images.
 
@@ -182,7 +194,9 @@ class EncoderModule(L.LightningModule, ABC):
     def _step(self, batch: Batch, stage: str, position: tuple[int, int]) -> dict[str, Any]:
         stream = {"train": 0, "val": 1, "test": 2}[stage]
         generator = generator_for(self.seed, stream, *position, device=batch.images.device)
-        code, terms = self.code_and_terms(batch, generator)
+        given = self.code_and_terms(batch, generator)
+        _check_terms(type(self).__name__, given, (len(batch.images), self.embedding_dim))
+        code, terms = given
         output = {"embedding": code.detach().float(), "labels": batch.labels}
         if not terms:
             return output
@@ -195,6 +209,53 @@ class EncoderModule(L.LightningModule, ABC):
                 sync_dist=stage != "train",
             )
         return {"loss": terms["loss"], "terms": detached, **output}
+
+
+def check_makers(**makers: Any) -> None:
+    """Refuses parts that are already made: they are made here, with sizes known only here.
+
+    Args:
+        makers: the parameter's name -> what is to make the part.
+
+    Raises:
+        InputError: one of them is a part.
+    """
+    for name, make in makers.items():
+        if isinstance(make, nn.Module | Optimizer | LRScheduler):
+            kind = type(make).__name__
+            raise InputError(
+                f"{name} is an object of class {kind}; expected what makes one: the class itself, "
+                f"or functools.partial({kind}, setting=value)"
+            )
+
+
+def _check_terms(method: str, given: Any, shape: tuple[int, int]) -> None:
+    """Looks at the shapes of what a method gives, which asks nothing back from the device.
+
+    Raises:
+        InputError: they are not what `code_and_terms` is to give.
+    """
+    where = f"{method}.code_and_terms gives"
+    if not (isinstance(given, tuple) and len(given) == 2):
+        raise InputError(f"{where} {type(given).__name__}; expected a pair, codes and terms")
+    code, terms = given
+    if not (isinstance(code, Tensor) and code.shape == shape):
+        found = list(code.shape) if isinstance(code, Tensor) else type(code).__name__
+        raise InputError(f"{where} as codes {found}; expected those of the images, {list(shape)}")
+    if not isinstance(terms, Mapping) or (terms and "loss" not in terms):
+        found = list(terms) if isinstance(terms, Mapping) else type(terms).__name__
+        raise InputError(f"{where} as terms {found}; expected a dict with 'loss' in it, or {{}}")
+    for name, term in terms.items():
+        if not (isinstance(term, Tensor) and term.ndim == 0):
+            found = list(term.shape) if isinstance(term, Tensor) else type(term).__name__
+            raise InputError(
+                f"{where} the term {name!r} as {found}; expected a scalar tensor, such as a mean()"
+            )
+    if terms and torch.is_grad_enabled() and not terms["loss"].requires_grad:
+        raise InputError(
+            f"{where} a 'loss' without gradient; expected one that depends on parameters, not "
+            "detached and not computed under no_grad"
+        )
 
 
 def is_written(trainer: L.Trainer, step: int) -> bool:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from dim_lightning.data.augmentation import Augmentation
+from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
 _VIEWS = 3  # sets the draws of views apart from the model's streams, which are 0 to 2
@@ -37,6 +38,9 @@ class Views(NamedTuple):
             images: float in [0, 1], [n, 3, h, w].
             epoch: that is trained.
             step: of this epoch, counted from 0.
+
+        Raises:
+            InputError: an augmentation gives something else than images.
         """
         whole = [self._augmentation_at(epoch)] * self.number
         small = [self.small_augmentation] * self.num_small
@@ -45,7 +49,9 @@ class Views(NamedTuple):
                 yield images
             else:
                 key = (self.seed, _VIEWS, epoch, step, view)
-                yield augmentation(images, generator_for(*key, device=images.device))
+                changed = augmentation(images, generator_for(*key, device=images.device))
+                _check_changed(type(augmentation).__name__, images, changed)
+                yield changed
 
     def _augmentation_at(self, epoch: int) -> Augmentation | None:
         """What makes the large views in an epoch: `augmentation`, at the size of that time."""
@@ -53,3 +59,15 @@ class Views(NamedTuple):
         if self.augmentation is None or size is None:
             return self.augmentation
         return self.augmentation.resized(size)
+
+
+def _check_changed(name: str, images: Tensor, changed: object) -> None:
+    """Looks at type and shape alone, which asks nothing back from the device."""
+    if not isinstance(changed, Tensor):
+        raise InputError(f"{name} gives {type(changed).__name__}; expected the changed images")
+    is_batch = changed.ndim == 4 and changed.shape[:2] == images.shape[:2]
+    if not (is_batch and changed.is_floating_point()):
+        raise InputError(
+            f"{name} gives {str(changed.dtype).removeprefix('torch.')} {list(changed.shape)} for "
+            f"images {list(images.shape)}; expected as many images of 3 colours, float in [0, 1]"
+        )

@@ -19,6 +19,9 @@ class Contrast(nn.Module):
     Args:
         aspect: what of the image is paired with the code.
         critic: T.
+
+    Raises:
+        InputError: in use, the aspect gives sources of another shape than it says.
     """
 
     def __init__(self, aspect: Aspect, critic: Critic):
@@ -34,7 +37,14 @@ class Contrast(nn.Module):
         generator: torch.Generator | None = None,
     ) -> ScoreSet:
         """T of the code of one view with the aspect of another, or of the same one."""
-        return self.critic(self.aspect(image, generator), code.code, negatives)
+        sources = self.aspect(image, generator)
+        expected = (len(code.code), self.aspect.dim)
+        if sources.ndim != 3 or (len(sources), sources.shape[2]) != expected:
+            raise InputError(
+                f"{type(self.aspect).__name__} gives sources {list(sources.shape)}; expected "
+                f"[{expected[0]}, m, {expected[1]}]: for each image m sources of its dim values"
+            )
+        return self.critic(sources, code.code, negatives)
 
 
 class PatchContrast(nn.Module):

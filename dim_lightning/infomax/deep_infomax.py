@@ -11,13 +11,14 @@ from dim_lightning.encoder_module import (
     MakeEncoder,
     MakeOptimizer,
     MakeScheduler,
+    check_makers,
 )
 from dim_lightning.encoders import BlogEncoder, FeatureShape
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import Aspect, Locations, WholeImage
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast
 from dim_lightning.infomax.coordinates import Coordinates
-from dim_lightning.infomax.critics import ConcatCritic, Critic
+from dim_lightning.infomax.critics import ConcatCritic, Critic, made_critic
 from dim_lightning.infomax.estimators import jensen_shannon
 from dim_lightning.infomax.negatives import check_num_negatives
 from dim_lightning.infomax.objective import NumNegatives, Objective
@@ -103,19 +104,29 @@ class DeepInfoMax(EncoderModule):
             "coordinates": coordinate_weight,
             "penalty": score_penalty,
         }
+        check_makers(
+            local_critic=local_critic,
+            global_critic=global_critic,
+            global_aspect=global_aspect,
+            patch_critic=patch_critic,
+            prior=prior,
+            coordinates=coordinates,
+        )
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
         shape, code_dim = self.encoder.feature_shape, self.encoder.embedding_dim
         contrasts: dict[str, list[Contrast | PatchContrast]] = {}
         if global_weight:
             aspect = global_aspect(shape, code_dim)
-            contrasts["global"] = [Contrast(aspect, global_critic(aspect.dim, code_dim))]
+            critic = made_critic(global_critic, aspect.dim, code_dim)
+            contrasts["global"] = [Contrast(aspect, critic)]
         if local_weight:
             maps = (shape, *self.encoder.scale_shapes)
             locations = [Locations(s, scale, num_locations) for scale, s in enumerate(maps)]
-            contrasts["local"] = [Contrast(a, local_critic(a.dim, code_dim)) for a in locations]
+            critics = [made_critic(local_critic, a.dim, code_dim) for a in locations]
+            contrasts["local"] = list(map(Contrast, locations, critics))
         if patch_weight:
-            critic = patch_critic(shape.channels, shape.channels)
+            critic = made_critic(patch_critic, shape.channels, shape.channels)
             contrasts["patches"] = [PatchContrast(shape, critic)]
         drawn_by = prior(code_dim) if prior_weight else None
         if isinstance(drawn_by, GaussianKL) and not self.encoder.is_gaussian:

@@ -96,7 +96,10 @@ class Objective(nn.Module):
                 _collect(values, self.coordinates(feature_map, views[b].code, generator))
         if self.prior is not None:
             for b in sorted({b for _, b in pairs}):
-                _collect(values, self.prior(views[b].features, views[b].code, generator))
+                given = self.prior(views[b].features, views[b].code, generator)
+                _check_prior(type(self.prior).__name__, given)
+                _collect(values, given)
+        _check_scalars(values)
         terms = {name: torch.stack(parts).mean() for name, parts in values.items()}
         return {"loss": self._loss(terms), **terms}
 
@@ -164,3 +167,22 @@ def _check_weights(weights: Mapping[str, float]) -> None:
 def _collect(values: dict[str, list[Tensor]], terms: Mapping[str, Tensor]) -> None:
     for name, value in terms.items():
         values[name].append(value)
+
+
+def _check_prior(name: str, terms: object) -> None:
+    """Refuses terms none of which has the prior's weight; there may be no terms at all."""
+    if not isinstance(terms, Mapping) or (terms and "prior" not in terms):
+        found = list(terms) if isinstance(terms, Mapping) else type(terms).__name__
+        raise InputError(f"{name} gives {found}; expected a dict of terms with 'prior' in it")
+
+
+def _check_scalars(values: Mapping[str, Sequence[object]]) -> None:
+    """Refuses values of which a mean would be taken in silence, or none can be."""
+    for name, parts in values.items():
+        for value in parts:
+            if not (isinstance(value, Tensor) and value.ndim == 0):
+                found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise InputError(
+                    f"the estimator or prior of the term {name!r} gives {found}; expected a scalar "
+                    "tensor, such as a mean()"
+                )

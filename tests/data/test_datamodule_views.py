@@ -7,6 +7,7 @@ from jsonargparse import ArgumentParser
 
 from dim_lightning.data import CropAndFlip, CropColour, Digits, ImageDataModule
 from dim_lightning.data.augmentation import Augmentation
+from dim_lightning.data.views import Views
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
@@ -175,3 +176,28 @@ def test_views_grow_from_epoch_to_epoch(seen):
 def test_sizes_that_cannot_be_are_refused(sizes, augmentation):
     with pytest.raises(InputError, match=r"data\.view_sizes"):
         ImageDataModule(augmentation=augmentation, view_sizes=sizes)
+
+
+class Own(Augmentation):
+    """An augmentation of one's own that gives something else than images."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def __call__(self, images, generator):
+        return self.change(images)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda images: None, "Own gives NoneType; expected the changed images"),
+        (lambda images: images[:2], r"Own gives float32 \[2, 3, 8, 8\]"),
+        (lambda images: images[:, :1], r"Own gives float32 \[4, 1, 8, 8\]"),
+        (lambda images: (255 * images).to(torch.uint8), "Own gives uint8"),
+    ],
+)
+def test_an_augmentation_that_gives_no_images_is_refused(change, said):
+    views = Views(Own(change), 1, (), None, 0, 0)
+    with pytest.raises(InputError, match=said):
+        list(views.of(torch.rand(4, 3, 8, 8), 0, 0))

@@ -5,7 +5,7 @@ from dim_lightning.encoders import Features, FeatureShape
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import ImageCode, WholeMap
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast, score_penalty
-from dim_lightning.infomax.critics import BilinearCritic
+from dim_lightning.infomax.critics import BilinearCritic, DotCritic
 from dim_lightning.infomax.negatives import shuffled
 from dim_lightning.infomax.scores import Scores
 from dim_lightning.infomax.view import View
@@ -109,3 +109,13 @@ def test_of_two_locations_each_meets_the_other():
 def test_the_penalty_is_the_mean_square_of_real_and_other_scores():
     scores = Scores(torch.tensor([[1.0, 3.0]]), torch.tensor([[[2.0, 4.0]]]))
     assert score_penalty(scores).item() == pytest.approx((5 + 10) / 2)
+
+
+def test_an_aspect_of_another_shape_than_it_says_is_refused():
+    class Flat(ImageCode):
+        def forward(self, view, generator=None):
+            return view.code
+
+    contrast = Contrast(Flat(SHAPE, 5), DotCritic(5, 5, width=2))
+    with pytest.raises(InputError, match=r"Flat gives sources \[6, 5\]; expected \[6, m, 5\]"):
+        contrast(view(0), view(0), None)

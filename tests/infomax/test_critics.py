@@ -3,7 +3,13 @@ import torch
 
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.all_pairs import AllPairs
-from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, CosineCritic, DotCritic
+from dim_lightning.infomax.critics import (
+    BilinearCritic,
+    ConcatCritic,
+    CosineCritic,
+    DotCritic,
+    made_critic,
+)
 from dim_lightning.infomax.negatives import shuffled
 
 SOURCE_DIM, CODE_DIM = 6, 5
@@ -234,3 +240,50 @@ def test_units_and_clips_that_cannot_be_are_refused():
     for name, wrong in (("width", 0), ("hidden_dim", 0), ("temperature", 0.0)):
         with pytest.raises(InputError, match=f"init_args.{name}"):
             CosineCritic(SOURCE_DIM, CODE_DIM, **{name: wrong})
+
+
+class Scaled(DotCritic):
+    """With a parameter in the pair, of which it tells or not."""
+
+    told = True
+
+    def __init__(self, source_dim, code_dim):
+        super().__init__(source_dim, code_dim, width=8)
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def pair(self, source, code):
+        return self.scale * super().pair(source, code)
+
+    def pair_parameters(self):
+        return [self.scale] if self.told else []
+
+
+class Untold(Scaled):
+    told = False
+
+
+class OneTooMany(Scaled):
+    def pair(self, source, code):
+        return super().pair(source, code)[..., None]
+
+
+class Summed(Scaled):
+    def pair(self, source, code):
+        return super().pair(source, code).sum(-1)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (OneTooMany, r"gives scores \[2, 3, 1\]"),
+        (Summed, r"gives scores \[2\]"),
+        (Untold, "uses parameters, and Untold.pair_parameters gives none"),
+    ],
+)
+def test_a_critic_whose_scores_mean_something_else_is_refused(make, said):
+    with pytest.raises(InputError, match=said):
+        made_critic(make, 5, 4)
+
+
+def test_a_critic_of_ones_own_that_keeps_to_it_is_made():
+    assert made_critic(Scaled, 5, 4).training

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.data import Batch, CropAndFlip, Digits, ImageDataModule
-from dim_lightning.encoders import BlogEncoder
+from dim_lightning.encoders import BlogEncoder, PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import ImageCode, WholeMap
 from dim_lightning.infomax.coordinates import Coordinates
@@ -294,11 +294,7 @@ def test_several_scales_make_one_local_term_of_their_mean():
 @pytest.mark.parametrize("prior", [GaussianKL, lambda code_dim: GaussianKL(code_dim)])
 def test_a_deterministic_encoder_and_the_gaussian_kl_are_refused(prior):
     """Also where the prior comes from the command line, which gives a function that makes it."""
-
-    class Deterministic(BlogEncoder):
-        is_gaussian = False
-
-    encoder = partial(Deterministic, widths=(8, 16))
+    encoder = partial(PaperEncoder, widths=(4, 4, 4), hidden_dim=8)
     with pytest.raises(InputError, match="deterministic"):
         DeepInfoMax(encoder, prior=prior, image_size=16)
     DeepInfoMax(encoder, prior=prior, prior_weight=0.0, image_size=16)
@@ -416,3 +412,19 @@ def test_only_what_is_written_is_logged(tmp_path, data_root):
         module, digits(data_root, batch_size=300)
     )
     assert calls == [1, 3]
+
+
+@pytest.mark.parametrize("name", ["encoder", "local_critic", "global_aspect", "prior"])
+def test_an_object_in_place_of_what_makes_it_is_refused(name):
+    with pytest.raises(InputError, match=f"{name} is an object of class Linear; .*functools"):
+        DeepInfoMax(image_size=16, **{name: torch.nn.Linear(2, 2)})
+
+
+def test_a_critic_is_looked_at_when_the_method_is_built():
+    class Sums(DotCritic):
+        def pair(self, source, code):
+            return super().pair(source, code).sum(-1)
+
+    for name in ("local_critic", "global_critic"):
+        with pytest.raises(InputError, match=r"Sums\.pair gives scores"):
+            DeepInfoMax(image_size=16, **{name: Sums})

@@ -218,3 +218,34 @@ def test_each_view_that_gives_codes_counts_once_for_the_prior(encoder):
     terms = build(encoder)(views, [(0, 1), (0, 2), (1, 2)], draws)
     expected = torch.stack([gaussian_kl(views[b].features) for b in (1, 2)]).mean()
     torch.testing.assert_close(terms["prior"], expected)
+
+
+class OwnPrior(GaussianKL):
+    """A prior of one's own that gives something else."""
+
+    def __init__(self, given):
+        super().__init__(8)
+        self.given = given
+
+    def forward(self, features, code, generator=None):
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"vicreg": torch.zeros(())}, r"OwnPrior gives \['vicreg'\]; expected a dict of terms"),
+        (torch.zeros(()), "OwnPrior gives Tensor; expected a dict of terms"),
+        ({"prior": torch.zeros(8)}, r"term 'prior' gives \[8\]; expected a scalar"),
+    ],
+)
+def test_a_prior_that_gives_no_term_of_its_weight_is_refused(encoder, view, given, said):
+    objective = build(encoder, prior=lambda *_: OwnPrior(given))
+    with pytest.raises(InputError, match=said):
+        objective([view])
+
+
+def test_an_estimator_that_gives_no_scalar_is_refused(encoder, view):
+    objective = build(encoder, estimator=lambda scores: scores.joint)
+    with pytest.raises(InputError, match=r"term 'global' gives \[.*\]; expected a scalar"):
+        objective([view])

@@ -6,7 +6,7 @@ alone, whatever the negatives are. Row i of the scores belongs to code i, and no
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int64
@@ -19,7 +19,10 @@ from dim_lightning.processes import gather
 
 
 class Critic(nn.Module, ABC):
-    """The interface of all critics: made with the sizes of a source and of a code."""
+    """The interface of all critics: made with the sizes of a source and of a code.
+
+    A method tries it with zeros (`check_critic`).
+    """
 
     @abstractmethod
     def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
@@ -36,7 +39,10 @@ class Critic(nn.Module, ABC):
         """Scores of the sources with the codes; leading axes broadcast."""
 
     def pair_parameters(self) -> list[nn.Parameter]:
-        """The parameters that `pair` uses; none unless a critic says so."""
+        """The parameters that `pair` uses; none unless a critic says so.
+
+        A parameter left out has no gradient where a large batch's pairs are cut into tiles.
+        """
         return []
 
     def forward(
@@ -62,6 +68,50 @@ class Critic(nn.Module, ABC):
         others = gather(source)[negatives]  # [n, k, m, w]
         scores = self.pair(torch.cat([source[:, None], others], dim=1), code[:, None])
         return Scores(scores[:, 0], scores[:, 1:])
+
+
+def made_critic(make: Callable[[int, int], Critic], source_dim: int, code_dim: int) -> Critic:
+    """The critic for these sizes, after a look at whether its scores have the right shapes.
+
+    Raises:
+        InputError: see `check_critic`.
+    """
+    critic = make(source_dim, code_dim)
+    check_critic(critic, source_dim, code_dim)
+    return critic
+
+
+def check_critic(critic: Critic, source_dim: int, code_dim: int) -> None:
+    """Looks at whether a critic scores each source once, with every code it meets.
+
+    Scores of another shape would broadcast, and something else be trained in silence.
+
+    Args:
+        critic: keeps its mode.
+        source_dim: s, the size of a source.
+        code_dim: d, the size of a code.
+
+    Raises:
+        InputError: scores of another shape, or `pair` has parameters it does not tell of.
+    """
+    name, is_training = type(critic).__name__, critic.training
+    critic.eval()
+    with torch.no_grad():
+        source = critic.encode_source(torch.zeros(2, 3, source_dim))
+        code = critic.encode_code(torch.zeros(2, code_dim))
+    scores, joint = critic.pair(source, code[:, None]), critic.pair(source, code)
+    critic.train(is_training)
+    if scores.shape != (2, 2, 3) or joint.shape != (2, 3):
+        raise InputError(
+            f"{name}.pair gives scores {list(joint.shape)} and {list(scores.shape)} for sources "
+            f"{list(source.shape)} with codes {list(code.shape)} and {list(code[:, None].shape)}; "
+            "expected [2, 3] and [2, 2, 3]: a score for each source, leading axes broadcast"
+        )
+    if joint.requires_grad and not any(p.requires_grad for p in critic.pair_parameters()):
+        raise InputError(
+            f"{name}.pair uses parameters, and {name}.pair_parameters gives none; expected a list "
+            "of them, as pairs in tiles have gradients for these alone"
+        )
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:

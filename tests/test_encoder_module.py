@@ -1,0 +1,42 @@
+"""What a method of one's own is told when it gives something else than terms."""
+
+import pytest
+import torch
+from small_methods import SIZE, batch, encoder
+
+from dim_lightning import EncoderModule
+from dim_lightning.errors import InputError
+
+
+class Own(EncoderModule):
+    """The codes and the terms that it is given."""
+
+    def __init__(self, gives):
+        super().__init__(encoder, torch.optim.Adam, None, SIZE, 0)
+        self.gives = gives
+
+    def code_and_terms(self, batch, generator):
+        code = self(batch.images)
+        return self.gives(code, code.square().mean())
+
+
+WRONG = {
+    "gives Tensor; expected a pair": lambda code, loss: loss,
+    r"as codes \[8, 3\]; expected": lambda code, loss: (code[:, :3], {"loss": loss}),
+    r"as terms \['total'\]; expected a dict": lambda code, loss: (code, {"total": loss}),
+    "as terms Tensor": lambda code, loss: (code, loss),
+    r"the term 'each' as \[8\]": lambda code, loss: (code, {"loss": loss, "each": code[:, 0]}),
+    "the term 'size' as float": lambda code, loss: (code, {"loss": loss, "size": 1.0}),
+    "without gradient": lambda code, loss: (code, {"loss": loss.detach()}),
+}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_a_wrong_return_is_said(said):
+    with pytest.raises(InputError, match=said):
+        Own(WRONG[said])._step(batch(), "train", (0, 0))
+
+
+def test_no_terms_are_allowed_where_there_can_be_none():
+    output = Own(lambda code, loss: (code, {}))._step(batch(), "val", (0, 0))
+    assert sorted(output) == ["embedding", "labels"]

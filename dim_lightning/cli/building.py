@@ -96,9 +96,17 @@ def _cannot_be_built(values: Mapping[str, Any], error: Exception) -> str:
     given = ", ".join(f"{key}={value!r}" for key, value in values.get("kwargs", {}).items())
     given = given if len(given) <= _LONGEST else f"{given[: _LONGEST - 1]}…"
     said = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(last.filename).name}:{last.lineno}"
+    place = _place(values.get("class_type"), error)
     return f"{name} cannot be built with {given or 'no settings'}: {said} ({place})"
+
+
+def _place(kind: Any, error: Exception) -> str:
+    """File and line: the innermost in the package of the class, where its author looks."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    package = str(getattr(kind, "__module__", "")).partition(".")[0]
+    own = [f for f in frames if f[0].f_globals.get("__name__", "").partition(".")[0] == package]
+    frame, line = (own or frames)[-1]
+    return f"{Path(frame.f_code.co_filename).name}:{line}"
 
 
 def _nulls(key: str, value: Any) -> Iterator[str]:

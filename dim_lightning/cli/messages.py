@@ -30,6 +30,10 @@ _OTHER_CLASS = (
     re.compile(r"Expected '(?P<found>[\w.]+)' to be a .*? <class '(?P<kind>\w+)'>"),
     re.compile(r"Errors:\s*- Import path (?P<found>\S+) does not .* subclass of (?P<kind>\w+)"),
 )
+_NO_CALLABLE = re.compile(
+    r"expects a function or a callable class: (?:Unexpected import object|.*has no attribute "
+    r"'__name__').*?Got value: (?P<found>[\w.]+)"
+)
 _GROUP = re.compile(r'Parser key "(?P<key>\w+)":\s*Unable to load config .(?P<found>.*?).$', re.M)
 _NESTED = re.compile(r"NestedArg\(key='(?P<key>[\w.]+)'")
 _REQUIRED = re.compile(r"class_path '(?P<path>[\w.]+)':\s*.* are required: (?P<names>\w+(, \w+)*)")
@@ -46,6 +50,10 @@ _PLAIN = {
     "Iterable": "a list",
     "import path or a subclass spec": "a class, by its name or class_path",
 }
+MODULE_PLACE = (
+    "for a module of your own, run `python -m dim_lightning` in the folder of its file, or add "
+    "that folder to PYTHONPATH"
+)
 _ESTIMATORS = "dim_lightning.infomax.estimators"
 _LONGEST = 300
 
@@ -123,7 +131,8 @@ def _unknown_class(message: str, _: list[str]) -> str | None:
         return f"{_where(message)}: there is no {match['name']} in {match['module']}; {advice}"
     match = _MODULE.search(message)
     return match and (
-        f"{_where(message)}: there is no module {match['name']}; expected an import path"
+        f"{_where(message)}: there is no module {match['name']}; expected an import path; "
+        f"{MODULE_PLACE}"
     )
 
 
@@ -139,6 +148,8 @@ def _short_name(message: str, _: list[str]) -> str | None:
         return None
     known = {name for module in list(sys.modules) for name in _public_names(module)}
     advice = nearest(match["name"], sorted(known))
+    if "nothing comes close" in advice:
+        advice += "; one of your own goes by its import path, my_module.MyClass"
     return f"{_where(message)} is {match['name']!r}, which is no known class; {advice}"
 
 
@@ -147,6 +158,15 @@ def _other_class(message: str, _: list[str]) -> str | None:
     return match and (
         f"{_where(message)} is {match['found']}; expected a subclass of {match['kind']}, or what "
         "returns one"
+        + ("" if _is_class(match["found"]) else f", with that as its type: -> {match['kind']}")
+    )
+
+
+def _no_callable(message: str, _: list[str]) -> str | None:
+    match = _NO_CALLABLE.search(message)
+    return match and (
+        f"{_where(message)} is {match['found']}, an object or a module; expected the import path "
+        "of a class, or of a function that returns an object of it"
     )
 
 
@@ -222,6 +242,11 @@ def _public_names(module: str) -> list[str]:
     return [*paths, *(name for name in known if name[0].isupper())]
 
 
+def _is_class(path: str) -> bool:
+    module, _, name = path.rpartition(".")
+    return inspect.isclass(getattr(sys.modules.get(module), name, None))
+
+
 def _parameters(path: str) -> list[str]:
     """Names of the parameters of what lies at an import path."""
     module, _, name = path.rpartition(".")
@@ -250,6 +275,7 @@ _EXPLANATIONS = (
     _nested,
     _required,
     _no_settings,
+    _no_callable,
     _other_class,
     _type,
 )

@@ -17,7 +17,9 @@ YAML_CASES = {
     "model: {local_weight: '${model.nope}'}": "model.local_weight: Interpolation key",
     "model: {encoder: BlogEncodr}": "which is no known class; did you mean BlogEncoder?",
     "model: {encoder: dim_lightning.encoders.BlogEncodr}": "did you mean BlogEncoder?",
-    "model: {encoder: dim_lightnin.BlogEncoder}": "there is no module dim_lightnin",
+    "model: {encoder: dim_lightnin.BlogEncoder}": (
+        "there is no module dim_lightnin; expected an import path; for a module of your own, run"
+    ),
     "model: {encoder: {class_path: BlogEncoder, init_args: {embeding_dim: 3}}}": (
         "unknown parameter embeding_dim of dim_lightning.BlogEncoder; did you mean embedding_dim?"
     ),
@@ -34,7 +36,13 @@ YAML_CASES = {
     "model: {encoder: torch.nn.ReLU}": (
         "model.encoder is torch.nn.ReLU; expected a subclass of Encoder"
     ),
-    "model: {encoder: dim_lightning.infomax.estimators.nwj}": "expected a subclass of Encoder",
+    "model: {encoder: dim_lightning.infomax.estimators.nwj}": (
+        "expected a subclass of Encoder, or what returns one, with that as its type: -> Encoder"
+    ),
+    "model: {encoder: dim_lightning.encoders}": (
+        "model.encoder is dim_lightning.encoders, an object or a module; expected the import path"
+    ),
+    "model: {encoder: MyOwn}": "one of your own goes by its import path, my_module.MyClass",
     "model: {encoder: [BlogEncoder]}": "expected a class, by its name or class_path",
     "model: {encoder: {class_path: BlogEncoder, init_args: [3]}}": (
         "model.encoder.init_args is [3]; expected settings below it"

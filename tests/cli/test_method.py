@@ -8,6 +8,7 @@ import dim_lightning
 from dim_lightning.baselines import VAE
 from dim_lightning.cli import main
 from dim_lightning.cli.method import METHODS, method_class, method_named
+from dim_lightning.encoder_module import EncoderModule, MakeEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
 
@@ -46,7 +47,7 @@ def test_a_class_of_ones_own():
     ("name", "said"),
     [
         ("BiGNA", "did you mean BiGAN"),
-        ("nowhere.Nothing", "no known class"),
+        ("nowhere.Nothing", "no known class.*PYTHONPATH"),
         ("", "no known class"),
         ("dim_lightning.encoders.PaperEncoder", "expected a subclass"),
     ],
@@ -87,3 +88,38 @@ def test_another_method_from_training_to_export(workshop, tmp_path):
     assert main(["export", str(run), "--output", out, "--format", "safetensors"]) == 0
     codes = dim_lightning.load(out)(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     assert codes.shape == (2, 6)
+
+
+def constructed(arguments):
+    """A method whose constructor has these arguments."""
+    names: dict = {}
+    exec(f"def __init__(self, {arguments}): ...", {"MakeEncoder": MakeEncoder}, names)
+    body = {"__init__": names["__init__"], "code_and_terms": lambda self, batch, generator: None}
+    return type("Own", (EncoderModule,), body)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("encoder=None, image_size: int = 8, seed: int = 0", "Own gives encoder no type"),
+        ("encoder: MakeEncoder, seed: int = 0", "Own has no image_size; expected"),
+        ("width: int = 3", "Own has no image_size and no seed"),
+    ],
+)
+def test_a_constructor_of_which_no_settings_can_be_made_is_refused(arguments, said, monkeypatch):
+    monkeypatch.setattr(dim_lightning, "Own", constructed(arguments), raising=False)
+    with pytest.raises(InputError, match=said):
+        method_class("dim_lightning.Own")
+
+
+@pytest.mark.parametrize("arguments", ["image_size: int = 8, seed: int = 0", "**kwargs"])
+def test_a_constructor_that_has_or_passes_on_what_is_set_is_taken(arguments, monkeypatch):
+    own = constructed(arguments)
+    monkeypatch.setattr(dim_lightning, "Own", own, raising=False)
+    assert method_class("dim_lightning.Own") is own
+
+
+def test_a_method_without_terms_is_refused(monkeypatch):
+    monkeypatch.setattr(dim_lightning, "Own", type("Own", (EncoderModule,), {}), raising=False)
+    with pytest.raises(InputError, match="lacks code_and_terms"):
+        method_class("dim_lightning.Own")

@@ -86,7 +86,9 @@ class EncoderModule(L.LightningModule, ABC):
     ) -> tuple[Float[Tensor, "n d"], dict[str, Tensor]]:
         """The codes of the images, and the terms: scalars, of which 'loss' is minimised.
 
-        The codes are the means of p(z|x), which callbacks look at. All terms are logged.
+        The codes are the means of p(z|x), which callbacks look at. All terms are logged. Of several
+        processes the mean of their terms counts, so what depends on all images together, such as a
+        covariance, has to `gather` them (`dim_lightning.processes`).
 
         No terms at all where there can be none, say for a last batch of too few images.
 
@@ -111,6 +113,16 @@ class EncoderModule(L.LightningModule, ABC):
                 f"{type(self).__name__} has a use for one; set data.num_views to 1 and "
                 "data.num_small_views to 0"
             )
+
+    def on_fit_start(self) -> None:
+        """Looks at the data; the command line has done so before it made the run's folder.
+
+        Raises:
+            InputError: it has not what the method needs.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, ImageDataModule):
+            self.check_data(data, self.trainer.world_size * data.batch_size)
 
     @property
     def embedding_dim(self) -> int:
@@ -148,9 +160,9 @@ class EncoderModule(L.LightningModule, ABC):
         if idle and not shared.find_unused_parameters:
             raise InputError(
                 f"{idle[0]} has no gradient, as the loss does not depend on it; on several "
-                "processes each parameter needs one; choose another model.encoder, for example a "
-                "deterministic one where a variance has no use, or add --trainer.strategy "
-                "ddp_find_unused_parameters_true"
+                "processes each parameter needs one; remove it, choose another model.encoder, for "
+                "example a deterministic one where a variance has no use, or add "
+                "--trainer.strategy ddp_find_unused_parameters_true"
             )
 
     def on_validation_start(self) -> None:
@@ -191,7 +203,12 @@ class EncoderModule(L.LightningModule, ABC):
         stored = checkpoint.get("hyper_parameters", {})
         checkpoint["hyper_parameters"] = {k: v for k, v in stored.items() if is_plain(v)}
 
-    def _step(self, batch: Batch, stage: str, position: tuple[int, int]) -> dict[str, Any]:
+    def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
+        if not isinstance(batch, Batch):
+            raise InputError(
+                f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch, "
+                "as those of ImageDataModule do; give it a Source of your own for other pictures"
+            )
         stream = {"train": 0, "val": 1, "test": 2}[stage]
         generator = generator_for(self.seed, stream, *position, device=batch.images.device)
         given = self.code_and_terms(batch, generator)

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from small_methods import SIZE, batch, encoder
+from small_methods import SIZE, batch, digits, encoder, trainer
 
 from dim_lightning import EncoderModule
+from dim_lightning.data import CropAndFlip
 from dim_lightning.errors import InputError
 
 
@@ -40,3 +41,14 @@ def test_a_wrong_return_is_said(said):
 def test_no_terms_are_allowed_where_there_can_be_none():
     output = Own(lambda code, loss: (code, {}))._step(batch(), "val", (0, 0))
     assert sorted(output) == ["embedding", "labels"]
+
+
+def test_a_loader_of_something_else_is_said():
+    with pytest.raises(InputError, match="gives list; expected dim_lightning"):
+        Own(lambda code, loss: (code, {}))._step([torch.rand(2, 3, SIZE, SIZE)], "train", (0, 0))
+
+
+def test_a_trainer_alone_looks_at_the_data_too(tmp_path):
+    data = digits(tmp_path, num_views=2, augmentation=CropAndFlip())
+    with pytest.raises(InputError, match="Own has a use for one"):
+        trainer(tmp_path, max_steps=1).fit(Own(lambda code, loss: (code, {"loss": loss})), data)

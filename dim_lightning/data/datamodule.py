@@ -26,6 +26,7 @@ from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Digits, Source
 from dim_lightning.data.splits import Shares, Splits, mapped_splits
 from dim_lightning.data.views import Views
+from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
 SplitName = Literal["train", "val", "test"]
@@ -161,8 +162,15 @@ class ImageDataModule(LightningDataModule):
             check_training_batches(len(self._splits.train), processes, self.batch_size)
 
     def split(self, name: SplitName) -> Split:
-        """The images of a split, uint8 and unchanged."""
-        assert self._splits is not None
+        """The images of a split, uint8 and unchanged.
+
+        Raises:
+            InputError: the data is not set up.
+        """
+        if self._splits is None:
+            raise InputError(
+                "the pictures are not read yet; call setup(), as a Trainer does, first"
+            )
         return getattr(self._splits, name)
 
     def clean_dataloader(self, split: SplitName, limit: int | None = None) -> DataLoader[Batch]:

@@ -14,6 +14,7 @@ from dim_lightning.data import (
     PictureFolder,
     TinyImageNet,
 )
+from dim_lightning.errors import InputError
 
 # Images that lie decoded in memory need no workers.
 NO_WORKERS = "ignore:.*does not have many workers"
@@ -139,6 +140,11 @@ def test_clean_batches_are_a_seeded_choice_in_order(root):
     again = datamodule.clean_dataloader("train", limit=300)
     assert torch.equal(indices, torch.cat([batch.indices for batch in again]))
     assert len(datamodule.clean_dataloader("train", limit=10**6).dataset) == 1294
+
+
+def test_pictures_asked_for_too_early_are_refused(root):
+    with pytest.raises(InputError, match=r"not read yet; call setup\(\)"):
+        ImageDataModule(Digits(), root=str(root)).clean_dataloader("val")
 
 
 @pytest.mark.parametrize("size", [2, 3, 11, 13, 143, 144])

@@ -181,7 +181,10 @@ def _required(message: str, _: list[str]) -> str | None:
 def _nested(message: str, _: list[str]) -> str | None:
     match = _NESTED.search(message)
     place = _where(message)
-    return match and f"{place}.{match['key']} is given, but no class; set {place} to one before it"
+    return match and (
+        f"{place}.{match['key']} is given, but no class; set {place} to one before it; a function "
+        "takes no settings"
+    )
 
 
 def _group(message: str, _: list[str]) -> str | None:

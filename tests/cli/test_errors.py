@@ -4,8 +4,10 @@ import errno
 import tempfile
 
 import pytest
+from torch import nn
 
 from dim_lightning.cli import main
+from dim_lightning.cli.building import _place
 from dim_lightning.run.result import read_result
 
 YAML_CASES = {
@@ -243,3 +245,17 @@ def test_wandb_not_installed(workshop, capsys, monkeypatch):
     text = _error(capsys, workshop.fit("--config", workshop.write("wandb.yaml", WANDB)))
     assert "python -m pip install wandb" in text
     assert workshop.made() == before
+
+
+class Broken(nn.Module):
+    """An encoder of one's own with a mistake in it."""
+
+    def __init__(self, image_size):
+        super().__init__()
+        self.layer = self.there_is_none  # ends in torch's own file
+
+
+def test_a_mistake_in_a_class_of_ones_own_is_placed_in_its_file():
+    with pytest.raises(AttributeError) as caught:
+        Broken(8)
+    assert _place(Broken, caught.value).startswith("test_errors.py:")

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import wide_type, widened
 from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet
 from dim_lightning.processes import first_own_row, gather, of_each, to_owners
@@ -67,6 +68,19 @@ class AllPairs(ScoreSet):
     def num_negatives(self) -> int:
         """All other images of the joint batch, k = N - 1."""
         return len(self.all_codes) - 1
+
+    @property
+    def marginal(self) -> Tensor:
+        """Not there: estimators of one's own that read the scores themselves are told so.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "the scores of all pairs are never in memory as a whole, so there is no marginal; "
+            "expected an estimator that takes marginal_mean or marginal_logsumexp; rewrite it so, "
+            "or set model.num_negatives to a number"
+        )
 
     def marginal_mean(self, function: Pointwise) -> Float[Tensor, ""]:
         """E_M[function(T)], this process's share."""

@@ -118,6 +118,9 @@ class DeepInfoMax(EncoderModule):
         contrasts: dict[str, list[Contrast | PatchContrast]] = {}
         if global_weight:
             aspect = global_aspect(shape, code_dim)
+            if not hasattr(aspect, "dim"):
+                name = type(aspect).__name__
+                raise InputError(f"{name} has no dim; set self.dim in its constructor, an Aspect's")
             critic = made_critic(global_critic, aspect.dim, code_dim)
             contrasts["global"] = [Contrast(aspect, critic)]
         if local_weight:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from every_estimator import ALL
 
+from dim_lightning.errors import InputError
 from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces
 from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, CosineCritic, DotCritic
 from dim_lightning.infomax.estimators import info_nce, name_of, nwj
@@ -32,6 +33,12 @@ def critic(request):
 def tiled(critic, source, code, *tile):
     sides = critic.encode_source(source), critic.encode_code(code)
     return AllPairs(critic.pair, *sides, critic.pair_parameters(), *tile, whole_scores=0)
+
+
+def test_an_estimator_that_reads_all_scores_is_told_why_it_cannot(critic):
+    scores = tiled(critic, *sides(critic))
+    with pytest.raises(InputError, match=r"never in memory .* set model\.num_negatives"):
+        scores.marginal.mean()
 
 
 @pytest.mark.parametrize("tile_codes", [4, 1024])

@@ -428,3 +428,16 @@ def test_a_critic_is_looked_at_when_the_method_is_built():
     for name in ("local_critic", "global_critic"):
         with pytest.raises(InputError, match=r"Sums\.pair gives scores"):
             DeepInfoMax(image_size=16, **{name: Sums})
+
+
+class WithoutDim(WholeMap):
+    """An aspect of one's own that forgot the size of its sources."""
+
+    def __init__(self, shape, code_dim):
+        super().__init__(shape, code_dim)
+        del self.dim
+
+
+def test_an_aspect_without_the_size_of_its_sources_is_refused():
+    with pytest.raises(InputError, match=r"WithoutDim has no dim; set self\.dim"):
+        DeepInfoMax(global_aspect=WithoutDim)

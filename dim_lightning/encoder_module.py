@@ -7,7 +7,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -16,6 +16,7 @@ from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
+from dim_lightning.parts import check_makers, check_terms
 from dim_lightning.processes import (
     joint_mean,
     joint_size,
@@ -212,7 +213,7 @@ class EncoderModule(L.LightningModule, ABC):
         stream = {"train": 0, "val": 1, "test": 2}[stage]
         generator = generator_for(self.seed, stream, *position, device=batch.images.device)
         given = self.code_and_terms(batch, generator)
-        _check_terms(type(self).__name__, given, (len(batch.images), self.embedding_dim))
+        check_terms(type(self).__name__, given, (len(batch.images), self.embedding_dim))
         code, terms = given
         output = {"embedding": code.detach().float(), "labels": batch.labels}
         if not terms:
@@ -226,53 +227,6 @@ class EncoderModule(L.LightningModule, ABC):
                 sync_dist=stage != "train",
             )
         return {"loss": terms["loss"], "terms": detached, **output}
-
-
-def check_makers(**makers: Any) -> None:
-    """Refuses parts that are already made: they are made here, with sizes known only here.
-
-    Args:
-        makers: the parameter's name -> what is to make the part.
-
-    Raises:
-        InputError: one of them is a part.
-    """
-    for name, make in makers.items():
-        if isinstance(make, nn.Module | Optimizer | LRScheduler):
-            kind = type(make).__name__
-            raise InputError(
-                f"{name} is an object of class {kind}; expected what makes one: the class itself, "
-                f"or functools.partial({kind}, setting=value)"
-            )
-
-
-def _check_terms(method: str, given: Any, shape: tuple[int, int]) -> None:
-    """Looks at the shapes of what a method gives, which asks nothing back from the device.
-
-    Raises:
-        InputError: they are not what `code_and_terms` is to give.
-    """
-    where = f"{method}.code_and_terms gives"
-    if not (isinstance(given, tuple) and len(given) == 2):
-        raise InputError(f"{where} {type(given).__name__}; expected a pair, codes and terms")
-    code, terms = given
-    if not (isinstance(code, Tensor) and code.shape == shape):
-        found = list(code.shape) if isinstance(code, Tensor) else type(code).__name__
-        raise InputError(f"{where} as codes {found}; expected those of the images, {list(shape)}")
-    if not isinstance(terms, Mapping) or (terms and "loss" not in terms):
-        found = list(terms) if isinstance(terms, Mapping) else type(terms).__name__
-        raise InputError(f"{where} as terms {found}; expected a dict with 'loss' in it, or {{}}")
-    for name, term in terms.items():
-        if not (isinstance(term, Tensor) and term.ndim == 0):
-            found = list(term.shape) if isinstance(term, Tensor) else type(term).__name__
-            raise InputError(
-                f"{where} the term {name!r} as {found}; expected a scalar tensor, such as a mean()"
-            )
-    if terms and torch.is_grad_enabled() and not terms["loss"].requires_grad:
-        raise InputError(
-            f"{where} a 'loss' without gradient; expected one that depends on parameters, not "
-            "detached and not computed under no_grad"
-        )
 
 
 def is_written(trainer: L.Trainer, step: int) -> bool:

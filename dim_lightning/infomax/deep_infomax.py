@@ -6,13 +6,7 @@ import torch
 from torch import Tensor
 
 from dim_lightning.data import Batch, ImageDataModule
-from dim_lightning.encoder_module import (
-    EncoderModule,
-    MakeEncoder,
-    MakeOptimizer,
-    MakeScheduler,
-    check_makers,
-)
+from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import BlogEncoder, FeatureShape
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import Aspect, Locations, WholeImage
@@ -26,6 +20,7 @@ from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.infomax.priors import GaussianKL, Prior
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
+from dim_lightning.parts import check_makers
 from dim_lightning.processes import joint_size
 
 
@@ -119,8 +114,10 @@ class DeepInfoMax(EncoderModule):
         if global_weight:
             aspect = global_aspect(shape, code_dim)
             if not hasattr(aspect, "dim"):
-                name = type(aspect).__name__
-                raise InputError(f"{name} has no dim; set self.dim in its constructor, an Aspect's")
+                raise InputError(
+                    f"{type(aspect).__name__} has no dim; expected the size of its sources; set "
+                    "self.dim in its constructor"
+                )
             critic = made_critic(global_critic, aspect.dim, code_dim)
             contrasts["global"] = [Contrast(aspect, critic)]
         if local_weight:

@@ -15,6 +15,7 @@ from dim_lightning.infomax.estimators import Estimator, check_trains, name_of
 from dim_lightning.infomax.negatives import shuffled
 from dim_lightning.infomax.priors import Prior
 from dim_lightning.infomax.view import View
+from dim_lightning.parts import check_scalar
 from dim_lightning.processes import joint_size, own_rows
 
 NumNegatives = int | Literal["all"]
@@ -99,7 +100,9 @@ class Objective(nn.Module):
                 given = self.prior(views[b].features, views[b].code, generator)
                 _check_prior(type(self.prior).__name__, given)
                 _collect(values, given)
-        _check_scalars(values)
+        for name, parts in values.items():
+            for part in parts:
+                check_scalar(f"the estimator or prior of the term {name!r} gives", part)
         terms = {name: torch.stack(parts).mean() for name, parts in values.items()}
         return {"loss": self._loss(terms), **terms}
 
@@ -174,15 +177,3 @@ def _check_prior(name: str, terms: object) -> None:
     if not isinstance(terms, Mapping) or (terms and "prior" not in terms):
         found = list(terms) if isinstance(terms, Mapping) else type(terms).__name__
         raise InputError(f"{name} gives {found}; expected a dict of terms with 'prior' in it")
-
-
-def _check_scalars(values: Mapping[str, Sequence[object]]) -> None:
-    """Refuses values of which a mean would be taken in silence, or none can be."""
-    for name, parts in values.items():
-        for value in parts:
-            if not (isinstance(value, Tensor) and value.ndim == 0):
-                found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise InputError(
-                    f"the estimator or prior of the term {name!r} gives {found}; expected a scalar "
-                    "tensor, such as a mean()"
-                )

@@ -92,7 +92,8 @@ class BiGAN(EncoderModule):
     sees detached codes and images.
 
     Source: Donahue et al., 2017, equations 2 and 3, and section 3.4 (the non-saturating second
-    term); Dumoulin et al., 2017. Our choice: N(0, I), where Donahue et al. draw z uniformly.
+    term); Dumoulin et al., 2017. N(0, I) is that of Hjelm et al., 2019, section 4.2 ('spherical
+    Gaussian input prior'); Donahue et al. draw z uniformly.
 
     Args:
         encoder: makes the encoder E, given the image size; of a Gaussian one codes are drawn.

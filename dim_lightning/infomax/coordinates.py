@@ -29,8 +29,9 @@ class Coordinates(nn.Module):
     Source: Hjelm et al., 2019, section 4.3, and their code (rdevon/DIM, models/coordinates.py),
     which predicts row and column independently, by a softmax each. There only the absolute task
     is to be found; its hidden layer has no more units than there are rows and columns, with batch
-    norm and a linear shortcut, its logits pass a layer norm, and the map has to be square. Here:
-    one hidden ReLU layer of `width` units, plain logits, any map.
+    norm and a linear shortcut, its logits pass a layer norm, and the map has to be square. Appendix
+    A.6 (from memory, not checked) has two hidden layers of 512 units with batch norm. Here: one
+    hidden ReLU layer of `width` units, plain logits, any map.
 
     Args:
         feature_shape: shape of one image's feature map.

@@ -43,7 +43,7 @@ def donsker_varadhan(scores: ScoreSet) -> Tensor:
     others + log(number of other pairs).
 
     Source: Donsker and Varadhan, 1983; Belghazi et al., 2018, equation 10 (MINE); Hjelm et al.,
-    2019, equation 3. The authors' DIM code broadcasts a mean where it needs the scores.
+    2019, equation 2. The authors' DIM code broadcasts a mean where it needs the scores.
     """
     return scores.joint_mean(_identity) - scores.marginal_log_mean_exp()
 
@@ -56,7 +56,7 @@ def nwj(scores: ScoreSet) -> Tensor:
     tangent, to stay finite: there it bounds nothing, but keeps pushing scores down.
 
     Source: Nguyen, Wainwright and Jordan, 2010; Nowozin et al., 2016, table 2 (KL); Poole et al.,
-    2019, equation 5.
+    2019, equation 7.
     """
     return _fenchel(scores, _identity, lambda t: _exp(t - 1))
 
@@ -69,7 +69,7 @@ def log_ratio_nwj(scores: ScoreSet) -> Tensor:
     1/e nats too low. Critics of the infoNCE forms are none of these: their best is the log ratio
     plus any function of the code, which these forms do not see and this one does.
 
-    Source: Poole et al., 2019, section 2.3.
+    Source: Poole et al., 2019, section 2.6.
     """
     return 1 + scores.joint_mean(_identity) - scores.marginal_mean(_exp)
 

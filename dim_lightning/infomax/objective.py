@@ -31,7 +31,11 @@ WEIGHTS = {  # term -> its setting
 
 
 class Objective(nn.Module):
-    """loss = -alpha I_global - beta mean_ij I_local(C_ij, z) + gamma prior(z), and further terms.
+    """loss = -alpha I_global - beta I_local + gamma prior(z), and further terms.
+
+    I_local is the estimate of all pairs of a location C_ij and a code. Where the estimator is a
+    difference of means, that is the mean over ij of each location's estimate, as the paper writes
+    it; `donsker_varadhan` and `info_nce` take one logarithm over all locations, as its code does.
 
     Each information term is the estimator's value, averaged over its contrasts and over the pairs
     of views. A term of weight zero has no network and is not computed.
@@ -49,8 +53,8 @@ class Objective(nn.Module):
             '<term>_<estimator>', without gradient.
 
     Raises:
-        InputError: for a weight that cannot be, when no information term is left, or for an
-            estimator that does not train.
+        InputError: for a weight that cannot be, when no information term is left, for an
+            estimator that does not train, or for two reported ones of one name.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Objective(nn.Module):
         super().__init__()
         _check_weights(weights)
         check_trains(estimator)
+        _check_report(report)
         self.weights = dict(weights)
         self.contrasts = nn.ModuleDict({k: nn.ModuleList(v) for k, v in contrasts.items()})
         self.estimator = estimator
@@ -164,6 +169,21 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise InputError(
             "model.global_weight, model.local_weight and model.patch_weight are all 0: nothing "
             "would be learned; set at least one of them above 0"
+        )
+
+
+def _check_report(report: Sequence[Estimator]) -> None:
+    """Refuses two estimators whose values would be logged under one name.
+
+    Raises:
+        InputError: there are such.
+    """
+    names = [name_of(estimator) for estimator in report]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"model.report has {twice} twice, and values are logged by the estimator's name; "
+            "expected each name once; give a function of your own another name"
         )
 
 

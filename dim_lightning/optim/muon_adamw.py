@@ -116,7 +116,7 @@ class MuonAdamW(Optimizer):
 
 
 def orthogonalised(matrix: Float[Tensor, "a b"]) -> Float[Tensor, "a b"]:
-    """The matrix with its singular values brought to between about 0.7 and 1.2.
+    """The matrix with most of its singular values brought to between about 0.7 and 1.2.
 
     Five iterations of a polynomial of X X' in bfloat16, X <- a X + b (X X') X + c (X X')^2 X.
 

@@ -151,11 +151,17 @@ def meaning(name: str) -> str | None:
     return None
 
 
+# a prior's depends on which it is: a divergence in nats, or the statistic of a test
+_UNITLESS = re.compile(
+    r"(train|val|test)/(prior|penalty|square_\w+|\w+_(pearson_chi2|squared_hellinger))"
+)
+
+
 def unit(name: str) -> str:
     """The unit of a metric, for an axis."""
     if name.endswith(("top1", "precision")):
         return "accuracy, %"
-    if re.fullmatch(r"(train|val|test)/square_\w+", name):
+    if _UNITLESS.fullmatch(name):
         return ""
     if re.fullmatch(r"(train|val|test)/\w+", name):
         return "nats"

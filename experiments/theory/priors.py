@@ -118,7 +118,7 @@ def information(prior: NoiseInjection, mean: Tensor, noisy: Tensor) -> Tensor:
     """InfoNCE between points and their noisy codes, in nats, by the channel's own log density.
 
     The density of the noise is known, so no critic has to be trained; the box of uniform noise has
-    its edges softened, for a gradient. Source: Poole et al., 2019, section 2.4.
+    its edges softened, for a gradient. Source: Poole et al., 2019, section 2.5.
     """
     distances = noisy[:, None] - prior.normalize(mean)[None]
     if prior.target == "gaussian":

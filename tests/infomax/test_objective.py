@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -162,6 +164,11 @@ def test_weights_that_cannot_work_are_refused(encoder, weights):
 def test_an_estimator_that_only_reports_is_refused(encoder):
     with pytest.raises(InputError, match="smile"):
         build(encoder, estimator=smile)
+
+
+def test_two_reports_of_one_name_are_refused(encoder):
+    with pytest.raises(InputError, match=r"model\.report has smile twice"):
+        build(encoder, report=[smile, nwj, partial(smile, clip=3.0)])
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ class DotCritic(Critic):
     The cost of a pair is a dot product, so all pairs of a batch are affordable.
 
     Source: Hjelm et al., 2019, section 3 and appendix A.2 (width 2048). The authors' code
-    (cortex_DIM/nn_modules/mi_networks.py) has a batch norm before the ReLU, which would mix images,
-    and neither scales nor clips; the rest of what is different there comes with `as_authors`.
+    (rdevon/DIM, nn_modules/mi_networks.py) has a batch norm before the ReLU, which would mix
+    images, and neither scales nor clips. Its MIFCNet, g in their script of January 2019
+    (scripts/deep_infomax.py), has no layer norm; their later models/dim.py has the norm on both
+    sides, as here.
 
     Args:
         source_dim: size of s.
@@ -27,9 +29,9 @@ class DotCritic(Critic):
         scale: divide by sqrt(width), as layer norm makes products that large.
         clip: c of c tanh(T / c), which keeps scores within +-c (Bachman et al., 2019, section
             3.3); no clipping if None.
-        as_authors: g without layer norm, so that the code itself says how large scores are, and
-            shortcuts W_3 that start as copies of their input with a little noise, where there are
-            units enough for it.
+        as_authors: as in that script: g without layer norm, so that the code itself says how large
+            scores are, and shortcuts W_3 that start as copies of their input with a little noise,
+            where there are units enough for it.
 
     Raises:
         InputError: no units, or a clip that is not above 0.

@@ -35,9 +35,9 @@ class AdversarialPrior(Prior):
     D is fooled. Codes far out are in the sigmoid's flat part and come back slowly.
 
     Source: Hjelm et al., 2019, equation 7 (the game), appendix A (1000-200-1 with ReLU) and their
-    code (the sigmoid, and gamma on the encoder's term alone); Goodfellow et al., 2014, section 3
-    (non-saturating). Several processes: each plays with its own part of the batch, and the mean of
-    the gradients is that of the joint batch.
+    code (the sigmoid, and gamma on the encoder's term alone; its D has a gradient penalty as well,
+    ours has none); Goodfellow et al., 2014, section 3 (non-saturating). Several processes: each
+    plays with its own part of the batch, and the mean of the gradients is that of the joint batch.
 
     Args:
         code_dim: d.

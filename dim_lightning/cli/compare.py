@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.run.compared import load_runs
 from dim_lightning.run.comparison import write_comparison
@@ -37,7 +38,7 @@ def _runs_dir(run: Path) -> Path:
 
 def _parser() -> PlainParser:
     parser = PlainParser(
-        prog="dim_lightning compare", description="Compares finished runs in one figure."
+        prog=f"{PROGRAM} compare", description="Compares finished runs in one figure."
     )
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")
     parser.add_argument(

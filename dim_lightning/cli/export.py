@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.export import Exported, export_run
 
@@ -19,7 +20,7 @@ def export(arguments: list[str]) -> int:
 
 def _parser() -> PlainParser:
     parser = PlainParser(
-        prog="dim_lightning export",
+        prog=f"{PROGRAM} export",
         description="Writes the encoder of a run for use without this package: weights "
         "(encoder.safetensors, encoder.json), a torch.export program (encoder.pt2) and ONNX "
         "(encoder.onnx).",

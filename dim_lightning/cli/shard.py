@@ -10,6 +10,7 @@ import yaml
 from jsonargparse import ActionConfigFile
 
 from dim_lightning.cli.ending import INTERRUPTED
+from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.words import config_files
 from dim_lightning.data import Source
@@ -88,7 +89,7 @@ def shard(arguments: list[str]) -> int:
 
 def _parser() -> Parser:
     mode: dict[str, Any] = dict(MODE)
-    parser = Parser(prog="dim_lightning shard", description=_DESCRIPTION, **mode)
+    parser = Parser(prog=f"{PROGRAM} shard", description=_DESCRIPTION, **mode)
     parser.add_argument("--config", action=ActionConfigFile, help="a run's configuration")
     parser.add_argument("OUTPUT", type=str, help="the folder to make")
     parser.add_argument("--shard_mb", type=float, default=32.0, help="pixels of a file")

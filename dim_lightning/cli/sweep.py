@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
+from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command
@@ -51,7 +52,7 @@ def sweep(arguments: list[str]) -> int:
 
 
 def _parser() -> PlainParser:
-    parser = PlainParser(prog="dim_lightning sweep", description=_DESCRIPTION)
+    parser = PlainParser(prog=f"{PROGRAM} sweep", description=_DESCRIPTION)
     parser.add_argument("file", type=Path, metavar="FILE", help="the sweep file")
     parser.add_argument("--workers", type=int, default=1, help="trials at once; 1")
     parser.add_argument("--count", type=int, help="trials in the end; run_cap, or the whole grid")

@@ -13,6 +13,7 @@ import yaml
 
 from dim_lightning.cli.checks import check_data
 from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
+from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.resolved import parts_of, resolved_settings
 from dim_lightning.data import ImageDataModule
@@ -92,7 +93,7 @@ def table(arguments: list[str]) -> int:
 
 
 def _parser() -> PlainParser:
-    parser = PlainParser(prog="dim_lightning table", description=_DESCRIPTION)
+    parser = PlainParser(prog=f"{PROGRAM} table", description=_DESCRIPTION)
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="the table file")
     add("--runs_dir", type=Path, default=Path("runs"), help="its runs lie in <runs_dir>/<runs>")

@@ -11,7 +11,7 @@ Three kinds take turns, each time in a process of its own:
 - `plain`: the same network, objective and optimiser as one would write them in an afternoon
   (plain_loop.py): torchvision transforms of PIL pictures in two workers, float32, batches of 64.
 
-The precision of the first two is the quickest here, as `dim_lightning doctor` finds it, unless
+The precision of the first two is the quickest here, as the command `doctor` finds it, unless
 `--precision` says another.
 
 Printed is each kind's mean and spread over the rounds, and its ratio to `bare`, round by round.

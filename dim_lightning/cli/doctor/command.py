@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dim_lightning.cli.doctor.asked import Asked, read_asked
 from dim_lightning.cli.doctor.finding import Finding, looked_at, page
+from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
 from dim_lightning.extras import installation
@@ -72,7 +73,7 @@ def _look(module: str, name: str, asked: Asked) -> Iterable[Finding]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = PlainParser(
-        prog="dim_lightning doctor",
+        prog=f"{PROGRAM} doctor",
         description="Says whether this machine can train: versions, device, the quickest "
         "precision, threads, data, Weights & Biases, disk and shared memory.",
     )

@@ -89,6 +89,11 @@ def epochs_in(checkpoint: Mapping[str, Any]) -> int:
     return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
 
 
+def steps_in(checkpoint: Mapping[str, Any]) -> int:
+    """How many steps of training a checkpoint has seen."""
+    return checkpoint["global_step"]
+
+
 def after_epochs(trainer: L.Trainer, stored: int | None = None) -> str:
     """How far the weights are, in words: "after 3 epochs", the one under way included.
 

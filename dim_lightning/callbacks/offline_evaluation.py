@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from dim_lightning.callbacks.observation import (
     epochs_in,
     epochs_trained,
     features_of,
+    steps_in,
 )
+from dim_lightning.callbacks.offline_section import joined
 from dim_lightning.callbacks.offline_table import (
     FINE_TUNED,
     PIXELS,
     RANDOM,
     by_protocol,
+    figure_name,
     is_floor,
     label,
     others_list,
@@ -39,13 +43,15 @@ from dim_lightning.data import Batch
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import (
+    LINEAR,
+    SVM,
     LayerResult,
     MLPProtocol,
     Splits,
     layer_figures,
     untrained,
 )
-from dim_lightning.run.result import forget, read_result, update_result
+from dim_lightning.run.result import change_result
 
 _STATISTICS_IMAGES = 2500
 
@@ -114,6 +120,7 @@ class OfflineEvaluation(Callback):
         self.repeats = repeats
         self.measures = measures
         self._stored_epochs: int | None = None
+        self._stored_steps: int | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Looks, before a test, whether what is asked for can be measured.
@@ -130,6 +137,7 @@ class OfflineEvaluation(Callback):
     ) -> None:
         """Remembers how far the weights are."""
         self._stored_epochs = epochs_in(checkpoint)
+        self._stored_steps = steps_in(checkpoint)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures, prints and writes, on the first process."""
@@ -161,19 +169,17 @@ class OfflineEvaluation(Callback):
             rows[name][FINE_TUNED] = fine_tuned_top1(trainer, pl_module, epochs, self.seed)
         spread = {row: result.deviations for row, result in results.items()}
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
-        settings = {"repeats": self.repeats, "epochs": self.mlp_epochs, **self.measures._asdict()}
-        run_dir = Path(trainer.default_root_dir)
-        epochs = epochs_trained(trainer, self._stored_epochs)
-        if read_result(run_dir).get("test", {}).get("epochs_trained", epochs) != epochs:
-            forget(run_dir, "test")  # else what is not measured again would pass for this state's
+        stored = self._stored_steps
         facts = rest | {
-            "epochs_trained": epochs,
+            "epochs_trained": epochs_trained(trainer, self._stored_epochs),
+            "steps_trained": trainer.global_step if stored is None else stored,
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
-            "protocol": protocol_text(figures, settings),
+            "protocol": protocol_text(figures, self._asked()),
             "settings": self._asked(),
         }
-        update_result(run_dir, "test", figures | facts)
+        run_dir = Path(trainer.default_root_dir)
+        change_result(run_dir, "test", partial(joined, figures=figures, facts=facts))
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step)
         if labelled:
@@ -195,16 +201,15 @@ class OfflineEvaluation(Callback):
     ) -> tuple[dict[str, LayerResult], dict[str, Any]]:
         """Row -> what was found, and what else there is to know."""
         results: dict[str, LayerResult] = {}
-        facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}}
+        facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}, "not_converged": []}
         for row, splits in self._kinds(trainer, pl_module, loaders, taken):
             dim = splits.train.features.shape[1]
             pl_module.print(f"offline evaluation: {label(row)} ({dim:,} features)")
             results[row] = result = self._figures(trainer, row, splits)
             facts["dim"][row] = dim
-            found = {"linear probe": result.linear, "SVM": result.svm}
-            for probe, one in found.items():
+            for protocol, one in {LINEAR: result.linear, SVM: result.svm}.items():
                 if one is not None and not one.converged:
-                    pl_module.print(f"the {probe} on {label(row)} ended before it converged")
+                    facts["not_converged"].append(figure_name(row, protocol))
             if result.linear is not None:
                 facts["l2"][row] = result.linear.l2
             if result.svm is not None:

@@ -1,11 +1,13 @@
 """The figures of the offline evaluation by name, and as a table to read."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dim_lightning.evaluation.offline import CHOSEN, LINEAR, MLP, PAPER, SVM
 from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
+from dim_lightning.run.report import unsolved
 
 FINE_TUNED = "fine_tuned"
 PIXELS, RANDOM = "pixels", "random/"
@@ -20,14 +22,18 @@ _PROTOCOL = (
     "test split."
 )
 _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
-    LINEAR: "Linear: softmax regression on standardised features, solved exactly.",
+    LINEAR: (
+        "Linear: softmax regression on standardised features, its penalty chosen by rough fits "
+        "(1e-4 nats from the smallest objective, 100 products with the Hessian at most), the one "
+        "of the chosen penalty solved to 1e-5 nats."
+    ),
     SVM: (
         "SVM: scikit-learn's LinearSVC, squared hinge loss, one class against the others, on "
         "standardised features."
     ),
     MLP: (
-        "MLP-200: Linear 200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {epochs} epochs, "
-        "on standardised features."
+        "MLP-200: Linear 200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {mlp_epochs} "
+        "epochs, on standardised features."
     ),
     PAPER: (
         "MLP-200 paper: Linear 200, dropout 0.1, batch norm, ReLU, Linear on the features as they "
@@ -35,7 +41,7 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
         "mean of the last 100 epochs (mlp200_paper), and the epoch that is best on the validation "
         "split (mlp200_paper_chosen)."
     ),
-    "top1_std": "top1_std: standard deviation over {repeats} seeds of the MLP probe.",
+    "top1_std": "top1_std: standard deviation over {repeats} seeds, MLP probe ({mlp_protocol}).",
     "knn": "kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal.",
     FINE_TUNED: (
         "Fine-tuned: a copy of the whole encoder and a linear layer on its code, Adam 1e-3, "
@@ -69,28 +75,37 @@ _OTHERS = {
 Rows = Mapping[str, Mapping[str, float]]
 
 
-def protocol_text(names: Iterable[str], settings: Mapping[str, int]) -> str:
+def protocol_text(names: Iterable[str], settings: Mapping[str, Any]) -> str:
     """How the figures of these names are measured, in words, a line each kind.
 
     Args:
         names: of the figures.
-        settings: their epochs and repeats.
+        settings: of the evaluation.
     """
-    known = [f"{name}/" for name in names]
-    kinds = [t for kind, t in _PROTOCOLS.items() if any(f"{kind}/" in name for name in known)]
-    return "\n".join([_PROTOCOL, *kinds]).format(paper_epochs=PAPER_EPOCHS, **settings)
+    lines = [_PROTOCOL, *_kinds(names)]
+    return "\n".join(lines).format(paper_epochs=PAPER_EPOCHS, **settings)
+
+
+def lines_about(names: Iterable[str], text: str) -> list[str]:
+    """The lines of an earlier protocol that say how the figures of these names were measured."""
+    heads = set(map(_head, _kinds(names)))
+    return [line for line in text.splitlines() if _head(line) in heads]
+
+
+def figure_name(row: str, protocol: str, ending: str = "top1") -> str:
+    """The full name of a figure, such as knn/cosine/k20_t0.07/conv/top1."""
+    prefix = RANDOM if row.startswith(RANDOM) else ""
+    return f"{prefix}{protocol}/{row.removeprefix(RANDOM)}/{ending}"
 
 
 def by_protocol(rows: Rows, ending: str = "top1") -> dict[str, float]:
-    """The accuracies by their full name, such as knn/cosine/k20_t0.07/conv/top1, floors last."""
-    protocols = _protocols(rows)
-    named = {}
-    for protocol in protocols:
-        for row, figures in rows.items():
-            if protocol in figures:
-                prefix = RANDOM if row.startswith(RANDOM) else ""
-                layer = row.removeprefix(RANDOM)
-                named[f"{prefix}{protocol}/{layer}/{ending}"] = figures[protocol]
+    """The accuracies by their full name, floors last."""
+    named = {
+        figure_name(row, protocol, ending): figures[protocol]
+        for protocol in _protocols(rows)
+        for row, figures in rows.items()
+        if protocol in figures
+    }
     return dict(sorted(named.items(), key=lambda item: item[0].startswith(RANDOM)))
 
 
@@ -151,6 +166,16 @@ def is_floor(row: str) -> bool:
     return row == PIXELS or row.startswith(RANDOM)
 
 
+def _kinds(names: Iterable[str]) -> list[str]:
+    """The lines, to be filled in, of the protocols of these figures."""
+    known = [f"{name}/" for name in names]
+    return [t for kind, t in _PROTOCOLS.items() if any(f"{kind}/" in name for name in known)]
+
+
+def _head(line: str) -> str:
+    return re.split("[:,]", line, maxsplit=1)[0]
+
+
 def _protocols(rows: Rows) -> list[str]:
     """All that were measured, the linear probe first even if the first layer went without."""
     found = dict.fromkeys(p for figures in rows.values() for p in figures)
@@ -180,6 +205,9 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
         if listed or name.startswith("L2"):
             text = f"{name}, {chosen}{listed or 'none'}"
             lines += textwrap.wrap(text, 100, subsequent_indent="  ")
+    if unsolved(facts):
+        text = f"ended before they converged: {', '.join(unsolved(facts))}"
+        lines += textwrap.wrap(text, 100, subsequent_indent="  ")
     if facts.get("repeats", 1) > 1:
         lines.append(f"±: standard deviation over {facts['repeats']} seeds of the probe")
     return [*lines, f"measured in {facts['seconds']:,.0f} s"]

@@ -29,7 +29,7 @@ class RunData(NamedTuple):
         finals: the last accuracies.
         epochs: trained.
         minutes: of training, validation left out, at the end of each epoch.
-        tested: after which epoch, if the run has trained on since; nothing otherwise.
+        tested: after how much of it, if the run has trained on since; nothing otherwise.
     """
 
     label: str
@@ -71,9 +71,7 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
         listed = ", ".join(f"{run.config.get(key)} in {run.label}" for run in runs)
         warnings.append(f"{key} is not the same: {listed}")
     return warnings + [
-        f"{run.label} was tested{run.tested.lstrip(',')}, not after its last, {run.epochs}"
-        for run in runs
-        if run.tested
+        f"{run.label} was tested{run.tested.lstrip(',')}" for run in runs if run.tested
     ]
 
 

@@ -100,7 +100,8 @@ TEMPLATE = page_template(
 {% if tables %}
 <h2>Offline evaluation on the test images{{ tested_before }}</h2>
 <p class="soft">Frozen features, top-1 accuracy in percent, the best of a column in bold. Grey rows
-are floors: what raw pixels or an untrained encoder reach.</p>
+are floors: what raw pixels or an untrained encoder reach.
+{%- if unsolved %} Ended before they converged: {{ unsolved }}.{% endif %}</p>
 <div class="box"><table>
 <tr><th>features</th>{% for column in tables.columns %}<th>{{ column }}</th>{% endfor %}</tr>
 {% for row in tables.rows %}

@@ -1,7 +1,7 @@
 """The figures people ask for first, from a run's files."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,20 +65,30 @@ def headlines(run_dir: Path) -> list[Headline]:
 
 
 def tested_before(result: Mapping[str, Any]) -> str:
-    """After how many epochs a run was tested that has trained on since; nothing if it has not.
+    """After how much of its training a run was tested that has trained on since; else nothing.
+
+    A test may be of the midst of the last epoch, which its steps tell; early runs have none.
 
     Args:
         result: the sections of result.json.
     """
-    tested = result.get("test", {}).get("epochs_trained")
-    if tested is None or tested >= result.get("fit", {}).get("epochs", 0):
-        return ""
-    return f", after epoch {tested}"
+    fit, test = result.get("fit", {}), result.get("test", {})
+    for unit in ("epoch", "step"):
+        tested, trained = test.get(f"{unit}s_trained"), fit.get(f"{unit}s")
+        if None not in (tested, trained) and tested < trained:
+            return f", after {unit} {tested} of {trained}"
+    return ""
 
 
 def offline_headlines(test: Mapping[str, Any]) -> list[tuple[Headline, float]]:
     """Linear probe and kNN on the code, of the offline evaluation, with the bare fraction."""
     return [(_test_headline(name, value), value) for name, value in _chosen(test).items()]
+
+
+def unsolved(test: Mapping[str, Any]) -> list[str]:
+    """The probes that ended before they were solved, as a person reads it."""
+    places = [_place(name) for name in test.get("not_converged", [])]
+    return [f"{column} on {row}" for row, column in places]
 
 
 def flat_figures(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -164,7 +174,7 @@ def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
     values = {_place(name): value for name, value in flat.items()}
     if not values:
         return None
-    rows = sorted(dict.fromkeys(row for row, _ in values), key=_is_floor)
+    rows = _in_order(dict.fromkeys(row for row, _ in values), _layers(test))
     columns = list(dict.fromkeys(column for _, column in values))
     tops = {c: max(v for (_, column), v in values.items() if column == c) for c in columns}
 
@@ -201,20 +211,33 @@ def _protocol(parts: list[str]) -> str:
     return " ".join(parts).replace("knn", "kNN").replace("_t", " T").replace(" k", " k=")
 
 
+def _layers(test: Mapping[str, Any]) -> list[str]:
+    """Those that the last test has looked at, in the encoder's order, the code last."""
+    names = [name for name in test.get("dim", {}) if not name.startswith("random/")]
+    return [name for name in names if name != "pixels"]
+
+
+def _in_order(rows: Iterable[str], layers: Sequence[str]) -> list[str]:
+    """Layers in the encoder's order, others behind them, floors last."""
+    order = {name: place for place, name in enumerate(layers)}
+    return sorted(rows, key=lambda row: (_is_floor(row), order.get(row, len(order))))
+
+
 def _is_floor(row: str) -> bool:
     return row.startswith("random encoder") or row == "raw pixels"
 
 
 def _chosen(test: Mapping[str, Any]) -> dict[str, float]:
     """The linear probe and kNN on the code, of the offline evaluation."""
-    flat = {n: v for n, v in flat_figures(test).items() if not n.startswith("random/")}
-    wanted = ("probe/linear/", "knn/cosine/k20_t0.07/")
+    flat, layers = flat_figures(test), _layers(test)
     chosen: dict[str, float] = {}
-    for prefix in wanted:
+    for prefix in ("probe/linear/", "knn/cosine/k20_t0.07/"):
         names = [n for n in flat if n.startswith(prefix) and n.endswith("/top1")]
         names = [n for n in names if "/pixels/" not in n]
+        if layers:
+            names = [n for n in names if n == f"{prefix}{layers[-1]}/top1"]
         if names:
-            chosen[names[-1]] = flat[names[-1]]  # layers stand in the encoder's order, code last
+            chosen[names[-1]] = flat[names[-1]]  # early tests wrote the code last
     return chosen
 
 

@@ -2,12 +2,18 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import RESULT, write_atomically
+
+_LOCK = f".{RESULT}.lock"
+_PATIENCE = 10.0  # seconds; it is held for milliseconds
 
 
 def read_result(run_dir: Path) -> dict[str, dict[str, Any]]:
@@ -33,16 +39,35 @@ def update_result(run_dir: Path, section: str, values: Mapping[str, Any]) -> Non
         section: the command that found them, "fit" or "test".
         values: name -> number, text, list or nested mapping. Accuracies are fractions in [0, 1].
     """
-    result = read_result(run_dir)
-    result.setdefault(section, {}).update(_plain(values))
-    write_atomically(run_dir / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    change_result(run_dir, section, lambda before: {**before, **values})
 
 
-def forget(run_dir: Path, section: str) -> None:
-    """Takes a section away, whose figures are those of another state of the run."""
-    result = read_result(run_dir)
-    result.pop(section, None)
-    write_atomically(run_dir / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
+def change_result(
+    run_dir: Path, section: str, change: Callable[[dict[str, Any]], Mapping[str, Any]]
+) -> None:
+    """Puts what `change` makes of a section in its place; of two processes the second waits.
+
+    Args:
+        run_dir: the run's folder.
+        section: as for `update_result`.
+        change: section as it is, empty if there is none -> section as it is to be.
+    """
+    with _alone(run_dir):
+        result = read_result(run_dir)
+        result[section] = _plain(change(result.get(section, {})))
+        write_atomically(run_dir / RESULT, json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def _alone(run_dir: Path) -> Iterator[None]:
+    lock = filelock.FileLock(run_dir / _LOCK)
+    # a file system without locks, or a process that stands still with it: figures are kept anyway
+    with suppress(NotImplementedError, OSError):
+        lock.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _plain(value: Any) -> Any:

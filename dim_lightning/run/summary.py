@@ -20,6 +20,7 @@ from dim_lightning.run.report import (
     flat_figures,
     headlines,
     tested_before,
+    unsolved,
 )
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import run_name
@@ -70,6 +71,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
         "headlines": headlines(run_dir),
         "tables": accuracy_table(result.get("test", {})),
         "tested_before": tested_before(result),
+        "unsolved": ", ".join(unsolved(result.get("test", {}))),
         "curves": [panel_svg(panel) for panel in panels(series)],
         "pictures": _pictures(run_dir),
         "glossary": _glossary(names),

@@ -13,7 +13,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.child import is_at_work
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
-from dim_lightning.run.report import flat_figures
+from dim_lightning.run.report import flat_figures, tested_before
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import Row
@@ -149,7 +149,7 @@ def _missing(cell: Cell, run: Path) -> str:
     result = read_result(run)
     if not _is_trained(result):
         return "resume"
-    tested = result.get("test", {}).get("epochs_trained", -1) >= result["fit"]["epochs"]
+    tested = "epochs_trained" in result.get("test", {}) and not tested_before(result)
     return "" if tested and not _other_test(cell, run) else "test"
 
 

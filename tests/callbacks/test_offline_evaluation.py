@@ -8,6 +8,7 @@ import torch
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import OfflineEvaluation
+from dim_lightning.callbacks.offline_section import joined
 from dim_lightning.callbacks.offline_table import by_protocol, others_list, protocol_text, table
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, knn_accuracy
@@ -37,7 +38,7 @@ ROWS = {
 
 
 def test_the_protocol_is_that_of_the_figures_there_are():
-    settings = {"epochs": 7, "repeats": 3, "fine_tune_epochs": 0}
+    settings = {"mlp_epochs": 7, "mlp_protocol": "paper", "repeats": 3, "fine_tune_epochs": 0}
     settings |= {"decoder_epochs": 0, "mine_epochs": 0, "ndm_epochs": 9}
     said = protocol_text([*by_protocol(ROWS), "ndm/y/nats"], settings).splitlines()
     kinds = [re.split("[:,]", line)[0] for line in said[1:]]
@@ -100,6 +101,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     splits = {n: len(data.split(n)) for n in ("train", "val", "test")}
     assert {n: result[f"num_{n}"] for n in splits} == splits
     assert result["epochs_trained"] == 1
+    assert result["steps_trained"] == splits["train"] // data.batch_size
     most = np.bincount(data.split("train").labels).argmax()
     assert result["chance"] == pytest.approx(np.mean(data.split("test").labels == most))
     assert set(result["l2"]) == {*layers, "random/embedding", "pixels"}
@@ -117,15 +119,60 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     assert f"{100 * expected:.2f}" in out
 
 
-@pytest.mark.parametrize(("epochs", "stays"), [(0, True), (7, False)])
-def test_figures_of_another_state_go(tmp_path, digits_root, epochs, stays):
-    update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5, "epochs_trained": epochs})
+@pytest.mark.parametrize(
+    ("counts", "stays"),
+    [
+        ({"epochs_trained": 0}, True),  # an early test
+        ({"epochs_trained": 0, "steps_trained": 0}, True),
+        ({"epochs_trained": 7}, False),
+        ({"epochs_trained": 0, "steps_trained": 5}, False),  # in the midst of an epoch
+    ],
+)
+def test_figures_of_another_state_go(tmp_path, digits_root, counts, stays):
+    update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5, **counts})
     evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1)
     trainer(tmp_path, [evaluation]).test(tiny_module(), digits(digits_root), verbose=False)
     result = read_result(tmp_path)["test"]
     assert ("probe/svm/y/top1" in result) == stays
     assert result["epochs_trained"] == 0
     assert "knn/cosine/k20_t0.07/embedding/top1" in result
+
+
+def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_said_of_it():
+    paper = {"mlp_epochs": 30, "mlp_protocol": "paper", "repeats": 5}
+    rest = dict.fromkeys(("decoder", "mine", "ndm", "fine_tune"), 0)
+    rest = {f"{name}_epochs": epochs for name, epochs in rest.items()}
+    old = {
+        **{f"probe/{kind}/y/top1": 0.5 for kind in ("linear", "mlp200", "mlp200_paper")},
+        **{f"probe/{kind}/y/top1_std": 0.1 for kind in ("mlp200", "mlp200_paper")},
+        **{f"probe/{kind}/conv/top1": 0.4 for kind in ("linear", "svm")},
+    }
+    l2, unsolved = {"y": 0.1, "conv": 1.0}, ["probe/linear/y/top1", "probe/svm/conv/top1"]
+    facts = {"epochs_trained": 3, "l2": l2, "svm_c": {"conv": 0.01}, "not_converged": unsolved}
+    said = {"protocol": protocol_text(old, paper | rest)}
+    before = old | facts | said
+    new = {"probe/linear/y/top1": 0.6, "probe/mlp200/y/top1": 0.7}
+    again = protocol_text(new, {"mlp_epochs": 7, "mlp_protocol": "short", "repeats": 1} | rest)
+    found = {"epochs_trained": 3, "steps_trained": 9, "l2": {"y": 0.2}, "not_converged": []}
+    after = joined(before, new, {**found, "svm_c": {}, "repeats": 1, "protocol": again})
+
+    gone = "probe/mlp200/y/top1_std"
+    assert {n: v for n, v in after.items() if "/" in n} == {
+        n: v for n, v in (old | new).items() if n != gone
+    }
+    assert after["l2"] == {"y": 0.2, "conv": 1.0}
+    assert after["svm_c"] == {"conv": 0.01}
+    assert after["not_converged"] == ["probe/svm/conv/top1"]
+    kinds = [re.split("[:,]", line)[0] for line in after["protocol"].splitlines()[1:]]
+    assert kinds == ["Linear", "MLP-200", "SVM", "MLP-200 paper", "top1_std"]
+    assert "7 epochs" in after["protocol"]
+    assert "over 5 seeds, MLP probe (paper)" in after["protocol"]
+
+
+def test_a_probe_that_was_not_solved_is_named_below_the_table(facts):
+    assert "ended before" not in table(ROWS, facts)
+    said = "ended before they converged: linear probe on random encoder, y"
+    assert said in table(ROWS, facts | {"not_converged": ["random/probe/linear/y/top1"]})
 
 
 def test_deviations_stand_beside_their_means_under_names_of_their_own(facts):

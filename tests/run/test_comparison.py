@@ -116,7 +116,7 @@ def test_other_data_is_said(runs, make_run, tmp_path, capsys):
 
 def test_a_test_of_an_earlier_state_is_said(runs):
     update_result(runs[1], "test", {"epochs_trained": 2})
-    said = f"{load_runs(runs)[1].label} was tested after epoch 2, not after its last, 3"
+    said = f"{load_runs(runs)[1].label} was tested after epoch 2 of 3"
     assert not_the_same(load_runs(runs)) == [said]
 
 

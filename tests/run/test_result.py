@@ -1,6 +1,9 @@
 """result.json and environment.json."""
 
+import errno
+import fcntl
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from dim_lightning.run.environment import (
     read_environment,
     write_environment,
 )
-from dim_lightning.run.result import read_result, update_result
+from dim_lightning.run.result import change_result, read_result, update_result
 
 
 def test_sections_and_names_are_kept(tmp_path):
@@ -25,6 +28,29 @@ def test_sections_and_names_are_kept(tmp_path):
         "fit": {"epochs": 3, "a": 2},
         "test": {"probe/linear/y/top1": 0.9},
     }
+
+
+def test_of_two_writers_at_once_neither_loses_a_figure(tmp_path):
+    other = []
+
+    def change(before):
+        other.append(threading.Thread(target=update_result, args=(tmp_path, "test", {"top1": 0.5})))
+        other[0].start()
+        other[0].join(0.3)  # long enough to write, were it not to wait
+        return {**before, "epochs": 3}
+
+    change_result(tmp_path, "fit", change)
+    other[0].join()
+    assert read_result(tmp_path) == {"fit": {"epochs": 3}, "test": {"top1": 0.5}}
+
+
+def test_without_locks_figures_are_kept_all_the_same(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    update_result(tmp_path, "fit", {"epochs": 3})
+    assert read_result(tmp_path) == {"fit": {"epochs": 3}}
 
 
 def test_values_become_plain(tmp_path):

@@ -9,7 +9,13 @@ import pytest
 from dim_lightning.run.curves import panel_svg, panels, steps_per_epoch
 from dim_lightning.run.glossary import meaning, unit
 from dim_lightning.run.metrics import Point, read_metrics
-from dim_lightning.run.report import accuracy_table, closing_message, duration, headlines
+from dim_lightning.run.report import (
+    accuracy_table,
+    closing_message,
+    duration,
+    headlines,
+    offline_headlines,
+)
 from dim_lightning.run.result import read_result, update_result
 from dim_lightning.run.summary import write_summary
 
@@ -72,6 +78,26 @@ def test_the_table_has_a_row_a_layer_and_floors_last(run):
     assert accuracy_table({"test/loss": 1.0}) is None
 
 
+def test_the_code_is_the_last_layer_of_the_encoder_however_figures_came_together(run):
+    figures = read_result(run)["test"]
+    late = {f"{protocol}/conv/top1": 0.9 for protocol in ("probe/linear", "knn/cosine/k20_t0.07")}
+    for name in late:
+        figures.pop(name, None)
+    dim = {"conv": 64, "embedding": 8, "random/embedding": 8, "pixels": 12}
+    test = {**figures, **late, "dim": dim}
+    assert [value for _, value in offline_headlines(test)] == [0.75, 0.7]
+    assert [row["name"] for row in accuracy_table(test)["rows"]][:2] == ["conv", "embedding"]
+    del test["probe/linear/embedding/top1"]  # a code of too many features
+    assert [line.label for line, _ in offline_headlines(test)] == ["kNN, k = 20"]
+
+
+def test_probes_that_were_not_solved_are_named(run):
+    names = ["probe/linear/conv/top1", "random/probe/svm/embedding/top1"]
+    update_result(run, "test", {"not_converged": names})
+    said = "converged: linear probe on conv, linear SVM on random encoder, embedding.</p>"
+    assert said in write_summary(run).read_text()
+
+
 def test_the_accuracy_of_a_classifier_trained_with_labels_has_a_row_of_its_own():
     table = accuracy_table({"probe": {"linear": {"y": {"top1": 0.7}}}, "test/top1": 0.75})
     names = [row["name"] for row in table["rows"]]
@@ -100,8 +126,12 @@ def test_a_test_of_an_earlier_state_is_said_to_be_one(run):
     update_result(run, "test", {"epochs_trained": 3})
     assert "after epoch" not in closing_message(run, "fit")
     update_result(run, "fit", {"epochs": 5})
-    assert "test, layer embedding, offline, after epoch 3\n" in closing_message(run, "fit")
-    assert "test images, after epoch 3</h2>" in write_summary(run).read_text()
+    assert "test, layer embedding, offline, after epoch 3 of 5\n" in closing_message(run, "fit")
+    assert "test images, after epoch 3 of 5</h2>" in write_summary(run).read_text()
+    update_result(run, "test", {"epochs_trained": 5, "steps_trained": 41})
+    assert "after epoch" not in closing_message(run, "fit")  # an early run, without its steps
+    update_result(run, "fit", {"steps": 50})
+    assert "test, layer embedding, offline, after step 41 of 50\n" in closing_message(run, "fit")
 
 
 def test_the_next_command_of_pictures_without_labels(run):

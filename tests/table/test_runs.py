@@ -127,9 +127,10 @@ def test_a_test_that_measured_more_counts_as_well(cell):
 def test_a_run_that_went_on_after_its_test_is_tested_again(cell):
     run = write_run(cell, figures=TESTED)
     result = json.loads((run / "result.json").read_text())
-    result["test"]["epochs_trained"] = 2
-    (run / "result.json").write_text(json.dumps(result))
-    assert state(cell).missing == "test"
+    for counts in ({"epochs_trained": 2}, {"epochs_trained": 4, "steps_trained": 35}):
+        test, fit = result["test"] | counts, result["fit"] | {"steps": 40}
+        (run / "result.json").write_text(json.dumps({"fit": fit, "test": test}))
+        assert state(cell).missing == "test"
 
 
 def test_the_commands(cell):

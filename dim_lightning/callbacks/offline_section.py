@@ -1,0 +1,57 @@
+"""The section of result.json that `test` writes, and what it leaves of earlier ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dim_lightning.callbacks.offline_table import figure_name, lines_about
+from dim_lightning.evaluation.offline import LINEAR, SVM
+
+
+def joined(
+    before: Mapping[str, Any], figures: Mapping[str, float], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A new test, and of the one before what it has not measured again.
+
+    What it has measured replaces all there was of that protocol on that layer, such as a standard
+    deviation of former repetitions. What it has not stays with what is said about it, unless the
+    weights are others by now.
+
+    Args:
+        before: the section as it is.
+        figures: name -> figure, of the new test.
+        facts: what else there is to know of it.
+    """
+    if not _of_the_same_weights(before, facts):
+        return {**figures, **facts}
+    measured = set(map(_subject, figures))
+    kept = {n: v for n, v in before.items() if "/" in n and _subject(n) not in measured}
+    return {**figures, **kept, **facts, **_facts_of(kept, before, facts)}
+
+
+def _of_the_same_weights(before: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """By their steps, as a test may be of the midst of an epoch; early tests have none."""
+    count = "steps_trained" if "steps_trained" in before else "epochs_trained"
+    return before.get(count, facts[count]) == facts[count]
+
+
+def _subject(name: str) -> str:
+    """Protocol and layer of a figure."""
+    return name.rpartition("/")[0]
+
+
+def _facts_of(
+    kept: Mapping[str, Any], before: Mapping[str, Any], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is said of single figures, of those that are kept as well."""
+    lines = facts["protocol"].splitlines()
+    earlier = lines_about(kept, before.get("protocol", ""))
+    told: dict[str, Any] = {
+        "protocol": "\n".join([*lines, *(line for line in earlier if line not in lines)])
+    }
+    for fact, protocol in {"l2": LINEAR, "svm_c": SVM}.items():
+        found = before.get(fact, {})
+        stays = {row: v for row, v in found.items() if figure_name(row, protocol) in kept}
+        told[fact] = facts.get(fact, {}) | stays
+    unsolved = [name for name in before.get("not_converged", []) if name in kept]
+    told["not_converged"] = [*facts.get("not_converged", []), *unsolved]
+    return told

@@ -4,9 +4,10 @@
     python experiments/record.py --data "CIFAR-10 (JPEG copy)" runs/cifar10_blog/1
 
 A row of results.csv is one figure of one run, so the file only grows; a run that is recorded again
-(after `test`, say) replaces its own rows. What its data is called stays in its environment.json. A
-table a data set gives mean ± standard deviation over the seeds. Without arguments only the tables
-are renewed.
+(after `test`, say) replaces its own rows. What its data is called stays in its environment.json. Of
+a run that went on with another commit, processor or number of threads, the columns list all, with
+`; ` between. A table a data set gives mean ± standard deviation over the seeds; of several
+trainings with one seed the newest counts. Without arguments only the tables are renewed.
 
 Of a run that belongs to a table, records/ keeps what the command `table` reads of it: its settings,
 its environment and its figures, without the folders of the machine; and what was logged once an
@@ -28,7 +29,15 @@ import filelock
 import yaml
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.environment import DATA, read_environment, write_environment
+from dim_lightning.run.environment import (
+    DATA,
+    commit_text,
+    processors_text,
+    read_environment,
+    starts_of,
+    threads_text,
+    write_environment,
+)
 from dim_lightning.run.folder import (
     CONFIG,
     ENVIRONMENT,
@@ -37,6 +46,7 @@ from dim_lightning.run.folder import (
     existing_run_folder,
     write_atomically,
 )
+from dim_lightning.run.report import tested_before
 from dim_lightning.run.result import read_result
 from dim_lightning.table.runs import TESTED
 
@@ -45,6 +55,7 @@ RUN_COLUMNS = [
     *("data", "experiment", "seed", "started", "commit", "epochs", "minutes"),
     *("images_per_second", "precision", "machine", "threads"),
 ]
+BETWEEN = "; "  # what a run began with and what it went on with
 COLUMNS = [*RUN_COLUMNS, "split", "metric", "value"]
 BEGIN, END = "<!-- tables: begin, written by record.py -->", "<!-- tables: end -->"
 TABLE_METRICS = {
@@ -62,20 +73,20 @@ def rows_of(run_dir: Path) -> Rows:
     """One row a figure: accuracies and geometry of the last validation, and all of the test."""
     config = yaml.safe_load((run_dir / CONFIG).read_text("utf-8"))
     environment, result = read_environment(run_dir), read_result(run_dir)
-    fit = result["fit"]
-    changed = "+changes" if environment["uncommitted_changes"] else ""
+    fit, starts = result["fit"], starts_of(environment)
+    machines = dict.fromkeys((processors_text(s), s["threads"]) for s in starts)
     run = {
         "data": environment.get(DATA) or config["data"]["source"]["class_path"].rsplit(".", 1)[-1],
         "experiment": _experiment(run_dir, config["experiment"]),
         "seed": config["seed_everything"],
         "started": environment["started"],
-        "commit": (environment["commit"] or "unknown")[:10] + changed,
+        "commit": BETWEEN.join(dict.fromkeys(map(commit_text, starts))),
         "epochs": fit["epochs"],
         "minutes": round(fit["seconds"] / 60, 1),
         "images_per_second": round(fit["images_per_second"]),
         "precision": config["trainer"]["precision"] or "32-true",
-        "machine": environment["cpu"],
-        "threads": environment["threads"],
+        "machine": BETWEEN.join(machine for machine, _ in machines),
+        "threads": BETWEEN.join(str(threads) for _, threads in machines),
     }
     figures = [("val", name, value) for name, value in fit["last"].items()]
     figures += [("test", name, value) for name, value in result.get("test", {}).items()]
@@ -94,16 +105,17 @@ def check_finished(run_dir: Path) -> None:
         InputError: it has not, or it went on after its test.
     """
     result = read_result(existing_run_folder(run_dir))
-    fit, test = result.get("fit", {}), result.get("test")
+    fit = result.get("fit", {})
     if fit.get("status") != "completed":
         raise InputError(
             f"{run_dir} is {fit.get('status', 'not trained')}; expected a run that has come to its "
             f"end: python -m dim_lightning fit --resume {run_dir}"
         )
-    if test is not None and test.get("epochs_trained", fit["epochs"]) != fit["epochs"]:
+    earlier = tested_before(result)
+    if earlier:
         raise InputError(
-            f"{run_dir} was tested after {test['epochs_trained']} of its {fit['epochs']} epochs; "
-            f"test it again: python -m dim_lightning test --run {run_dir}"
+            f"{run_dir} was tested{earlier.lstrip(',')}; test it again: python -m dim_lightning "
+            f"test --run {run_dir}"
         )
 
 
@@ -199,7 +211,7 @@ def twice(rows: Rows) -> list[tuple[str, str]]:
 
 
 def _run(row: dict[str, str]) -> tuple[str, ...]:
-    return row["experiment"], row["seed"], row["started"], row["commit"]
+    return row["experiment"], row["seed"], row["started"]
 
 
 def tables(rows: Rows) -> str:
@@ -209,8 +221,9 @@ def tables(rows: Rows) -> str:
         if row["split"] == "test":
             key = (row["experiment"], row["epochs"], row["precision"])
             grouped[row["data"]][key].append(row)
+    newest = {data: {k: _newest(g) for k, g in found.items()} for data, found in grouped.items()}
     sections = []
-    for data, experiments in sorted(grouped.items()):
+    for data, experiments in sorted(newest.items()):
         lines = [f"### {data}", "", "| experiment | layer | " + " | ".join(TABLE_METRICS) + " |"]
         lines.append("|---" * (len(TABLE_METRICS) + 2) + "|")
         for (name, epochs, precision), group in experiments.items():
@@ -219,6 +232,14 @@ def tables(rows: Rows) -> str:
         lines += ["", *_footnotes(experiments.values())]
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
+
+
+def _newest(group: Rows) -> Rows:
+    """Of each seed the last training: another one of the same seed is no draw of its own."""
+    last: dict[str, str] = {}
+    for row in group:
+        last[row["seed"]] = max(row["started"], last.get(row["seed"], ""))
+    return [row for row in group if row["started"] == last[row["seed"]]]
 
 
 def _lines(title: str, group: Rows) -> list[str]:
@@ -261,17 +282,23 @@ def _footnotes(groups: Any) -> list[str]:
     notes = []
     for group in groups:
         runs = {tuple(row[name] for name in RUN_COLUMNS): row for row in group}.values()
-        first = group[0]
         seeds = ", ".join(sorted({row["seed"] for row in runs}, key=int))
-        commits = ", ".join(dict.fromkeys(row["commit"] for row in runs))
+        commits = dict.fromkeys(c for row in runs for c in row["commit"].split(BETWEEN))
         minutes = statistics.mean(float(row["minutes"]) for row in runs)
         speed = statistics.mean(float(row["images_per_second"]) for row in runs)
         notes.append(
-            f"- {first['experiment']}: seeds {seeds}; commit {commits}; {minutes:.1f} minutes a "
-            f"run, {speed:,.0f} images/s in training; {first['machine']}, "
-            f"{first['threads']} threads"
+            f"- {group[0]['experiment']}: seeds {seeds}; commit {', '.join(commits)}; "
+            f"{minutes:.1f} minutes a run, {speed:,.0f} images/s in training; "
+            f"{'; '.join(dict.fromkeys(map(_machine, runs)))}"
         )
     return notes
+
+
+def _machine(run: dict[str, str]) -> str:
+    """Processors and threads, several where it went on elsewhere."""
+    found = zip(run["machine"].split(BETWEEN), run["threads"].split(BETWEEN), strict=True)
+    texts = (f"{machine}, {threads_text({'threads': int(threads)})}" for machine, threads in found)
+    return ", then ".join(texts)
 
 
 def renew(page: Path, content: str) -> None:

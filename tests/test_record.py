@@ -99,6 +99,27 @@ def test_the_table_has_mean_and_spread_over_seeds_and_the_floors(make_run):
     assert "seeds 0, 1; commit 0123456789; 1.5 minutes a run" in lines[-1]
 
 
+def test_of_a_seed_that_was_trained_twice_the_newest_counts(make_run):
+    rows = record.rows_of(make_run(0, 0.5, started="2026-01-03")) + record.rows_of(make_run(1, 0.6))
+    rows += record.rows_of(make_run(0, 0.9, started="2026-01-02"))
+    assert "| 55.00 ± 7.07 |" in record.tables(rows)
+
+
+def test_footnotes_name_all_that_runs_were_trained_with(make_run):
+    rows = []
+    for seed, later in enumerate([{"threads": 1}, {"commit": "b" * 40, "gpus": ["A100"]}]):
+        run = make_run(seed, 0.5)
+        begun = json.loads((run / "environment.json").read_text())
+        (run / "environment.json").write_text(json.dumps({**begun, "resumed": [later]}))
+        rows += record.rows_of(run)
+    last = record.tables(rows).splitlines()[-1]
+    assert "commit 0123456789, bbbbbbbbbb; 1.5 minutes" in last
+    assert last.endswith(
+        "; a processor, 2 threads, then a processor, 1 thread; "
+        "a processor, 2 threads, then A100, a processor, 2 threads"
+    )
+
+
 def test_only_what_stands_between_the_marks_is_renewed(tmp_path):
     page = tmp_path / "README.md"
     page.write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n")
@@ -143,7 +164,7 @@ def test_a_training_that_stands_there_under_two_names_is_seen(make_run, tmp_path
     [
         ({"fit": {"status": "interrupted"}}, "is interrupted; expected a run that has come to"),
         ({"fit": {}}, "is not trained"),
-        ({"test": {"epochs_trained": 2}}, "after 2 of its 3 epochs; test it again: python -m"),
+        ({"test": {"epochs_trained": 2}}, "tested after epoch 2 of 3; test it again: python -m"),
     ],
 )
 def test_runs_that_are_not_at_their_end(make_run, changes, said):

@@ -62,6 +62,23 @@ def threads_text(environment: Mapping[str, Any]) -> str:
     return f"{threads} thread{'s' * (threads != 1)}" if threads else ""
 
 
+def processors_text(environment: Mapping[str, Any]) -> str:
+    """What computed, the GPUs first."""
+    cpu = environment.get("cpu") or "unknown processor"
+    return ", ".join([*environment.get("gpus", []), cpu])
+
+
+def commit_text(environment: Mapping[str, Any]) -> str:
+    """The commit of the code, in short, and whether it was changed since."""
+    commit = (environment.get("commit") or "unknown")[:10]
+    return commit + "+changes" * bool(environment.get("uncommitted_changes"))
+
+
+def starts_of(environment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The environment of each time that a run was started or went on, complete."""
+    return [{**environment, **later} for later in ({}, *environment.get("resumed", []))]
+
+
 def write_environment(run_dir: Path, values: dict[str, Any]) -> None:
     """Writes `values` over those the file has already."""
     content = {**read_environment(run_dir), **values}

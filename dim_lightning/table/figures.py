@@ -3,10 +3,18 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dim_lightning.errors import InputError, nearest
-from dim_lightning.run.environment import DATA, read_environment, threads_text
+from dim_lightning.run.environment import (
+    DATA,
+    commit_text,
+    processors_text,
+    read_environment,
+    starts_of,
+    threads_text,
+)
+from dim_lightning.run.report import unsolved
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import Row, Table
@@ -61,6 +69,7 @@ class Line(NamedTuple):
         data: the names of what these were trained on, once each.
         images: how many the splits of it have, each kind once.
         machines: on what and how precisely they were trained, each kind once.
+        unsolved: the probes of theirs that ended before they converged.
     """
 
     row: Row
@@ -73,6 +82,7 @@ class Line(NamedTuple):
     data: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
+    unsolved: tuple[str, ...] = ()
 
 
 def lines_of(table: Table, found: Found, failures: Mapping[str, str]) -> list[Line]:
@@ -155,9 +165,9 @@ def protocols(found: Found) -> list[str]:
 
 
 def commits(found: Found) -> list[str]:
-    """Of the code that trained the runs that are done; once each."""
+    """Of the code that trained the runs that are done, as they began and went on; once each."""
     known = [read_environment(_run(state)) for _, state in found if not state.missing]
-    return list(dict.fromkeys(map(_commit, known)))
+    return list(dict.fromkeys(commit_text(start) for one in known for start in starts_of(one)))
 
 
 def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> Line:
@@ -176,6 +186,7 @@ def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> 
         tuple(dict.fromkeys(map(_data, runs))),
         tuple(dict.fromkeys(filter(None, map(_images, runs)))),
         tuple(dict.fromkeys(map(_machine, runs))),
+        tuple(dict.fromkeys(filter(None, map(_unsolved, runs)))),
     )
 
 
@@ -241,20 +252,14 @@ def _images(run: Path) -> str:
 
 def _machine(run: Path) -> str:
     """Processors, threads and precision; several where a run went on elsewhere."""
-    begun = read_environment(run)
-    starts = [begun, *({**begun, **later} for later in begun.get("resumed", []))]
-    found = dict.fromkeys(map(_processors, starts))
+    texts = [(processors_text(s), threads_text(s)) for s in starts_of(read_environment(run))]
+    found = dict.fromkeys(", ".join(filter(None, text)) for text in texts)
     return f"{', then '.join(found)}, {flat_config(run).get('trainer.precision') or '32-true'}"
 
 
-def _processors(environment: Mapping[str, Any]) -> str:
-    cpu = environment.get("cpu") or "unknown processor"
-    return ", ".join(filter(None, [*environment.get("gpus", []), cpu, threads_text(environment)]))
-
-
-def _commit(environment: Mapping[str, Any]) -> str:
-    commit = (environment.get("commit") or "unknown")[:10]
-    return commit + "+changes" * bool(environment.get("uncommitted_changes"))
+def _unsolved(run: Path) -> str:
+    """The probes that ended before they were solved; '' if none did."""
+    return ", ".join(unsolved(read_result(run)["test"]))
 
 
 def _run(state: State) -> Path:

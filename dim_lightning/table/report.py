@@ -138,6 +138,7 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
         *_by_rows("Images:", [(line, line.images) for line in lines]),
         *_by_rows("Trained on:", [(line, line.machines) for line in lines]),
         *([Note(f"Protocol: {' '.join(about.protocols)}")] if about.protocols else []),
+        *_by_rows("Ended before they converged:", _unsolved(lines), always_named=True),
         *map(Note, about.notes),
         Note(f"Written {about.written}" + f", runs of commit {commits}" * bool(commits) + ", by"),
     ]
@@ -167,6 +168,10 @@ def _by_rows(
         return [Note(f"{head} {next(iter(rows))}.")]
     items = [f"{text}: {'; '.join(names)}" for text, names in rows.items()]
     return [Note(head, items)] if items else []
+
+
+def _unsolved(lines: Sequence[Line]) -> list[tuple[Line, Sequence[str]]]:
+    return [(line, line.unsolved) for line in lines]
 
 
 def _own(table: Table, line: Line) -> dict[str, Any]:

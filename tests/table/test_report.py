@@ -213,8 +213,9 @@ def test_on_which_images_and_machines_the_rows_were_trained(scene):
     assert "Trained on: EPYC, 2 threads, 32-true.\n" in text
 
     gpu = {"gpus": ["A100"], "cpu": "Xeon", "threads": 1}
-    moved = {**here, "resumed": [{"started": "later"}, {"gpus": ["A100"]}]}
-    write_run(second, figures=FIGURES, environment=moved)
+    moved = {**here, "resumed": [{"started": "later"}, {"gpus": ["A100"], "commit": "f" * 40}]}
+    unsolved = {"not_converged": ["probe/svm/y/top1"]}
+    write_run(second, figures={**FIGURES, **unsolved}, environment=moved)
     named = {**gpu, "data": "CIFAR-10 (JPEG)"}
     write_run(vae, figures=FIGURES, environment=named)
     text = scene.write()[0].read_text()
@@ -224,6 +225,8 @@ def test_on_which_images_and_machines_the_rows_were_trained(scene):
         "- EPYC, 2 threads, then A100, EPYC, 2 threads, 32-true: DIM(L) JSD\n"
         "- A100, Xeon, 1 thread, bf16-mixed: VAE\n"
     ) in text
+    assert "runs of commit 0123456789, ffffffffff, by" in " ".join(text.split())
+    assert "Ended before they converged:\n\n- linear SVM on y: DIM(L) JSD\n" in text
     row = scene.rows()[0]
     assert row["data"] == "CIFAR10"
     assert row["trained_on"].startswith("EPYC, 2 threads, 32-true; EPYC, 2 threads, then A100")

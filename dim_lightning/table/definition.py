@@ -14,7 +14,7 @@ from dim_lightning.run.settings import yaml_problem
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
 _KEYS = ("title", "name", "runs", "overrides", "seeds", "columns", "rows")
-_ROW_KEYS = ("name", "config", "overrides", "seeds", "paper", "from_memory", "floor")
+_ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _EXAMPLE = "the project's experiments/paper/cifar10.yaml"
 
@@ -72,7 +72,7 @@ def read_table(
 
     Args:
         path: of the file.
-        changes: settings that win over those of the file in all rows.
+        changes: settings that win over those of the file in all rows, but for what is fixed.
         seeds: of all rows; those of the file if None.
 
     Raises:
@@ -90,8 +90,10 @@ def read_table(
         raise InputError(f"{path}: rows is {found!r}; expected a list of rows, as in {_EXAMPLE}")
     rows = []
     for number, settings in enumerate(found, 1):
-        row = _row(settings, f"{path}: row {number}", path.parent, columns, seeds_of_all)
-        own = _merged(common, row.overrides, _overrides(changes, "--set"))
+        where = f"{path}: row {number}"
+        row = _row(settings, where, path.parent, columns, seeds_of_all)
+        fixed = _overrides(settings.get("fixed"), f"{where} ({row.name}): fixed")
+        own = _merged(common, row.overrides, _overrides(changes, "--set"), fixed)
         rows.append(row._replace(overrides=own))
     if seeds is not None:
         asked = _seeds(list(seeds), "--seeds")
@@ -161,7 +163,7 @@ def _config(found: Mapping[str, Any], where: str, folder: Path) -> Path | None:
     """The row's configuration, given relative to the table file."""
     config, floor = found.get("config"), found.get("floor")
     if floor is not None:
-        extra = [key for key in ("config", "overrides", "seeds") if key in found]
+        extra = [key for key in ("config", "overrides", "fixed", "seeds") if key in found]
         if floor not in FLOORS:
             raise InputError(f"{where}: floor is {floor!r}; expected one of {', '.join(FLOORS)}")
         if extra:

@@ -34,6 +34,9 @@ def test_later_overrides_win_and_stand_behind(tmp_path):
         ("data.source", "Digits"),
     ]
     assert made.seeds == (5,)
+    path = write_table(tmp_path, overrides=common, rows=[{**row, "fixed": {"model.lr": 0}}])
+    (made,) = read_table(path, {"model.lr": 2, "trainer.max_epochs": 9}).rows
+    assert (made.overrides["model.lr"], made.overrides["trainer.max_epochs"]) == (0, 9)
 
 
 def test_configs_are_looked_for_beside_the_file(tmp_path):
@@ -61,6 +64,7 @@ BAD = {
         "overrides": {"seed_everything": 1}
     },
     "overrides is [1]; expected settings": {"overrides": [1]},
+    "row 1 (DIM(L) JSD): fixed is 3; expected settings": {"rows": [{**ROW, "fixed": 3}]},
     "seeds is [0, 0], which has a seed twice": {"seeds": [0, 0]},
     "seeds is 3; expected a list of whole numbers": {"seeds": 3},
     "row 1 is 'VAE'; expected settings with a name": {"rows": ["VAE"]},

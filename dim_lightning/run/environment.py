@@ -62,6 +62,11 @@ def threads_text(environment: Mapping[str, Any]) -> str:
     return f"{threads} thread{'s' * (threads != 1)}" if threads else ""
 
 
+def gpus_used(environment: Mapping[str, Any]) -> list[str]:
+    """The GPUs that trained on a host: one a process; all where it is not known how many did."""
+    return environment.get("gpus", [])[: environment.get("processes")]
+
+
 def write_environment(run_dir: Path, values: dict[str, Any]) -> None:
     """Writes `values` over those the file has already."""
     content = {**read_environment(run_dir), **values}

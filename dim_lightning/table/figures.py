@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError, nearest
-from dim_lightning.run.environment import DATA, read_environment, threads_text
+from dim_lightning.run.environment import DATA, gpus_used, read_environment, threads_text
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import Row, Table
@@ -249,7 +249,7 @@ def _machine(run: Path) -> str:
 
 def _processors(environment: Mapping[str, Any]) -> str:
     cpu = environment.get("cpu") or "unknown processor"
-    return ", ".join(filter(None, [*environment.get("gpus", []), cpu, threads_text(environment)]))
+    return ", ".join(filter(None, [*gpus_used(environment), cpu, threads_text(environment)]))
 
 
 def _commit(environment: Mapping[str, Any]) -> str:

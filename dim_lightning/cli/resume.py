@@ -178,10 +178,10 @@ def check_order(start: Start, processes: int, is_stream: bool) -> None:
     if not (is_stream and start.batches) or begun in (None, processes):
         return
     raise InputError(
-        f"{start.batches} batches of an epoch of the stream are done by {begun} "
-        f"process{'es' * (begun != 1)}, and now there would be {processes}, whose order is another "
-        f"one; expected {begun} until the epoch ends; set trainer.devices so, and "
-        f"trainer.max_epochs to {start.epochs + 1} if others are to go on from there"
+        f"an epoch of the stream was begun by {begun} process{'es' * (begun != 1)} (batches done: "
+        f"{start.batches}), and {processes} would go through it in another order; expected {begun} "
+        f"until it ends; set trainer.devices so, and trainer.max_epochs to {start.epochs + 1} if "
+        "others are to go on from there"
     )
 
 

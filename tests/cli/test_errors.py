@@ -151,6 +151,15 @@ def test_options(workshop, capsys, monkeypatch, option):
     assert workshop.made() == before
 
 
+def test_a_plain_fit_under_torchrun(workshop, capsys, monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    before = workshop.made()
+    said = "torchrun has started 4 processes, but trainer.devices is 1"
+    assert said in _error(capsys, workshop.fit())
+    assert workshop.made() == before
+
+
 def test_validation_by_the_clock_on_several_processes(workshop, capsys):
     words = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     before = workshop.made()

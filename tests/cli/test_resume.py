@@ -202,7 +202,7 @@ def test_an_epoch_of_a_stream_is_ended_by_as_many_processes_as_began_it(finished
     check_order(start, 4, is_stream=False)
     check_order(start._replace(batches=0), 4, is_stream=True)
     check_order(start._replace(processes=None), 4, is_stream=True)  # of before it was kept
-    with pytest.raises(InputError, match=r"80 batches .* by 2 processes, .*max_epochs to 4"):
+    with pytest.raises(InputError, match=r"by 2 processes .*done: 80.*max_epochs to 4"):
         check_order(start, 4, is_stream=True)
 
 

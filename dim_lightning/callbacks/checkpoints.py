@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from dim_lightning.errors import InputError
 from dim_lightning.processes import largest
-from dim_lightning.run.checkpoint import JOINT_BATCH, METRICS_ROWS
+from dim_lightning.run.checkpoint import JOINT_BATCH, METRICS_ROWS, PROCESSES
 from dim_lightning.run.folder import LAST_CHECKPOINT
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.signals import HeldSignals, stop
@@ -89,6 +89,7 @@ class Checkpoints(Checkpoint):
             return
         rows = [logger.sync() for logger in trainer.loggers if isinstance(logger, MetricsFile)]
         checkpoint[METRICS_ROWS] = sum(rows)
+        checkpoint[PROCESSES] = trainer.world_size
         checkpoint[JOINT_BATCH] = trainer.world_size * trainer.datamodule.batch_size  # type: ignore
         loop = checkpoint["loops"]["fit_loop"]
         _set_between_steps(loop, _epoch_is_over(trainer), _accumulates(trainer))

@@ -1,5 +1,6 @@
 """What is looked at before a run folder is made."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +15,12 @@ from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.search import multiplies_bfloat16
 from dim_lightning.run.checkpoint import check_fits, differences
+from dim_lightning.run.settings import num_devices
 
 _CLEARLY_SLOWER = 1.2
+# the others change the type of the weights, and images are float32
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+_SHORT_PRECISIONS = ("None", "32", "bf16", "16")
 _LEAST = {
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,
@@ -160,12 +165,49 @@ def check_clock(interval: Any, processes: int) -> None:
         )
 
 
-def check_trainer(config: dict[str, Any]) -> None:
-    """Refuses what the run folder decides, and numbers that Lightning would divide by or drop.
+def check_launched(
+    devices: Any, num_nodes: int, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Refuses other processes than torchrun or SLURM has started.
+
+    Each would train alone, or wait for processes that nobody starts.
+
+    Args:
+        devices: trainer.devices.
+        num_nodes: trainer.num_nodes.
+        environment: the variables of this process.
 
     Raises:
-        InputError: trainer.default_root_dir is set, or a number is too small.
+        InputError: they are not as many.
     """
+    name, started = "torchrun", environment.get("WORLD_SIZE")
+    if "TORCHELASTIC_RUN_ID" not in environment:
+        name, started = "SLURM", environment.get("SLURM_STEP_NUM_TASKS")
+        if environment.get("SLURM_JOB_NAME") in ("bash", "interactive"):  # a shell of SLURM's
+            return
+    count = num_devices(devices)
+    if started is None or count is None or count * num_nodes == int(started):
+        return
+    raise InputError(
+        f"{name} has started {started} process{'es' * (started != '1')}, but trainer.devices is "
+        f"{devices} and trainer.num_nodes {num_nodes}; expected as many; set them to the processes "
+        "of a host and the number of hosts, as the scripts in experiments/cluster do"
+    )
+
+
+def check_trainer(config: dict[str, Any]) -> None:
+    """Refuses what the run folder decides, and what Lightning would stumble over or drop.
+
+    Raises:
+        InputError: trainer.default_root_dir is set, or a number is too small, or a precision or a
+            number of processes is none that can be.
+    """
+    if str(config["precision"]) not in (*_PRECISIONS, *_SHORT_PRECISIONS):
+        raise InputError(
+            f"trainer.precision is {config['precision']}, but images are float32; expected "
+            f"{', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}"
+        )
+    check_launched(config["devices"], config["num_nodes"])
     for name, least in _LEAST.items():
         if config[name] is not None and config[name] < least:
             raise InputError(f"trainer.{name} is {config[name]}; expected at least {least}")

@@ -41,14 +41,18 @@ from dim_lightning.cli.resume import (
     Start,
     allowed_changes,
     check_joint_batch,
+    check_order,
     cut_back,
     where_to_start,
 )
 from dim_lightning.cli.trainer import end_others, finish_loggers, open_loggers, trainer_in
 from dim_lightning.data import ImageDataModule
+from dim_lightning.data.shards import Stream
 from dim_lightning.errors import InputError
+from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
+from dim_lightning.run.environment import device_name
 from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
-from dim_lightning.run.report import closing_message, opening_message
+from dim_lightning.run.report import closing_message, opening_message, trained_on
 from dim_lightning.run.result import update_result
 from dim_lightning.run.summary import write_summary
 
@@ -162,16 +166,19 @@ class CommandLine(LightningCLI):
             settings = self._dumped(self.config)
             keyed = [self._get(self.config_init, key) for key in CALLBACKS]
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
+            together = _together(trainer.world_size, self.datamodule)
             if self._command == "fit":
                 check_clock(config["val_check_interval"], trainer.world_size)
-                num_images = trainer.world_size * self.datamodule.batch_size
-                self.model.check_data(self.datamodule, num_images)
+                self.model.check_data(self.datamodule, together[JOINT_BATCH])
                 check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
                 say_slow_precision(trainer)
             if self._is_resumed:
                 check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
+                is_stream = isinstance(self.datamodule.source, Stream)
+                check_order(self._start, trainer.world_size, is_stream)
             if self._command == "fit" or is_new:
-                write_inputs(self.run_dir, settings, self._arguments, self._is_resumed)
+                inputs = (settings, self._arguments, together, self._is_resumed)
+                write_inputs(self.run_dir, *inputs)
             open_loggers(trainer, self.run_dir, settings)
             return trainer
         except BaseException:
@@ -216,7 +223,9 @@ class CommandLine(LightningCLI):
         size = sum(parameter.numel() for parameter in self.model.parameters())
         splits = {"training": "train", "validation": "val"}
         counts = {name: len(self.datamodule.split(split)) for name, split in splits.items()}
-        self.trainer.print(opening_message(self.run_dir, size, counts))
+        device = device_name(self.trainer.strategy.root_device)
+        place = trained_on(device, **_together(self.trainer.world_size, self.datamodule))
+        self.trainer.print(opening_message(self.run_dir, size, counts, place))
         if self._is_resumed:
             cut_back(self.run_dir, self._start.metrics_rows)
             self.trainer.print(str(self._start))
@@ -266,3 +275,8 @@ class CommandLine(LightningCLI):
         for name in ("run", "resume"):
             settings.pop(name, None)
         return self._parser(config.subcommand).dump(settings, skip_unset=False)
+
+
+def _together(processes: int, data: ImageDataModule) -> dict[str, int]:
+    """How many processes train together, and on how many images a step."""
+    return {PROCESSES: processes, JOINT_BATCH: processes * data.batch_size}

@@ -1,5 +1,6 @@
 """The files that say what a run was started with: config.yaml and environment.json."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -14,13 +15,20 @@ from dim_lightning.run.folder import CONFIG, explained, write_atomically
 
 
 @rank_zero_only
-def write_inputs(run_dir: Path, settings: str, arguments: list[str], is_resumed: bool) -> None:
+def write_inputs(
+    run_dir: Path,
+    settings: str,
+    arguments: list[str],
+    together: Mapping[str, int],
+    is_resumed: bool,
+) -> None:
     """Writes both; what another start of the run was given stays beside it.
 
     Args:
         run_dir: the run's folder.
         settings: the resolved configuration, as `--config` takes it back.
         arguments: the command line after the program's name.
+        together: how many processes work together, and on how many images a step.
         is_resumed: whether the run was begun before.
 
     Raises:
@@ -30,7 +38,7 @@ def write_inputs(run_dir: Path, settings: str, arguments: list[str], is_resumed:
     with explained(run_dir):
         _keep_previous(run_dir / CONFIG, settings)
         note = add_resumption if is_resumed else write_environment
-        note(run_dir, {**environment, JOB: job_name()})
+        note(run_dir, {**environment, **together, JOB: job_name()})
 
 
 def _keep_previous(path: Path, text: str) -> None:

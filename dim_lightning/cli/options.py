@@ -28,6 +28,7 @@ CALLBACKS = {  # key -> the class whose settings lie below it
 }
 GROUPS = ("trainer", "model", "data", *CALLBACKS)
 TRAINER_DEFAULTS: dict[str, Any] = {
+    "devices": 1,  # Lightning would take every GPU there is, each with a batch of its own
     "enable_model_summary": False,  # the opening line has the size
     "log_every_n_steps": 10,
     "num_sanity_val_steps": 0,  # the data is checked before the run folder is made

@@ -9,7 +9,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.cli.checks import check_checkpoint
 from dim_lightning.errors import InputError
-from dim_lightning.run.checkpoint import JOINT_BATCH, METRICS_ROWS, newest_checkpoint, position
+from dim_lightning.run.checkpoint import (
+    JOINT_BATCH,
+    METRICS_ROWS,
+    PROCESSES,
+    newest_checkpoint,
+    position,
+)
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
 from dim_lightning.run.metrics import MetricsFile
 
@@ -50,6 +56,7 @@ class Start(NamedTuple):
         steps: of the optimiser.
         metrics_rows: how many rows of metrics.csv belong to it.
         joint_batch_size: images a step on all processes; None where it is not known.
+        processes: how many trained; None where it is not known.
     """
 
     path: Path | None = None
@@ -58,6 +65,7 @@ class Start(NamedTuple):
     steps: int = 0
     metrics_rows: int = 0
     joint_batch_size: int | None = None
+    processes: int | None = None
 
     def __str__(self) -> str:
         if self.path is None:
@@ -106,9 +114,9 @@ def usable_checkpoint(run_dir: Path) -> Path | None:
 def start_from(path: Path, checkpoint: Mapping[str, Any]) -> Start:
     """Where the content of a checkpoint stands."""
     epochs, batches = position(checkpoint)
-    known = {name: checkpoint.get(name) for name in (METRICS_ROWS, JOINT_BATCH)}
-    rows = known[METRICS_ROWS] or 0
-    return Start(path, epochs, batches, checkpoint["global_step"], rows, known[JOINT_BATCH])
+    rows = checkpoint.get(METRICS_ROWS) or 0
+    known = (checkpoint.get(JOINT_BATCH), checkpoint.get(PROCESSES))
+    return Start(path, epochs, batches, checkpoint["global_step"], rows, *known)
 
 
 def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path) -> list[str]:
@@ -157,6 +165,23 @@ def check_joint_batch(start: Start, processes: int, batch_size: int) -> None:
     raise InputError(
         f"data.batch_size is {batch_size} on {processes} process{'es' * (processes > 1)}, a joint "
         f"batch of {processes * batch_size} images; the run was trained with {expected}; {advice}"
+    )
+
+
+def check_order(start: Start, processes: int, is_stream: bool) -> None:
+    """Looks at whether an epoch of a stream that was begun can be ended.
+
+    Raises:
+        InputError: other processes have other shards: images would be met twice and others never.
+    """
+    begun = start.processes
+    if not (is_stream and start.batches) or begun in (None, processes):
+        return
+    raise InputError(
+        f"an epoch of the stream was begun by {begun} process{'es' * (begun != 1)} (batches done: "
+        f"{start.batches}), and {processes} would go through it in another order; expected {begun} "
+        f"until it ends; set trainer.devices so, and trainer.max_epochs to {start.epochs + 1} if "
+        "others are to go on from there"
     )
 
 

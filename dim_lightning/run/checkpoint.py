@@ -21,7 +21,8 @@ from dim_lightning.run.folder import (
 )
 
 CHECKSUMS = "checksums.json"
-METRICS_ROWS, JOINT_BATCH = "metrics_rows", "joint_batch_size"  # what a run adds to Lightning's
+# what a run adds to Lightning's
+METRICS_ROWS, JOINT_BATCH, PROCESSES = "metrics_rows", "joint_batch_size", "processes"
 _KEPT = 8  # checksums a name: more than the writes in a row that can be killed in the same moment
 _LAST, _PREVIOUS = Path(LAST_CHECKPOINT).name, Path(PREVIOUS_CHECKPOINT).name
 

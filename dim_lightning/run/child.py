@@ -1,19 +1,23 @@
 """A command in a process of its own, which outlives the one that started it."""
 
 import fcntl
+import itertools
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+import torch
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.limits import usable_cores
 
 OUTPUT = "output.txt"
 _LOCK = ".lock"
+_GPUS = "CUDA_VISIBLE_DEVICES"
 _LAST_LINES = 5
 
 
@@ -39,12 +43,13 @@ class Child:
         self._asked: float | None = None
         self._process: subprocess.Popen | None = None
 
-    def start(self, command: Sequence[str], share: int = 1) -> None:
+    def start(self, command: Sequence[str], share: int = 1, place: int = 0) -> None:
         """Starts the command; what it says goes to the end of output.txt.
 
         Args:
             command: program and arguments.
-            share: how many run at once, among whom the cores are shared.
+            share: how many run at once, among whom cores and GPUs are shared.
+            place: of this one among them, from 0.
 
         Raises:
             InputError: there is no such program.
@@ -58,7 +63,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=_environment(share),
+                    env=_environment(share, place),
                     pass_fds=(lock,),
                     start_new_session=True,  # Ctrl-C reaches its starter alone, which ends it
                 )
@@ -122,6 +127,25 @@ def is_at_work(folder: Path) -> bool:
     return False
 
 
+def free_place(taken: Collection[int]) -> int:
+    """The first place, from 0, that none of those who run at once has."""
+    return next(place for place in itertools.count() if place not in taken)
+
+
+def own_gpu(environment: Mapping[str, str], num_gpus: int, place: int) -> dict[str, str]:
+    """The variable that shows a process one of several GPUs; nothing where there are not several.
+
+    Args:
+        environment: the variables of its starter.
+        num_gpus: that its starter sees.
+        place: of the process among those that run at once.
+    """
+    if num_gpus < 2:
+        return {}
+    seen = environment[_GPUS].split(",") if _GPUS in environment else range(num_gpus)
+    return {_GPUS: str(seen[place % num_gpus]).strip()}
+
+
 def _number(folder: Path) -> int | None:
     """The number of the process at work in the folder."""
     if not is_at_work(folder):
@@ -130,9 +154,9 @@ def _number(folder: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _environment(share: int) -> dict[str, str]:
-    """Several processes share the cores that there are for them; each would take them all."""
-    if share == 1 or "OMP_NUM_THREADS" in os.environ:
+def _environment(share: int, place: int) -> dict[str, str]:
+    """Several processes share cores and GPUs; each would take all cores, and the first GPU."""
+    if share == 1:
         return dict(os.environ)
-    threads = max(1, int(usable_cores() / share))
-    return {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    threads = {"OMP_NUM_THREADS": str(max(1, int(usable_cores() / share)))}
+    return {**threads, **os.environ, **own_gpu(os.environ, torch.cuda.device_count(), place)}

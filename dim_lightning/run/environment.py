@@ -62,10 +62,15 @@ def threads_text(environment: Mapping[str, Any]) -> str:
     return f"{threads} thread{'s' * (threads != 1)}" if threads else ""
 
 
+def gpus_used(environment: Mapping[str, Any]) -> list[str]:
+    """The GPUs that trained on a host: one a process; all where it is not known how many did."""
+    return environment.get("gpus", [])[: environment.get("processes")]
+
+
 def processors_text(environment: Mapping[str, Any]) -> str:
     """What computed, the GPUs first."""
     cpu = environment.get("cpu") or "unknown processor"
-    return ", ".join([*environment.get("gpus", []), cpu])
+    return ", ".join([*gpus_used(environment), cpu])
 
 
 def commit_text(environment: Mapping[str, Any]) -> str:
@@ -120,6 +125,13 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def device_name(device: torch.device) -> str:
+    """What trains: the GPU's name, or CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return {"mps": "Apple GPU"}.get(device.type, device.type.upper())
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -102,16 +102,27 @@ def flat_figures(values: Mapping[str, Any], prefix: str = "") -> dict[str, float
     return flat
 
 
-def opening_message(run_dir: Path, num_parameters: int, splits: Mapping[str, int]) -> str:
+def opening_message(
+    run_dir: Path, num_parameters: int, splits: Mapping[str, int], place: str = ""
+) -> str:
     """What starts, on how much, and where.
 
     Args:
         run_dir: the run's folder.
         num_parameters: of the model, critics included.
         splits: name of a split -> its number of images.
+        place: from `trained_on`.
     """
     images = ", ".join(f"{count:,} {name}" for name, count in splits.items())
-    return f"{run_dir}: {images} images, {num_parameters / 1e6:.2f} M parameters"
+    parts = [f"{run_dir}: {images} images", f"{num_parameters / 1e6:.2f} M parameters", place]
+    return ", ".join(filter(None, parts))
+
+
+def trained_on(device: str, processes: int, joint_batch_size: int) -> str:
+    """What trains together, such as '4 x NVIDIA A100, joint batch 256'; nothing of one CPU."""
+    if (device, processes) == ("CPU", 1):
+        return ""
+    return f"{processes} x {device}, joint batch {joint_batch_size}"
 
 
 def closing_message(run_dir: Path, command: str) -> str:

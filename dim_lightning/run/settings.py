@@ -1,6 +1,6 @@
 """A run's settings by their full names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,15 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def num_devices(asked: Any) -> int | None:
+    """How many devices `trainer.devices` asks for; None where the machine decides (auto, -1)."""
+    if isinstance(asked, str) and "," in asked:  # their numbers
+        asked = [word for word in asked.split(",") if word.strip()]
+    if isinstance(asked, Sequence) and not isinstance(asked, str):
+        return len(asked)
+    return int(asked) if str(asked).isdigit() else None
 
 
 def run_name(folder: Path) -> str:

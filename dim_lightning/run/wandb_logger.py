@@ -3,6 +3,7 @@
 import json
 import netrc
 import os
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -172,16 +173,21 @@ def reason_offline() -> str | None:
     """Why nothing can be sent, or None."""
     import wandb
 
-    server = wandb.setup().settings.base_url
-    if not _has_login(server):
+    settings = wandb.setup().settings
+    if not (settings.api_key or _has_login(settings.base_url)):
         return "not logged in (`wandb login`)"
+    return None if _answers(settings.base_url) else f"no answer from {settings.base_url}"
+
+
+def _answers(server: str) -> bool:
+    """Whether anybody does, be it with an error or a certificate that Python does not know."""
     try:
         with urllib.request.urlopen(server, timeout=_SECONDS_TO_ANSWER):
-            return None
+            return True
     except urllib.error.HTTPError:
-        return None  # somebody answered
-    except OSError:
-        return f"no answer from {server}"
+        return True
+    except OSError as error:
+        return isinstance(getattr(error, "reason", error), ssl.SSLError)
 
 
 def _has_login(server: str) -> bool:
@@ -189,10 +195,18 @@ def _has_login(server: str) -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     try:
-        known = netrc.netrc(os.environ.get("NETRC"))
+        known = netrc.netrc(_netrc_file())  # of a file that is named it takes any permissions
     except (OSError, netrc.NetrcParseError):
         return False
-    return known.authenticators(urllib.parse.urlparse(server).hostname or server) is not None
+    login = known.authenticators(urllib.parse.urlparse(server).netloc)
+    return bool(login and login[2])
+
+
+def _netrc_file() -> Path:
+    """Where wandb looks for a key."""
+    asked = os.environ.get("NETRC")
+    paths = [Path(name).expanduser() for name in ([asked] if asked else ["~/.netrc", "~/_netrc"])]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _patience() -> dict[str, Any]:

@@ -32,14 +32,23 @@ class Process:
         output: the sweep's folder.
         definition: the sweep.
         trial: the trial.
-        workers: how many run at once, which share the cores.
+        workers: how many run at once, which share cores and GPUs.
+        place: of this one among them, from 0.
     """
 
-    def __init__(self, output: Path, definition: Definition, trial: Trial, workers: int = 1):
+    def __init__(
+        self,
+        output: Path,
+        definition: Definition,
+        trial: Trial,
+        workers: int = 1,
+        place: int = 0,
+    ):
         self.output = output
         self.definition = definition
         self.trial = trial
         self.workers = workers
+        self.place = place
         self.stopped = False
         self._child = Child(trial_folder(output, trial.number))
         self._start = time.monotonic()
@@ -53,7 +62,7 @@ class Process:
         """
         self.trial.status = "running"
         write_trial(self.output, self.trial)
-        self._child.start(self._command(self._child.folder), self.workers)
+        self._child.start(self._command(self._child.folder), self.workers, self.place)
         self.trial.process = self._child.number
         write_trial(self.output, self.trial)
 

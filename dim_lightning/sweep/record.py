@@ -5,6 +5,7 @@ deleted is run again.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,12 @@ class Trial:
 
     @property
     def value(self) -> float | None:
-        """The last value of the metric, which is what a sweep optimises; None if it failed."""
-        return self.history[-1] if self.history and self.status != "failed" else None
+        """The last value of the metric, which is what a sweep optimises.
+
+        None if the trial failed, or if the value is no number (NaN).
+        """
+        known = self.history[-1:] if self.status != "failed" else []
+        return next((value for value in known if not math.isnan(value)), None)
 
 
 def trial_folder(output: Path, number: int) -> Path:

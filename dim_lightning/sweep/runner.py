@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.child import is_at_work
+from dim_lightning.run.child import free_place, is_at_work
 from dim_lightning.sweep.definition import Definition
 from dim_lightning.sweep.process import Process
 from dim_lightning.sweep.record import ENDED, Trial, history, read_trials, trial_folder
@@ -81,7 +81,7 @@ class Runner:
         try:
             for number, trial in self.trials.items():
                 if is_at_work(trial_folder(self.output, number)):
-                    self._at_work[number] = Process(self.output, self.definition, trial)
+                    self._at_work[number] = self._process(trial)
             while self._step():
                 time.sleep(_POLL_SECONDS)
         finally:
@@ -106,10 +106,14 @@ class Runner:
 
     def _start(self, trial: Trial) -> None:
         self.trials[trial.number] = trial
-        process = Process(self.output, self.definition, trial, self.workers)
+        process = self._process(trial)
         self._at_work[trial.number] = process
         process.start()
         self.tell(trial)
+
+    def _process(self, trial: Trial) -> Process:
+        place = free_place([process.place for process in self._at_work.values()])
+        return Process(self.output, self.definition, trial, self.workers, place)
 
     def _next(self) -> Trial | None:
         """The first trial that has not ended: one that was interrupted, or a new one."""

@@ -65,9 +65,13 @@ def should_stop(
     if not passed:
         return False
     band, sign = passed[-1], -1 if maximise else 1
-    there = sorted(sign * history[band] for history in histories if len(history) > band)
+
+    def cost(value: float) -> float:
+        return math.inf if math.isnan(value) else sign * value
+
+    there = sorted(cost(history[band]) for history in histories if len(history) > band)
     threshold = there[int(len(there) / rule.eta)]
-    value = sign * own[band] if rule.strict else min(sign * v for v in own)
+    value = cost(own[band]) if rule.strict else min(map(cost, own))
     return value > threshold
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dim_lightning.run.folder import CONFIG
 from dim_lightning.run.settings import flat_config
-from dim_lightning.table.runs import EVALUATION, WHERE, Cell, belongs
+from dim_lightning.table.runs import BATCH_SIZE, EVALUATION, WHERE, Cell, belongs
 
 
 def settings_words(cell: Cell) -> list[str]:
@@ -26,7 +26,8 @@ def words_of(cell: Cell, missing: str, run: Path | None) -> list[str]:
     if missing == "fit":
         place = [f"--runs_dir={cell.runs_dir}", f"--experiment={cell.experiment}"]
         return [*settings_words(cell), *place]
-    options = {key: v for key, v in cell.row.overrides.items() if belongs(key, WHERE)}
+    free = WHERE if missing == "test" else (*WHERE, BATCH_SIZE)
+    options = {key: v for key, v in cell.row.overrides.items() if belongs(key, free)}
     if missing == "resume":
         return ["fit", "--resume", str(run), *_options(options)]
     return ["test", "--run", str(run), *_options({**options, **_evaluation(cell, run)})]

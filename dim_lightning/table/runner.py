@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dim_lightning.run.child import Child, is_at_work
+from dim_lightning.run.child import Child, free_place, is_at_work
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.report import duration
 from dim_lightning.table.commands import words_of
@@ -24,12 +24,13 @@ _UNLABELLED = (
 
 
 class _Work(NamedTuple):
-    """A command at work; `missing` is '' where it was found so."""
+    """A command at work in its place; `missing` is '' where it was found so."""
 
     cell: Cell
     child: Child
     missing: str
     start: float
+    place: int
 
 
 class Runner:
@@ -78,8 +79,7 @@ class Runner:
     def _adopt(self, cell: Cell) -> None:
         """Takes over what was started by a predecessor that was killed."""
         self._waiting.remove(cell)
-        child = Child(cell.folder, _PATIENCE)
-        self._at_work.append(_Work(cell, child, "", time.monotonic()))
+        child = self._placed(cell, "").child
         self._tell(f"{cell}: process {child.number} is at work on it already; waits for it")
 
     def _step(self) -> bool:
@@ -106,10 +106,16 @@ class Runner:
         self._tried.add((cell.folder, state.missing))
         cell.folder.mkdir(parents=True, exist_ok=True)
         words = words_of(cell, state.missing, state.run)
-        child = Child(cell.folder, _PATIENCE)
-        self._at_work.append(_Work(cell, child, state.missing, time.monotonic()))
+        work = self._placed(cell, state.missing)
         self._tell(f"{cell}: {full_command(words)}")
-        child.start([sys.executable, "-m", "dim_lightning", *words], self._jobs)
+        work.child.start([sys.executable, "-m", "dim_lightning", *words], self._jobs, work.place)
+
+    def _placed(self, cell: Cell, missing: str) -> _Work:
+        """A command among those at work."""
+        place = free_place([work.place for work in self._at_work])
+        work = _Work(cell, Child(cell.folder, _PATIENCE), missing, time.monotonic(), place)
+        self._at_work.append(work)
+        return work
 
     def _ended(self, work: _Work) -> None:
         code = work.child.code

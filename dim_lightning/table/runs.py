@@ -15,9 +15,11 @@ from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import flat_figures, tested_before
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import flat_config
+from dim_lightning.run.settings import flat_config, num_devices
 from dim_lightning.table.definition import Row
 
+BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
+_JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
 # where and how visibly a run trains and is looked at, which changes none of its figures
 WHERE = (
     "checkpoint",
@@ -206,7 +208,12 @@ def _changed(name: str, asked: Mapping[str, Any], stored: Mapping[str, Any]) -> 
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings on which the figures of a training depend."""
     free = (*WHERE, *_ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
-    return {key: value for key, value in settings.items() if not belongs(key, free)}
+    own = {key: value for key, value in settings.items() if not belongs(key, free)}
+    if BATCH_SIZE in own:
+        devices = num_devices(settings.get("trainer.devices")) or 1
+        processes = devices * settings.get("trainer.num_nodes", 1)
+        own[_JOINT_BATCH] = own.pop(BATCH_SIZE) * processes
+    return own
 
 
 def _evaluation(settings: Mapping[str, Any]) -> dict[str, Any]:

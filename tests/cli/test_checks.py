@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from dim_lightning.cli.checks import slow_precision
+from dim_lightning.cli.checks import check_launched, slow_precision
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation.search import multiplies_bfloat16
 
 
@@ -11,12 +12,30 @@ from dim_lightning.evaluation.search import multiplies_bfloat16
         ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.12}, "4.0 times as long as 32-true"),
         ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.035}, None),  # hardly slower
         ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.01}, None),
-        ("64-true", {"32-true": 0.03, "bf16-mixed": 0.01}, None),  # asked for, not measured
+        ("16-mixed", {"32-true": 0.03, "bf16-mixed": 0.01}, None),  # asked for, not measured
     ],
 )
 def test_a_precision_that_is_slow_here_is_said(precision, seconds, said):
     hint = slow_precision(precision, seconds)
     assert hint is None if said is None else said in str(hint)
+
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4"}
+SLURM = {"SLURM_JOB_NAME": "blog", "SLURM_STEP_NUM_TASKS": "4"}
+
+
+@pytest.mark.parametrize("environment", [TORCHRUN, SLURM])
+def test_processes_that_a_launcher_started_are_those_asked_for(environment):
+    said = "has started 4 processes, but trainer.devices is 1 and trainer.num_nodes 1"
+    with pytest.raises(InputError, match=said):
+        check_launched(1, 1, environment)  # a plain fit
+    for devices, num_nodes in ((4, 1), (2, 2), ("0,1", 2), ("auto", 1)):
+        check_launched(devices, num_nodes, environment)
+
+
+def test_processes_that_nobody_started_are_started_by_lightning():
+    check_launched(4, 1, {"WORLD_SIZE": "2"})
+    check_launched(4, 1, {"SLURM_JOB_NAME": "bash", "SLURM_STEP_NUM_TASKS": "1"})
 
 
 @pytest.mark.skipif(

@@ -79,6 +79,8 @@ OPTION_CASES = {
     "--model.seed=3": "set seed_everything instead",
     "--trainer.default_root_dir=/tmp": "set runs_dir and experiment instead",
     "--trainer.accelerator=abacus": "trainer: ",
+    "--trainer.precision=64-true": "expected 32-true, bf16-mixed or 16-mixed",
+    "--trainer.precision=bf16-true": "expected 32-true, bf16-mixed or 16-mixed",
     "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches is 0",
     "--trainer.log_every_n_steps=0": "trainer.log_every_n_steps is 0; expected at least 1",
     "--trainer.val_check_interval=0": "trainer.val_check_interval is 0; expected more than 0",
@@ -146,6 +148,15 @@ def test_options(workshop, capsys, monkeypatch, option):
     monkeypatch.chdir(workshop.folder)
     before = workshop.made()
     assert OPTION_CASES[option] in _error(capsys, workshop.fit(option))
+    assert workshop.made() == before
+
+
+def test_a_plain_fit_under_torchrun(workshop, capsys, monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    before = workshop.made()
+    said = "torchrun has started 4 processes, but trainer.devices is 1"
+    assert said in _error(capsys, workshop.fit())
     assert workshop.made() == before
 
 

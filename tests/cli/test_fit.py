@@ -40,6 +40,9 @@ def test_the_folder_is_complete(finished):
     assert fit["best"]["probe/online/top1"]["epoch"] == 1
     environment = json.loads((finished / "environment.json").read_text())
     assert environment["finished"] >= environment["started"]
+    assert (environment["processes"], environment["joint_batch_size"]) == (1, 32)
+    # or Lightning would take every GPU, each with a batch of its own
+    assert yaml.safe_load((finished / "config.yaml").read_text())["trainer"]["devices"] == 1
 
 
 def test_nothing_in_a_checkpoint_but_plain_types(finished):

@@ -28,6 +28,7 @@ def test_two_processes_share_one_folder(workshop):
     assert [path.name for path in (workshop.runs / "two").iterdir()] == ["1"]
     assert read_result(workshop.runs / "two" / "1")["fit"]["images_seen"] == 2 * 96
     assert done.stdout.count("epoch 1/1") == 1
+    assert "M parameters, 2 x CPU, joint batch 64\n" in done.stdout
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from dim_lightning.cli import main
-from dim_lightning.cli.resume import Start, allowed_changes, check_joint_batch
+from dim_lightning.cli.resume import Start, allowed_changes, check_joint_batch, check_order
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO, position, read_checkpoint
 from dim_lightning.run.folder import alone_in
@@ -193,6 +193,17 @@ def test_the_joint_batch_stays():
     with pytest.raises(InputError, match="a number of processes that divides 64"):
         check_joint_batch(start, 3, 32)
     check_joint_batch(Start(), 3, 32)
+
+
+def test_an_epoch_of_a_stream_is_ended_by_as_many_processes_as_began_it(finished):
+    assert _state(finished)["processes"] == 1
+    start = Start(epochs=3, batches=80, processes=2)
+    check_order(start, 2, is_stream=True)
+    check_order(start, 4, is_stream=False)
+    check_order(start._replace(batches=0), 4, is_stream=True)
+    check_order(start._replace(processes=None), 4, is_stream=True)  # of before it was kept
+    with pytest.raises(InputError, match=r"by 2 processes .*done: 80.*max_epochs to 4"):
+        check_order(start, 4, is_stream=True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dim_lightning.cli import main
+from dim_lightning.run.checkpoint import AtomicCheckpointIO
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +56,19 @@ def test_a_run_on_shards(shards, workshop):
 
 
 @pytest.mark.slow
-def test_a_run_on_shards_goes_on_in_mid_epoch(shards, workshop):
+def test_a_run_on_shards_goes_on_in_mid_epoch(shards, workshop, capsys):
+    """By as many processes as began the epoch."""
     words = ["--data.source", "Stream", "--data.source.path", str(shards)]
     words += ["--trainer.max_epochs", "2"]
     assert workshop.fit("--experiment", "whole", *words) == 0
     assert workshop.fit("--experiment", "parts", *words, "--trainer.max_steps", "4") == 0
     run = workshop.runs / "parts" / "1"
+    last = run / "checkpoints" / "last.ckpt"
+    state = torch.load(last, weights_only=True)
+    AtomicCheckpointIO().save_checkpoint({**state, "processes": 2}, last)
+    assert main(["fit", "--resume", str(run)]) == 2
+    assert "was begun by 2 processes (batches done: 1), and 1 would" in capsys.readouterr().err
+    AtomicCheckpointIO().save_checkpoint(state, last)
     assert main(["fit", "--resume", str(run), "--trainer.max_steps", "-1"]) == 0
     whole, parts = (
         torch.load(workshop.runs / name / "1" / "checkpoints" / "last.ckpt", weights_only=True)

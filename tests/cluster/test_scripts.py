@@ -41,6 +41,19 @@ def test_a_script_is_sound(name, checker):
     subprocess.run([*checker, str(SCRIPTS / name)], check=True)
 
 
+@pytest.mark.parametrize(("code", "waits"), [(143, ["600"]), (1, [])])
+def test_a_job_that_was_told_to_end_waits_until_slurm_ends_it(tmp_path, code, waits):
+    """SLURM queues no job again that has ended by itself within the grace of a preemption."""
+    programs = {"srun": f"echo $SRUN_CPUS_PER_TASK; exit {code}", "sleep": "echo waits $1"}
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{environment()['PATH']}"
+    done = start("slurm.sh", ["fit"], **JOB, SLURM_CPUS_PER_TASK="4", PATH=path)
+    assert done.returncode == code
+    assert done.stdout.splitlines() == ["4", *(f"waits {seconds}" for seconds in waits)]
+
+
 @pytest.mark.slow
 def test_a_requeued_job_ends_as_if_it_had_never_stopped(tmp_path):
     """Both processes of a job of SLURM are killed in mid-epoch; torchrun's goes through."""

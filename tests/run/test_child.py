@@ -5,9 +5,10 @@ import sys
 import time
 
 import pytest
+import torch
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.child import Child, is_at_work
+from dim_lightning.run.child import Child, free_place, is_at_work, own_gpu
 
 
 def wait(child):
@@ -58,12 +59,35 @@ def test_a_program_that_is_not_there(tmp_path):
     assert not is_at_work(tmp_path)
 
 
-def test_the_cores_that_it_may_use_are_shared(tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+def test_the_cores_and_gpus_that_it_may_use_are_shared(tmp_path, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     child = Child(tmp_path)
-    said = "import os; print(os.environ['OMP_NUM_THREADS'])"
-    child.start([sys.executable, "-S", "-c", said], 2)
+    said = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['CUDA_VISIBLE_DEVICES'])"
+    child.start([sys.executable, "-S", "-c", said], 2, 3)
     wait(child)
-    assert child.last_lines() == "1"
+    assert child.last_lines() == "1 3"
+
+
+@pytest.mark.parametrize(
+    ("visible", "num_gpus", "shown"),
+    [
+        (None, 0, [None] * 3),
+        (None, 1, [None] * 3),
+        (None, 2, ["0", "1", "0"]),
+        ("5,2", 2, ["5", "2", "5"]),
+        ("GPU-a, GPU-b,-1,GPU-c", 2, ["GPU-a", "GPU-b", "GPU-a"]),  # what follows -1 is not seen
+        ("3", 1, [None] * 3),
+    ],
+)
+def test_each_of_several_has_one_of_several_gpus(visible, num_gpus, shown):
+    name = "CUDA_VISIBLE_DEVICES"
+    environment = {} if visible is None else {name: visible}
+    assert [own_gpu(environment, num_gpus, n).get(name) for n in range(3)] == shown
+
+
+def test_who_comes_next_has_the_place_of_the_one_that_ended():
+    assert [free_place(taken) for taken in ([], [0, 1], [0, 2], [1])] == [0, 2, 1, 0]

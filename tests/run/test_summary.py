@@ -15,6 +15,8 @@ from dim_lightning.run.report import (
     duration,
     headlines,
     offline_headlines,
+    opening_message,
+    trained_on,
 )
 from dim_lightning.run.result import read_result, update_result
 from dim_lightning.run.summary import write_summary
@@ -65,6 +67,16 @@ def test_headlines_begin_with_the_test_figures(run):
     lines = headlines(run)
     assert [line.value for line in lines[:3]] == ["75.0%", "70.0%", "80.0%"]
     assert "best 90.0% at epoch 1" in lines[2].note
+
+
+def test_the_first_line_says_on_what_a_run_trains_but_for_one_cpu(tmp_path):
+    def opening(*place):
+        return opening_message(tmp_path, 3_000_000, {"training": 45_000}, trained_on(*place))
+
+    beginning = f"{tmp_path}: 45,000 training images, 3.00 M parameters"
+    assert opening("CPU", 1, 64) == beginning
+    assert opening("NVIDIA A100", 4, 256) == f"{beginning}, 4 x NVIDIA A100, joint batch 256"
+    assert opening("CPU", 2, 64) == f"{beginning}, 2 x CPU, joint batch 64"
 
 
 def test_the_table_has_a_row_a_layer_and_floors_last(run):

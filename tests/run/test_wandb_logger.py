@@ -2,10 +2,12 @@
 
 import json
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from dim_lightning.run.wandb_logger import WandbLogger
+from dim_lightning.run.wandb_logger import WandbLogger, _answers, _has_login
 
 
 @pytest.fixture
@@ -38,3 +40,33 @@ def test_offline_by_itself_nested_config_and_the_same_run_again(alone, caplog):
     again.place_in(alone, {})
     assert again.experiment.id == state["id"]
     again.finish()
+
+
+@pytest.mark.parametrize(
+    ("machine", "server", "known"),
+    [
+        ("api.wandb.ai", "https://api.wandb.ai", True),
+        ("wandb.lab:8080", "http://wandb.lab:8080", True),  # as wandb login writes it
+        ("wandb.lab", "https://api.wandb.ai", False),
+    ],
+)
+@pytest.mark.parametrize("name", [".netrc", "_netrc", "keys"])
+def test_a_login_is_where_wandb_looks_for_it(alone, monkeypatch, machine, server, known, name):
+    home = alone.parents[1]
+    monkeypatch.setenv("NETRC", "~/keys") if name == "keys" else monkeypatch.delenv("NETRC")
+    assert not _has_login(server)
+    (home / name).write_text(f"machine {machine}\n  login user\n  password secret\n")
+    (home / name).chmod(0o644)
+    assert _has_login(server) == known
+
+
+def test_a_server_that_speaks_no_tls_that_python_takes_is_there(monkeypatch):
+    monkeypatch.setenv("no_proxy", "localhost")
+    server = HTTPServer(("localhost", 0), BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"localhost:{server.server_port}"
+    assert _answers(f"http://{address}")  # by an error: it has no pages
+    assert _answers(f"https://{address}")
+    server.shutdown()
+    server.server_close()
+    assert not _answers(f"http://{address}")

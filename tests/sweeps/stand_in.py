@@ -4,6 +4,7 @@ Its parameters: quality (the metric after the last epoch), epochs, pause (second
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ def main():
     folder = parent / str(1 + sum(path.name.isdigit() for path in parent.iterdir()))
     folder.mkdir()
     (folder / "config.yaml").write_text(json.dumps(parameters))
+    (folder / "gpus").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
     if parameters.get("fail"):
         sys.stdout.write("much was said before\n")
         sys.exit("error: model.local_weight is -1; expected at least 0")

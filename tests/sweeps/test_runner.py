@@ -9,12 +9,16 @@ import sys
 import time
 
 import pytest
+import torch
 
 from dim_lightning.sweep.record import read_trials
 
 
-def test_a_grid_to_its_end(bench, capsys):
+def test_a_grid_to_its_end(bench, capsys, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert bench.sweep("--workers", "2") == 0
+    assert [(bench.output / f"trials/{n}/1/gpus").read_text() for n in (1, 2)] == ["0", "1"]
     rows = bench.rows()
     assert [row["quality"] for row in rows] == ["0.3", "0.2", "0.1"]
     assert [row["trial"] for row in rows] == ["2", "3", "1"]
@@ -54,6 +58,21 @@ def test_a_failed_trial_does_not_stop_the_others(bench, capsys):
     assert bad["error"].endswith("error: model.local_weight is -1; expected at least 0")
     assert "failed  error: model.local_weight is -1" in capsys.readouterr().out
     assert "model.local_weight is -1" in (bench.output / "sweep.html").read_text()
+
+
+def test_a_trial_whose_metric_is_no_number_has_no_value(bench):
+    """It neither stops a Bayesian search, now or when it goes on, nor stands before others."""
+    parameters = {"quality": {"values": ["nan", "0.2", "0.3"]}, "epochs": {"value": 1}}
+    bench.write(method="bayes", parameters=parameters)
+    assert bench.sweep("--count", "4") == 0
+    assert bench.sweep("--count", "8") == 0
+    rows = bench.rows()
+    assert {row["status"] for row in rows} == {"finished"}
+    values = [row["best/x"] for row in rows]
+    count = sum(row["quality"] == "nan" for row in rows)
+    assert 0 < count < 8
+    assert values[-count:] == [""] * count
+    assert values[:-count] == sorted(values[:-count], reverse=True)
 
 
 def test_when_all_fail_the_sweep_fails(bench, capsys):

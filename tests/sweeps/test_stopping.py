@@ -34,6 +34,13 @@ def test_strict_judges_by_the_band_and_not_by_what_came_later():
     assert should_stop(hyperband({**rule, "strict": True}), histories[0], histories, False)
 
 
+def test_what_is_no_number_is_the_worst():
+    rule = hyperband({"type": "hyperband", "min_iter": 1, "eta": 2, "strict": True})
+    histories = [[1.0, float("nan")], [1.0, 3.0], [1.0, 2.0], [1.0, 4.0]]
+    stopped = [should_stop(rule, own, histories, maximise=False) for own in histories]
+    assert stopped == [True, False, False, False]
+
+
 def test_before_the_first_band_nothing_is_stopped():
     rule = hyperband({"type": "hyperband", "min_iter": 2})
     assert not should_stop(rule, [9.0, 9.0], [[0.0, 0.0, 0.0], [9.0, 9.0]], False)

@@ -10,7 +10,7 @@ from dim_lightning.run.child import Child
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.commands import next_run, words_of
 from dim_lightning.table.definition import read_table
-from dim_lightning.table.runs import Cell, state_of
+from dim_lightning.table.runs import Cell, is_of, state_of
 
 TESTED = {"probe/mlp200/y/top1": 0.5}
 
@@ -74,6 +74,32 @@ def test_where_a_run_trained_and_who_watched_does_not_matter(cell):
     other["trainer.precision"] = "32-true"  # it had no bfloat16
     write_run(cell, figures=TESTED, **other, experiment="y")
     assert state(cell).text == "done"
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "num_nodes", "counts"),
+    [
+        (64, "auto", 1, True),  # of runs from before there was another default
+        (16, 4, 1, True),
+        (16, 2, 2, True),
+        (32, "0,1", 1, True),
+        (32, [0, 3], 1, True),
+        (64, 8, 1, False),
+        (32, 1, 1, False),
+    ],
+)
+def test_the_joint_batch_counts_and_not_on_how_many_processes(
+    cell, batch_size, devices, num_nodes, counts
+):
+    place = {"trainer.devices": devices, "trainer.num_nodes": num_nodes}
+    run = write_run(cell, figures=TESTED, **place, **{"data.batch_size": batch_size})
+    asked = {"data.batch_size": 64, "trainer.devices": 1, "trainer.num_nodes": 1}
+    cell = cell._replace(settings={**SETTINGS, **asked})
+    assert state(cell).run == (run if counts else None)
+    assert is_of(cell, run, flat_config) == counts
+    if not counts:
+        said = "data.batch_size x trainer.devices x trainer.num_nodes is 64 now"
+        assert said in state(cell).outdated[0]
 
 
 def test_settings_that_came_later_have_their_defaults(cell):
@@ -146,6 +172,10 @@ def test_the_commands(cell):
     assert words_of(cell, "resume", run) == ["fit", "--resume", str(run), "--data.root=d"]
     tested = ["test", "--run", str(run), "--data.root=d", "--evaluation.floors=false"]
     assert words_of(cell, "test", run) == tested
+    together = {"trainer.devices": 4, "data.batch_size": 16}
+    cell = cell._replace(row=cell.row._replace(overrides=together))
+    words = ["--trainer.devices=4", "--data.batch_size=16"]
+    assert words_of(cell, "resume", run) == ["fit", "--resume", str(run), *words]
 
 
 def test_an_evaluation_that_was_changed_in_the_configuration_reaches_the_test(cell):

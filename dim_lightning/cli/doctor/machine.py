@@ -42,7 +42,7 @@ def device(asked: Asked) -> Iterator[Finding]:
 
 def _devices_asked(asked: Asked, num_gpus: int) -> Iterator[Finding]:
     accelerator = asked.trainer.get("accelerator", "auto")
-    count = asked.trainer.get("devices", "auto")
+    count = asked.trainer.get("devices", 1)
     wanted = count if isinstance(count, int) and not isinstance(count, bool) else 0
     if accelerator in ("gpu", "cuda") and num_gpus < max(wanted, 1):
         found = f"the configuration asks for {max(wanted, 1)} GPUs, here are {num_gpus}"

@@ -163,11 +163,15 @@ class OfflineEvaluation(Callback):
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
         settings = {"repeats": self.repeats, "epochs": self.mlp_epochs, **self.measures._asdict()}
         run_dir = Path(trainer.default_root_dir)
-        epochs = epochs_trained(trainer, self._stored_epochs)
-        if read_result(run_dir).get("test", {}).get("epochs_trained", epochs) != epochs:
+        subject = {
+            "epochs_trained": epochs_trained(trainer, self._stored_epochs),
+            "pictures": data_of(trainer).contents.sha256,
+        }
+        stored = read_result(run_dir).get("test", {})
+        if any(stored.get(name, value) != value for name, value in subject.items()):
             forget(run_dir, "test")  # else what is not measured again would pass for this state's
         facts = rest | {
-            "epochs_trained": epochs,
+            **subject,
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
             "protocol": protocol_text(figures, settings),

@@ -1,11 +1,13 @@
 """The files that say what a run was started with: config.yaml and environment.json."""
 
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dim_lightning.cli.job import JOB, job_name
 from dim_lightning.run.environment import (
+    PICTURES,
     add_resumption,
     describe_environment,
     write_environment,
@@ -14,7 +16,13 @@ from dim_lightning.run.folder import CONFIG, explained, write_atomically
 
 
 @rank_zero_only
-def write_inputs(run_dir: Path, settings: str, arguments: list[str], is_resumed: bool) -> None:
+def write_inputs(
+    run_dir: Path,
+    settings: str,
+    arguments: list[str],
+    is_resumed: bool,
+    pictures: dict[str, Any],
+) -> None:
     """Writes both; what another start of the run was given stays beside it.
 
     Args:
@@ -22,6 +30,7 @@ def write_inputs(run_dir: Path, settings: str, arguments: list[str], is_resumed:
         settings: the resolved configuration, as `--config` takes it back.
         arguments: the command line after the program's name.
         is_resumed: whether the run was begun before.
+        pictures: which they are.
 
     Raises:
         InputError: the folder cannot be written.
@@ -30,7 +39,7 @@ def write_inputs(run_dir: Path, settings: str, arguments: list[str], is_resumed:
     with explained(run_dir):
         _keep_previous(run_dir / CONFIG, settings)
         note = add_resumption if is_resumed else write_environment
-        note(run_dir, {**environment, JOB: job_name()})
+        note(run_dir, {**environment, JOB: job_name(), PICTURES: pictures})
 
 
 def _keep_previous(path: Path, text: str) -> None:

@@ -117,9 +117,12 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     assert f"{100 * expected:.2f}" in out
 
 
-@pytest.mark.parametrize(("epochs", "stays"), [(0, True), (7, False)])
-def test_figures_of_another_state_go(tmp_path, digits_root, epochs, stays):
-    update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5, "epochs_trained": epochs})
+@pytest.mark.parametrize(
+    ("known", "stays"),
+    [({"epochs_trained": 0}, True), ({"epochs_trained": 7}, False), ({"pictures": "0"}, False)],
+)
+def test_figures_of_another_state_or_of_other_pictures_go(tmp_path, digits_root, known, stays):
+    update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5, **known})
     evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1)
     trainer(tmp_path, [evaluation]).test(tiny_module(), digits(digits_root), verbose=False)
     result = read_result(tmp_path)["test"]

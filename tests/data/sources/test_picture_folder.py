@@ -92,6 +92,18 @@ def strange_test_class(folder, draw):
     return folder
 
 
+def class_called_train(folder, draw):
+    draw(folder / "train" / "1.png")
+    draw(folder / "bus" / "1.png")
+    return folder
+
+
+def loose_beside_train(folder, draw):
+    draw(folder / "train" / "a" / "1.png")
+    draw(folder / "1.png")
+    return folder
+
+
 def nothing_to_train_on(folder, draw):
     draw(folder / "test" / "a" / "1.png")
     return folder
@@ -102,9 +114,11 @@ def nothing_to_train_on(folder, draw):
     [
         (missing, "is not there; expected a folder"),
         (file, "is a file; expected a folder"),
-        (no_pictures, "no pictures in"),
+        (no_pictures, r"no pictures in .* \(1 \.txt\)"),
         (only_empty_folders, "no pictures in"),
-        (empty_class, "1 of the 2 class folders.*hollow"),
+        (empty_class, "1 of the 2 class folders.*hollow.* or set data.*labelled to false"),
+        (class_called_train, "would be left aside: bus/; .* rename train/ if it is a class"),
+        (loose_beside_train, "would be left aside: 1.png;"),
         (strange_test_class, "not in train/ are: c"),
         (nothing_to_train_on, "none called train/"),
     ],
@@ -112,6 +126,19 @@ def nothing_to_train_on(folder, draw):
 def test_what_cannot_be_used_is_told(tmp_path, draw, layout, words):
     with pytest.raises(InputError, match=words):
         read(layout(tmp_path, draw))
+
+
+def test_what_is_passed_by_is_known(tmp_path, draw):
+    for name in ("train/a/1.png", "train/b/1.png", "test/b/2.jpg", "val/b/3.jpg"):
+        draw(tmp_path / name)
+    (tmp_path / "notes").mkdir()  # without pictures, so nothing is lost
+    for name in ("a/2.HEIC", "a/3.heic", "b/raw", "b/.hidden", "../notes/x.txt"):
+        (tmp_path / "train" / name).write_text("no picture")
+    found = PictureFolder(str(tmp_path)).find(tmp_path)
+    assert len(found.read().train.pictures) == 2
+    counts, unused = found.passed_by().split("; ")
+    assert set(counts.split(", ")) == {"2 .heic", "1 without a suffix", "1 .txt"}
+    assert unused == "val/, as test/ is the test part"
 
 
 def test_loose_pictures_where_labels_are_wanted_are_refused(tmp_path, draw):

@@ -25,7 +25,7 @@ from dim_lightning.data.settings import (
 )
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Digits, Source
-from dim_lightning.data.splits import Shares, Splits, check_sizes, mapped_splits
+from dim_lightning.data.splits import Shares, Splits, check_labels, check_sizes, mapped_splits
 from dim_lightning.data.views import Views
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
@@ -164,7 +164,7 @@ class ImageDataModule(LightningDataModule):
             stage: the command; 'predict' needs no splits, so that a single picture will do.
 
         Raises:
-            InputError: there are too few images.
+            InputError: there are too few images, or labels for them.
         """
         self.prepare_data()  # in other processes than the first: finds what that one decoded
         if self._splits is None:
@@ -175,6 +175,7 @@ class ImageDataModule(LightningDataModule):
             train, val, test, *_ = self._splits
             sizes = {"train": len(train), "val": len(val), "test": len(test)}
             check_sizes(self._cached.parts["train"], sizes)
+            check_labels(self._splits)
         if stage in (None, "fit"):
             processes, _ = self._processes()
             check_training_batches(len(self._splits.train), processes, self.batch_size)

@@ -83,6 +83,20 @@ def mapped_splits(cached: Cached, shares: Shares) -> Splits:
     )
 
 
+def check_labels(splits: Splits) -> None:
+    """Look at whether there is something to measure by: of the pictures, few may have labels.
+
+    Raises:
+        InputError: a split has none.
+    """
+    for name, split in {"train": splits.train, "val": splits.val, "test": splits.test}.items():
+        if splits.class_names is not None and not (split.labels >= 0).any():
+            raise InputError(
+                f"none of the {len(split):,} pictures of the split {name} has a label; expected "
+                "some in each split; label more, or all of a folder test/"
+            )
+
+
 def check_sizes(count: int, sizes: dict[str, int]) -> None:
     """Look at how many images each split has.
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dim_lightning.data.sources.label_file import labelled_parts
 from dim_lightning.data.sources.listing import (
     class_folders,
     class_part,
@@ -29,17 +30,30 @@ class PictureFolder(Source):
     `<path>/{train,test}/*`). Where pictures lie in a folder itself, all below it are taken
     too and none is labelled; a single class folder is no label either. Without a folder test/, one
     called val/, valid/ or validation/ is the test part. Hidden files and other files are passed by.
+
+    A file of labels labels some of the pictures in place of folders: objectives without labels see
+    all, while probes, neighbours' accuracies and fine-tuning take the labelled ones of each split.
     """
 
-    def __init__(self, path: str, labelled: bool | None = None) -> None:
+    def __init__(self, path: str, labelled: bool | None = None, labels: str | None = None) -> None:
         """Say where the pictures lie.
 
         Args:
             path: the folder.
             labelled: whether folders are classes; None: as the layout suggests.
+            labels: a CSV file with the columns path, below the folder, and label; folders are no
+                classes then. The pictures are decoded anew when it changes.
+
+        Raises:
+            InputError: folders are to be classes, and there is a file of labels.
         """
+        if labelled and labels is not None:
+            raise InputError(
+                "data.source.init_args.labelled is true and labels is a file; expected one of them"
+            )
         self.path = path
-        self.labelled = labelled
+        self.labelled = False if labels is not None else labelled
+        self.labels = labels
 
     def find(self, root: Path) -> Found:
         """The pictures in the folder; `root` has no part in it.
@@ -58,9 +72,13 @@ class PictureFolder(Source):
         train, test = _parts_of(folder)
         classes = self._classes(train)
         parts = self._read(train, test, classes)
+        if self.labels is not None:
+            parts = labelled_parts(parts, Path(self.labels).expanduser(), folder)
         paths = [*parts.train.pictures, *(parts.test.pictures if parts.test else ())]
         name = "pictures-" + "".join(c if c.isalnum() else "_" for c in folder.absolute().name)
         fingerprint = [parts.class_names, *stamps(paths)]
+        if self.labels is not None:
+            fingerprint.append([part.labels.tolist() for part in parts[:2] if part is not None])
         origin = str(folder.absolute())
         return Found(name, origin, fingerprint, lambda: parts, lambda: _passed_by(folder, test))
 

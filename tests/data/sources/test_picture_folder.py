@@ -61,6 +61,55 @@ def test_our_own_cache_among_the_pictures_is_no_class(class_folders):
     assert read(class_folders).class_names == ["ant", "bee", "cow"]
 
 
+def labels_in(folder, *rows):
+    (folder / "labels.csv").write_text("\n".join(["label,path", *rows]))
+    return str(folder / "labels.csv")
+
+
+def test_a_file_labels_some_of_the_pictures(class_folders, tmp_path, draw):
+    draw(class_folders / "loose.png")
+    rows = [
+        "dog,bee/0.png",
+        f"cat,{class_folders / 'cow' / '3.png'}",
+        ",ant/1.png",
+        "dog,loose.png",
+    ]
+    source = PictureFolder(str(class_folders), labels=labels_in(tmp_path, *rows))
+    found = source.find(tmp_path)
+    parts = found.read()
+    assert parts.class_names == ["cat", "dog"]
+    labelled = dict(zip(relative(parts.train, class_folders), parts.train.labels, strict=True))
+    assert {name: label for name, label in labelled.items() if label >= 0} == {
+        "loose.png": 1,
+        "bee/0.png": 1,
+        "cow/3.png": 0,
+    }
+    assert len(labelled) == 31
+    labels_in(tmp_path, *rows[:2], "cat,loose.png")
+    assert source.find(tmp_path).fingerprint != found.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (["a,x.png"], "labels 1 pictures, 1 of them not among those of .*/x.png; expected"),
+        ([], "labels 0 pictures"),
+        (["a"], "row 1 of .*labels.csv has no path"),
+        (["a,ant/0.png", "b,ant/../ant/0.png"], "as a and as b; expected one"),
+    ],
+)
+def test_labels_that_cannot_be_meant_are_told(class_folders, tmp_path, rows, words):
+    with pytest.raises(InputError, match=words):
+        read(class_folders, labels=labels_in(tmp_path, *rows))
+
+
+def test_a_file_of_labels_that_is_missing_or_beside_class_folders_is_told(class_folders):
+    with pytest.raises(InputError, match=r"cannot be read .* expected a CSV file"):
+        read(class_folders, labels=str(class_folders))
+    with pytest.raises(InputError, match="expected one of them"):
+        read(class_folders, labelled=True, labels="labels.csv")
+
+
 def missing(folder, draw):
     return folder / "nowhere"
 

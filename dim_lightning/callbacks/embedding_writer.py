@@ -1,7 +1,5 @@
 """The codes of `predict`, in a table that pandas, DuckDB and viewers of embeddings open."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,42 +11,81 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from pyarrow import parquet
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
-from dim_lightning.callbacks.observation import data_of
-from dim_lightning.data import Split
+from dim_lightning.callbacks.growing_file import GrowingFile
+from dim_lightning.callbacks.observation import data_of, features_of
+from dim_lightning.data import Batch, Split
 from dim_lightning.data.sources.listing import as_text
+from dim_lightning.encoders import Features
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation.projection import principal_projection
 from dim_lightning.run.folder import explained
 
 EMBEDDINGS = "embeddings.parquet"
-GROUP_ROWS = 4096  # rows that are kept in memory before they are written as a row group
+SOURCE, LAYER = b"dim_lightning.source", b"dim_lightning.layer"  # of the file's metadata
 
 
 class EmbeddingWriter(Callback):
-    """Writes `embeddings.parquet` into the run's folder, whole or not at all, a row an image.
+    """Writes the codes of `predict` to a Parquet file, whole or not at all, a row an image.
 
     Columns: `index` int64 (position in the split, ascending), `path` string (of the file, as the
     data set was given; null where the images were no files), `label` string (name of the class;
     null where unlabelled), `vector` fixed-size list of d float32 (the code). Rows are written as
     they come, so that memory does not grow with them. What several processes computed is put
-    together, each image once.
+    together, each image once. The file's metadata names the data set (`dim_lightning.source`) and
+    the layer (`dim_lightning.layer`); a file of the codes of another data set is not overwritten.
 
     Args:
         coordinates: 'pca' adds the columns `x` and `y` float32, the first two principal components
             of the codes that are written; null adds none.
+        file: where to write, a name ending in .parquet; in the run's folder unless it is absolute.
+        layer: the encoder's layer that is the `vector` in place of the code, such as conv; layers
+            before the code often serve a probe better.
+
+    Raises:
+        InputError: `file` has another ending.
     """
 
-    def __init__(self, coordinates: Literal["pca"] | None = None) -> None:
+    def __init__(
+        self,
+        coordinates: Literal["pca"] | None = None,
+        file: str = EMBEDDINGS,
+        layer: str | None = None,
+    ) -> None:
+        if not file.endswith(".parquet"):
+            raise InputError(f"embeddings.file is {file!r}; expected a name that ends in .parquet")
         self.coordinates = coordinates
-        self._rows: _GrowingFile | None = None
+        self.file = file
+        self.layer = layer
+        self._rows: GrowingFile | None = None
         self._names: list[str] | None = None
+        self._hook: RemovableHandle | None = None
+        self._seen: Tensor | None = None  # what the layer gave last
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Looks, before prediction, at the place of the file.
+
+        Raises:
+            InputError: its folder is missing, or it holds the codes of another data set.
+        """
+        if stage == "predict":
+            _check_place(self._target(trainer), data_of(trainer).origin)
 
     def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts anew: beside the file to be, or in a place of its own if others write too."""
+        """Starts anew: beside the file to be, or in a place of its own if others write too.
+
+        Raises:
+            InputError: the encoder has no such layer.
+        """
+        if self.layer is not None:
+            features_of(trainer, pl_module, [_blank(data_of(trainer).image_size)], [self.layer])
+            encoder: Any = pl_module.encoder
+            self._hook = encoder.register_forward_hook(self._keep_layer)
         self._names = _images(trainer).names
-        path = _target(trainer)
-        with explained(path):
-            self._rows = _GrowingFile(path.parent if trainer.world_size == 1 else None)
+        path = self._target(trainer)
+        with explained(path, "embeddings.file"):
+            self._rows = GrowingFile(path.parent if trainer.world_size == 1 else None)
 
     def on_predict_batch_end(
         self,
@@ -61,19 +98,23 @@ class EmbeddingWriter(Callback):
     ) -> None:
         """Adds the codes of this batch."""
         assert self._rows is not None
-        with explained(_target(trainer)):
-            self._rows.add(_table(outputs, self._names, data_of(trainer).class_names))
+        vectors = outputs["embedding"] if self._seen is None else self._seen
+        data = data_of(trainer)
+        rows = _table(vectors, outputs, self._names, data.class_names)
+        about = {SOURCE: as_text(data.origin), LAYER: self.layer or "the code"}
+        with explained(self._target(trainer), "embeddings.file"):
+            self._rows.add(rows.replace_schema_metadata(about))
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Puts the file in place, on the first process."""
-        rows, self._rows, path = self._rows, None, _target(trainer)
+        rows, path = self._ended(), self._target(trainer)
         assert rows is not None
         try:
-            with explained(path):
+            with explained(path, "embeddings.file"):
                 rows.close()
                 alone = trainer.world_size == 1
                 with_coordinates = self.coordinates is not None
-                place = _place_with_coordinates if with_coordinates else _GrowingFile.place
+                place = _place_with_coordinates if with_coordinates else GrowingFile.place
                 count = place(rows, path) if alone else _join(trainer, rows, path, place)
         finally:
             rows.remove()
@@ -84,81 +125,31 @@ class EmbeddingWriter(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Leaves nothing behind."""
-        rows, self._rows = self._rows, None
+        rows = self._ended()
         if rows is not None:
             rows.remove()
 
+    def _target(self, trainer: L.Trainer) -> Path:
+        return Path(trainer.default_root_dir) / Path(self.file).expanduser()
 
-class _GrowingFile:
-    """A Parquet file under a passing name, written in row groups of about GROUP_ROWS.
+    def _keep_layer(self, encoder: Any, images: Any, features: Features) -> None:
+        assert self.layer is not None
+        self._seen = features.layers[self.layer]
 
-    Args:
-        folder: where it lies; the system's temporary folder if None.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{EMBEDDINGS}.")
-        self.path = Path(name)
-        self._file = os.fdopen(handle, "wb")
-        self._writer: parquet.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-        self._count = 0
-
-    def add(self, rows: pa.Table) -> None:
-        """Adds rows."""
-        self._waiting.append(rows)
-        if sum(map(len, self._waiting)) >= GROUP_ROWS:
-            self._write()
-
-    def close(self) -> None:
-        """Writes what waits, and the file's end."""
-        if self._waiting:
-            self._write()
-        if self._writer is not None:
-            self._writer.close()
-        self._file.close()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no row was written."""
-        return self._count == 0
-
-    def groups(self) -> Iterator[pa.Table]:
-        """The row groups of the closed file, one at a time."""
-        if self._count:
-            with parquet.ParquetFile(self.path) as file:
-                for number in range(file.num_row_groups):
-                    yield file.read_row_group(number)
-
-    def place(self, path: Path) -> int:
-        """Renames the closed file to `path`, unless it has no rows; how many it has."""
-        if self._count:
-            self.path.chmod(0o644)
-            self.path.replace(path)
-        return self._count
-
-    def remove(self) -> None:
-        """Removes the file, if it still has its passing name."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
-
-    def _write(self) -> None:
-        rows = pa.concat_tables(self._waiting).combine_chunks()
-        if self._writer is None:
-            # vectors do not repeat: a dictionary of them would be tried in vain
-            dictionary = ["path", "label"]
-            self._writer = parquet.ParquetWriter(self._file, rows.schema, use_dictionary=dictionary)
-        self._writer.write_table(rows, row_group_size=len(rows))
-        self._count += len(rows)
-        self._waiting = []
+    def _ended(self) -> "GrowingFile | None":
+        """The file that was begun, if one was; looks at the encoder no more."""
+        if self._hook is not None:
+            self._hook.remove()
+        rows, self._rows, self._hook, self._seen = self._rows, None, None, None
+        return rows
 
 
-def _place_with_coordinates(rows: _GrowingFile, path: Path) -> int:
+def _place_with_coordinates(rows: GrowingFile, path: Path) -> int:
     """Puts the rows of a closed file in place, with their coordinates; how many there are."""
     if rows.is_empty:
         return 0
     projection = principal_projection(_vectors(table) for table in rows.groups())
-    wider = _GrowingFile(path.parent)
+    wider = GrowingFile(path.parent)
     try:
         for table in rows.groups():
             found = projection.of(_vectors(table))
@@ -176,8 +167,33 @@ def _vectors(rows: pa.Table) -> np.ndarray:
     return rows["vector"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
 
 
-def _target(trainer: L.Trainer) -> Path:
-    return Path(trainer.default_root_dir) / EMBEDDINGS
+def _check_place(path: Path, source: str) -> None:
+    """Looks at whether a file of the codes of `source` may be written.
+
+    Raises:
+        InputError: its folder is missing, or a file of another data set is there.
+    """
+    if not path.parent.is_dir():
+        raise InputError(
+            f"cannot write {path}: there is no folder {path.parent}; make it, or choose another "
+            "embeddings.file"
+        )
+    if not path.is_file():
+        return
+    try:
+        known = (parquet.read_schema(path).metadata or {}).get(SOURCE)
+    except pa.ArrowException:  # no Parquet file
+        return
+    if known is not None and known.decode() != as_text(source):
+        raise InputError(
+            f"{path} holds the codes of {known.decode()}, and these are of {source}; give theirs "
+            "another name, such as --embeddings.file others.parquet, or remove the file first"
+        )
+
+
+def _blank(size: int) -> Batch:
+    """A black image, to try an encoder with."""
+    return Batch(torch.zeros(1, 3, size, size), torch.tensor([-1]), torch.tensor([0]))
 
 
 def _images(trainer: L.Trainer) -> Split:
@@ -187,10 +203,13 @@ def _images(trainer: L.Trainer) -> Split:
 
 
 def _table(
-    outputs: Mapping[str, Tensor], names: Sequence[str] | None, class_names: Sequence[str] | None
+    vectors: Tensor,
+    outputs: Mapping[str, Tensor],
+    names: Sequence[str] | None,
+    class_names: Sequence[str] | None,
 ) -> pa.Table:
     """The rows of one batch."""
-    vectors = outputs["embedding"].float().cpu().numpy()
+    values = vectors.float().cpu().numpy()
     indices, labels = outputs["indices"].tolist(), outputs["labels"].tolist()
     paths = [as_text(names[index]) if names else None for index in indices]
     classes = [
@@ -202,7 +221,7 @@ def _table(
             "path": pa.array(paths, pa.string()),
             "label": pa.array(classes, pa.string()),
             "vector": pa.FixedSizeListArray.from_arrays(
-                pa.array(vectors.reshape(-1)), vectors.shape[1]
+                pa.array(values.reshape(-1)), values.shape[1]
             ),
         }
     )
@@ -210,16 +229,16 @@ def _table(
 
 def _join(
     trainer: L.Trainer,
-    rows: _GrowingFile,
+    rows: GrowingFile,
     path: Path,
-    place: Callable[[_GrowingFile, Path], int],
+    place: Callable[[GrowingFile, Path], int],
 ) -> int:
     """Writes the rows of all processes to `path`, on the first one; how many there are.
 
     Every process sends a row group a round. Samplers deal the images out in turn, so a round is a
     run of images, and the file is in order; they may deal some out twice.
     """
-    whole = _GrowingFile(path.parent) if trainer.is_global_zero else None
+    whole = GrowingFile(path.parent) if trainer.is_global_zero else None
     seen = np.zeros(len(_images(trainer)), bool)
     try:
         for tables in _rounds(trainer.world_size, rows):
@@ -234,7 +253,7 @@ def _join(
             whole.remove()
 
 
-def _rounds(world_size: int, rows: _GrowingFile) -> Iterator[list[pa.Table]]:
+def _rounds(world_size: int, rows: GrowingFile) -> Iterator[list[pa.Table]]:
     """One row group of each process that has one left, until none has."""
     groups = rows.groups()
     while True:

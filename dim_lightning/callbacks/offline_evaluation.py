@@ -173,6 +173,7 @@ class OfflineEvaluation(Callback):
         facts = rest | {
             "epochs_trained": epochs_trained(trainer, self._stored_epochs),
             "steps_trained": trainer.global_step if stored is None else stored,
+            "pictures": data_of(trainer).contents.sha256,
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
             "protocol": protocol_text(figures, self._asked()),

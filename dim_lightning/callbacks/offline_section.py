@@ -13,25 +13,28 @@ def joined(
     """A new test, and of the one before what it has not measured again.
 
     What it has measured replaces all there was of that protocol on that layer, such as a standard
-    deviation of former repetitions. What it has not stays with what is said about it, unless the
-    weights are others by now.
+    deviation of former repetitions. What it has not stays with what is said about it, unless
+    weights or pictures are others by now.
 
     Args:
         before: the section as it is.
         figures: name -> figure, of the new test.
         facts: what else there is to know of it.
     """
-    if not _of_the_same_weights(before, facts):
+    if not _of_the_same_subject(before, facts):
         return {**figures, **facts}
     measured = set(map(_subject, figures))
     kept = {n: v for n, v in before.items() if "/" in n and _subject(n) not in measured}
     return {**figures, **kept, **facts, **_facts_of(kept, before, facts)}
 
 
-def _of_the_same_weights(before: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    """By their steps, as a test may be of the midst of an epoch; early tests have none."""
+def _of_the_same_subject(before: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """The weights, by their steps, as a test may be of the midst of an epoch, and the pictures.
+
+    Early tests do not name all of these.
+    """
     count = "steps_trained" if "steps_trained" in before else "epochs_trained"
-    return before.get(count, facts[count]) == facts[count]
+    return all(before.get(name, facts[name]) == facts[name] for name in (count, "pictures"))
 
 
 def _subject(name: str) -> str:

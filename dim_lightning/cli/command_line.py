@@ -35,6 +35,7 @@ from dim_lightning.cli.options import (
     parser_settings,
 )
 from dim_lightning.cli.parser import Parser, check_files
+from dim_lightning.cli.pictures import check_pictures, say_others
 from dim_lightning.cli.place import is_first_process, work_folder
 from dim_lightning.cli.resources import explained_resources
 from dim_lightning.cli.resume import (
@@ -50,7 +51,7 @@ from dim_lightning.data import ImageDataModule
 from dim_lightning.data.shards import Stream
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
-from dim_lightning.run.environment import device_name
+from dim_lightning.run.environment import PICTURES, device_name
 from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
 from dim_lightning.run.report import closing_message, opening_message, trained_on
 from dim_lightning.run.result import update_result
@@ -74,6 +75,7 @@ class CommandLine(LightningCLI):
         self._method = method_named(arguments)
         self._open = ExitStack()  # what is held while a run trains
         self._start = Start()
+        self._noted: dict[str, str | None] = {}
         self.run_dir: Path
         self._begun: Path | None = None  # the run that an earlier start of this job has begun
         super().__init__(
@@ -158,6 +160,7 @@ class CommandLine(LightningCLI):
         resumed = Path(str(self._folder)) if self._is_resumed else None
         self._start = where_to_start(resumed, asked or None, self.model, config["max_epochs"])
         check_data(self.datamodule, self._command)
+        pictures = self._compared_pictures()
         is_new = self._folder is None
         self.run_dir = work_folder(*place, self._folder)
         try:
@@ -177,8 +180,8 @@ class CommandLine(LightningCLI):
                 is_stream = isinstance(self.datamodule.source, Stream)
                 check_order(self._start, trainer.world_size, is_stream)
             if self._command == "fit" or is_new:
-                inputs = (settings, self._arguments, together, self._is_resumed)
-                write_inputs(self.run_dir, *inputs)
+                known = {**together, PICTURES: pictures}
+                write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
             open_loggers(trainer, self.run_dir, settings)
             return trainer
         except BaseException:
@@ -186,6 +189,15 @@ class CommandLine(LightningCLI):
             if is_new and is_first_process():
                 remove_unused_folder(self.run_dir)
             raise
+
+    def _compared_pictures(self) -> dict[str, Any]:
+        """Which pictures there are, compared with those of the run that the command is about."""
+        pictures = self.datamodule.contents.to_json()
+        if self._is_resumed:
+            check_pictures(Path(str(self._folder)), pictures)
+        elif self._folder is not None and self._command != "predict":
+            self._noted = say_others(self._command, Path(self._folder), pictures)
+        return pictures
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs the command; however it ends, a run on Weights & Biases and processes end with it.
@@ -243,10 +255,11 @@ class CommandLine(LightningCLI):
     after_test = after_predict = after_validate
 
     def _close(self) -> None:
-        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        metrics = self.trainer.callback_metrics
+        figures: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
         if self.trainer.is_global_zero:
             if self._command != "fit":
-                update_result(self.run_dir, self._command, figures)
+                update_result(self.run_dir, self._command, figures | self._noted)
                 write_summary(self.run_dir)
             print(closing_message(self.run_dir, self._command))  # noqa: T201
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -19,7 +20,7 @@ def write_inputs(
     run_dir: Path,
     settings: str,
     arguments: list[str],
-    together: Mapping[str, int],
+    known: Mapping[str, Any],
     is_resumed: bool,
 ) -> None:
     """Writes both; what another start of the run was given stays beside it.
@@ -28,7 +29,7 @@ def write_inputs(
         run_dir: the run's folder.
         settings: the resolved configuration, as `--config` takes it back.
         arguments: the command line after the program's name.
-        together: how many processes work together, and on how many images a step.
+        known: what else environment.json is to say: processes, images a step, which pictures.
         is_resumed: whether the run was begun before.
 
     Raises:
@@ -38,7 +39,7 @@ def write_inputs(
     with explained(run_dir):
         _keep_previous(run_dir / CONFIG, settings)
         note = add_resumption if is_resumed else write_environment
-        note(run_dir, {**environment, **together, JOB: job_name()})
+        note(run_dir, {**environment, **known, JOB: job_name()})
 
 
 def _keep_previous(path: Path, text: str) -> None:

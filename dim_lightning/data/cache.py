@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dim_lightning.data.decoding import decoded, judge
+from dim_lightning.data.decoding import decoded, judge, say_passed_by
 from dim_lightning.data.disk import check_space, explained, folder_when_done, lasting_file, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.data.sources.listing import CACHE_TAG
@@ -30,11 +30,13 @@ class Cached(NamedTuple):
             [n], and <part>_names.json, the files' paths if they were files.
         parts: number of pictures of each part; "train", and "test" if the data set has one.
         class_names: name of each class, None where unlabelled.
+        origin: where it was found, for people to read.
     """
 
     folder: Path
     parts: dict[str, int]
     class_names: list[str] | None
+    origin: str
 
 
 def cached(found: Found, size: int, cache_dir: Path) -> Cached:
@@ -87,7 +89,7 @@ def _open(folder: Path) -> Cached | None:
             labels = np.load(folder / f"{part}_labels.npy")
             if not len(images) == len(labels) == count:
                 raise ValueError(part)
-        return Cached(folder, meta["parts"], meta["class_names"])
+        return Cached(folder, meta["parts"], meta["class_names"], meta["origin"])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
@@ -98,6 +100,7 @@ def _open(folder: Path) -> Cached | None:
 def _build(found: Found, size: int, folder: Path) -> None:
     """Decode the data set into `folder`, which is not there until it is whole."""
     parts = found.read()
+    say_passed_by(found)
     given = {name: getattr(parts, name) for name in ("train", "test") if getattr(parts, name)}
     total = sum(len(part.labels) for part in given.values())
     unreadable: list[str] = []
@@ -109,7 +112,8 @@ def _build(found: Found, size: int, folder: Path) -> None:
             for name, part in given.items():
                 pixels = decoded(part, range(len(part.labels)), size, unreadable, advance)
                 counts[name] = _write(partial, name, part, size, pixels)
-            judge(unreadable, total, found.origin)
+            listed = folder.with_name(f"{found.name}-{size}px.unreadable.txt")
+            judge(unreadable, total, found.origin, listed.absolute())
             meta = _meta(found, parts, size, counts, unreadable)
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())

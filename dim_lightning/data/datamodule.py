@@ -14,6 +14,7 @@ from dim_lightning.data.augmentation import Augmentation, to_float
 from dim_lightning.data.batch import Batch, Split
 from dim_lightning.data.batch_sizes import check_training_batches, shared_batch_size
 from dim_lightning.data.cache import Cached, cached
+from dim_lightning.data.contents import Contents
 from dim_lightning.data.joint_order import JointOrder
 from dim_lightning.data.settings import (
     check_fraction,
@@ -24,7 +25,7 @@ from dim_lightning.data.settings import (
 )
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Digits, Source
-from dim_lightning.data.splits import Shares, Splits, mapped_splits
+from dim_lightning.data.splits import Shares, Splits, check_labels, check_sizes, mapped_splits
 from dim_lightning.data.views import Views
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
@@ -133,6 +134,16 @@ class ImageDataModule(LightningDataModule):
         """How many classes there are, None where the pictures are unlabelled."""
         return None if self.class_names is None else len(self.class_names)
 
+    @property
+    def origin(self) -> str:
+        """Where the data set was found, for people to read."""
+        return self._ready().origin
+
+    @property
+    def contents(self) -> Contents:
+        """Which pictures the data set consists of."""
+        return self._ready().contents()
+
     def prepare_data(self) -> None:
         """Find or download the pictures, and decode them if that was not done before.
 
@@ -149,14 +160,22 @@ class ImageDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the decoded pictures and split them; quick where `prepare_data` came before.
 
+        Args:
+            stage: the command; 'predict' needs no splits, so that a single picture will do.
+
         Raises:
-            InputError: there are too few images.
+            InputError: there are too few images, or labels for them.
         """
         self.prepare_data()  # in other processes than the first: finds what that one decoded
         if self._splits is None:
             assert self._cached is not None
             self._splits = mapped_splits(self._cached, self.shares)
         self.class_names = self._splits.class_names
+        if self._cached is not None and stage != "predict":
+            train, val, test, *_ = self._splits
+            sizes = {"train": len(train), "val": len(val), "test": len(test)}
+            check_sizes(self._cached.parts["train"], sizes)
+            check_labels(self._splits)
         if stage in (None, "fit"):
             processes, _ = self._processes()
             check_training_batches(len(self._splits.train), processes, self.batch_size)
@@ -167,11 +186,7 @@ class ImageDataModule(LightningDataModule):
         Raises:
             InputError: the data is not set up.
         """
-        if self._splits is None:
-            raise InputError(
-                "the pictures are not read yet; call setup(), as a Trainer does, first"
-            )
-        return getattr(self._splits, name)
+        return getattr(self._ready(), name)
 
     def clean_dataloader(self, split: SplitName, limit: int | None = None) -> DataLoader[Batch]:
         """Batches of uint8 images in a fixed order, never augmented; for use outside of training.
@@ -223,8 +238,7 @@ class ImageDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test part of the source in order; all pictures where it has none of its own."""
-        assert self._splits is not None
-        return self._loader(self._splits.predicted, self.eval_batch_size)
+        return self._loader(self._ready().predicted, self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """The batch with floats in [0, 1], on the model's device; when training, its views."""
@@ -235,6 +249,13 @@ class ImageDataModule(LightningDataModule):
         step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         first, *more = self._views.of(images, self.trainer.current_epoch, step)
         return batch._replace(images=first, more_views=tuple(more))
+
+    def _ready(self) -> Splits:
+        if self._splits is None:
+            raise InputError(
+                "the pictures are not read yet; call setup(), as a Trainer does, first"
+            )
+        return self._splits
 
     def _processes(self) -> tuple[int, int]:
         """How many processes train together, and which of them this is."""

@@ -5,12 +5,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from dim_lightning.data.pictures import decode
-from dim_lightning.data.sources.listing import shortened
-from dim_lightning.data.sources.source import Part
+from dim_lightning.data.sources.listing import SHOWN, as_text, shortened
+from dim_lightning.data.sources.source import Found, Part
 from dim_lightning.errors import InputError
 
 MAX_UNREADABLE = 0.01  # share of the pictures
@@ -60,8 +61,21 @@ def _name(part: Part, row: int) -> str:
     return picture if isinstance(picture, str) else f"picture {row}"
 
 
-def judge(unreadable: list[str], total: int, origin: str) -> None:
+def say_passed_by(found: Found) -> None:
+    """Tell what of a data set is not taken: pictures of a kind that is not read, perhaps."""
+    passed_by = found.passed_by()
+    if passed_by:
+        sys.stderr.write(f"passed by in {found.origin}: {passed_by}\n")
+
+
+def judge(unreadable: list[str], total: int, origin: str, listed: Path) -> None:
     """Name the pictures that cannot be read.
+
+    Args:
+        unreadable: their names, each with the reason.
+        total: how many pictures there are.
+        origin: where they lie.
+        listed: the file to write the names to, if they are more than a message shows.
 
     Raises:
         InputError: there are too many of them.
@@ -70,6 +84,9 @@ def judge(unreadable: list[str], total: int, origin: str) -> None:
         return
     found = f"{len(unreadable):,} of {total:,} pictures in {origin} cannot be read"
     names = shortened(unreadable)
+    if len(unreadable) > SHOWN:
+        listed.write_text("".join(f"{as_text(name)}\n" for name in unreadable), "utf-8")
+        names += f" (all are listed in {listed})"
     if len(unreadable) >= MAX_UNREADABLE * total:
         raise InputError(
             f"{found}: {names}; expected fewer than {MAX_UNREADABLE:.0%}; mend or remove them"

@@ -1,11 +1,14 @@
 """Which pictures train, validate and test."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from dim_lightning.data.batch import ImageSplit, Split
 from dim_lightning.data.cache import Cached
+from dim_lightning.data.contents import Contents, cached_contents
 from dim_lightning.errors import InputError
 
 
@@ -52,6 +55,8 @@ class Splits(NamedTuple):
         test: to quote.
         predicted: the test part of the source; all pictures where it has none of its own.
         class_names: name of each class, None where the pictures are unlabelled.
+        origin: where the data set was found, for people to read.
+        contents: tells which pictures the data set consists of.
     """
 
     train: Split
@@ -59,21 +64,37 @@ class Splits(NamedTuple):
     test: Split
     predicted: Split
     class_names: list[str] | None
+    origin: str
+    contents: Callable[[], Contents]
 
 
 def mapped_splits(cached: Cached, shares: Shares) -> Splits:
-    """The splits of a data set that lies decoded on the disk.
-
-    Raises:
-        InputError: there are too few images.
-    """
+    """The splits of a data set that lies decoded on the disk."""
     test_part = "test" if "test" in cached.parts else "train"
     parts = {"train": "train", "val": "train", "test": test_part}
     rows = shares.rows(cached.parts["train"], cached.parts.get("test"))
     splits = {name: ImageSplit.of_part(cached, parts[name], rows[name]) for name in parts}
-    check_sizes(cached.parts["train"], {name: len(split) for name, split in splits.items()})
-    predicted = ImageSplit.of_part(cached, test_part)
-    return Splits(**splits, predicted=predicted, class_names=cached.class_names)
+    return Splits(
+        **splits,
+        predicted=ImageSplit.of_part(cached, test_part),
+        class_names=cached.class_names,
+        origin=cached.origin,
+        contents=partial(cached_contents, cached),
+    )
+
+
+def check_labels(splits: Splits) -> None:
+    """Look at whether there is something to measure by: of the pictures, few may have labels.
+
+    Raises:
+        InputError: a split has none.
+    """
+    for name, split in {"train": splits.train, "val": splits.val, "test": splits.test}.items():
+        if splits.class_names is not None and not (split.labels >= 0).any():
+            raise InputError(
+                f"none of the {len(split):,} pictures of the split {name} has a label; expected "
+                "some in each split; label more, or all of a folder test/"
+            )
 
 
 def check_sizes(count: int, sizes: dict[str, int]) -> None:

@@ -17,6 +17,8 @@ VERSION = 1  # to be raised whenever an older `load` could not read the files ri
 INPUT = "images"
 
 _STEPS = (
+    "read a JPEG file at a half, a quarter or an eighth of its size, where both sides are still at "
+    "least twice {size} (Pillow's draft(None, (2 * {size}, 2 * {size}))); others as they are",
     "turn upright as the EXIF entry says",
     "convert to RGB; 16 bits to 8; what shines through a transparent picture is white",
     "cut out the centre square, whose side is the shorter side of the picture",

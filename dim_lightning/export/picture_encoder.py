@@ -1,6 +1,7 @@
 """A trained encoder that takes pictures as they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,21 @@ from dim_lightning.encoders import Encoder, Features
 from dim_lightning.errors import InputError
 
 Picture = Image.Image | Path | str
-Pictures = Picture | Sequence[Picture] | Tensor
+Pictures = Picture | Iterable[Picture] | Tensor
 
 
 class PictureEncoder(nn.Module):
     """Pictures of any size to embeddings: an encoder with the preprocessing it was trained with.
 
-    Pictures are a PIL image, the path of a file, a list of these, or a tensor uint8 [n, 3, size,
-    size] of RGB values. Files and PIL images are brought to the size of the training: upright as
-    their EXIF entry says, RGB, the centre square, scaled. It is in eval mode and computes without
-    gradients on the device it was moved to; `encoder` is the plain module, for training on.
+    Pictures are a PIL image, the path of a file, any iterable of these, such as
+    `Path("pictures").rglob("*.jpg")`, or a tensor uint8 [n, 3, size, size] of RGB values. Files and
+    PIL images are brought to the size of the training: upright as their EXIF entry says, RGB, the
+    centre square, scaled. The first file that cannot be read is named by an `InputError`; to pass
+    such by, give one path at a time and catch it.
+
+    It computes without gradients on the device it was moved to, and stays in eval mode, also where
+    it is a part of a module that is trained. To fine-tune, train `encoder`, the plain module:
+    `encoder.train()` after any `train()` of a module around it, and images in [0, 1] to `encoder`.
 
     Attributes:
         encoder: images in [0, 1] to `Features`.
@@ -45,6 +51,10 @@ class PictureEncoder(nn.Module):
         """The size of an embedding, d."""
         return self.encoder.embedding_dim
 
+    def train(self, mode: bool = True) -> "PictureEncoder":
+        """Stays in eval mode: statistics of batch norms would change with what is encoded."""
+        return super().train(False)
+
     def forward(self, pictures: Pictures, batch_size: int = 256) -> Float[Tensor, "n d"]:
         """The embedding of each picture, the mean of p(z|x); n = 1 for a single picture.
 
@@ -57,32 +67,45 @@ class PictureEncoder(nn.Module):
         """
         return torch.cat([each.mean for each in self._features(pictures, batch_size)])
 
-    def layers(self, pictures: Pictures, batch_size: int = 256) -> dict[str, Float[Tensor, "n k"]]:
-        """Every named layer of the encoder, in its order; the last one is the embedding.
+    def layers(
+        self, pictures: Pictures, batch_size: int = 256, names: Sequence[str] | None = None
+    ) -> dict[str, Float[Tensor, "n k"]]:
+        """Named layers of the encoder, in its order; the last of all is the embedding.
 
         Args:
             pictures: see the class.
             batch_size: pictures that are decoded and encoded at a time.
+            names: which layers; all if None, which may be many times the embedding's memory.
 
         Raises:
-            InputError: a file cannot be read, or a tensor is of another type or shape.
+            InputError: a file cannot be read, a tensor is of another type or shape, or there is no
+                layer of that name.
         """
-        parts = [each.layers for each in self._features(pictures, batch_size)]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        known = list(self.about["outputs"])
+        unknown = [name for name in names or () if name not in known]
+        if unknown:
+            raise InputError(
+                f"the encoder has no layer {unknown[0]!r}; expected names from {', '.join(known)}"
+            )
+        kept = known if names is None else [name for name in known if name in names]
+        parts = [
+            {name: each.layers[name] for name in kept}
+            for each in self._features(pictures, batch_size)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in kept}
 
     def _features(self, pictures: Pictures, batch_size: int) -> Iterator[Features]:
-        if isinstance(pictures, Image.Image | Path | str):
-            pictures = [pictures]
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; expected at least 1")
         device = next((p.device for p in self.encoder.parameters()), torch.device("cpu"))
-        for start in range(0, max(len(pictures), 1), batch_size):
-            pixels = _pixels(pictures[start : start + batch_size], self.image_size)
+        for pixels in _batches(pictures, batch_size, self.image_size):
             with torch.no_grad():
                 features = self.encoder(to_float(pixels.to(device)))
             yield features
 
 
-def _pixels(pictures: Sequence[Picture] | Tensor, size: int) -> UInt8[Tensor, "n 3 {size} {size}"]:
-    """The pictures in the size of the training, RGB."""
+def _batches(pictures: Pictures, batch_size: int, size: int) -> Iterator[Tensor]:
+    """The pictures in the size of the training, uint8 [n, 3, size, size]; at least one batch."""
     if isinstance(pictures, Tensor):
         if pictures.dtype != torch.uint8 or pictures.shape[1:] != (3, size, size):
             raise InputError(
@@ -90,7 +113,22 @@ def _pixels(pictures: Sequence[Picture] | Tensor, size: int) -> UInt8[Tensor, "n
                 f"{list(pictures.shape)}; expected uint8 [n, 3, {size}, {size}], RGB values from 0 "
                 "to 255; PIL images and files are scaled by themselves"
             )
-        return pictures
+        yield from pictures.split(batch_size)
+        return
+    if isinstance(pictures, Image.Image | Path | str):
+        pictures = [pictures]
+    if isinstance(pictures, Mapping | bytes) or not isinstance(pictures, Iterable):
+        raise InputError(
+            f"the pictures are {type(pictures).__name__}; expected PIL images or paths of files, "
+            "one or any iterable of them, or a tensor"
+        )
+    left = iter(pictures)
+    yield _pixels(list(islice(left, batch_size)), size)
+    while some := list(islice(left, batch_size)):
+        yield _pixels(some, size)
+
+
+def _pixels(pictures: Sequence[Picture], size: int) -> UInt8[Tensor, "n 3 {size} {size}"]:
     pixels = [_decoded(picture, size) for picture in pictures]
     stacked = np.stack(pixels) if pixels else np.empty((0, size, size, 3), np.uint8)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2)
@@ -106,6 +144,8 @@ def _decoded(picture: Picture, size: int) -> UInt8[np.ndarray, "{size} {size} 3"
     try:
         return decode(picture, size)
     except Exception as error:  # the readers of broken files raise nearly anything
+        folder = "a folder; Path(...).rglob('*.jpg') gives the files in one"
         raise InputError(
-            f"{picture} cannot be read as a picture: {error}; expected a file such as a .jpg"
+            f"{picture} cannot be read as a picture: {folder if Path(picture).is_dir() else error}"
+            "; expected a file such as a .jpg"
         ) from error

@@ -15,6 +15,7 @@ import torch
 
 from dim_lightning.run.folder import ENVIRONMENT, write_atomically
 
+PICTURES = "pictures"  # which a run was begun with
 DATA = "data"  # what to call the data of a run, where its source says too little
 _PACKAGES = (
     "dim-lightning",

@@ -12,15 +12,15 @@ from pyarrow import parquet
 from sklearn.decomposition import PCA
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
-from dim_lightning.callbacks import EmbeddingWriter, embedding_writer
+from dim_lightning.callbacks import EmbeddingWriter, growing_file
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract
 
 NAME = "embeddings.parquet"
 
 
-def predict(folder, module, data, coordinates=None, **options):
-    run = trainer(folder, [EmbeddingWriter(coordinates)], **options)
+def predict(folder, module, data, coordinates=None, **settings):
+    run = trainer(folder, [EmbeddingWriter(coordinates, **settings)])
     run.predict(module, data, return_predictions=False)
     return parquet.read_table(folder / NAME)
 
@@ -50,7 +50,7 @@ def test_the_rows_are_the_codes_of_the_predicted_images(tmp_path, digits_root):
 
 
 def test_coordinates_are_the_first_two_components(tmp_path, digits_root, monkeypatch):
-    monkeypatch.setattr(embedding_writer, "GROUP_ROWS", 100)  # more than one row group
+    monkeypatch.setattr(growing_file, "GROUP_ROWS", 100)  # more than one row group
     found = predict(tmp_path, tiny_module(), digits(digits_root), "pca")
     assert [(name, str(found.schema.field(name).type)) for name in found.column_names[4:]] == [
         ("x", "float"),
@@ -88,7 +88,7 @@ def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
     module, data = tiny_module(), unlabelled(tmp_path)
     data.eval_batch_size = 8
     whole = predict(tmp_path, module, data)
-    monkeypatch.setattr(embedding_writer, "GROUP_ROWS", 12)
+    monkeypatch.setattr(growing_file, "GROUP_ROWS", 12)
     assert predict(tmp_path, module, data).equals(whole)
     groups = parquet.ParquetFile(tmp_path / NAME).metadata
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [16, 16, 8]
@@ -117,9 +117,37 @@ def test_a_failure_leaves_the_file_that_was_there(tmp_path, digits_root):
     assert parquet.read_table(tmp_path / NAME).equals(before)
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path, digits_root):
-    with pytest.raises(InputError, match=rf"cannot write .*{NAME}"):
+def test_a_folder_that_is_missing_is_named(tmp_path, digits_root):
+    with pytest.raises(InputError, match=rf"cannot write .*{NAME}: there is no folder .*missing;"):
         predict(tmp_path / "missing", tiny_module(), digits(digits_root))
+
+
+def test_codes_of_other_pictures_take_another_file(tmp_path, digits_root):
+    """Else they would take the place of the run's own."""
+    of_digits = predict(tmp_path, tiny_module(), digits(digits_root))
+    assert of_digits.schema.metadata[b"dim_lightning.source"] == b"scikit-learn"
+    with pytest.raises(InputError, match=rf"{NAME} holds the codes of scikit-learn, and these are"):
+        predict(tmp_path, tiny_module(), unlabelled(tmp_path))
+    assert parquet.read_table(tmp_path / NAME).equals(of_digits)
+    predict(tmp_path, tiny_module(), digits(digits_root))
+    for file in ("others.parquet", str(tmp_path / "flat" / "far.parquet")):
+        predict(tmp_path, tiny_module(), unlabelled(tmp_path), file=file)
+        assert len(parquet.read_table(tmp_path / file)) == 40
+    assert parquet.read_table(tmp_path / NAME).equals(of_digits)
+    with pytest.raises(InputError, match=r"'codes\.csv'; expected a name that ends in \.parquet"):
+        EmbeddingWriter(file="codes.csv")
+
+
+def test_another_layer_takes_the_place_of_the_code(tmp_path, digits_root):
+    module, data = tiny_module(), digits(digits_root)
+    found = predict(tmp_path, module, data, layer="pool")
+    assert found.schema.metadata[b"dim_lightning.layer"] == b"pool"
+    seen = extract(module.encoder, data.predict_dataloader(), layers=["pool"])
+    np.testing.assert_allclose(vectors(found), seen.layers["pool"], rtol=1e-5, atol=1e-6)
+    assert not module.encoder._forward_hooks
+    with pytest.raises(InputError, match="no layer 'fc'; expected one of conv, pool, embedding"):
+        predict(tmp_path, module, data, layer="fc")
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 @pytest.mark.slow
@@ -154,7 +182,7 @@ def in_two_processes(root):
             assert len(sampler) == 20
             return self._loader(images, 4, sampler=sampler)
 
-    embedding_writer.GROUP_ROWS = 8
+    growing_file.GROUP_ROWS = 8
     for name, kind in (("unrepeated", None), ("repeated", Repeating)):
         data = unlabelled(root)
         data.eval_batch_size = 4

@@ -126,9 +126,10 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
         ({"epochs_trained": 0, "steps_trained": 0}, True),
         ({"epochs_trained": 7}, False),
         ({"epochs_trained": 0, "steps_trained": 5}, False),  # in the midst of an epoch
+        ({"pictures": "0"}, False),
     ],
 )
-def test_figures_of_another_state_go(tmp_path, digits_root, counts, stays):
+def test_figures_of_another_state_or_of_other_pictures_go(tmp_path, digits_root, counts, stays):
     update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5, **counts})
     evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1)
     trainer(tmp_path, [evaluation]).test(tiny_module(), digits(digits_root), verbose=False)

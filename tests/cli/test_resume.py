@@ -1,6 +1,7 @@
 """A run goes on where it was stopped, with its own settings, from its newest whole state."""
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 from dim_lightning.cli import main
+from dim_lightning.cli.pictures import check_pictures, say_others
 from dim_lightning.cli.resume import Start, allowed_changes, check_joint_batch, check_order
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO, position, read_checkpoint
@@ -218,6 +220,28 @@ def test_what_cannot_be_gone_on_with(copied, capsys, words, said):
     assert main(["fit", "--resume", str(copied), *words]) == 2
     assert said in capsys.readouterr().err
     assert (copied / "config.yaml").read_text() == config
+
+
+def test_other_pictures_are_refused_and_measured_with_a_note(copied, capsys, caplog):
+    """Runs that do not know theirs go on."""
+    path = copied / "environment.json"
+    known = json.loads(path.read_text())
+    pictures = known.pop("pictures")
+    assert pictures["train"] == 1797
+    path.write_text(json.dumps({**known, "pictures": {**pictures, "train": 1000}}))
+    assert main(["fit", "--resume", str(copied), "--trainer.max_epochs", "2"]) == 2
+    error = capsys.readouterr().err
+    assert "there were 1,000 pictures and are 1,797 pictures" in error
+    assert f"fit --config {copied}/config.yaml --ckpt_path {copied}/checkpoints/last.ckpt" in error
+    assert json.loads(path.read_text())["pictures"]["train"] == 1000
+    path.write_text(json.dumps({**known, "pictures": {**pictures, "sha256": "0"}}))
+    assert main(["validate", "--run", str(copied)]) == 0
+    assert f"{copied} was trained on other pictures" in caplog.text
+    others = "there are as many, 1,797 pictures, but others by name or order"
+    assert read_result(copied)["validate"]["other_pictures"] == others
+    path.write_text(json.dumps(known))
+    assert say_others("validate", copied, pictures) == {"other_pictures": None}
+    check_pictures(copied, pictures)
 
 
 def test_a_folder_in_which_somebody_trains(copied, capsys):

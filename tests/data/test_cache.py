@@ -188,6 +188,20 @@ def test_one_in_a_hundred_unreadable_is_an_error(tmp_path, draw):
     assert left_behind(tmp_path / "cache") == []
 
 
+def test_of_many_unreadable_a_file_names_all_and_others_are_counted(tmp_path, draw, capfd):
+    folder = tmp_path / "many"
+    for i in range(10):
+        draw(folder / f"{i:03}.png", (4, 4), colour=i)
+    broken = break_pictures(folder, 7)
+    (folder / "new.HEIC").write_text("of another kind")
+    listed = tmp_path / "cache" / "pictures-many-4px.unreadable.txt"
+    with pytest.raises(InputError, match=rf"and 2 more \(all are listed in {listed}\)"):
+        build(folder, tmp_path / "cache", 4)
+    lines = listed.read_text().splitlines()
+    assert [line.split(" (")[0] for line in lines] == [str(path) for path in broken]
+    assert f"passed by in {folder}: 1 .heic\n" in capfd.readouterr().err
+
+
 def test_a_file_where_the_folder_should_be_is_explained(class_folders, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"data\.cache_dir") as error:

@@ -45,6 +45,25 @@ def test_too_few_pictures_for_three_splits_are_told(tmp_path, draw):
         datamodule.setup()
 
 
+def test_a_split_without_labels_is_told_where_others_have_some(tmp_path, class_folders):
+    (tmp_path / "labels.csv").write_text("path,label\nant/0.png,a\n")
+    source = PictureFolder(str(class_folders), labels=str(tmp_path / "labels.csv"))
+    datamodule = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2)
+    with pytest.raises(InputError, match=r"none of the \d+ pictures of the split \w+ has a label"):
+        datamodule.setup()
+    datamodule.setup("predict")
+
+
+def test_a_single_picture_is_enough_to_predict(tmp_path, draw):
+    draw(tmp_path / "one" / "0.png")
+    source = PictureFolder(str(tmp_path / "one"))
+    datamodule = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2)
+    datamodule.setup("predict")
+    assert [batch.images.shape for batch in datamodule.predict_dataloader()] == [(1, 3, 8, 8)]
+    with pytest.raises(InputError, match=r"1 training picture leaves 1 for the split train"):
+        datamodule.setup("validate")
+
+
 @pytest.fixture(params=["yaml", "omegaconf+"])
 def parser(request):
     made = ArgumentParser(exit_on_error=False, parser_mode=request.param)

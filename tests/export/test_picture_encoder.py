@@ -36,7 +36,8 @@ def test_files_as_the_data_module_decodes_them(encode, encoder, files):
     found = encode(files)
     assert found.shape == (3, 6) == (3, encode.embedding_dim)
     torch.testing.assert_close(found, _expected(encoder, files))
-    torch.testing.assert_close(encode([str(path) for path in files]), found)
+    torch.testing.assert_close(encode(str(path) for path in files), found)
+    torch.testing.assert_close(encode(iter(files), batch_size=2), found)
     assert not found.requires_grad
 
 
@@ -74,6 +75,20 @@ def test_layers_in_order_the_last_one_is_the_embedding(encode, encoder):
     found = encode.layers(images, batch_size=2)
     assert list(found) == list(expected) == ["conv", "pool", "embedding"]
     torch.testing.assert_close(found, expected)
+    some = encode.layers(images, names=("embedding", "pool"))
+    torch.testing.assert_close(some, {name: expected[name] for name in ("pool", "embedding")})
+    with pytest.raises(InputError, match="no layer 'fc'; expected names from conv, pool, emb"):
+        encode.layers("missing.png", names=["fc"])  # before a picture is looked at
+
+
+def test_it_stays_in_eval_mode_within_a_module_that_is_trained(encode):
+    images = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    before = encode(images)
+    around = torch.nn.Sequential(encode, torch.nn.Linear(6, 2)).train()
+    assert around.training
+    around(images)
+    torch.testing.assert_close(encode(images), before, rtol=0, atol=0)
+    assert encode.encoder.train().training  # to fine-tune
 
 
 @pytest.mark.parametrize("none", [[], torch.empty((0, 3, 8, 8), dtype=torch.uint8)])
@@ -96,6 +111,20 @@ def test_other_tensors_are_refused(encode, tensor, found):
 
 def test_files_that_are_no_pictures_are_named(encode, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
-    for path in (tmp_path / "text.png", tmp_path / "missing.png", tmp_path):
+    for path in (tmp_path / "text.png", tmp_path / "missing.png"):
         with pytest.raises(InputError, match=f"{path} cannot be read as a picture"):
             encode([path])
+    with pytest.raises(InputError, match=rf"{tmp_path} cannot .*: a folder; Path\(\.\.\.\)\.rglob"):
+        encode(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "settings", "words"),
+    [
+        ({"a.png": 1}, {}, "the pictures are dict; expected PIL images or paths"),
+        (["a.png"], {"batch_size": 0}, "batch_size is 0; expected at least 1"),
+    ],
+)
+def test_what_are_no_pictures_is_refused(encode, pictures, settings, words):
+    with pytest.raises(InputError, match=words):
+        encode(pictures, **settings)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from dim_lightning.data.decoding import decoded, judge
+from dim_lightning.data.decoding import decoded, judge, say_passed_by
 from dim_lightning.data.disk import check_space, explained, lasting_file, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.data.shards.card import CARD, card
@@ -62,6 +62,7 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
     """
     _check_free(output)
     parts = found.read()
+    say_passed_by(found)
     key = (FORMAT, _DEALING, size, tuple(shares), shard_bytes, list(found.fingerprint))
     plan = hashlib.sha256(repr(key).encode()).hexdigest()
     partial = output.with_name(f"{output.name}.partial")
@@ -112,8 +113,9 @@ def _fill(
         for shard in planned:
             if shard.name not in there:
                 there[shard.name] = _write(folder / shard.name, shard, size, advance)
+    unreadable = [name for each in there.values() for name in each.unreadable]
     try:
-        judge([name for each in there.values() for name in each.unreadable], total, found.origin)
+        judge(unreadable, total, found.origin, folder.absolute().with_suffix(".unreadable.txt"))
     except InputError:  # they may be readable next time: of a disk that was away
         for name in (name for name, written in there.items() if written.unreadable):
             (folder / name).unlink()

@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dim_lightning.data.cache import make_cache_dir
+from dim_lightning.data.contents import Contents, hash_of
 from dim_lightning.data.shards.layout import META, SPLITS, Layout, Shard, read_layout
 from dim_lightning.data.shards.split import ShardedSplit
 from dim_lightning.data.shards.store import Store
@@ -77,7 +79,13 @@ class Stream:
         every = [shard for name in SPLITS for shard in layout.shards[name]]
         splits = {name: self._split(store, layout, layout.shards[name]) for name in SPLITS}
         predicted = splits["test"] if layout.own_test else self._split(store, layout, every)
-        return Splits(**splits, predicted=predicted, class_names=layout.class_names)
+        return Splits(
+            **splits,
+            predicted=predicted,
+            class_names=layout.class_names,
+            origin=store.path,
+            contents=partial(_contents, layout, sizes),
+        )
 
     def _split(self, store: Store, layout: Layout, shards: list[Shard]) -> ShardedSplit:
         return ShardedSplit(store, layout, shards, self.window_mb * _MB)
@@ -90,6 +98,12 @@ class Stream:
             if room < 0:
                 return
             yield shard.name
+
+
+def _contents(layout: Layout, sizes: dict[str, int]) -> Contents:
+    """Known by the shards: the plan would differ where the same were made in another place."""
+    shards = (shard for name in SPLITS for shard in layout.shards[name])
+    return Contents(sizes, hash_of(f"{shard.name} {shard.rows}" for shard in shards))
 
 
 def _copies(store: Store, layout: Layout) -> str:

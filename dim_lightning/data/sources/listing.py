@@ -1,6 +1,7 @@
 """Which pictures lie in a folder."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ SUFFIXES = (
 )
 # Marks a folder as a cache (https://bford.info/cachedir): ours may lie among somebody's pictures.
 CACHE_TAG = "CACHEDIR.TAG"
+SHOWN = 5  # names in a message
 
 
 def is_picture(name: str) -> bool:
@@ -53,6 +55,23 @@ def pictures_below(folder: Path) -> list[str]:
     return paths
 
 
+def others_below(folder: Path) -> str:
+    """How many files in `folder` and below are no pictures, by their suffix; "" if none."""
+    counts = Counter(Path(name).suffix.lower() for name in _others(folder))
+    ordered = counts.most_common()
+    return shortened([f"{count:,} {suffix or 'without a suffix'}" for suffix, count in ordered])
+
+
+def _others(folder: Path) -> Iterator[str]:
+    """Names of the files that `pictures_below` passes by; hidden ones are nobody's pictures."""
+    with os.scandir(folder) as entries:
+        files = [each.name for each in entries if not _is_folder(each)]
+    yield from (name for name in files if not (name.startswith(".") or is_picture(name)))
+    for below in subfolders(folder):
+        if not below.is_symlink():
+            yield from _others(below)
+
+
 def class_part(classes: dict[str, list[str]], names: list[str]) -> Part:
     """The pictures of each class, in the order of `names`, which gives the labels."""
     counts = [len(classes.get(name, [])) for name in names]
@@ -60,8 +79,12 @@ def class_part(classes: dict[str, list[str]], names: list[str]) -> Part:
     return Part(paths, np.repeat(np.arange(len(names), dtype=np.int64), counts))
 
 
-def class_folders(folders: list[Path]) -> dict[str, list[str]]:
+def class_folders(folders: list[Path], otherwise: str = "") -> dict[str, list[str]]:
     """The pictures of each class folder, by the folder's name.
+
+    Args:
+        folders: of the classes.
+        otherwise: what else than to fill or remove empty ones is to be done, for the message.
 
     Raises:
         InputError: a class folder without pictures.
@@ -72,12 +95,12 @@ def class_folders(folders: list[Path]) -> dict[str, list[str]]:
         raise InputError(
             f"no pictures in {len(empty)} of the {len(classes)} class folders of "
             f"{folders[0].parent}: {shortened(empty)}; expected picture files in each; "
-            "fill or remove the empty ones"
+            f"fill or remove the empty ones{otherwise}"
         )
     return classes
 
 
-def shortened(names: list[str], limit: int = 5) -> str:
+def shortened(names: list[str], limit: int = SHOWN) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dim_lightning.data.sources.label_file import labelled_parts
 from dim_lightning.data.sources.listing import (
     class_folders,
     class_part,
+    others_below,
     pictures_below,
     pictures_in,
     shortened,
@@ -17,6 +19,8 @@ from dim_lightning.data.sources.source import Found, Part, Parts, Source
 from dim_lightning.errors import InputError
 
 LAYOUTS = "<path>/{train,test}/<class>/*, <path>/<class>/* or, unlabelled, <path>/*"
+_TESTS = ("test", "val", "valid", "validation")  # the first that is there is the test part
+_UNLABELLED = ", or set data.source.init_args.labelled to false"
 
 
 class PictureFolder(Source):
@@ -26,23 +30,37 @@ class PictureFolder(Source):
     `<path>/{train,test}/*`). Where pictures lie in a folder itself, all below it are taken
     too and none is labelled; a single class folder is no label either. Without a folder test/, one
     called val/, valid/ or validation/ is the test part. Hidden files and other files are passed by.
+
+    A file of labels labels some of the pictures in place of folders: objectives without labels see
+    all, while probes, neighbours' accuracies and fine-tuning take the labelled ones of each split.
     """
 
-    def __init__(self, path: str, labelled: bool | None = None) -> None:
+    def __init__(self, path: str, labelled: bool | None = None, labels: str | None = None) -> None:
         """Say where the pictures lie.
 
         Args:
             path: the folder.
             labelled: whether folders are classes; None: as the layout suggests.
+            labels: a CSV file with the columns path, below the folder, and label; folders are no
+                classes then. The pictures are decoded anew when it changes.
+
+        Raises:
+            InputError: folders are to be classes, and there is a file of labels.
         """
+        if labelled and labels is not None:
+            raise InputError(
+                "data.source.init_args.labelled is true and labels is a file; expected one of them"
+            )
         self.path = path
-        self.labelled = labelled
+        self.labelled = False if labels is not None else labelled
+        self.labels = labels
 
     def find(self, root: Path) -> Found:
         """The pictures in the folder; `root` has no part in it.
 
         Raises:
-            InputError: no such folder, no pictures in it, or a class folder without pictures.
+            InputError: no such folder, no pictures in it, a class folder without pictures, or
+                pictures beside train/, which would be left aside.
         """
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
@@ -54,10 +72,15 @@ class PictureFolder(Source):
         train, test = _parts_of(folder)
         classes = self._classes(train)
         parts = self._read(train, test, classes)
+        if self.labels is not None:
+            parts = labelled_parts(parts, Path(self.labels).expanduser(), folder)
         paths = [*parts.train.pictures, *(parts.test.pictures if parts.test else ())]
         name = "pictures-" + "".join(c if c.isalnum() else "_" for c in folder.absolute().name)
         fingerprint = [parts.class_names, *stamps(paths)]
-        return Found(name, str(folder.absolute()), fingerprint, lambda: parts)
+        if self.labels is not None:
+            fingerprint.append([part.labels.tolist() for part in parts[:2] if part is not None])
+        origin = str(folder.absolute())
+        return Found(name, origin, fingerprint, lambda: parts, lambda: _passed_by(folder, test))
 
     def _classes(self, train: Path) -> dict[str, list[str]] | None:
         """Pictures by class, None where they are unlabelled."""
@@ -72,7 +95,7 @@ class PictureFolder(Source):
             return None
         if not any(pictures_below(each) for each in folders):
             raise _no_pictures(train)
-        classes = class_folders(folders)
+        classes = class_folders(folders, _UNLABELLED)
         return classes if len(classes) > 1 or self.labelled else None
 
     def _read(self, train: Path, test: Path | None, classes: dict[str, list[str]] | None) -> Parts:
@@ -81,7 +104,7 @@ class PictureFolder(Source):
         names = sorted(classes)
         if test is None:
             return Parts(class_part(classes, names), None, names)
-        tested = class_folders(subfolders(test))
+        tested = class_folders(subfolders(test), _UNLABELLED)
         if not tested or not set(tested) <= set(names):
             strange = shortened(sorted(set(tested) - set(names)))
             raise InputError(
@@ -93,9 +116,9 @@ class PictureFolder(Source):
 
 def _parts_of(folder: Path) -> tuple[Path, Path | None]:
     """The folders of the training and of the test pictures, if it has such."""
-    tests = [folder / name for name in ("test", "val", "valid", "validation")]
-    test = next((each for each in tests if each.is_dir()), None)
+    test = next(iter(_tests_in(folder)), None)
     if (folder / "train").is_dir():
+        _check_beside(folder)
         return folder / "train", test
     if (folder / "test").is_dir():
         raise InputError(
@@ -103,6 +126,31 @@ def _parts_of(folder: Path) -> tuple[Path, Path | None]:
             "rename or add a folder"
         )
     return folder, None
+
+
+def _tests_in(folder: Path) -> list[Path]:
+    return [folder / name for name in _TESTS if (folder / name).is_dir()]
+
+
+def _check_beside(folder: Path) -> None:
+    """Look at whether train/ is the training part, and not one of the classes."""
+    parts = [folder / "train", *_tests_in(folder)]
+    others = [each for each in subfolders(folder) if not any(each.samefile(part) for part in parts)]
+    aside = [f"{each.name}/" for each in others if pictures_below(each)]
+    aside += [Path(path).name for path in pictures_in(folder)]
+    if aside:
+        raise InputError(
+            f"{folder.absolute()} holds a folder train/, the training part, and beside it pictures "
+            f"that would be left aside: {shortened(aside)}; expected {LAYOUTS}; rename train/ if "
+            "it is a class, or move the others into it or elsewhere"
+        )
+
+
+def _passed_by(folder: Path, test: Path | None) -> str:
+    """What is not taken: files that are no pictures, and a second test part."""
+    names = [] if test is None else [each.name for each in _tests_in(folder)]
+    unused = [f"{name}/, as {names[0]}/ is the test part" for name in names[1:]]
+    return "; ".join(filter(None, [others_below(folder), *unused]))
 
 
 def _unlabelled(folder: Path) -> Part:
@@ -113,7 +161,9 @@ def _unlabelled(folder: Path) -> Part:
 
 
 def _no_pictures(folder: Path) -> InputError:
+    others = others_below(folder)
     return InputError(
-        f"no pictures in {folder.absolute()} nor in the folders below; expected {LAYOUTS} "
+        f"no pictures in {folder.absolute()} nor in the folders below"
+        f"{f' ({others})' if others else ''}; expected {LAYOUTS} "
         "(.jpg, .png, ...); set data.source.init_args.path to a folder of pictures"
     )

@@ -49,12 +49,14 @@ class Found(NamedTuple):
         fingerprint: everything that the pictures and labels depend on. If it is the same, so are
             they; it is made without opening a picture.
         read: gives the data set, its pictures not yet decoded.
+        passed_by: gives what lies there and is not taken, for people to read; "" if nothing.
     """
 
     name: str
     origin: str
     fingerprint: Sequence[object]
     read: Callable[[], Parts]
+    passed_by: Callable[[], str] = lambda: ""
 
 
 class Source(ABC):

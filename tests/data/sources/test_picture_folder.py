@@ -61,6 +61,55 @@ def test_our_own_cache_among_the_pictures_is_no_class(class_folders):
     assert read(class_folders).class_names == ["ant", "bee", "cow"]
 
 
+def labels_in(folder, *rows):
+    (folder / "labels.csv").write_text("\n".join(["label,path", *rows]))
+    return str(folder / "labels.csv")
+
+
+def test_a_file_labels_some_of_the_pictures(class_folders, tmp_path, draw):
+    draw(class_folders / "loose.png")
+    rows = [
+        "dog,bee/0.png",
+        f"cat,{class_folders / 'cow' / '3.png'}",
+        ",ant/1.png",
+        "dog,loose.png",
+    ]
+    source = PictureFolder(str(class_folders), labels=labels_in(tmp_path, *rows))
+    found = source.find(tmp_path)
+    parts = found.read()
+    assert parts.class_names == ["cat", "dog"]
+    labelled = dict(zip(relative(parts.train, class_folders), parts.train.labels, strict=True))
+    assert {name: label for name, label in labelled.items() if label >= 0} == {
+        "loose.png": 1,
+        "bee/0.png": 1,
+        "cow/3.png": 0,
+    }
+    assert len(labelled) == 31
+    labels_in(tmp_path, *rows[:2], "cat,loose.png")
+    assert source.find(tmp_path).fingerprint != found.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (["a,x.png"], "labels 1 pictures, 1 of them not among those of .*/x.png; expected"),
+        ([], "labels 0 pictures"),
+        (["a"], "row 1 of .*labels.csv has no path"),
+        (["a,ant/0.png", "b,ant/../ant/0.png"], "as a and as b; expected one"),
+    ],
+)
+def test_labels_that_cannot_be_meant_are_told(class_folders, tmp_path, rows, words):
+    with pytest.raises(InputError, match=words):
+        read(class_folders, labels=labels_in(tmp_path, *rows))
+
+
+def test_a_file_of_labels_that_is_missing_or_beside_class_folders_is_told(class_folders):
+    with pytest.raises(InputError, match=r"cannot be read .* expected a CSV file"):
+        read(class_folders, labels=str(class_folders))
+    with pytest.raises(InputError, match="expected one of them"):
+        read(class_folders, labelled=True, labels="labels.csv")
+
+
 def missing(folder, draw):
     return folder / "nowhere"
 
@@ -92,6 +141,18 @@ def strange_test_class(folder, draw):
     return folder
 
 
+def class_called_train(folder, draw):
+    draw(folder / "train" / "1.png")
+    draw(folder / "bus" / "1.png")
+    return folder
+
+
+def loose_beside_train(folder, draw):
+    draw(folder / "train" / "a" / "1.png")
+    draw(folder / "1.png")
+    return folder
+
+
 def nothing_to_train_on(folder, draw):
     draw(folder / "test" / "a" / "1.png")
     return folder
@@ -102,9 +163,11 @@ def nothing_to_train_on(folder, draw):
     [
         (missing, "is not there; expected a folder"),
         (file, "is a file; expected a folder"),
-        (no_pictures, "no pictures in"),
+        (no_pictures, r"no pictures in .* \(1 \.txt\)"),
         (only_empty_folders, "no pictures in"),
-        (empty_class, "1 of the 2 class folders.*hollow"),
+        (empty_class, "1 of the 2 class folders.*hollow.* or set data.*labelled to false"),
+        (class_called_train, "would be left aside: bus/; .* rename train/ if it is a class"),
+        (loose_beside_train, "would be left aside: 1.png;"),
         (strange_test_class, "not in train/ are: c"),
         (nothing_to_train_on, "none called train/"),
     ],
@@ -112,6 +175,19 @@ def nothing_to_train_on(folder, draw):
 def test_what_cannot_be_used_is_told(tmp_path, draw, layout, words):
     with pytest.raises(InputError, match=words):
         read(layout(tmp_path, draw))
+
+
+def test_what_is_passed_by_is_known(tmp_path, draw):
+    for name in ("train/a/1.png", "train/b/1.png", "test/b/2.jpg", "val/b/3.jpg"):
+        draw(tmp_path / name)
+    (tmp_path / "notes").mkdir()  # without pictures, so nothing is lost
+    for name in ("a/2.HEIC", "a/3.heic", "b/raw", "b/.hidden", "../notes/x.txt"):
+        (tmp_path / "train" / name).write_text("no picture")
+    found = PictureFolder(str(tmp_path)).find(tmp_path)
+    assert len(found.read().train.pictures) == 2
+    counts, unused = found.passed_by().split("; ")
+    assert set(counts.split(", ")) == {"2 .heic", "1 without a suffix", "1 .txt"}
+    assert unused == "val/, as test/ is the test part"
 
 
 def test_loose_pictures_where_labels_are_wanted_are_refused(tmp_path, draw):

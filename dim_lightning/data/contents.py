@@ -1,0 +1,53 @@
+"""Which pictures a data set consists of, wherever it lies."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dim_lightning.data.cache import Cached
+
+
+class Contents(NamedTuple):
+    """What the dealing of pictures to training, validation and test depends on beside its settings.
+
+    The same after a copy to another place, and where a file was written anew under its name.
+
+    Attributes:
+        counts: number of pictures of each part.
+        sha256: hash of their files' names below the folder that they share; of their labels where
+            they are no files.
+    """
+
+    counts: dict[str, int]
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Both, as plain values."""
+        return {**self.counts, "sha256": self.sha256}
+
+
+def cached_contents(cached: Cached) -> Contents:
+    """Those of a data set that lies decoded on the disk."""
+    files = {part: cached.folder / f"{part}_names.json" for part in cached.parts}
+    if all(file.exists() for file in files.values()):
+        names = {part: json.loads(file.read_text("utf-8")) for part, file in files.items()}
+        folders = {name.rpartition(os.sep)[0] for each in names.values() for name in each}
+        start = len(os.path.commonpath(folders))
+        lines = (
+            f"{part}{name[start:].replace(os.sep, '/')}" for part in names for name in names[part]
+        )
+        return Contents(cached.parts, hash_of(lines))
+    labels = {part: np.load(cached.folder / f"{part}_labels.npy").tolist() for part in cached.parts}
+    return Contents(cached.parts, hash_of(f"{part} {each}" for part, each in labels.items()))
+
+
+def hash_of(lines: Iterable[str]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of some lines."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]

@@ -132,18 +132,23 @@ def free_place(taken: Collection[int]) -> int:
     return next(place for place in itertools.count() if place not in taken)
 
 
-def own_gpu(environment: Mapping[str, str], num_gpus: int, place: int) -> dict[str, str]:
-    """The variable that shows a process one of several GPUs; nothing where there are not several.
+def own_gpus(
+    environment: Mapping[str, str], num_gpus: int, share: int, place: int
+) -> dict[str, str]:
+    """The variable that shows a process its own of several GPUs; nothing where there is one.
 
     Args:
         environment: the variables of its starter.
         num_gpus: that its starter sees.
-        place: of the process among those that run at once.
+        share: how many processes run at once; with more of them than GPUs some have the same one.
+        place: of the process among these.
     """
     if num_gpus < 2:
         return {}
     seen = environment[_GPUS].split(",") if _GPUS in environment else range(num_gpus)
-    return {_GPUS: str(seen[place % num_gpus]).strip()}
+    count = max(1, num_gpus // share)
+    first = place % (num_gpus // count) * count
+    return {_GPUS: ",".join(str(seen[number]).strip() for number in range(first, first + count))}
 
 
 def _number(folder: Path) -> int | None:
@@ -159,4 +164,5 @@ def _environment(share: int, place: int) -> dict[str, str]:
     if share == 1:
         return dict(os.environ)
     threads = {"OMP_NUM_THREADS": str(max(1, int(usable_cores() / share)))}
-    return {**threads, **os.environ, **own_gpu(os.environ, torch.cuda.device_count(), place)}
+    gpus = own_gpus(os.environ, torch.cuda.device_count(), share, place)
+    return {**threads, **os.environ, **gpus}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.child import Child, free_place, is_at_work, own_gpu
+from dim_lightning.run.child import Child, free_place, is_at_work, own_gpus
 
 
 def wait(child):
@@ -73,20 +73,23 @@ def test_the_cores_and_gpus_that_it_may_use_are_shared(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("visible", "num_gpus", "shown"),
+    ("visible", "num_gpus", "share", "shown"),
     [
-        (None, 0, [None] * 3),
-        (None, 1, [None] * 3),
-        (None, 2, ["0", "1", "0"]),
-        ("5,2", 2, ["5", "2", "5"]),
-        ("GPU-a, GPU-b,-1,GPU-c", 2, ["GPU-a", "GPU-b", "GPU-a"]),  # what follows -1 is not seen
-        ("3", 1, [None] * 3),
+        (None, 0, 3, [None] * 3),
+        (None, 1, 3, [None] * 3),
+        (None, 2, 3, ["0", "1", "0"]),
+        ("5,2", 2, 2, ["5", "2"]),
+        ("GPU-a, GPU-b,-1,GPU-c", 2, 2, ["GPU-a", "GPU-b"]),  # what follows -1 is not seen
+        ("3", 1, 2, [None] * 2),
+        (None, 4, 2, ["0,1", "2,3"]),
+        (None, 8, 3, ["0,1", "2,3", "4,5"]),
     ],
 )
-def test_each_of_several_has_one_of_several_gpus(visible, num_gpus, shown):
+def test_each_of_several_has_its_share_of_the_gpus(visible, num_gpus, share, shown):
     name = "CUDA_VISIBLE_DEVICES"
     environment = {} if visible is None else {name: visible}
-    assert [own_gpu(environment, num_gpus, n).get(name) for n in range(3)] == shown
+    found = [own_gpus(environment, num_gpus, share, n).get(name) for n in range(share)]
+    assert found == shown
 
 
 def test_who_comes_next_has_the_place_of_the_one_that_ended():

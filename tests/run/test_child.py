@@ -67,9 +67,9 @@ def test_the_cores_and_gpus_that_it_may_use_are_shared(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     child = Child(tmp_path)
     said = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['CUDA_VISIBLE_DEVICES'])"
-    child.start([sys.executable, "-S", "-c", said], 2, 3)
+    child.start([sys.executable, "-S", "-c", said], share=2, place=1)
     wait(child)
-    assert child.last_lines() == "1 3"
+    assert child.last_lines() == "1 2,3"
 
 
 @pytest.mark.parametrize(

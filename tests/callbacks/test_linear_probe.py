@@ -131,8 +131,6 @@ def test_labels_reach_the_probe_only(tmp_path, digits_root):
 
 def test_images_without_a_label_teach_nothing(tmp_path, digits_root):
     data = digits(digits_root)
-    data.setup("fit")
-    data.split("train").labels = data.split("train").labels * 0 - 1
     probe = LinearProbe()
     before = None
 
@@ -140,6 +138,7 @@ def test_images_without_a_label_teach_nothing(tmp_path, digits_root):
         def on_train_start(self, trainer, pl_module):
             nonlocal before
             before = probe.state_dict()["probe"]["1.weight"].clone()
+            data.split("train").labels[:] = -1
 
     fit(tmp_path, data, [probe, Before()])
     assert torch.equal(probe.state_dict()["probe"]["1.weight"], before)

@@ -155,7 +155,8 @@ def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_sa
     new = {"probe/linear/y/top1": 0.6, "probe/mlp200/y/top1": 0.7}
     again = protocol_text(new, {"mlp_epochs": 7, "mlp_protocol": "short", "repeats": 1} | rest)
     found = {"epochs_trained": 3, "steps_trained": 9, "l2": {"y": 0.2}, "not_converged": []}
-    after = joined(before, new, {**found, "svm_c": {}, "repeats": 1, "protocol": again})
+    found |= {"pictures": "1", "svm_c": {}, "repeats": 1, "protocol": again}
+    after = joined(before, new, found)
 
     gone = "probe/mlp200/y/top1_std"
     assert {n: v for n, v in after.items() if "/" in n} == {

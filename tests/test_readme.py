@@ -8,6 +8,7 @@ import shlex
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -71,6 +72,21 @@ def test_the_bound_of_ones_own_is_a_hinge():
     exec(_script("def hinge"), place)
     scores = Scores(torch.tensor([[2.0, 0.5]]), torch.tensor([[[-3.0, 0.0]]]))
     assert place["hinge"](scores) == pytest.approx(-0.25 - 0.5)
+
+
+def test_the_script_finds_duplicates_and_guesses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vectors = [[1.0, 0.0], [-1.0, 0.2], [1.0, 0.01], [-1.0, 0.5]]
+    paths = ["a", "b", "a2", "b2"]
+    run = tmp_path / "runs" / "pictures" / "1"
+    run.mkdir(parents=True)
+    pd.DataFrame({"path": paths, "vector": vectors}).to_parquet(run / "embeddings.parquet")
+    (tmp_path / "labels.csv").write_text("path,label\nb2,dog\na2,cat\n")
+    place = {}
+    exec(_script("closest_first").replace("n_neighbors=5", "n_neighbors=2"), place)
+    assert set(place["closest_first"][:2]) == {"a", "a2"}
+    assert place["nearest"][:, 0].tolist() == [2, 3, 0, 1]
+    assert place["table"]["guess"].tolist() == ["cat", "dog", "cat", "dog"]
 
 
 def test_there_are_commands():

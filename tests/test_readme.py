@@ -22,10 +22,8 @@ PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text()
 BLOCKS = re.findall(r"```\n(.*?)```", README, re.DOTALL)
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMAND = re.compile(
-    r"^(?:# +)?python -m dim_lightning (?P<line>.+)$|`python -m dim_lightning (?P<inline>[^`]+)`",
-    re.MULTILINE,
-)
+COMMAND = re.compile(r"^(?:# +)?python -m dim_lightning (.+)$", re.MULTILINE)
+COMMAND_IN_TEXT = re.compile(r"`python -m dim_lightning ([^`]+)`")
 
 
 def _commands():
@@ -33,7 +31,9 @@ def _commands():
     experiments = PROJECT / "experiments"
     files = [PROJECT / "README.md", *experiments.rglob("*.md"), *experiments.rglob("*.yaml")]
     texts = [file.read_text() for file in files if experiments / "records" not in file.parents]
-    found = [match["line"] or match["inline"] for t in texts for match in COMMAND.finditer(t)]
+    found = [command for text in texts for command in COMMAND.findall(text)]
+    unwrapped = [re.sub(r"\n(# )?", " ", text) for text in texts]
+    found += [command for text in unwrapped for command in COMMAND_IN_TEXT.findall(text)]
     found = [re.sub(r"--run \S+", "--run RUN", command) for command in found]
     # test_experiments runs these
     return sorted({c for c in found if not re.fullmatch(r"fit --config \S+\.yaml", c)})

@@ -170,15 +170,7 @@ class CommandLine(LightningCLI):
             keyed = [self._get(self.config_init, key) for key in CALLBACKS]
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
             together = _together(trainer.world_size, self.datamodule)
-            if self._command == "fit":
-                check_clock(config["val_check_interval"], trainer.world_size)
-                self.model.check_data(self.datamodule, together[JOINT_BATCH])
-                check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
-                say_slow_precision(trainer)
-            if self._is_resumed:
-                check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
-                is_stream = isinstance(self.datamodule.source, Stream)
-                check_order(self._start, trainer.world_size, is_stream)
+            self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
             if self._command == "fit" or is_new:
                 known = {**together, PICTURES: pictures}
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
@@ -189,6 +181,18 @@ class CommandLine(LightningCLI):
             if is_new and is_first_process():
                 remove_unused_folder(self.run_dir)
             raise
+
+    def _check_together(self, trainer: L.Trainer, interval: Any, joint_batch: int) -> None:
+        """Looks at what depends on the device, or on how many processes there are."""
+        if self._command == "fit":
+            check_clock(interval, trainer.world_size)
+            self.model.check_data(self.datamodule, joint_batch)
+            check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
+            say_slow_precision(trainer)
+        if self._is_resumed:
+            check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
+            is_stream = isinstance(self.datamodule.source, Stream)
+            check_order(self._start, trainer.world_size, is_stream)
 
     def _compared_pictures(self) -> dict[str, Any]:
         """Which pictures there are, compared with those of the run that the command is about."""

@@ -60,9 +60,9 @@ def test_a_run_on_shards_goes_on_in_mid_epoch(shards, workshop, capsys):
     """By as many processes as began the epoch."""
     words = ["--data.source", "Stream", "--data.source.path", str(shards)]
     words += ["--trainer.max_epochs", "2"]
-    assert workshop.fit("--experiment", "whole", *words) == 0
-    assert workshop.fit("--experiment", "parts", *words, "--trainer.max_steps", "4") == 0
-    run = workshop.runs / "parts" / "1"
+    assert workshop.fit("--experiment", "whole_stream", *words) == 0
+    assert workshop.fit("--experiment", "parts_stream", *words, "--trainer.max_steps", "4") == 0
+    run = workshop.runs / "parts_stream" / "1"
     last = run / "checkpoints" / "last.ckpt"
     state = torch.load(last, weights_only=True)
     AtomicCheckpointIO().save_checkpoint({**state, "processes": 2}, last)
@@ -72,7 +72,7 @@ def test_a_run_on_shards_goes_on_in_mid_epoch(shards, workshop, capsys):
     assert main(["fit", "--resume", str(run), "--trainer.max_steps", "-1"]) == 0
     whole, parts = (
         torch.load(workshop.runs / name / "1" / "checkpoints" / "last.ckpt", weights_only=True)
-        for name in ("whole", "parts")
+        for name in ("whole_stream", "parts_stream")
     )
     assert whole["global_step"] == parts["global_step"] > 4
     for name, tensor in whole["state_dict"].items():

@@ -42,7 +42,7 @@ ANSWERS = {
     "UpsertBucket": {"upsertBucket": {"bucket": BUCKET, "inserted": True, "run": BUCKET}},
     "Viewer": {"viewer": {"id": "v", "entity": "nobody", "username": "nobody", "flags": "{}"}},
 }
-SECONDS = 20
+SECONDS = 5
 
 
 class Server(BaseHTTPRequestHandler):

@@ -80,8 +80,8 @@ def test_the_script_finds_duplicates_and_guesses(tmp_path, monkeypatch):
     paths = ["a", "b", "a2", "b2"]
     run = tmp_path / "runs" / "pictures" / "1"
     run.mkdir(parents=True)
-    pd.DataFrame({"path": paths, "vector": vectors}).to_parquet(run / "embeddings.parquet")
-    (tmp_path / "labels.csv").write_text("path,label\nb2,dog\na2,cat\n")
+    table = pd.DataFrame({"path": paths, "vector": vectors, "label": [None, None, "cat", "dog"]})
+    table.to_parquet(run / "embeddings.parquet")
     place = {}
     exec(_script("closest_first").replace("n_neighbors=5", "n_neighbors=2"), place)
     assert set(place["closest_first"][:2]) == {"a", "a2"}

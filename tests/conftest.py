@@ -1,7 +1,9 @@
 """Every test checks the package's shape annotations at run time."""
 
+import multiprocessing
 import os
 
+import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -12,3 +14,13 @@ install_import_hook("dim_lightning", "beartype.beartype")
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+# What processes of tests are forked from, so that the modules are loaded once
+multiprocessing.set_forkserver_preload(["dim_lightning.infomax.deep_infomax"])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -65,12 +65,6 @@ def test_opens_with_its_command(name):
     assert f"fit --config experiments/{name}" in comment[0]
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_rows_of_tables_have_settings_that_there_are(name, tmp_path):
-    words = ["--report", "--runs_dir", str(tmp_path)]
-    assert main(["table", str(EXPERIMENTS / "paper" / name), *words]) == 0
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_rows_of_tables_can_be_built(name, tmp_path, capsys):

@@ -26,7 +26,8 @@ class Autoencoder(EncoderModule):
         encoder: makes the encoder, given the image size.
         decoder: makes the decoder, given the sizes of the code and of an image.
         optimizer: makes the optimiser, given the parameters.
-        lr_scheduler: makes the learning-rate schedule, stepped once an epoch.
+        lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
+            or one of torch's, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the draws; the command line sets it from seed_everything.
     """

@@ -39,7 +39,8 @@ class NAT(EncoderModule):
         encoder: makes the encoder, given the image size.
         every_n_epochs: targets are dealt out anew in epochs 0, n, 2n and so on.
         optimizer: makes the optimiser, given the parameters.
-        lr_scheduler: makes the learning-rate schedule, stepped once an epoch.
+        lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
+            or one of torch's, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the targets; the command line sets it from seed_everything.
 

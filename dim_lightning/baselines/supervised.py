@@ -10,6 +10,8 @@ from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
 
+_WORDS = {"train": "training", "val": "validation", "test": "test"}
+
 
 class Supervised(EncoderModule):
     """Minimises the cross-entropy of a linear classifier on the code: what labels can do.
@@ -24,7 +26,8 @@ class Supervised(EncoderModule):
         encoder: makes the encoder, given the image size.
         num_classes: c; it has to be that of the data.
         optimizer: makes the optimiser, given the parameters.
-        lr_scheduler: makes the learning-rate schedule, stepped once an epoch.
+        lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
+            or one of torch's, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the draws; the command line sets it from seed_everything.
 
@@ -51,16 +54,21 @@ class Supervised(EncoderModule):
         """Looks at the labels.
 
         Raises:
-            InputError: some images have none, or they are of another number of classes.
+            InputError: some images have none (all of a validation or test split may), or they are
+                of another number of classes.
         """
         super().check_data(data, num_images)
-        unlabelled = int((data.split("train").labels < 0).sum())
-        if unlabelled:
-            raise InputError(
-                f"Supervised learns from labels, and {unlabelled} of the training pictures have "
-                "none; expected one each: a folder for each class, or STL10 with "
-                "data.source.init_args.unlabelled false; set data.source, or another method"
-            )
+        for name in ("train", "val", "test"):
+            labels = data.split(name).labels
+            unlabelled = int((labels < 0).sum())
+            # a mean over the labelled images of each batch is none over those of a split
+            if unlabelled and (name == "train" or unlabelled < len(labels)):
+                raise InputError(
+                    f"Supervised learns from labels, and {unlabelled} of the {_WORDS[name]} "
+                    "pictures have none; expected one each: a folder for each class, a file that "
+                    "labels all of them, or STL10 with data.source.init_args.unlabelled false; "
+                    "set data.source, or another method"
+                )
         if data.num_classes != self.classifier.out_features:
             raise InputError(
                 f"model.num_classes is {self.classifier.out_features}, and the data has "

@@ -34,7 +34,8 @@ class VAE(EncoderModule):
         beta: weight of the KL.
         pixel_std: standard deviation of a pixel value, which lies in [0, 1], given the code.
         optimizer: makes the optimiser, given the parameters.
-        lr_scheduler: makes the learning-rate schedule, stepped once an epoch.
+        lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
+            or one of torch's, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the noise; the command line sets it from seed_everything.
 

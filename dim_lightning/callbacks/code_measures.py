@@ -115,7 +115,6 @@ def fine_tuned_top1(
         _labelled(_pictures(trainer, "test")),
         num_classes,
         epochs,
-        data_of(trainer).batch_size,
         seed=seed,
         context=trainer.precision_plugin.forward_context,
     )

@@ -44,8 +44,9 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
     "top1_std": "top1_std: standard deviation over {repeats} seeds, MLP probe ({mlp_protocol}).",
     "knn": "kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal.",
     FINE_TUNED: (
-        "Fine-tuned: a copy of the whole encoder and a linear layer on its code, Adam 1e-3, "
-        "{fine_tune_epochs} epochs, after the last."
+        "Fine-tuned: a copy of the whole encoder and a linear layer on its code, batches of 64, "
+        "Adam 1e-3, divided by ten for the last third and again for the last sixth of "
+        "{fine_tune_epochs} epochs; accuracy after the last."
     ),
     "decoder": (
         "Decoder: MS-SSIM and mean square error of test images made of their codes after "

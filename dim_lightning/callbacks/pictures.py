@@ -263,7 +263,7 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def _save(page: Image.Image, path: Path) -> None:
     stream = io.BytesIO()
-    page.save(stream, "PNG", optimize=True)
+    page.save(stream, "PNG")
     _write(path, stream.getvalue())
 
 

@@ -21,7 +21,8 @@ class MuonAdamW(Optimizer):
     The filters of a convolution, flattened to a matrix [outputs, inputs * k * k], move along their
     momentum with its singular values brought to about 1: W <- W - lr max(1, rows / columns)^(1/2)
     U V'. Biases, norms, linear layers, and the convolution that sees the pixels move by AdamW.
-    torch.optim.Muon takes matrices only, and no other parameters beside them.
+    torch.optim.Muon takes matrices only, and no other parameters beside them. A decoder's
+    convolutions go the same way, the last one too; rows of a transposed one are its inputs.
 
     Source: Jordan et al., 2024, "Muon: an optimizer for hidden layers in neural networks", with
     its coefficients; AdamW: Loshchilov and Hutter, 2019.

@@ -129,6 +129,7 @@ def try_it(fault: str, happen: Callable[[ThreadingHTTPServer, subprocess.Popen],
             sys.exit(f"FAILED: it never was online; it said:\n{text}\n{Server.asked}")
         scene.judge(fault, code, 0, text)
         print(f"it ended {time.monotonic() - last:.0f} s after its last epoch")
+        assert time.monotonic() - last < 60, "it waited longer than it was asked to"
         kept = list((place / "runs").glob("*/*/wandb/*/run-*.wandb"))
         assert kept, "nothing is left to send later"
         print(f"{kept[0].stat().st_size:,} bytes are kept for `wandb sync`", flush=True)

@@ -21,6 +21,7 @@ if sys.platform != "linux":
 with scene.folder() as place:
     large = ["--data.image_size", "96", "--model.encoder.init_args.widths", "[128,128]"]
     large += ["--trainer.max_epochs", "1", "--trainer.limit_val_batches", "1"]
+    large += ["--neighbours.bank_size", "32", "--geometry.num_images", "32"]
     done = scene.run(scene.command(place, *large, "--data.batch_size", "1200"), preexec_fn=limit)
     text = done.stderr
     scene.judge("a batch too large", done.returncode, 2, text, "out of memory", "data.batch_size")

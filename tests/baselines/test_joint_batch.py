@@ -2,6 +2,7 @@ import pytest
 import torch
 from joint_baselines import losses_and_gradients, run_process
 from small_methods import BASELINES
+from torch.multiprocessing import start_processes
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +13,7 @@ def one_process():
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(run_process, (2, str(folder)), nprocs=2)
+    start_processes(run_process, (2, str(folder)), 2, start_method="forkserver")
     return torch.load(folder / "found.pt", weights_only=True)
 
 

@@ -72,6 +72,17 @@ def test_a_few_pictures_without_labels_are_refused(data_root):
         build(Supervised).check_data(data, 8)
 
 
+@pytest.mark.parametrize(("split", "name"), [("val", "validation"), ("test", "test")])
+def test_a_split_has_labels_or_has_none(split, name, data_root):
+    data = digits(data_root)
+    data.setup("fit")
+    data.split(split).labels[:] = -1
+    build(Supervised).check_data(data, 8)
+    data.split(split).labels[3:] = 0
+    with pytest.raises(InputError, match=f"and 3 of the {name} pictures have none"):
+        build(Supervised).check_data(data, 8)
+
+
 def test_logits_of_half_precision_are_compared_in_float32():
     module, one = build(Supervised).bfloat16(), batch()
     terms = terms_of(module, one._replace(images=one.images.bfloat16()))

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import Geometry, LinearProbe, Neighbours, RunningBest
@@ -190,7 +191,9 @@ def test_two_processes_have_one_probe_and_do_not_wait_for_each_other(tmp_path, d
     callbacks = [SameEverywhere(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
     data = digits(digits_root)
     data.prepare_data()
-    _, run = fit(tmp_path, data, callbacks, strategy="ddp_spawn", devices=2)
+    _, run = fit(
+        tmp_path, data, callbacks, strategy=DDPStrategy(start_method="forkserver"), devices=2
+    )
     assert run.callback_metrics["probe/online/top1"] > 0
     assert 0 < run.callback_metrics["knn/cosine/k20_t0.07/top1"] <= 1
     assert (tmp_path / "pictures" / "prior_samples.png").is_file()

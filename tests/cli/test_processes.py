@@ -18,20 +18,6 @@ def _command(workshop, *words):
 
 
 @pytest.mark.slow
-def test_two_processes_share_one_folder(workshop):
-    words = ["--experiment", "two", "--trainer.strategy", "ddp", "--trainer.devices", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        _command(workshop, *words), capture_output=True, text=True, timeout=600, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    assert [path.name for path in (workshop.runs / "two").iterdir()] == ["1"]
-    assert read_result(workshop.runs / "two" / "1")["fit"]["images_seen"] == 2 * 96
-    assert done.stdout.count("epoch 1/1") == 1
-    assert "M parameters, 2 x CPU, joint batch 64\n" in done.stdout
-
-
-@pytest.mark.slow
 def test_a_parameter_that_nothing_trains_is_named_before_processes_wait_for_it(workshop):
     words = ["--model.prior", "NoiseInjection", "--trainer.strategy", "ddp"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -254,18 +254,18 @@ def started(bench):
 
 @pytest.mark.slow
 def test_stopped_it_goes_on(bench, capsys):
-    bench.write(rows=[{**TABLE["rows"][0], "overrides": {"trainer.max_epochs": 60}}])
+    bench.write(rows=[{**TABLE["rows"][0], "overrides": {"trainer.max_epochs": 15}}])
     process = started(bench)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 143
     assert "terminated; to go on: python -m dim_lightning table" in errors
-    assert re.fullmatch(r"interrupted after epoch \d+ of 60", bench.states()["both terms"])
+    assert re.fullmatch(r"interrupted after epoch \d+ of 15", bench.states()["both terms"])
     assert bench.table("--dry") == 0
     run = bench.runs / "both_terms" / "seed0" / "1"
     assert f"fit --resume {run}" in capsys.readouterr().out
 
     assert bench.table() == 0
     assert bench.states() == {"both terms": "done"}
-    assert bench.rows()[0]["epochs"] == "60"
+    assert bench.rows()[0]["epochs"] == "15"
     assert sorted(path.name for path in run.parent.glob("[0-9]*")) == ["1"]

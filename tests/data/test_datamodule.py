@@ -4,6 +4,7 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DistributedSampler
 
 from dim_lightning.data import (
@@ -266,7 +267,9 @@ class Diary(Watcher):
 @pytest.mark.slow
 @pytest.mark.filterwarnings(NO_WORKERS)
 def test_two_processes_share_the_images(tmp_path, root):
-    run = trainer(tmp_path, strategy="ddp_spawn", devices=2, max_epochs=1)
+    run = trainer(
+        tmp_path, strategy=DDPStrategy(start_method="forkserver"), devices=2, max_epochs=1
+    )
     run.fit(Diary(), digits(root, batch_size=100))
     one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     trained = [set(each["train"]) for each in (one, two)]

@@ -8,6 +8,7 @@ from joint_batch import (
     run_process,
     terms_without_gradient,
 )
+from torch.multiprocessing import start_processes
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def one_process():
 def several_processes(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     arguments = (request.param, str(folder))
-    torch.multiprocessing.spawn(run_process, arguments, nprocs=request.param)
+    start_processes(run_process, arguments, request.param, start_method="forkserver")
     return torch.load(folder / "found.pt", weights_only=True)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from rows import AUGMENTATIONS, COUNTS, augmented, joint_rows, run_process, weights
+from torch.multiprocessing import start_processes
 
 from dim_lightning import processes
 from dim_lightning.seeding import generator_for
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def each(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
-    torch.multiprocessing.spawn(run_process, (str(folder),), nprocs=len(COUNTS))
+    start_processes(run_process, (str(folder),), len(COUNTS), start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(len(COUNTS))]
 
 

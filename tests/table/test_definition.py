@@ -8,6 +8,7 @@ from table_files import CONTENT, write_table
 from dim_lightning.errors import InputError
 from dim_lightning.table.definition import chosen, read_table
 
+PAPER = Path(__file__).parents[2] / "experiments" / "paper"
 ROW = CONTENT["rows"][0]
 
 
@@ -102,6 +103,6 @@ def test_files_that_are_no_tables(tmp_path, content, said):
         read_table(path)
 
 
-@pytest.mark.parametrize("path", sorted(Path("experiments/paper").glob("*.yaml")), ids=str)
+@pytest.mark.parametrize("path", sorted(PAPER.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_projects_tables_can_be_read(path):
     assert read_table(path).rows

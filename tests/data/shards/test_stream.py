@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, Stream
 from dim_lightning.errors import InputError
@@ -104,7 +105,7 @@ class Diary(Watcher):
 def test_two_processes_read_shards_of_their_own(digits, tmp_path):
     trainer = L.Trainer(
         accelerator="cpu",
-        strategy="ddp_spawn",
+        strategy=DDPStrategy(start_method="forkserver"),
         devices=2,
         logger=False,
         enable_progress_bar=False,

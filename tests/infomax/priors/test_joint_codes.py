@@ -1,6 +1,7 @@
 import pytest
 import torch
 from joint_codes import joint_codes, values_and_gradients, work
+from torch.multiprocessing import start_processes
 
 from dim_lightning.processes import total
 
@@ -12,7 +13,7 @@ def test_one_process_keeps_what_it_has():
 
 @pytest.mark.slow
 def test_two_processes_have_the_statistics_of_the_joint_batch(tmp_path):
-    torch.multiprocessing.spawn(work, (tmp_path,), nprocs=2)
+    start_processes(work, (tmp_path,), 2, start_method="forkserver")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     statistic, of_statistic, normalized, of_normalized = values_and_gradients(joint_codes(), 0)
     for one in (first, second):

@@ -117,6 +117,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axis.set(xscale="log", yscale="log", xlabel="batch", ylabel=unit)
             batches = sorted({row["batch"] for row in rows})
             axis.set_xticks(batches, [f"{batch:,}" for batch in batches], fontsize=8)
+            if key == "gib":
+                axis.set_yticks([0.25, 0.5, 1, 2, 4, 8], ["0.25", "0.5", "1", "2", "4", "8"])
             axis.minorticks_off()
         axes[0].set_title("peak memory of forward and backward")
         axes[1].set_title("time of forward and backward")
@@ -135,7 +137,7 @@ def main() -> None:
     parser.add_argument("--plain-up-to", type=int, default=2048, help="largest batch not tiled")
     parser.add_argument("--precisions", nargs="+", default=["float32", "bf16"])
     parser.add_argument("--step", action="store_true", help="a whole training step")
-    parser.add_argument("--output", type=Path, help="where to write the results as JSON")
+    parser.add_argument("--output", type=Path, help="where the results are kept, as JSON")
     parser.add_argument("--draw", type=Path, help="a JSON file of results, of which to draw")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -156,7 +158,9 @@ def main() -> None:
                 print(json.dumps(row), flush=True)
     if options.output:
         setting = {"threads": torch.get_num_threads(), "tile_scores": TILE_SCORES}
-        write_atomically(options.output, json.dumps({**setting, "rows": rows}, indent=1).encode())
+        old = json.loads(options.output.read_text("utf-8")) if options.output.is_file() else {}
+        kept = {**old, **setting, "step" if options.step else "rows": rows}
+        write_atomically(options.output, json.dumps(kept, indent=1).encode())
 
 
 if __name__ == "__main__":

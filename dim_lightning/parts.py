@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.errors import InputError
 
-_FREE = ("optimizer", "lr_scheduler", "report")  # another one changes nothing that is stored
+_FREE = ("optimizer", "lr_scheduler", "report")  # may be others from here on
 _MODULES = re.compile(r"(?<!')\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
 
@@ -70,7 +70,7 @@ def as_written(make: partial) -> partial:
 
     A method that `load_from_checkpoint` makes of the command line's settings has such.
     """
-    if str(getattr(make.func, "__module__", "")).startswith("jsonargparse"):
+    if make.args and str(getattr(make.func, "__module__", "")).startswith("jsonargparse"):
         return partial(make.args[-1], **make.keywords)
     return make
 

@@ -44,9 +44,11 @@ if TYPE_CHECKING:
         TorchvisionEncoder,
     )
     from dim_lightning.errors import InputError
-    from dim_lightning.export import PictureEncoder, load
+    from dim_lightning.export import PictureEncoder, export_encoder, load
     from dim_lightning.infomax.deep_infomax import DeepInfoMax
     from dim_lightning.infomax.scores import Scores
+
+    __version__: str
 
 __all__ = [
     "BlogEncoder",
@@ -64,6 +66,7 @@ __all__ = [
     "Scores",
     "StridedEncoder",
     "TorchvisionEncoder",
+    "export_encoder",
     "load",
 ]
 _HOMES = {
@@ -82,6 +85,7 @@ _HOMES = {
     "Scores": "infomax.scores",
     "StridedEncoder": "encoders",
     "TorchvisionEncoder": "encoders",
+    "export_encoder": "export",
     "load": "export",
 }
 
@@ -89,10 +93,21 @@ if not TYPE_CHECKING:  # for whom it would make a name of every misspelling
 
     def __getattr__(name: str) -> Any:
         """Import a public name when it is first asked for: `import dim_lightning` stays quick."""
+        if name == "__version__":
+            return _version()
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _version() -> str:
+    from importlib import metadata  # which `--help` can do without
+
+    try:
+        return metadata.version("dim-lightning")
+    except metadata.PackageNotFoundError:  # run from its folder
+        return "unknown"

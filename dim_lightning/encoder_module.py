@@ -16,7 +16,7 @@ from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
-from dim_lightning.parts import check_makers, check_terms
+from dim_lightning.parts import check_makers, check_parts, check_terms, is_plain, part_text
 from dim_lightning.processes import (
     joint_mean,
     joint_size,
@@ -25,6 +25,8 @@ from dim_lightning.processes import (
     uneven_rows,
 )
 from dim_lightning.seeding import generator_for
+
+PARTS = "parts"  # in a checkpoint: parameter -> the class or function that was given, as text
 
 MakeEncoder = Callable[[int], Encoder]
 MakeOptimizer = Callable[[Iterable], Optimizer]
@@ -200,9 +202,21 @@ class EncoderModule(L.LightningModule, ABC):
                 config.scheduler.of(self.trainer.estimated_stepping_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep classes given in Python out of the file: a checkpoint holds plain types only."""
+        """Of classes given in Python keeps the names: a checkpoint holds plain types only."""
         stored = checkpoint.get("hyper_parameters", {})
         checkpoint["hyper_parameters"] = {k: v for k, v in stored.items() if is_plain(v)}
+        parts = {k: part_text(v) for k, v in stored.items() if not is_plain(v)}
+        if parts:
+            checkpoint[PARTS] = parts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Looks at whether the parts are those that the checkpoint was trained with.
+
+        Raises:
+            InputError: they are others.
+        """
+        if "_instantiator" not in self.hparams:  # the command line says itself what differs
+            check_parts(type(self).__name__, checkpoint.get(PARTS, {}), self.hparams)
 
     def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
         if not isinstance(batch, Batch):
@@ -245,12 +259,3 @@ def _of_joint_batch(terms: Mapping[str, Tensor], num_images: int) -> dict[str, T
         return {name: term.detach() for name, term in terms.items()}
     shares = torch.stack([term.detach() for term in terms.values()])
     return dict(zip(terms, joint_mean(shares, num_images), strict=True))
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a checkpoint that loads with weights_only may hold the value."""
-    if isinstance(value, dict):
-        return all(is_plain(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return all(is_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)

@@ -1,6 +1,9 @@
 """What a method and the parts that it is given have to be: errors in a sentence, and in time."""
 
+import re
+import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +12,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.errors import InputError
+
+_FREE = ("optimizer", "lr_scheduler", "report")  # may be others from here on
+_MODULES = re.compile(r"(?<!')\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
 
 def check_makers(**makers: Any) -> None:
@@ -27,6 +33,78 @@ def check_makers(**makers: Any) -> None:
                 f"{name} is an object of class {kind}; expected what makes one: the class itself, "
                 f"or functools.partial({kind}, setting=value)"
             )
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a checkpoint that loads with weights_only may hold the value."""
+    if isinstance(value, dict):
+        return all(is_plain(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def part_text(value: Any) -> str:
+    """What was given as a part, as text that is the same in every process.
+
+    Args:
+        value: a class or function, a partial of one, a plain value, or a list of these; of any
+            other object the class is named.
+    """
+    if isinstance(value, partial):
+        value = as_written(value)
+        words = [part_text(each) for each in (value.func, *value.args)]
+        words += [f"{name}={part_text(each)}" for name, each in sorted(value.keywords.items())]
+        return f"partial({', '.join(words)})"
+    if is_plain(value):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(part_text, value))}]"
+    named = value if hasattr(value, "__qualname__") else type(value)
+    module = getattr(named, "__module__", None)  # which methods of built-in classes have not
+    return f"{module}.{named.__qualname__}" if module else named.__qualname__
+
+
+def as_written(make: partial) -> partial:
+    """The partial of the class itself: jsonargparse's are of a function of its own, and the class.
+
+    A method that `load_from_checkpoint` makes of the command line's settings has such.
+    """
+    if make.args and str(getattr(make.func, "__module__", "")).startswith("jsonargparse"):
+        return partial(make.args[-1], **make.keywords)
+    return make
+
+
+def check_parts(method: str, stored: Mapping[str, str], given: Mapping[str, Any]) -> None:
+    """Refuses parts that compute something else; warns of those that lie in another module now.
+
+    Args:
+        method: the class of the module that loads a checkpoint.
+        stored: parameter -> `part_text` of what the checkpoint was trained with.
+        given: parameter -> what the module has.
+
+    Raises:
+        InputError: some differ; names them and says how to give the same.
+    """
+    now = {name: part_text(given[name]) for name in stored if name in given and name not in _FREE}
+    others = [name for name, text in now.items() if text != stored[name]]
+    told = {name: f"{name} was {stored[name]}, here it is {now[name]}" for name in others}
+    changed = [name for name in others if _unplaced(now[name]) != _unplaced(stored[name])]
+    if changed:
+        listed = "; ".join(told[name] for name in changed)
+        words = ", ".join(f"{name}={stored[name]}" for name in changed)
+        raise InputError(
+            f"the checkpoint was trained with other parts: {listed}; expected the same, which no "
+            f"checkpoint can hold: give them, {method}.load_from_checkpoint(path, {words}), or, "
+            "for others on purpose, load its state_dict alone"
+        )
+    for name in others:
+        warnings.warn(f"{told[name]}; taken for the same in another place", stacklevel=3)
+
+
+def _unplaced(text: str) -> str:
+    """The text without the modules in which classes and functions lie."""
+    return _MODULES.sub("", text)
 
 
 def check_terms(method: str, given: Any, shape: tuple[int, int]) -> None:

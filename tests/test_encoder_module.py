@@ -1,12 +1,16 @@
 """What a method of one's own is told when it gives something else than terms."""
 
+from functools import partial
+
 import pytest
 import torch
 from small_methods import SIZE, batch, digits, encoder, trainer
 
 from dim_lightning import EncoderModule
 from dim_lightning.data import CropAndFlip
+from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
+from dim_lightning.parts import check_parts, part_text
 
 
 class Own(EncoderModule):
@@ -52,3 +56,44 @@ def test_a_trainer_alone_looks_at_the_data_too(tmp_path):
     data = digits(tmp_path, num_views=2, augmentation=CropAndFlip())
     with pytest.raises(InputError, match="Own has a use for one"):
         trainer(tmp_path, max_steps=1).fit(Own(lambda code, loss: (code, {"loss": loss})), data)
+
+
+BLOG = "dim_lightning.encoders.blog.BlogEncoder"
+HERE = f"{__name__}.test_parts_as_text.<locals>"
+
+
+def test_parts_as_text():
+    def local():
+        pass
+
+    for part, text in {
+        BlogEncoder: BLOG,
+        local: f"{HERE}.local",
+        partial(
+            BlogEncoder, 32, widths=(4,), norm=None
+        ): f"partial({BLOG}, 32, norm=None, widths=(4,))",
+        partial(
+            local, inner=partial(local, 0.5)
+        ): f"partial({HERE}.local, inner=partial({HERE}.local, 0.5))",
+        (lambda: None): f"{HERE}.<lambda>",
+        ("a", local): f"['a', {HERE}.local]",
+        CropAndFlip(): "dim_lightning.data.augmentation.crop_and_flip.CropAndFlip",
+        str.upper: "str.upper",
+        None: "None",
+    }.items():
+        assert part_text(part) == text
+
+
+def test_a_part_that_lies_in_another_module_is_taken_with_a_warning():
+    with pytest.warns(UserWarning, match=f"encoder was __main__.BlogEncoder, here it is {BLOG}"):
+        check_parts("Own", {"encoder": "__main__.BlogEncoder"}, {"encoder": BlogEncoder})
+
+
+@pytest.mark.parametrize(("was", "now"), [(1.5, 0.5), ("a.b", "c.b")])
+def test_a_part_in_another_module_with_other_settings_is_refused(was, now):
+    with pytest.raises(InputError, match="encoder was partial"):
+        check_parts(
+            "Own",
+            {"encoder": f"partial(__main__.BlogEncoder, widths={was!r})"},
+            {"encoder": partial(BlogEncoder, widths=now)},
+        )

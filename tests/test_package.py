@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 import dim_lightning
 from dim_lightning.extras import EXTRAS
@@ -52,6 +53,17 @@ def test_every_package_that_is_imported_is_declared():
     imported = {module.partition(".")[0] for tree in trees for module, _ in _imports(tree)}
     imported -= {"dim_lightning", *sys.stdlib_module_names}
     assert {OTHER_NAMES.get(module, module) for module in imported} <= declared
+
+
+def test_the_citation_is_of_this_version():
+    project = _project()
+    cited = yaml.safe_load((PACKAGE.parent / "CITATION.cff").read_text())
+    for key, name in {
+        "version": "version",
+        "license": "license",
+        "abstract": "description",
+    }.items():
+        assert cited[key] == project[name]
 
 
 def test_the_extras_are_those_of_the_project():

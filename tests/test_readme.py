@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dim_lightning import load
 from dim_lightning.cli.entry import _quiet
 from dim_lightning.cli.overview import OWN_COMMANDS
 from dim_lightning.cli.resolved import resolved_settings
@@ -65,6 +66,13 @@ def test_the_script_trains(tmp_path, monkeypatch):
     exec(_script("L.Trainer").replace("max_epochs=5", "max_epochs=1"), place)
     assert place["features"].mean.shape == (len(place["images"]), 256)
     assert place["trainer"].callback_metrics["knn/cosine/k20_t0.07/top1"] > 0.5
+    kept = _script("save_checkpoint").replace('"encoder")  ', '"encoder", ["safetensors"])  ')
+    exec(kept, place)
+    pixels = (place["images"] * 255).to(torch.uint8)
+    mean = place["features"].mean.detach()
+    torch.testing.assert_close(load("encoder")(pixels), mean, atol=1e-5, rtol=1e-5)
+    again = place["model"].encoder.eval()(place["images"])
+    torch.testing.assert_close(again.mean, mean, atol=1e-5, rtol=1e-5)
 
 
 def test_the_bound_of_ones_own_is_a_hinge():

@@ -45,6 +45,11 @@ def _started(words: list[str]) -> int:
 
         sys.stdout.write(overview())
         return 0
+    if words == ["--version"]:
+        from dim_lightning import __version__
+
+        sys.stdout.write(f"dim_lightning {__version__}\n")
+        return 0
     if words[:1] == ["doctor"]:  # which has to work where the imports of the others do not
         from dim_lightning.cli.doctor import doctor
 

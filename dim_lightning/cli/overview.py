@@ -42,7 +42,8 @@ def overview() -> str:
             "commands:",
             *lines,
             "",
-            f"`{PROGRAM} COMMAND --help` lists the options of a command.",
+            f"`{PROGRAM} COMMAND --help` lists the options of a command,",
+            f"`{PROGRAM} --version` says the version.",
             "",
         ]
     )

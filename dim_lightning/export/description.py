@@ -10,7 +10,6 @@ import torch
 from dim_lightning.encoders import Encoder
 from dim_lightning.run.environment import describe_environment, now, read_environment
 from dim_lightning.run.folder import CONFIG
-from dim_lightning.run.result import read_result
 
 FORMAT = "dim_lightning encoder"
 VERSION = 1  # to be raised whenever an older `load` could not read the files rightly
@@ -31,19 +30,17 @@ def described(
     encoder: Encoder,
     recipe: Any,
     image_size: int,
-    run_dir: Path,
-    config: Mapping[str, Any],
-    checkpoint: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What encoder.json says of the encoder of a run.
+    """What encoder.json says of an encoder.
 
     Args:
         encoder: with its weights, in eval mode.
         recipe: how to make it, as in config.yaml.
         image_size: height and width of its images.
-        run_dir: the run's folder.
-        config: of the run.
-        checkpoint: the state it was taken from.
+        figures: what it reached, as in result.json.
+        provenance: how it was trained.
     """
     with torch.no_grad():
         layers = encoder(torch.zeros(1, 3, image_size, image_size)).layers
@@ -58,8 +55,8 @@ def described(
         "outputs": {name: ["n", *layer.shape[1:]] for name, layer in layers.items()},
         "embedding": list(layers)[-1],
         "embedding_dim": encoder.embedding_dim,
-        "figures": read_result(run_dir),
-        "provenance": _provenance(run_dir, config, checkpoint),
+        "figures": figures,
+        "provenance": provenance,
     }
 
 
@@ -86,9 +83,16 @@ def _preprocessing(size: int) -> dict[str, Any]:
     }
 
 
-def _provenance(
+def provenance_of_run(
     run_dir: Path, config: Mapping[str, Any], checkpoint: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """How the encoder of a run was trained.
+
+    Args:
+        run_dir: the run's folder.
+        config: of the run.
+        checkpoint: the state it is taken from.
+    """
     trained = read_environment(run_dir)
     return {
         "run": f"{config.get('experiment', run_dir.absolute().parent.name)}/"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 
+from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError
 from dim_lightning.export.description import FORMAT, VERSION, digest, export_record
 from dim_lightning.export.picture_encoder import PictureEncoder
@@ -19,7 +20,7 @@ from dim_lightning.export.programs import (
     write_onnx,
     write_torch,
 )
-from dim_lightning.export.rebuild import encoder_from, load_weights, of_run
+from dim_lightning.export.rebuild import encoder_from, load_weights, of_module, of_run
 from dim_lightning.extras import installation
 from dim_lightning.run.folder import CONFIG, explained
 
@@ -61,13 +62,26 @@ def export_run(
         InputError: no such run, no checkpoint, an unknown format or a missing library, a folder
             that cannot be written, or a file that does not compute what the encoder computes.
     """
-    chosen, left_out = _chosen(formats)
-    pictures = of_run(run_dir)
-    output = run_dir / EXPORT if output is None else output
-    with explained(output, "--output"), _unfinished(output) as folder:
-        differences = _write(folder, pictures, chosen)
-        _put_in_place(folder, output)
-    return Exported(output, differences, left_out)
+    chosen = _chosen(formats)
+    return _exported(of_run(run_dir), run_dir / EXPORT if output is None else output, *chosen)
+
+
+def export_encoder(
+    module: EncoderModule, output: str | Path, formats: Sequence[str] | None = None
+) -> Exported:
+    """Writes the encoder that a method has at present, as `export_run` does that of a run.
+
+    Args:
+        module: the method, such as a DeepInfoMax that a script has trained.
+        output: the folder to write into.
+        formats: see `export_run`.
+
+    Raises:
+        InputError: see `export_run`; or the encoder was made by what no file can name, such as a
+            lambda or a class of the script itself.
+    """
+    chosen = _chosen(formats)
+    return _exported(of_module(module), Path(output).expanduser(), *chosen)
 
 
 def load(path: str | Path) -> PictureEncoder:
@@ -109,6 +123,15 @@ def _chosen(formats: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
             f"{installation('export')}"
         )
     return list(dict.fromkeys(["safetensors", *formats])), {}
+
+
+def _exported(
+    pictures: PictureEncoder, output: Path, formats: list[str], left_out: dict[str, str]
+) -> Exported:
+    with explained(output, "--output"), _unfinished(output) as folder:
+        differences = _write(folder, pictures, formats)
+        _put_in_place(folder, output)
+    return Exported(output, differences, left_out)
 
 
 def _write(folder: Path, pictures: PictureEncoder, formats: list[str]) -> dict[str, float]:

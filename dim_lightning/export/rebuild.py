@@ -1,8 +1,10 @@
 """An encoder from its description in a configuration, and from a run."""
 
 import argparse
+import copy
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,15 @@ import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
+from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.encoders import Encoder
 from dim_lightning.errors import InputError
-from dim_lightning.export.description import described
+from dim_lightning.export.description import described, provenance_of_run
 from dim_lightning.export.picture_encoder import PictureEncoder
+from dim_lightning.parts import as_written, is_plain, part_text
 from dim_lightning.run.checkpoint import newest_checkpoint, read_checkpoint
 from dim_lightning.run.folder import CONFIG, existing_run_folder, last_checkpoint
+from dim_lightning.run.result import read_result
 
 _PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
 
@@ -85,8 +90,45 @@ def of_run(run_dir: Path) -> PictureEncoder:
         if name.startswith(_PREFIX)
     }
     load_weights(encoder, weights, checkpoint)
-    about = described(encoder.eval(), recipe, image_size, run_dir, config, stored)
+    provenance = provenance_of_run(run_dir, config, stored)
+    about = described(encoder.eval(), recipe, image_size, read_result(run_dir), provenance)
     return PictureEncoder(encoder, image_size, about)
+
+
+def of_module(module: EncoderModule) -> PictureEncoder:
+    """A copy of the encoder that a method has at present, on the CPU.
+
+    Raises:
+        InputError: it was made by what cannot be written down as text.
+    """
+    method = type(module).__name__
+    if not {"encoder", "image_size"} <= set(module.hparams):
+        raise InputError(
+            f"{method} does not say by what its encoder was made; expected the arguments encoder "
+            "and image_size in its constructor, and save_hyperparameters(logger=False) there"
+        )
+    recipe, image_size = _recipe(module.hparams["encoder"]), module.hparams["image_size"]
+    encoder = copy.deepcopy(module.encoder).cpu().eval()
+    provenance = {"method": method, "seed": module.seed}
+    about = described(encoder, recipe, image_size, {}, provenance)
+    return PictureEncoder(encoder, image_size, about)
+
+
+def _recipe(make: Any) -> Any:
+    """By what `encoder_from` makes an encoder as `make` does."""
+    if is_plain(make):  # of the command line, which has it as text
+        return make
+    given = as_written(make) if isinstance(make, partial) else partial(make)
+    settings, path = given.keywords, part_text(given.func)
+    is_named = "<" not in path and not path.startswith("__main__.")
+    takes_settings = isinstance(given.func, type) and is_plain(settings)
+    if not is_named or given.args or (settings and not takes_settings):
+        raise InputError(
+            f"encoder is {part_text(make)}; expected a class, a functools.partial of one with "
+            "numbers, texts and lists by name, or a function that returns an Encoder, and that in "
+            "a module that Python can import, not in the script itself"
+        )
+    return {"class_path": path, "init_args": settings} if settings else path
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -7,7 +7,11 @@ import pytest
 import torch
 import yaml
 
+import dim_lightning
+from dim_lightning import DeepInfoMax
 from dim_lightning.cli import main
+from dim_lightning.encoder_module import PARTS
+from dim_lightning.parts import part_text
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.result import read_result
 
@@ -49,6 +53,22 @@ def test_nothing_in_a_checkpoint_but_plain_types(finished):
     stored = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
     assert stored["hyper_parameters"]["encoder"]["init_args"]["widths"] == [4]
     assert stored["hyper_parameters"]["image_size"] == 8
+    assert PARTS not in stored  # all are settings
+
+
+def test_a_checkpoint_is_loaded_and_its_encoder_handed_on_in_python(finished, tmp_path):
+    module = DeepInfoMax.load_from_checkpoint(finished / "checkpoints" / "last.ckpt")
+    text = (
+        "partial(dim_lightning.encoders.blog.BlogEncoder, attention_heads=0, "  # not jsonargparse's
+    )
+    assert part_text(module.hparams["encoder"]).startswith(text)
+    folder = dim_lightning.export_encoder(module, tmp_path / "out", ["safetensors"]).folder
+    loaded, run = dim_lightning.load(folder), dim_lightning.load(finished)
+    assert _same(loaded.encoder.state_dict(), run.encoder.state_dict())
+    assert loaded.about["encoder"] == {
+        "class_path": "dim_lightning.encoders.blog.BlogEncoder",
+        "init_args": run.about["encoder"]["init_args"],
+    }
 
 
 def test_its_config_gives_the_same_run_again_in_a_new_folder(finished):

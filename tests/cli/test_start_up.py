@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
+import dim_lightning
 from dim_lightning.cli import main
 from dim_lightning.cli.overview import OWN_COMMANDS, RUN_COMMANDS
 
@@ -48,6 +50,12 @@ def test_help_names_every_command(word, capsys):
     shown = capsys.readouterr().out
     listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
     assert listed == [*RUN_COMMANDS, *OWN_COMMANDS]
+
+
+def test_the_version_is_that_of_the_project(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dim_lightning {metadata.version('dim-lightning')}\n"
+    assert dim_lightning.__version__ == metadata.version("dim-lightning")
 
 
 def test_a_run_loads_no_logger_and_no_drawing_of_others():

@@ -1,10 +1,12 @@
 import json
+from functools import partial
 
 import pytest
 import torch
 
 import dim_lightning
-from dim_lightning.encoders import BlogEncoder
+from dim_lightning.baselines import Supervised
+from dim_lightning.encoders import BlogEncoder, Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.export import export_run
 
@@ -154,3 +156,41 @@ def test_damaged_exports_are_refused(run):
     (folder / "encoder.json").write_text("{}")
     with pytest.raises(InputError, match="is no description of an encoder"):
         dim_lightning.load(folder)
+
+
+def shifted(image_size: int, low: float = 0.0) -> Encoder:
+    return BlogEncoder(image_size, widths=(4,), embedding_dim=6, pixel_range=(low, 1.0))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(BlogEncoder, widths=(4,), embedding_dim=6, pixel_range=(-1.0, 1.0)),
+        shifted,
+    ],
+)
+def test_the_encoder_of_a_script(make, tmp_path):
+    module = Supervised(make, image_size=8)
+    folder = dim_lightning.export_encoder(module, tmp_path / "out", ["safetensors"]).folder
+    assert module.encoder.training
+    expected = module.encoder.eval()(IMAGES / 255).mean
+    loaded = dim_lightning.load(folder)
+    torch.testing.assert_close(loaded(IMAGES), expected.detach(), rtol=0, atol=0)
+    assert loaded.about["provenance"] == {"method": "Supervised", "seed": 0}
+
+
+def test_an_encoder_that_a_file_cannot_name_is_not_written(tmp_path):
+    for make in (
+        lambda size: shifted(size),
+        partial(shifted, low=-1.0),
+        partial(BlogEncoder, widths=torch.ones(1)),
+        partial(BlogEncoder, 8),
+    ):
+        module = Supervised(shifted, image_size=8)
+        module.hparams["encoder"] = make
+        with pytest.raises(InputError, match=r"expected a class, a functools\.partial of one"):
+            dim_lightning.export_encoder(module, tmp_path / "out")
+    module.hparams.clear()
+    with pytest.raises(InputError, match=r"Supervised does not say .*save_hyperparameters"):
+        dim_lightning.export_encoder(module, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

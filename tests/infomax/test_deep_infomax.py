@@ -370,6 +370,37 @@ def test_checkpoint_holds_plain_types_only(tmp_path, data_root):
     torch.testing.assert_close(loaded.eval()(images), copy.deepcopy(module).cpu().eval()(images))
 
 
+def test_a_checkpoint_of_other_parts_is_refused(tmp_path, data_root):
+    parts = {
+        "encoder": partial(BlogEncoder, pixel_range=(-1.0, 1.0)),  # of the default's shapes
+        "estimator": info_nce,
+        "prior": SIGReg,
+    }
+    free = {"optimizer": partial(torch.optim.SGD, lr=0.1), "report": [smile]}
+    one = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    module = DeepInfoMax(**parts, **free, global_weight=0.0, image_size=16)
+    one.fit(module, digits(data_root, batch_size=8))
+    path = tmp_path / "one.ckpt"
+    one.save_checkpoint(path)
+    with pytest.raises(InputError) as refused:
+        DeepInfoMax.load_from_checkpoint(path)
+    encoder = "partial(dim_lightning.encoders.blog.BlogEncoder, pixel_range=(-1.0, 1.0))"
+    assert f"encoder was {encoder}, here it is dim_lightning" in str(refused.value)
+    assert (
+        f"load_from_checkpoint(path, encoder={encoder}, "
+        "estimator=dim_lightning.infomax.estimators.info_nce, "
+        "prior=dim_lightning.infomax.priors.sigreg.SIGReg)"
+    ) in str(refused.value)
+    with pytest.raises(InputError, match=r"prior was .*SIGReg, here it is .*GaussianKL"):
+        trainer(tmp_path).test(
+            DeepInfoMax(**{**parts, "prior": GaussianKL}, global_weight=0.0, image_size=16),
+            digits(data_root), ckpt_path=path, weights_only=True,
+        )  # fmt: skip
+    loaded = DeepInfoMax.load_from_checkpoint(path, **parts)
+    images = batch().images
+    torch.testing.assert_close(loaded.eval()(images), module.cpu().eval()(images))
+
+
 def test_the_schedule_ends_with_the_training(tmp_path):
     module = build(lr_scheduler=partial(WarmupCosine, warmup=0.5))
     rates = []

@@ -220,8 +220,10 @@ def _begun_by_another(
     """Where a run begins that takes up the state of another one.
 
     Raises:
-        InputError: it would end there.
+        InputError: it would end there, or the checkpoint does not say where that is.
     """
+    if "loops" not in checkpoint:
+        raise InputError(f"{path} holds weights alone; expected a checkpoint that fit wrote")
     epochs, batches = position(checkpoint)
     start = Start(path, epochs, batches, checkpoint["global_step"], callbacks=(OwnSettings(),))
     met = limits_met(start, limits)

@@ -246,6 +246,13 @@ def test_a_new_run_that_would_end_where_another_has_ended(workshop, finished, ca
     assert workshop.made() == before
 
 
+def test_a_new_run_from_weights_alone(workshop, finished, capsys):
+    path = workshop.folder / "weights.ckpt"
+    torch.save({"state_dict": _state(finished)["state_dict"]}, path)
+    assert workshop.fit("--ckpt_path", str(path)) == 2
+    assert f"{path} holds weights alone" in capsys.readouterr().err
+
+
 def test_what_ended_a_training_before_its_first_step_is_named():
     limits = {"max_epochs": None, "max_steps": -1, "max_time": None}
     start = Start(epochs=1, steps=3)

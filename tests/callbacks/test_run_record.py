@@ -16,7 +16,7 @@ def test_the_figures_are_renewed_with_each_validation(tmp_path):
         def on_train_epoch_start(self, trainer, pl_module):
             seen.append(read_result(tmp_path).get("fit", {}))
 
-    fit = L.Trainer(
+    trainer = L.Trainer(
         max_epochs=3,
         limit_train_batches=1,
         limit_val_batches=1,
@@ -27,7 +27,7 @@ def test_the_figures_are_renewed_with_each_validation(tmp_path):
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    fit.fit(tiny_module(), digits(tmp_path))
+    trainer.fit(tiny_module(), digits(tmp_path))
     assert [(fit.get("status"), fit.get("epochs")) for fit in seen] == [
         (None, None),
         ("running", 1),

@@ -7,6 +7,7 @@ from dim_lightning.callbacks.linear_probe import LinearProbe
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
+from dim_lightning.callbacks.own_settings import OwnSettings
 from dim_lightning.callbacks.reconstructions import Reconstructions
 from dim_lightning.callbacks.run_record import RunRecord
 from dim_lightning.callbacks.running_best import RunningBest
@@ -22,6 +23,7 @@ __all__ = [
     "Neighbours",
     "NonFiniteGuard",
     "OfflineEvaluation",
+    "OwnSettings",
     "Reconstructions",
     "RunRecord",
     "RunningBest",

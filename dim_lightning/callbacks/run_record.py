@@ -13,11 +13,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import now, write_environment
 from dim_lightning.run.report import final_figures
-from dim_lightning.run.result import update_result
+from dim_lightning.run.result import read_result, update_result
 from dim_lightning.run.summary import write_summary
 
 _MIN_SECONDS = 30.0
 _MAX_SHARE = 0.02
+_COUNTS = ("epochs", "steps", "seconds", "images_seen", "images_per_second")
 
 
 class RunRecord(Callback):
@@ -40,6 +41,7 @@ class RunRecord(Callback):
         self._speeds: list[float] = []
         self._page_seconds = 0.0
         self._page_time = 0.0
+        self._has_trained = False
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on counting from."""
@@ -83,6 +85,7 @@ class RunRecord(Callback):
         num_images = len(outputs["embedding"]) * trainer.world_size
         self._epoch_images += num_images
         self._num_images += num_images
+        self._has_trained = True
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keeps validation out of the training speed, and refreshes the figures."""
@@ -136,6 +139,9 @@ class RunRecord(Callback):
             "images_per_second": round(statistics.median(self._speeds or [0.0]), 1),
             **final_figures(self._run_dir),
         }
+        if not self._has_trained:  # what an earlier start has counted stays
+            before = read_result(self._run_dir).get("fit", {})
+            figures |= {name: before[name] for name in _COUNTS if name in before}
         update_result(self._run_dir, "fit", figures)
         if final:
             write_environment(self._run_dir, {"finished": now()})

@@ -66,8 +66,7 @@ def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:
     if lines:
         listed = "".join(f"\n  model.{line}" for line in lines)
         rank_zero_info(
-            f"{path} was trained with other settings:{listed}\nThe model is built with the "
-            "settings asked for now; the optimiser goes on from its stored state."
+            f"{path} was trained with other settings:{listed}\nThose asked for now hold."
         )
     return checkpoint
 

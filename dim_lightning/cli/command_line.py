@@ -44,6 +44,7 @@ from dim_lightning.cli.resume import (
     check_joint_batch,
     check_order,
     cut_back,
+    nothing_left,
     where_to_start,
 )
 from dim_lightning.cli.trainer import end_others, finish_loggers, open_loggers, trainer_in
@@ -156,9 +157,8 @@ class CommandLine(LightningCLI):
             check_optimizer(self.model)
         if self._command == "fit" and self._folder is None:
             self._begun = begun_run(*place, self._arguments)
-        asked = self._option("ckpt_path") and Path(self._option("ckpt_path"))
-        resumed = Path(str(self._folder)) if self._is_resumed else None
-        self._start = where_to_start(resumed, asked or None, self.model, config["max_epochs"])
+        run, limits = (self._folder, config) if self._command == "fit" else (None, {})
+        self._start = where_to_start(run, self._option("ckpt_path"), self.model, limits)
         check_data(self.datamodule, self._command)
         pictures = self._compared_pictures()
         is_new = self._folder is None
@@ -167,7 +167,7 @@ class CommandLine(LightningCLI):
             if self._command == "fit" and is_first_process():
                 self._open.enter_context(alone_in(self.run_dir))
             settings = self._dumped(self.config)
-            keyed = [self._get(self.config_init, key) for key in CALLBACKS]
+            keyed = (*(self._get(self.config_init, k) for k in CALLBACKS), *self._start.callbacks)
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
@@ -248,8 +248,8 @@ class CommandLine(LightningCLI):
 
     def after_fit(self) -> None:
         """Says what was reached, where it lies and what to try next."""
-        if self._is_resumed and self.trainer.global_step == self._start.steps:
-            self.trainer.print("nothing was left to train; a larger --trainer.max_epochs goes on")
+        if self.trainer.global_step == self._start.steps:
+            self.trainer.print(nothing_left(self._start, self._option("trainer").as_dict()))
         self._close()
 
     def after_validate(self) -> None:

@@ -1,12 +1,14 @@
 """`fit --resume`: where a run goes on, and which settings may be others than before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
+from dim_lightning.callbacks.own_settings import OwnSettings
 from dim_lightning.cli.checks import check_checkpoint
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import (
@@ -57,6 +59,7 @@ class Start(NamedTuple):
         metrics_rows: how many rows of metrics.csv belong to it.
         joint_batch_size: images a step on all processes; None where it is not known.
         processes: how many trained; None where it is not known.
+        callbacks: that the Trainer needs to start so.
     """
 
     path: Path | None = None
@@ -66,6 +69,7 @@ class Start(NamedTuple):
     metrics_rows: int = 0
     joint_batch_size: int | None = None
     processes: int | None = None
+    callbacks: Sequence[Callback] = ()
 
     def __str__(self) -> str:
         if self.path is None:
@@ -76,27 +80,28 @@ class Start(NamedTuple):
 
 
 def where_to_start(
-    run_dir: Path | None, path: Path | None, model: L.LightningModule, max_epochs: int | None
+    run: str | None, path: str | None, model: L.LightningModule, limits: Mapping[str, Any]
 ) -> Start:
     """The checkpoint to start from, looked at.
 
     Args:
-        run_dir: the folder of a run that goes on; None for a new one.
+        run: the folder of a run that goes on; None for a new one.
         path: a checkpoint that was asked for, for a run that has none of its own.
         model: which has to fit it.
-        max_epochs: the end that was asked for.
+        limits: the arguments of the Trainer that say when training ends; empty if nothing trains.
 
     Raises:
         InputError: it cannot be read, is of another model, or lies behind the end.
     """
-    own = None if run_dir is None else usable_checkpoint(run_dir)
-    if run_dir is not None and own is not None:
+    own = None if run is None else usable_checkpoint(Path(run))
+    if run is not None and own is not None:
         start = start_from(own, check_checkpoint(own, model))
-        check_epochs(start, max_epochs, run_dir)
+        check_epochs(start, limits["max_epochs"], Path(run))
         return start
-    if path is not None:
-        check_checkpoint(path, model)
-    return Start(path)
+    if not path:
+        return Start()
+    checkpoint = check_checkpoint(Path(path), model)
+    return _begun_by_another(Path(path), checkpoint, limits) if limits else Start(Path(path))
 
 
 def usable_checkpoint(run_dir: Path) -> Path | None:
@@ -119,6 +124,22 @@ def start_from(path: Path, checkpoint: Mapping[str, Any]) -> Start:
     return Start(path, epochs, batches, checkpoint["global_step"], rows, *known)
 
 
+def limits_met(start: Start, limits: Mapping[str, Any]) -> list[str]:
+    """The Trainer's settings, with their values, for which training ends where it starts."""
+    done = {"max_epochs": start.epochs, "max_steps": start.steps}
+    asked = {name: limits[name] for name in done if limits[name] is not None}
+    return [f"trainer.{n} is {value}" for n, value in asked.items() if -1 < value <= done[n]]
+
+
+def nothing_left(start: Start, limits: Mapping[str, Any]) -> str:
+    """What to say of a training that has ended where it started."""
+    met = limits_met(start, limits)
+    if not met and limits["max_time"] is not None:
+        met = [f"trainer.max_time is {limits['max_time']}"]
+    reason = f": {' and '.join(met)}; more goes on" if met else ""
+    return f"nothing was left to train{reason}"
+
+
 def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path) -> list[str]:
     """The settings asked for that differ from those of the run and may, a line each.
 
@@ -132,7 +153,8 @@ def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path
         raise InputError(
             f"{run_dir} goes on as it was begun, and these settings differ:{listed}\n"
             "Leave them out, or start a new run from its state: python -m dim_lightning fit "
-            f"--config {run_dir / CONFIG} --ckpt_path {run_dir / LAST_CHECKPOINT} and them"
+            f"--config {run_dir / CONFIG} --ckpt_path {run_dir / LAST_CHECKPOINT} "
+            "--trainer.max_epochs MORE and them"
         )
     return [f"{key}: {new} from here on, {old} before" for key, old, new in changes]
 
@@ -190,6 +212,27 @@ def cut_back(run_dir: Path, num_rows: int) -> None:
     """Takes away what was written after the state that a run goes on from."""
     remove_leftovers(run_dir)
     MetricsFile(run_dir).keep(num_rows)
+
+
+def _begun_by_another(
+    path: Path, checkpoint: Mapping[str, Any], limits: Mapping[str, Any]
+) -> Start:
+    """Where a run begins that takes up the state of another one.
+
+    Raises:
+        InputError: it would end there, or the checkpoint does not say where that is.
+    """
+    if "loops" not in checkpoint:
+        raise InputError(f"{path} holds weights alone; expected a checkpoint that fit wrote")
+    epochs, batches = position(checkpoint)
+    start = Start(path, epochs, batches, checkpoint["global_step"], callbacks=(OwnSettings(),))
+    met = limits_met(start, limits)
+    if met:
+        raise InputError(
+            f"{' and '.join(met)}, which {path} has reached (epochs: {epochs}, steps: "
+            f"{start.steps}): nothing would be left to train; expected more, as those count"
+        )
+    return start
 
 
 def _differences(

@@ -31,7 +31,7 @@ def trainer_in(
         run_dir: the run's folder.
         command: fit, validate, test or predict.
         config: the arguments of the Trainer; stays as it is.
-        keyed: the callbacks that have settings of their own.
+        keyed: the callbacks that have settings of their own, and those that the start needs.
 
     Raises:
         InputError: the Trainer refuses its arguments.

@@ -113,6 +113,7 @@ def test_what_is_asked_for_wins_over_the_checkpoint_and_the_difference_is_said(
 ):
     words = ["--ckpt_path", str(finished / "checkpoints" / "last.ckpt")]
     words += ["--model.local_weight", "2.5", "--trainer.max_epochs", "2", "--experiment", "asked"]
+    words += ["--model.optimizer.lr", "1e-5", "--probe.learning_rate", "1e-4"]
     with caplog.at_level("INFO", "lightning"):
         assert workshop.fit(*words) == 0
     config = yaml.safe_load((workshop.runs / "asked" / "1" / "config.yaml").read_text())
@@ -121,6 +122,10 @@ def test_what_is_asked_for_wins_over_the_checkpoint_and_the_difference_is_said(
         workshop.runs / "asked" / "1" / "checkpoints" / "last.ckpt", weights_only=True
     )
     assert stored["hyper_parameters"]["local_weight"] == 2.5
+    probe = stored["callbacks"]["LinearProbe"]["optimizer"]
+    for rate, optimizer in ((1e-5, stored["optimizer_states"][0]), (1e-4, probe)):
+        assert optimizer["param_groups"][0]["lr"] == rate
+        assert optimizer["state"][0]["step"] == 6  # of both runs
     assert "model.local_weight: 1.5 in the checkpoint, 2.5 now" in caplog.text
 
 

@@ -12,7 +12,13 @@ import yaml
 
 from dim_lightning.cli import main
 from dim_lightning.cli.pictures import check_pictures, say_others
-from dim_lightning.cli.resume import Start, allowed_changes, check_joint_batch, check_order
+from dim_lightning.cli.resume import (
+    Start,
+    allowed_changes,
+    check_joint_batch,
+    check_order,
+    nothing_left,
+)
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO, position, read_checkpoint
 from dim_lightning.run.folder import alone_in
@@ -128,6 +134,10 @@ def test_ctrl_c_saves_as_well_and_max_steps_in_an_epoch_is_no_end_of_it(workshop
     assert main(["fit", "--resume", str(run), "--trainer.max_steps", "2"]) == 0
     assert position(read_checkpoint(run / "checkpoints" / "last.ckpt")) == (0, 2)
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_steps"] == 2
+    result = read_result(run)
+    assert main(["fit", "--resume", str(run)]) == 0
+    assert "nothing was left to train: trainer.max_steps is 2; more" in capsys.readouterr().out
+    assert read_result(run) == result
 
 
 def test_stopped_between_two_batches_of_a_step_it_counts_no_step_twice(workshop):
@@ -154,8 +164,9 @@ def test_other_settings_are_refused_with_both_values(copied, capsys):
     error = capsys.readouterr().err
     assert "\n  model.local_weight: asked 2.0, stored 1.5\n" in error
     assert "\n  data.image_size: asked 16, stored 8\n" in error
-    assert "max_epochs" not in error
-    assert f"fit --config {copied}/config.yaml --ckpt_path {copied}/checkpoints/last.ckpt" in error
+    assert "trainer.max_epochs: asked" not in error
+    advice = f"fit --config {copied}/config.yaml --ckpt_path {copied}/checkpoints/last.ckpt"
+    assert f"{advice} --trainer.max_epochs MORE" in error
     assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
 
 
@@ -222,6 +233,36 @@ def test_what_cannot_be_gone_on_with(copied, capsys, words, said):
     assert (copied / "config.yaml").read_text() == config
 
 
+@pytest.mark.parametrize(("limit", "done"), [("max_epochs", 1), ("max_steps", 3)])
+def test_a_new_run_that_would_end_where_another_has_ended(workshop, finished, capsys, limit, done):
+    config, state = finished / "config.yaml", finished / "checkpoints" / "last.ckpt"
+    words = ["--config", str(config), "--ckpt_path", str(state), "--model.local_weight", "1"]
+    ends = {"max_epochs": "2", limit: str(done)}
+    words += [word for name, end in ends.items() for word in (f"--trainer.{name}", end)]
+    before = workshop.made()
+    assert main(["fit", *words]) == 2
+    said = f"trainer.{limit} is {done}, which {state} has reached (epochs: 1, steps: 3)"
+    assert said in capsys.readouterr().err
+    assert workshop.made() == before
+
+
+def test_a_new_run_from_weights_alone(workshop, finished, capsys):
+    path = workshop.folder / "weights.ckpt"
+    torch.save({"state_dict": _state(finished)["state_dict"]}, path)
+    assert workshop.fit("--ckpt_path", str(path)) == 2
+    assert f"{path} holds weights alone" in capsys.readouterr().err
+
+
+def test_what_ended_a_training_before_its_first_step_is_named():
+    limits = {"max_epochs": None, "max_steps": -1, "max_time": None}
+    start = Start(epochs=1, steps=3)
+    assert nothing_left(start, limits) == "nothing was left to train"
+    for name, met, more in (("max_epochs", 1, 2), ("max_steps", 3, 4)):
+        assert f": trainer.{name} is {met}; more" in nothing_left(start, {**limits, name: met})
+        passed = nothing_left(start, {**limits, name: more, "max_time": "00:00:01:00"})
+        assert ": trainer.max_time is 00:00:01:00; more" in passed
+
+
 def test_other_pictures_are_refused_and_measured_with_a_note(copied, capsys, caplog):
     """Runs that do not know theirs go on."""
     path = copied / "environment.json"
@@ -254,7 +295,7 @@ def test_a_finished_run_says_so_and_stays(copied, capsys):
     metrics, result = (copied / "metrics.csv").read_bytes(), read_result(copied)
     state = (copied / "checkpoints" / "last.ckpt").read_bytes()
     assert main(["fit", "--resume", str(copied)]) == 0
-    assert "nothing was left to train" in capsys.readouterr().out
+    assert "nothing was left to train: trainer.max_epochs is 1; more" in capsys.readouterr().out
     assert (copied / "metrics.csv").read_bytes() == metrics
     assert (copied / "checkpoints" / "last.ckpt").read_bytes() == state
     assert read_result(copied) == result

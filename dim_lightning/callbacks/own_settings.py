@@ -1,0 +1,82 @@
+"""Lets a run that begins from another run's checkpoint train by settings of its own."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from dim_lightning.encoder_module import EncoderModule
+from dim_lightning.run.checkpoint import position
+
+
+class OwnSettings(Callback):
+    """Takes the optimiser's state from a checkpoint, but no settings of it and no schedule.
+
+    Lightning restores learning rates, momenta and the like together with the moments, so that those
+    asked for have no effect. With this callback they hold. The schedule is the one asked for, at
+    the step that training goes on from. State that has not what the optimiser keeps, as another one
+    left it, is dropped, and that is said.
+    """
+
+    def __init__(self) -> None:
+        self._checkpoint: dict[str, Any] | None = None
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keeps the checkpoint until there is an optimiser."""
+        self._checkpoint = checkpoint
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Changes what Lightning restores next."""
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is None:
+            return
+        for config in trainer.lr_scheduler_configs:
+            steps, epochs = checkpoint["global_step"], position(checkpoint)[0]
+            _advance(config.scheduler, steps if config.interval == "step" else epochs)
+        checkpoint["lr_schedulers"] = []
+        assert isinstance(pl_module, EncoderModule)
+        own = trainer.optimizers[0].state_dict()
+        stored = next(iter(checkpoint.get("optimizer_states", [])), None)
+        if stored is not None and _fits(stored, _after_a_step(pl_module)):
+            own["state"] = stored["state"]
+        else:
+            rank_zero_info("the optimiser begins anew: the checkpoint has no state that fits it")
+        checkpoint["optimizer_states"] = [own]
+
+
+def _fits(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Whether an optimiser's state has the tensors, by name, that are expected."""
+    sizes, names = zip(*map(_layout, (stored, expected)), strict=True)
+    return sizes[0] == sizes[1] and names[0].items() <= names[1].items()
+
+
+def _layout(state: Mapping[str, Any]) -> tuple[list[int], dict[int, frozenset[str]]]:
+    """The number of parameters in each group, and the names of what is kept of each parameter."""
+    sizes = [len(group["params"]) for group in state["param_groups"]]
+    return sizes, {index: frozenset(kept) for index, kept in state["state"].items()}
+
+
+def _after_a_step(module: EncoderModule) -> dict[str, Any]:
+    """The state that the optimiser of a module keeps, found on zeros in place of its weights."""
+    parameters = [nn.Parameter(torch.zeros_like(p), p.requires_grad) for p in module.parameters()]
+    optimizer = module.make_optimizer(parameters)
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(lambda: 0.0)
+    return optimizer.state_dict()
+
+
+def _advance(scheduler: LRScheduler, steps: int) -> None:
+    """Takes a schedule to where it is after so many steps."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it misses the optimiser's steps, which were another's
+        for _ in range(steps):
+            scheduler.step()

@@ -1,0 +1,93 @@
+"""A run that begins from another run's checkpoint: its settings, the other's moments."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from small_methods import build, digits, trainer
+
+from dim_lightning.baselines import Supervised
+from dim_lightning.callbacks import OwnSettings
+from dim_lightning.optim import MuonAdamW, WarmupCosine
+
+Adam, SGD = torch.optim.Adam, torch.optim.SGD
+STEPS = 2  # an epoch
+
+
+class Rates(Callback):
+    """Rates of the steps, and the optimiser's state before the first of them."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_train_start(self, trainer, pl_module):
+        self.state = copy.deepcopy(trainer.optimizers[0].state_dict())
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+@pytest.fixture
+def fit(tmp_path, digits_root):
+    """Trains to the end of an epoch, and keeps the state there."""
+
+    def train(epochs, path=None, **settings):
+        rates, module = Rates(), build(Supervised, **settings)
+        options = {"max_epochs": epochs, "limit_train_batches": STEPS}
+        run = trainer(tmp_path, callbacks=[rates, OwnSettings()], **options)
+        run.fit(module, digits(digits_root), ckpt_path=path, weights_only=True)
+        run.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return rates, module, tmp_path / f"{epochs}.ckpt"
+
+    return train
+
+
+def stored(path):
+    return torch.load(path, weights_only=True)["optimizer_states"][0]["state"]
+
+
+halved = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+
+
+@pytest.mark.parametrize("schedule", [None, halved])
+def test_with_the_same_settings_it_goes_on_to_the_bit(fit, schedule):
+    settings = {"optimizer": partial(Adam, lr=1e-2), "lr_scheduler": schedule}
+    whole, expected, _ = fit(3, **settings)
+    path = fit(1, **settings)[-1]
+    rates, found, _ = fit(3, path, **settings)
+    assert rates.rates == whole.rates[STEPS:]
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("schedule", [None, halved, partial(WarmupCosine, warmup=0.5)])
+def test_rates_and_schedule_are_its_own(fit, schedule):
+    path = fit(1, optimizer=partial(Adam, lr=1e-2), lr_scheduler=halved)[-1]
+    own = {"optimizer": partial(Adam, lr=1e-3, betas=(0.5, 0.9)), "lr_scheduler": schedule}
+    expected = fit(3, **own)[0].rates[STEPS:]
+    rates, _, end = fit(3, path, **own)
+    assert rates.rates == expected
+    assert rates.state["param_groups"][0]["betas"] == (0.5, 0.9)
+    kept = stored(path)
+    for index, state in rates.state["state"].items():
+        assert all(torch.equal(kept[index][name], tensor) for name, tensor in state.items())
+    assert stored(end)[0]["step"] == 3 * STEPS
+
+
+OTHERS = {
+    "another": partial(SGD, lr=1e-3, momentum=0.9),
+    "one with other groups": partial(MuonAdamW, lr=1e-3),
+    "one that keeps more": partial(Adam, lr=1e-3, amsgrad=True),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_another_optimiser_left_is_dropped(fit, caplog, name):
+    path = fit(1, optimizer=partial(Adam, lr=1e-2))[-1]
+    with caplog.at_level("INFO", "lightning"):
+        rates, _, _ = fit(2, path, optimizer=OTHERS[name])
+    assert "the optimiser begins anew" in caplog.text
+    assert rates.state["state"] == {}
+    assert len(rates.rates) == STEPS

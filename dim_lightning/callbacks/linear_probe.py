@@ -140,10 +140,10 @@ class LinearProbe(Callback):
         ).to(device)
         if self._stored is not None:
             self._probe.load_state_dict(self._stored["probe"])
-            groups = self._optimizer.state_dict()[
-                "param_groups"
-            ]  # its own rate, not the stored one
-            self._optimizer.load_state_dict(self._stored["optimizer"] | {"param_groups": groups})
+            own = {
+                "param_groups": self._optimizer.state_dict()["param_groups"]
+            }  # the rate asked for
+            self._optimizer.load_state_dict(self._stored["optimizer"] | own)
             self._stored = None
 
     def _add_over_processes(self) -> None:

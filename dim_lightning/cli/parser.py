@@ -54,9 +54,7 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
             text = path.read_text("utf-8")
             content = yaml.safe_load(text)
             contains_itself = _contains_itself(content)
-        except RecursionError as error:
-            raise InputError(f"{path} is nested too deeply; expected a configuration") from error
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise InputError(f"{path} is not YAML: {yaml_problem(error)}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")

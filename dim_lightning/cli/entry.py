@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-import jsonargparse
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from dim_lightning.cli.ending import StoppedError
@@ -107,7 +106,6 @@ def _dispatch(words: list[str]) -> int:
         module = import_module(f"dim_lightning.cli.{words[0]}")  # each loads what it needs
         return getattr(module, words[0])(words[1:])
     _check_text(words)
-    jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     from dim_lightning.cli.command_line import CommandLine
 
     CommandLine(with_run_files(words))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import yaml
+from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dim_lightning.cli.messages import parse_error
@@ -16,6 +17,12 @@ MODE = {"parser_mode": "omegaconf+", "allow_abbrev": False}
 
 class Parser(LightningArgumentParser):
     """Lightning's parser, whose errors are an `InputError` that names the nearest valid key."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # references are written from the top of a file, which lies below the command; for all
+        # parsers of the process, as jsonargparse has it
+        set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends parsing.

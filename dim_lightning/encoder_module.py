@@ -24,7 +24,7 @@ from dim_lightning.processes import (
     take_from_first,
     uneven_rows,
 )
-from dim_lightning.seeding import generator_for
+from dim_lightning.seeding import Draws, generator_for
 
 PARTS = "parts"  # in a checkpoint: parameter -> the class or function that was given, as text
 
@@ -224,7 +224,7 @@ class EncoderModule(L.LightningModule, ABC):
                 f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch, "
                 "as those of ImageDataModule do; give it a Source of your own for other pictures"
             )
-        stream = {"train": 0, "val": 1, "test": 2}[stage]
+        stream = Draws[stage.upper()]
         generator = generator_for(self.seed, stream, *position, device=batch.images.device)
         given = self.code_and_terms(batch, generator)
         check_terms(type(self).__name__, given, (len(batch.images), self.embedding_dim))

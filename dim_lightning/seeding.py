@@ -1,7 +1,25 @@
 """Random draws that depend on where training stands, and on nothing else."""
 
+from enum import IntEnum, unique
+
 import numpy as np
 import torch
+
+
+@unique
+class Draws(IntEnum):
+    """What training draws; as the second number of a key, after the seed, it sets them apart.
+
+    The numbers stay: with others a run would not go on as it began.
+    """
+
+    TRAIN = 0  # by the method, in the steps of a stage
+    VAL = 1
+    TEST = 2
+    VIEWS = 3
+    SHARD_ORDER = 4
+    ORDER = 5
+    TARGETS = 10
 
 
 def generator_for(*key: int, device: torch.device | str = "cpu") -> torch.Generator:

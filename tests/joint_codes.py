@@ -4,6 +4,7 @@ import torch
 import torch.distributed as dist
 
 from dim_lightning.infomax.priors import NoiseInjection, sigreg
+from dim_lightning.processes import uneven_rows
 
 PARTS = (slice(0, 5), slice(5, 12))
 
@@ -27,5 +28,7 @@ def work(rank, folder):
     """One of two processes; both draw from equal generators, as in training."""
     store = dist.FileStore(str(folder / "store"), 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    torch.save(values_and_gradients(joint_codes()[PARTS[rank]], seed=0), folder / f"{rank}.pt")
+    codes = joint_codes()[PARTS[rank]]
+    with uneven_rows(len(codes)):
+        torch.save(values_and_gradients(codes, seed=0), folder / f"{rank}.pt")
     dist.destroy_process_group()

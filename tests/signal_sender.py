@@ -1,9 +1,11 @@
-"""Callbacks that send this process a signal, as a scheduler or a person would."""
+"""What sends this process a signal in the middle of its work, as a scheduler or a person would."""
 
 import os
 import signal
 
 from lightning.pytorch.callbacks import Callback
+
+from dim_lightning.data.sources import Digits
 
 
 class SignalInStep(Callback):
@@ -30,3 +32,20 @@ class SignalInEvaluation(Callback):
         os.kill(os.getpid(), signal.SIGTERM)
 
     on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+
+
+class SignalInReading(Digits):
+    """Pictures, while they are read.
+
+    Args:
+        name: of the signal.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def find(self, root):
+        return super().find(root)._replace(read=self._stop)
+
+    def _stop(self):
+        os.kill(os.getpid(), getattr(signal, self.name))

@@ -14,10 +14,9 @@ from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
 from dim_lightning.processes import gather
-from dim_lightning.seeding import generator_for
+from dim_lightning.seeding import Draws, generator_for
 
 _ASSIGNMENT = "assignment"  # its key in a checkpoint
-_TARGETS = 10  # sets the draw of the targets apart from the streams of the stages and of the data
 
 
 class NAT(EncoderModule):
@@ -77,7 +76,7 @@ class NAT(EncoderModule):
 
     def draw_targets(self, num_images: int) -> None:
         """A target each for `num_images` images; to begin with image i has target i."""
-        generator = generator_for(self.seed, _TARGETS)
+        generator = generator_for(self.seed, Draws.TARGETS)
         draws = torch.randn(num_images, self.embedding_dim, generator=generator)
         self.targets = F.normalize(draws, dim=1).to(self.device)
         self.assignment = torch.arange(num_images, device=self.device)

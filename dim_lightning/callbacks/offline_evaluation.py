@@ -49,8 +49,8 @@ from dim_lightning.evaluation.offline import (
     MLPProtocol,
     Splits,
     layer_figures,
-    untrained,
 )
+from dim_lightning.evaluation.untrained import untrained
 from dim_lightning.run.result import change_result
 
 _STATISTICS_IMAGES = 2500

@@ -1,4 +1,4 @@
-"""A run that somebody stopped, which is no error."""
+"""What somebody stopped, which is no error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,26 +9,24 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from dim_lightning.run.folder import LAST_CHECKPOINT
 from dim_lightning.run.signals import Terminated
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 + SIGINT and 128 + SIGTERM, as shells have it
-
 
 class StoppedError(Exception):
     """Ctrl-C or a request to terminate.
 
     Args:
-        run_dir: the run's folder.
+        stop: what was raised.
+        again: the command that goes on; None if there is none.
+        moment: when it was, if that is worth a word.
+
+    Attributes:
         code: the exit code.
-        command: what was stopped.
     """
 
-    def __init__(self, run_dir: Path, code: int, command: str = "fit") -> None:
-        message = "interrupted" if code == INTERRUPTED else "terminated"
-        if command == "fit":
-            kept = (run_dir / LAST_CHECKPOINT).is_file()
-            message += "" if kept else " before there was a checkpoint"
-            message += f"; to go on: python -m dim_lightning fit --resume {run_dir}"
-        super().__init__(message)
-        self.code = code
+    def __init__(self, stop: BaseException, again: str | None = None, moment: str = "") -> None:
+        terminated = isinstance(stop, Terminated | SIGTERMException)
+        said = f"{'terminated' if terminated else 'interrupted'} {moment}".rstrip()
+        super().__init__(f"{said}; to go on: {again}" if again else said)
+        self.code = 143 if terminated else 130  # 128 + SIGTERM and 128 + SIGINT, as shells have it
 
 
 @contextmanager
@@ -45,10 +43,17 @@ def explained_stops(run_dir: Path, command: str) -> Iterator[None]:
     try:
         yield
     except SIGTERMException as error:
-        raise StoppedError(run_dir, TERMINATED, command) from error
+        raise _stopped(error, run_dir, command) from error
     except SystemExit as error:
         stopped = error.__context__
         if isinstance(stopped, KeyboardInterrupt):
-            code = TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED
-            raise StoppedError(run_dir, code, command) from error
+            raise _stopped(stopped, run_dir, command) from error
         raise
+
+
+def _stopped(stop: BaseException, run_dir: Path, command: str) -> StoppedError:
+    if command != "fit":
+        return StoppedError(stop)
+    kept = (run_dir / LAST_CHECKPOINT).is_file()
+    again = f"python -m dim_lightning fit --resume {run_dir}"
+    return StoppedError(stop, again, "" if kept else "before there was a checkpoint")

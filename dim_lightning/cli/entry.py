@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-import jsonargparse
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
-from dim_lightning.cli.ending import INTERRUPTED, TERMINATED, StoppedError
+from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import OWN_COMMANDS
 from dim_lightning.cli.place import (
     is_child,
@@ -21,7 +20,7 @@ from dim_lightning.cli.place import (
 from dim_lightning.cli.resources import amount_of, is_out_of_memory
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import DISK_ERRORS, disk_error
-from dim_lightning.run.signals import Terminated, terminable
+from dim_lightning.run.signals import terminable
 
 USER_ERROR = 2
 
@@ -93,10 +92,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except StoppedError as stop:
         # Lightning kills the first process when one that it started ends with another code than 0
         return 0 if is_child() else _say(str(stop), stop.code)
-    except Terminated:
-        return _say("terminated", TERMINATED)
-    except KeyboardInterrupt:
-        return _say("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        stopped = StoppedError(stop)
+        return _say(str(stopped), stopped.code)
     except SystemExit as end:  # --help, and what the parser prints
         return end.code if isinstance(end.code, int) else int(end.code is not None)
 
@@ -108,7 +106,6 @@ def _dispatch(words: list[str]) -> int:
         module = import_module(f"dim_lightning.cli.{words[0]}")  # each loads what it needs
         return getattr(module, words[0])(words[1:])
     _check_text(words)
-    jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     from dim_lightning.cli.command_line import CommandLine
 
     CommandLine(with_run_files(words))

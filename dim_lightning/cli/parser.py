@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import yaml
+from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dim_lightning.cli.messages import parse_error
@@ -16,6 +17,12 @@ MODE = {"parser_mode": "omegaconf+", "allow_abbrev": False}
 
 class Parser(LightningArgumentParser):
     """Lightning's parser, whose errors are an `InputError` that names the nearest valid key."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # references are written from the top of a file, which lies below the command; for all
+        # parsers of the process, as jsonargparse has it
+        set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Ends parsing.
@@ -54,9 +61,7 @@ def check_files(words: list[str], groups: tuple[str, ...]) -> None:
             text = path.read_text("utf-8")
             content = yaml.safe_load(text)
             contains_itself = _contains_itself(content)
-        except RecursionError as error:
-            raise InputError(f"{path} is nested too deeply; expected a configuration") from error
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise InputError(f"{path} is not YAML: {yaml_problem(error)}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path} holds no settings; expected lines such as `model:`")

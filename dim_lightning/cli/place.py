@@ -8,12 +8,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from dim_lightning.cli.resume import usable_checkpoint
 from dim_lightning.cli.words import last_value
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import (
-    CONFIG,
-    existing_run_folder,
-    last_checkpoint,
-    new_run_folder,
-)
+from dim_lightning.run.checkpoint import no_checkpoint
+from dim_lightning.run.folder import CONFIG, existing_run_folder, new_run_folder
 
 _VARIABLE = "DIM_LIGHTNING_RUN_DIR"  # how the processes that Lightning starts learn the folder
 
@@ -79,5 +75,8 @@ def with_run_files(arguments: list[str]) -> list[str]:
     run_dir = existing_run_folder(Path(folder))
     files = ["--config", str(run_dir / CONFIG)]
     if not is_fit:
-        files += ["--ckpt_path", str(usable_checkpoint(run_dir) or last_checkpoint(run_dir))]
+        checkpoint = usable_checkpoint(run_dir)
+        if checkpoint is None:
+            raise no_checkpoint(run_dir)
+        files += ["--ckpt_path", str(checkpoint)]
     return [arguments[0], *files, *arguments[1:]]

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jsonargparse
 import torch
 import yaml
 
@@ -54,7 +53,6 @@ def resolved_settings(arguments: list[str]) -> dict[str, Any]:
     Raises:
         InputError: it does not parse; names the key.
     """
-    _prepare()
     parsed = _Parsed(arguments)
     return yaml.safe_load(parsed._dumped(parsed.config))
 
@@ -65,14 +63,9 @@ def parts_of(arguments: list[str]) -> Parts:
     Raises:
         InputError: it does not parse, or its parts cannot be built or do not fit each other.
     """
-    _prepare()
     built = _Built(arguments)
     model: EncoderModule = built.model
     size = built.datamodule.image_size
     with torch.no_grad():
         layers = list(model.encoder.eval()(torch.zeros(2, 3, size, size)).layers)
     return Parts(layers, built.datamodule)
-
-
-def _prepare() -> None:
-    jsonargparse.set_parsing_settings(omegaconf_absolute_to_relative_paths=True)

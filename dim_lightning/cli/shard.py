@@ -2,14 +2,13 @@
 
 import inspect
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ActionConfigFile
 
-from dim_lightning.cli.ending import INTERRUPTED
+from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.words import config_files
@@ -20,6 +19,7 @@ from dim_lightning.data.shards import convert
 from dim_lightning.data.shards.layout import Layout
 from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
+from dim_lightning.run.environment import full_command
 
 _MB = 2**20
 _MOST_MB = 1024  # a file is read whole, and a column of Parquet ends at twice that
@@ -69,6 +69,7 @@ def shard(arguments: list[str]) -> int:
 
     Raises:
         InputError: see `convert`.
+        StoppedError: somebody stopped it.
     """
     parser = _parser()
     config = parser.parse_args(_with_pictures_alone(arguments))
@@ -80,9 +81,8 @@ def shard(arguments: list[str]) -> int:
     found = data.source.find(data.root)
     try:
         layout = convert(found, data.image_size, data.shares, output, int(config.shard_mb * _MB))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; to go on, give the same command again\n")
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        raise StoppedError(stop, full_command(["shard", *arguments])) from stop
     print(_closing(layout, output))  # noqa: T201
     return 0
 

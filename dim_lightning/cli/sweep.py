@@ -1,17 +1,15 @@
 """`sweep`: a sweep file of W&B, run on this machine."""
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
+from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import alone_in, explained, new_numbered_folder
-from dim_lightning.run.signals import Terminated
 from dim_lightning.sweep.command import filled_command, parameters_json
 from dim_lightning.sweep.definition import Definition, read_definition
 from dim_lightning.sweep.record import Trial, open_sweep
@@ -32,6 +30,7 @@ def sweep(arguments: list[str]) -> int:
 
     Raises:
         InputError: the file asks for what cannot be done, or every trial failed.
+        StoppedError: somebody stopped it.
     """
     options = _parser().parse_args(arguments)
     for name in ("workers", "count"):
@@ -99,10 +98,7 @@ def _run(
         trials = runner.run()
     except KeyboardInterrupt as stop:
         write_report(output, definition, list(runner.trials.values()))
-        code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-        what = "terminated" if code == TERMINATED else "interrupted"
-        sys.stderr.write(f"{what}; to go on: {again}\n")
-        return code
+        raise StoppedError(stop, again) from stop
     write_report(output, definition, trials)
     print(f"\n{table(definition, trials)}\n")  # noqa: T201
     print(f"table  {output / CSV}\npage   {output / PAGE}")  # noqa: T201

@@ -1,7 +1,6 @@
 """`table`: the runs that a table file lists, and the table that they make."""
 
 import functools
-import sys
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from dim_lightning.cli.checks import check_data
-from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
+from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.resolved import parts_of, resolved_settings
@@ -21,7 +20,6 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command, now
 from dim_lightning.run.folder import CONFIG, alone_in, explained
 from dim_lightning.run.settings import flat_settings
-from dim_lightning.run.signals import Terminated
 from dim_lightning.table.commands import next_run, settings_words, words_of
 from dim_lightning.table.definition import Row, Table, chosen, read_table
 from dim_lightning.table.figures import (
@@ -64,6 +62,7 @@ def table(arguments: list[str]) -> int:
 
     Raises:
         InputError: the table file or the command line asks for what there is not.
+        StoppedError: somebody stopped it.
     """
     options = _parser().parse_args(arguments)
     if options.jobs < 1:
@@ -189,10 +188,7 @@ def _run(job: _Job, todo: list[Cell], jobs: int) -> int:
             runner.run()
         except KeyboardInterrupt as stop:
             _report(job, runner.failures)
-            code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-            what = "terminated" if code == TERMINATED else "interrupted"
-            sys.stderr.write(f"{what}; to go on: {job.command}\n")
-            return code
+            raise StoppedError(stop, job.command) from stop
         tell(_report(job, runner.failures, shown=True))
     try:
         check_columns(job.table, _found(job))

@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, DistributedSampler
 
-from dim_lightning.seeding import generator_for
-
-_ORDER = 5  # sets this draw apart from those of the views, of a stream, and of the model
+from dim_lightning.seeding import Draws, generator_for
 
 
 class JointOrder(DistributedSampler[Any]):
@@ -52,7 +50,7 @@ class JointOrder(DistributedSampler[Any]):
         """The positions, anew in each epoch if they are drawn."""
         order = torch.arange(self.count)
         if self.shuffle:
-            generator = generator_for(self.seed, _ORDER, self.epoch)
+            generator = generator_for(self.seed, Draws.ORDER, self.epoch)
             order = torch.randperm(self.count, generator=generator)
         skipped = self._num_done if self.epoch == self._resumed_epoch else 0
         return iter(self._own(order)[skipped:].tolist())

@@ -7,9 +7,7 @@ from torch import Tensor
 
 from dim_lightning.data.augmentation import Augmentation
 from dim_lightning.errors import InputError
-from dim_lightning.seeding import generator_for
-
-_VIEWS = 3  # sets the draws of views apart from the model's streams, which are 0 to 2
+from dim_lightning.seeding import Draws, generator_for
 
 
 class Views(NamedTuple):
@@ -48,7 +46,7 @@ class Views(NamedTuple):
             if augmentation is None:
                 yield images
             else:
-                key = (self.seed, _VIEWS, epoch, step, view)
+                key = (self.seed, Draws.VIEWS, epoch, step, view)
                 changed = augmentation(images, generator_for(*key, device=images.device))
                 _check_changed(type(augmentation).__name__, images, changed)
                 yield changed

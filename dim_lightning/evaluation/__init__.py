@@ -7,6 +7,7 @@ probes.py     the linear probe with its penalty chosen, and the paper's MLP with
 paper_probe.py   that network trained and reported as in the paper
 svm.py        a linear support vector machine, its penalty chosen
 reconstruction.py   MS-SSIM of what a decoder makes of the codes
+untrained.py   an encoder with fresh weights, the floor of the others
 dependency.py   nats between image and code (MINE), and among a code's dimensions (NDM)
 fine_tuning.py   the whole encoder trained on with labels
 fitting.py    what all networks fitted here share: draws and epochs

@@ -72,7 +72,7 @@ def paper_probe(
     device = train.features.device
     scores: list[tuple[float, float]] = []
     with seeded(seed, device):
-        network = small_network(train.features.shape[1], 200, 0.1, num_classes).to(device)
+        network = small_network(train.features.shape[1], num_classes).to(device)
         optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:

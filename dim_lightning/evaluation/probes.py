@@ -133,8 +133,6 @@ def mlp_probe(
     train: Labelled,
     test: Labelled,
     num_classes: int,
-    hidden: int = 200,
-    dropout: float = 0.1,
     epochs: int = 30,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
@@ -153,7 +151,7 @@ def mlp_probe(
     device, count = train.features.device, len(train.labels)
     mean, scale = standardisation(train.features)
     with seeded(seed, device):
-        network = small_network(train.features.shape[1], hidden, dropout, num_classes).to(device)
+        network = small_network(train.features.shape[1], num_classes).to(device)
         optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
@@ -170,12 +168,12 @@ def mlp_probe(
     return accuracy(torch.cat(predicted), test.labels)
 
 
-def small_network(dim: int, hidden: int, dropout: float, num_classes: int) -> nn.Sequential:
-    """Linear - dropout - batch norm - ReLU - Linear."""
+def small_network(dim: int, num_classes: int) -> nn.Sequential:
+    """Linear - dropout - batch norm - ReLU - Linear, with 200 units."""
     return nn.Sequential(
-        nn.Linear(dim, hidden),
-        nn.Dropout(dropout),
-        nn.BatchNorm1d(hidden),
+        nn.Linear(dim, 200),
+        nn.Dropout(0.1),
+        nn.BatchNorm1d(200),
         nn.ReLU(),
-        nn.Linear(hidden, num_classes),
+        nn.Linear(200, num_classes),
     )

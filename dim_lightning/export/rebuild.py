@@ -18,8 +18,8 @@ from dim_lightning.errors import InputError
 from dim_lightning.export.description import described, provenance_of_run
 from dim_lightning.export.picture_encoder import PictureEncoder
 from dim_lightning.parts import as_written, is_plain, part_text
-from dim_lightning.run.checkpoint import newest_checkpoint, read_checkpoint
-from dim_lightning.run.folder import CONFIG, existing_run_folder, last_checkpoint
+from dim_lightning.run.checkpoint import newest_checkpoint, no_checkpoint, read_checkpoint
+from dim_lightning.run.folder import CONFIG, existing_run_folder
 from dim_lightning.run.result import read_result
 
 _PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
@@ -77,8 +77,9 @@ def of_run(run_dir: Path) -> PictureEncoder:
         InputError: there is no such run, it has no checkpoint, or they do not fit each other.
     """
     config = _config(existing_run_folder(run_dir) / CONFIG)
-    newest, refused = newest_checkpoint(run_dir)
-    checkpoint = newest or last_checkpoint(run_dir)
+    checkpoint, refused = newest_checkpoint(run_dir)
+    if checkpoint is None:
+        raise no_checkpoint(run_dir)
     for reason in refused:
         warnings.warn(f"{reason}; {checkpoint}, the one before, is used instead", stacklevel=2)
     recipe, image_size = config["model"]["encoder"], config["data"]["image_size"]

@@ -1,7 +1,7 @@
 """Aspects of an image that a code is paired with: its locations, its feature map, its pixels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,23 @@ class Aspect(nn.Module, ABC):
         self, view: View, generator: torch.Generator | None = None
     ) -> Float[Tensor, "n m s"]:
         """M sources of each image."""
+
+
+def made_aspect(
+    make: Callable[[FeatureShape, int], Aspect], feature_shape: FeatureShape, code_dim: int
+) -> Aspect:
+    """What `make` gives for the encoder's sizes, if it tells the size of its sources.
+
+    Raises:
+        InputError: it does not.
+    """
+    aspect = make(feature_shape, code_dim)
+    if not hasattr(aspect, "dim"):
+        raise InputError(
+            f"{type(aspect).__name__} has no dim; expected the size of its sources; set self.dim "
+            "in its constructor"
+        )
+    return aspect
 
 
 class Locations(Aspect):

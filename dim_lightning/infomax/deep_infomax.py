@@ -7,9 +7,9 @@ from torch import Tensor
 
 from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
-from dim_lightning.encoders import BlogEncoder, FeatureShape
+from dim_lightning.encoders import BlogEncoder, Encoder, FeatureShape
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.aspects import Aspect, Locations, WholeImage
+from dim_lightning.infomax.aspects import Aspect, Locations, WholeImage, made_aspect
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast
 from dim_lightning.infomax.coordinates import Coordinates
 from dim_lightning.infomax.critics import ConcatCritic, Critic, made_critic
@@ -110,31 +110,15 @@ class DeepInfoMax(EncoderModule):
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
         shape, code_dim = self.encoder.feature_shape, self.encoder.embedding_dim
-        contrasts: dict[str, list[Contrast | PatchContrast]] = {}
+        contrasts: dict[str, Sequence[Contrast | PatchContrast]] = {}
         if global_weight:
-            aspect = global_aspect(shape, code_dim)
-            if not hasattr(aspect, "dim"):
-                raise InputError(
-                    f"{type(aspect).__name__} has no dim; expected the size of its sources; set "
-                    "self.dim in its constructor"
-                )
-            critic = made_critic(global_critic, aspect.dim, code_dim)
-            contrasts["global"] = [Contrast(aspect, critic)]
+            contrasts["global"] = self._global_contrasts(global_aspect, global_critic)
         if local_weight:
-            maps = (shape, *self.encoder.scale_shapes)
-            locations = [Locations(s, scale, num_locations) for scale, s in enumerate(maps)]
-            critics = [made_critic(local_critic, a.dim, code_dim) for a in locations]
-            contrasts["local"] = list(map(Contrast, locations, critics))
+            contrasts["local"] = self._local_contrasts(num_locations, local_critic)
         if patch_weight:
-            critic = made_critic(patch_critic, shape.channels, shape.channels)
-            contrasts["patches"] = [PatchContrast(shape, critic)]
+            contrasts["patches"] = self._patch_contrasts(patch_critic)
         drawn_by = prior(code_dim) if prior_weight else None
-        if isinstance(drawn_by, GaussianKL) and not self.encoder.is_gaussian:
-            raise InputError(
-                "model.prior is GaussianKL, but the encoder is deterministic: its codes have no "
-                "variance; set model.encoder.init_args.gaussian to true where the encoder has it, "
-                "choose another prior, or set model.prior_weight to 0"
-            )
+        _check_prior(drawn_by, self.encoder)
         self.objective = Objective(
             weights,
             contrasts,
@@ -180,6 +164,28 @@ class DeepInfoMax(EncoderModule):
         views += [self._view(self.occlusion(x, generator), generator) for x in images]
         return views, [(a, count + b) for a, b in pairs]
 
+    def _global_contrasts(
+        self,
+        global_aspect: Callable[[FeatureShape, int], Aspect],
+        global_critic: Callable[[int, int], Critic],
+    ) -> list[Contrast]:
+        aspect = made_aspect(global_aspect, self.encoder.feature_shape, self.embedding_dim)
+        return [Contrast(aspect, made_critic(global_critic, aspect.dim, self.embedding_dim))]
+
+    def _local_contrasts(
+        self, num_locations: int | None, local_critic: Callable[[int, int], Critic]
+    ) -> list[Contrast]:
+        """One for each map that the encoder gives."""
+        maps = (self.encoder.feature_shape, *self.encoder.scale_shapes)
+        locations = [Locations(s, scale, num_locations) for scale, s in enumerate(maps)]
+        critics = [made_critic(local_critic, a.dim, self.embedding_dim) for a in locations]
+        return list(map(Contrast, locations, critics))
+
+    def _patch_contrasts(self, patch_critic: Callable[[int, int], Critic]) -> list[PatchContrast]:
+        shape = self.encoder.feature_shape
+        critic = made_critic(patch_critic, shape.channels, shape.channels)
+        return [PatchContrast(shape, critic)]
+
     def _view(self, images: Tensor, generator: torch.Generator) -> View:
         features = self.encoder(images)
         prior = self.objective.prior
@@ -189,3 +195,17 @@ class DeepInfoMax(EncoderModule):
     def _has_negatives(self, num_images: int) -> bool:
         asked = self.objective.num_negatives
         return joint_size(num_images) > (1 if asked == "all" else asked)
+
+
+def _check_prior(prior: Prior | None, encoder: Encoder) -> None:
+    """Refuses a prior of the variance of codes that have none.
+
+    Raises:
+        InputError: it is one.
+    """
+    if isinstance(prior, GaussianKL) and not encoder.is_gaussian:
+        raise InputError(
+            "model.prior is GaussianKL, but the encoder is deterministic: its codes have no "
+            "variance; set model.encoder.init_args.gaussian to true where the encoder has it, "
+            "choose another prior, or set model.prior_weight to 0"
+        )

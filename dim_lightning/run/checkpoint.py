@@ -127,6 +127,13 @@ def newest_checkpoint(run_dir: Path) -> tuple[Path | None, list[str]]:
     return None, []
 
 
+def no_checkpoint(run_dir: Path) -> InputError:
+    """What to say of a run that has saved none yet."""
+    return InputError(
+        f"{run_dir} has no {LAST_CHECKPOINT}; expected a run that finished at least one epoch"
+    )
+
+
 def position(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
     """How many epochs a checkpoint has seen end, and how many batches of the next it has seen."""
     loop = checkpoint["loops"]["fit_loop"]

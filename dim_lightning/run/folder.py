@@ -129,20 +129,6 @@ def existing_run_folder(path: Path) -> Path:
     raise InputError(f"{path} is not a run folder: it holds no {CONFIG}; {_runs_nearby(path)}")
 
 
-def last_checkpoint(run_dir: Path) -> Path:
-    """The newest state of a run.
-
-    Raises:
-        InputError: the run has saved none yet.
-    """
-    path = run_dir / LAST_CHECKPOINT
-    if path.is_file():
-        return path
-    raise InputError(
-        f"{run_dir} has no {LAST_CHECKPOINT}; expected a run that finished at least one epoch"
-    )
-
-
 @contextmanager
 def alone_in(folder: Path, refusal: str | None = None) -> Iterator[None]:
     """Keeps a second process from working in the folder; the lock ends with the process.

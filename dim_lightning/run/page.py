@@ -1,4 +1,6 @@
-"""The template of summary.html, and the style that it shares with other pages."""
+"""The template of summary.html, the style that it shares with other pages, and their rendering."""
+
+from typing import Any
 
 STYLE = """\
 :root { --ink: #0f172a; --soft: #475569; --faint: #64748b; --line: #e2e8f0; --wash: #f8fafc;
@@ -60,6 +62,14 @@ def page_template(name: str, body: str, style: str = "") -> str:
         style: added to what all pages share.
     """
     return _PAGE.replace("NAME", name).replace("STYLE", STYLE + style).replace("BODY", body)
+
+
+def rendered(template: str, /, **content: Any) -> str:
+    """The page that `template` makes of `content`, whose text cannot become markup."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(**content)
 
 
 _PAGE = """<!doctype html>

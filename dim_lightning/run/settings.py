@@ -6,7 +6,32 @@ from typing import Any
 
 import yaml
 
+from dim_lightning.errors import InputError
 from dim_lightning.run.folder import CONFIG
+
+
+def read_yaml(path: Path, example: str, expected: str) -> dict[str, Any]:
+    """What stands in a YAML file that the user names.
+
+    Args:
+        path: of the file.
+        example: a file of its kind.
+        expected: what stands in such a file.
+
+    Raises:
+        InputError: it cannot be read, is no YAML or holds no settings.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}; expected one such as {example}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; expected a YAML file") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as a bad date
+        raise InputError(f"{path} is not a YAML file: {yaml_problem(error)}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no settings; expected {expected}")
+    return content
 
 
 def flat_config(folder: Path) -> dict[str, Any]:
@@ -51,5 +76,8 @@ def yaml_problem(error: Exception) -> str:
     """Why a file cannot be read as YAML, in a few words, with the line if it is known."""
     mark = getattr(error, "problem_mark", None)
     line = f"line {mark.line + 1}: " if mark else ""
-    said = "it is not text" if isinstance(error, ValueError) else str(error)
-    return f"{line}{getattr(error, 'problem', None) or said}"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"{line}{getattr(error, 'problem', None) or error}"

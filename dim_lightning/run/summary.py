@@ -13,7 +13,7 @@ from dim_lightning.run.environment import gpus_used, read_environment, threads_t
 from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY, write_atomically
 from dim_lightning.run.glossary import meaning
 from dim_lightning.run.metrics import read_metrics
-from dim_lightning.run.page import TEMPLATE
+from dim_lightning.run.page import TEMPLATE, rendered
 from dim_lightning.run.report import (
     accuracy_table,
     duration,
@@ -47,11 +47,7 @@ def write_summary(run_dir: Path) -> Path:
     Returns:
         The page's path.
     """
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(TEMPLATE).render(**_content(run_dir))
-    write_atomically(run_dir / SUMMARY, page)
+    write_atomically(run_dir / SUMMARY, rendered(TEMPLATE, **_content(run_dir)))
     return run_dir / SUMMARY
 
 

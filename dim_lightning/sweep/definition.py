@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from dim_lightning.errors import InputError
-from dim_lightning.run.settings import yaml_problem
+from dim_lightning.run.settings import read_yaml
 from dim_lightning.sweep.command import check_command
 from dim_lightning.sweep.space import Choice, Parameter, parameter
 from dim_lightning.sweep.stopping import Hyperband, hyperband
 
 METHODS = ("grid", "random", "bayes")
+_EXAMPLE = "the project's experiments/sweeps/digits_grid.yaml"
 _IGNORED = ("project", "entity", "description", "controller", "apiVersion", "kind")
 _KEYS = (
     "name",
@@ -48,7 +47,7 @@ def read_definition(path: Path) -> Definition:
     Raises:
         InputError: there is none, it is no YAML, or it asks for what cannot be done here.
     """
-    content = _content(path)
+    content = read_yaml(path, _EXAMPLE, "method, metric, parameters, command")
     for key in content:
         if key not in _KEYS:
             raise InputError(f"{path}: {key} is not supported here; expected {', '.join(_KEYS)}")
@@ -80,21 +79,6 @@ def searched(definition: Definition) -> dict[str, Parameter]:
         for name, found in definition.parameters.items()
         if not isinstance(found, Choice) or len(found.values) > 1
     }
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"there is no file {path}; expected one such as the project's "
-            "experiments/sweeps/digits_grid.yaml"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise InputError(f"{path} is not a YAML file: {yaml_problem(error)}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no settings; expected method, metric, parameters, command")
-    return content
 
 
 def _metric(found: Any) -> tuple[str, bool]:

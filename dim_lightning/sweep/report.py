@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
 from dim_lightning.sweep.definition import Definition, searched
 from dim_lightning.sweep.figure import parallel_coordinates
@@ -107,11 +108,9 @@ def _csv(output: Path, definition: Definition, trials: Sequence[Trial]) -> str:
 
 
 def _page(output: Path, definition: Definition, trials: Sequence[Trial]) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     names = list(searched(definition))
-    return environment.from_string(TEMPLATE).render(
+    return rendered(
+        TEMPLATE,
         title=definition.name,
         metric=definition.metric,
         about=_about(definition, trials),

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from dim_lightning.errors import InputError, nearest
-from dim_lightning.run.settings import yaml_problem
+from dim_lightning.run.settings import read_yaml
 
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
@@ -78,7 +76,7 @@ def read_table(
     Raises:
         InputError: there is no such file, it is no YAML, or it asks for what there is not.
     """
-    content = _content(path)
+    content = read_yaml(path, _EXAMPLE, f"columns and rows, as in {_EXAMPLE}")
     _check_keys(content, _KEYS, str(path))
     columns = _columns(content.get("columns"), path)
     common = _overrides(content.get("overrides"), f"{path}: overrides")
@@ -119,18 +117,6 @@ def chosen(table: Table, names: Sequence[str] | None) -> tuple[Row, ...]:
             raise InputError(f"--only: {table.path} has no row {name!r}; {advice}")
     wanted = {known[name].folder for name in names}
     return tuple(row for row in table.rows if row.folder in wanted)
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}; expected one such as {_EXAMPLE}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise InputError(f"{path} is not a YAML file: {yaml_problem(error)}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no table; expected columns and rows, as in {_EXAMPLE}")
-    return content
 
 
 def _plain_name(found: Any, where: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.run.folder import SUMMARY, write_atomically
+from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
 from dim_lightning.table.commands import as_word
 from dim_lightning.table.definition import Table
@@ -223,13 +224,11 @@ def _rounded(value: float | None) -> str:
 
 
 def _page(output: Path, table: Table, lines: Sequence[Line], about: About) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     compared = _compared(lines)
     done = sum(line.done for line in lines if not line.row.floor)
     *notes, last = _notes(table, lines, about)
-    return environment.from_string(TEMPLATE).render(
+    return rendered(
+        TEMPLATE,
         title=table.title,
         done=done,
         asked=sum(len(row.seeds) for row in table.rows),

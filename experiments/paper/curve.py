@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dim_lightning.cli.ending import INTERRUPTED, TERMINATED
+from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.resolved import resolved_settings
 from dim_lightning.errors import InputError
 from dim_lightning.run.curves import COLOURS, STYLE
@@ -38,7 +38,7 @@ from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_settings
-from dim_lightning.run.signals import Terminated, terminable
+from dim_lightning.run.signals import terminable
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.runs import WHERE, belongs
 
@@ -288,4 +288,4 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     except KeyboardInterrupt as stop:
         print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+        sys.exit(StoppedError(stop).code)

@@ -204,6 +204,12 @@ def test_a_checkpoint_of_another_model(workshop, finished, capsys):
     assert workshop.made() == before
 
 
+def test_a_run_without_a_checkpoint(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("")
+    text = _error(capsys, main(["test", "--run", str(tmp_path)]))
+    assert f"{tmp_path} has no checkpoints/last.ckpt; expected a run that" in text
+
+
 def test_a_number_that_is_none_stops_the_run_and_keeps_no_broken_state(workshop, capsys):
     words = ["--trainer.max_epochs", "3", "--model.optimizer.lr", "1e30"]
     text = _error(capsys, workshop.fit("--experiment", "nan", *words))

@@ -1,5 +1,7 @@
 """`shard` and a run on what it wrote."""
 
+import shlex
+
 import pytest
 import torch
 
@@ -42,6 +44,18 @@ def test_bad_words(words, said, capsys):
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert said in error
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
+)
+def test_a_stopped_conversion_says_how_to_go_on(tmp_path, capsys, name, code, said):
+    source = ["--data.source", "signal_sender.SignalInReading", "--data.source.name", name]
+    words = ["shard", *source, str(tmp_path / "with a space")]
+    assert main(words) == code
+    assert capsys.readouterr().err == (
+        f"{said}; to go on: python -m dim_lightning {shlex.join(words)}\n"
+    )
 
 
 @pytest.mark.slow

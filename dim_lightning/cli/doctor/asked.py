@@ -62,8 +62,8 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; expected a YAML file") from error
-    except (yaml.YAMLError, ValueError) as error:
-        problem = getattr(error, "problem", None) or "it is not text"
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = getattr(error, "problem", None) or error
         raise InputError(f"{path} is not YAML: {problem}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings; expected lines such as `model:`")

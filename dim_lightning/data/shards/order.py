@@ -9,9 +9,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-from dim_lightning.seeding import generator_for
-
-_ORDER = 4  # sets these draws apart from those of the views, and of the model
+from dim_lightning.seeding import Draws, generator_for
 
 
 class ShardOrder(DistributedSampler[Any]):
@@ -74,7 +72,7 @@ class ShardOrder(DistributedSampler[Any]):
     def windows(self) -> list[list[range]]:
         """The stretch of this process: positions of a shard or of a part of it, by window."""
         ranges = self.split.ranges()
-        generator = generator_for(self.seed, _ORDER, self.epoch, 0)
+        generator = generator_for(self.seed, Draws.SHARD_ORDER, self.epoch, 0)
         first, begin, pieces = self.rank * self.num_samples, 0, []
         for shard in torch.randperm(len(ranges), generator=generator).tolist():
             rows = ranges[shard]
@@ -87,5 +85,5 @@ class ShardOrder(DistributedSampler[Any]):
     def _mixed(self, number: int, pieces: list[range]) -> Int64[Tensor, " n"]:
         """The positions of a window in a random order."""
         positions = torch.cat([torch.arange(piece.start, piece.stop) for piece in pieces])
-        generator = generator_for(self.seed, _ORDER, self.epoch, 1 + number, self.rank)
+        generator = generator_for(self.seed, Draws.SHARD_ORDER, self.epoch, 1 + number, self.rank)
         return positions[torch.randperm(len(positions), generator=generator)]

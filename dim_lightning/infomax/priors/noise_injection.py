@@ -11,7 +11,7 @@ from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
 from dim_lightning.infomax.priors.prior import Prior, Target
-from dim_lightning.processes import normal_like, total, uniform
+from dim_lightning.processes import joint_size, normal_like, total, uniform
 
 _EPSILON = 1e-5  # of the variance, as in batch normalisation
 
@@ -93,7 +93,7 @@ class NoiseInjection(Prior):
         mean = widened(mean)
         if self.target == "uniform":
             return mean.sigmoid()
-        count = total(mean.new_tensor(float(len(mean))))
+        count = joint_size(len(mean))
         centered = mean - total(mean.sum(0)) / count
         variance = total(centered.square().sum(0)) / count
         return centered * (variance + _EPSILON).rsqrt()

@@ -8,7 +8,7 @@ from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
 from dim_lightning.infomax.priors.prior import Prior
-from dim_lightning.processes import total
+from dim_lightning.processes import joint_size, total
 
 
 def epps_pulley(
@@ -31,7 +31,7 @@ def epps_pulley(
     weights = 2 * max_frequency / (num_knots - 1) * target
     weights[[0, -1]] /= 2
     angles = samples[:, :, None] * t
-    count = total(samples.new_tensor(float(len(samples))))
+    count = joint_size(len(samples))
     cosines, sines = total(torch.stack([angles.cos().sum(0), angles.sin().sum(0)])) / count
     return count * ((cosines - target).square() + sines.square()) @ weights
 

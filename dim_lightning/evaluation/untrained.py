@@ -1,0 +1,88 @@
+"""An encoder with fresh weights: the floor that the figures of a trained one stand on."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dim_lightning.data import Batch
+from dim_lightning.encoders import Encoder
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation.features import as_floats
+from dim_lightning.seeding import generator_for
+
+_AT_ONCE = 256  # images whose batch-norm statistics are taken together
+
+
+def untrained(
+    encoder: Encoder, batches: Iterable[Batch], device: torch.device | str, seed: int = 0
+) -> Encoder:
+    """A copy of `encoder` with fresh weights: what its architecture alone can do.
+
+    Weights are drawn by each part's `reset_parameters`; batch-norm statistics are those of the
+    images, as without any the features of deep layers would hardly vary. Neither `encoder` nor the
+    global generators change.
+
+    Args:
+        encoder: whose architecture it is.
+        batches: at least two images; how they are ordered and cut into batches is of no account.
+        device: where the copy goes.
+        seed: of the weights, and of the order in which the statistics are taken.
+
+    Raises:
+        InputError: if a part has parameters and no `reset_parameters`.
+    """
+    fresh = copy.deepcopy(encoder)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(seed)
+        fresh.cpu()  # draws on the CPU, so that the floor is the same on every machine
+        _draw_anew(fresh)
+    fresh.to(device)
+    _take_statistics(fresh, batches, device, seed)
+    return fresh.eval()
+
+
+def _draw_anew(part: Any, name: str = "", is_drawn: bool = False) -> None:
+    """Draws the parts within and then the part itself, which has the last word.
+
+    Args:
+        part: of an encoder.
+        name: of the part, for the error.
+        is_drawn: whether a part that it lies in has `reset_parameters`, and sees to it.
+    """
+    draws = hasattr(part, "reset_parameters")
+    for own_name, child in part.named_children():
+        _draw_anew(child, f"{name}.{own_name}".lstrip("."), is_drawn or draws)
+    if draws:
+        part.reset_parameters()
+    elif not is_drawn and any(True for _ in part.parameters(recurse=False)):
+        raise InputError(
+            f"the encoder's part {name or type(part).__name__!r} has parameters and no "
+            "reset_parameters(), so that it cannot be drawn anew; give it that method to have the "
+            "floor of an untrained encoder"
+        )
+
+
+def _take_statistics(
+    encoder: Encoder, batches: Iterable[Batch], device: torch.device | str, seed: int
+) -> None:
+    """Gives batch norms the statistics of the images; nothing else is in training mode.
+
+    They are the average over new batches, of about equal size and in a random order: images of one
+    class after the other would vary too little.
+    """
+    norms = [part for part in encoder.modules() if isinstance(part, _BatchNorm)]
+    if not norms:
+        return
+    encoder.eval()
+    for norm in norms:
+        norm.train()
+        norm.momentum = None  # the plain average over all batches
+    dtype = next((p.dtype for p in encoder.parameters()), torch.float32)
+    images = torch.cat([batch.images for batch in batches])
+    order = torch.randperm(len(images), generator=generator_for(seed))
+    with torch.no_grad():
+        for rows in order.tensor_split(-(-len(images) // _AT_ONCE)):
+            encoder(as_floats(images[rows].to(device)).to(dtype))

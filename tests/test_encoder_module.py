@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from small_methods import SIZE, batch, digits, encoder, trainer
 
 from dim_lightning import EncoderModule
 from dim_lightning.data import CropAndFlip
 from dim_lightning.errors import InputError
+from dim_lightning.run.metrics import MetricsFile, read_metrics
 
 
 class Own(EncoderModule):
@@ -52,3 +54,27 @@ def test_a_trainer_alone_looks_at_the_data_too(tmp_path):
     data = digits(tmp_path, num_views=2, augmentation=CropAndFlip())
     with pytest.raises(InputError, match="Own has a use for one"):
         trainer(tmp_path, max_steps=1).fit(Own(lambda code, loss: (code, {"loss": loss})), data)
+
+
+class Stop(Callback):
+    """Asks to stop at the end of the third step; notes the losses."""
+
+    def __init__(self):
+        self.losses = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(outputs["terms"]["loss"].item())
+        trainer.should_stop |= trainer.global_step == 3
+
+
+@pytest.mark.parametrize("least", [None, 5])
+def test_a_stop_writes_the_terms_of_its_own_step(tmp_path, least):
+    """From there on Lightning writes each step, of which there are more with min_steps."""
+    module, stop = Own(lambda code, loss: (code, {"loss": loss})), Stop()
+    options = {"log_every_n_steps": 2, "max_epochs": 1, "min_steps": least, "callbacks": [stop]}
+    run = trainer(tmp_path, logger=MetricsFile(tmp_path), **options)
+    run.fit(module, digits(tmp_path, batch_size=200))
+    written = read_metrics(tmp_path)["train/loss"]
+    assert {point.step: point.value for point in written} == pytest.approx(
+        dict(enumerate(stop.losses[1:], 1))
+    )

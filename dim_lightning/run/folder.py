@@ -139,7 +139,8 @@ def last_checkpoint(run_dir: Path) -> Path:
     if path.is_file():
         return path
     raise InputError(
-        f"{run_dir} has no {LAST_CHECKPOINT}; expected a run that finished at least one epoch"
+        f"{run_dir} has no {LAST_CHECKPOINT}; expected a run that finished at least one epoch; "
+        "trainer.fast_dev_run and trainer.enable_checkpointing false save none"
     )
 
 

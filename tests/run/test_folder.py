@@ -87,7 +87,7 @@ def test_a_folder_that_is_no_run_names_runs_nearby(tmp_path):
         existing_run_folder(tmp_path / "digits")
     with pytest.raises(InputError, match="no run folder"):
         existing_run_folder(tmp_path / "digits" / "9")
-    with pytest.raises(InputError, match=r"has no checkpoints/last\.ckpt"):
+    with pytest.raises(InputError, match=r"has no checkpoints/last\.ckpt.*fast_dev_run"):
         last_checkpoint(run)
 
 

@@ -150,6 +150,14 @@ class EncoderModule(L.LightningModule, ABC):
         with uneven_rows(len(batch.images)):
             return self._step(batch, "test", (0, batch_idx))
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Logs the terms of a step by whose end a callback has asked to stop.
+
+        Lightning writes what was logged last then, which is of an earlier step otherwise.
+        """
+        if self.trainer.should_stop:
+            self._log_terms("train", outputs["terms"], len(outputs["embedding"]))
+
     def on_after_backward(self) -> None:
         """Looks, at the first step, at whether several processes can go on.
 
@@ -235,12 +243,15 @@ class EncoderModule(L.LightningModule, ABC):
         detached = _of_joint_batch(terms, len(batch.images))
         alone = self._trainer is None
         if stage != "train" or alone or is_written(self.trainer, self.global_step + 1):
-            self.log_dict(
-                {f"{stage}/{name}": term for name, term in detached.items()},
-                batch_size=joint_size(len(batch.images)),
-                sync_dist=stage != "train",
-            )
+            self._log_terms(stage, detached, len(batch.images))
         return {"loss": terms["loss"], "terms": detached, **output}
+
+    def _log_terms(self, stage: str, terms: Mapping[str, Tensor], num_images: int) -> None:
+        self.log_dict(
+            {f"{stage}/{name}": term for name, term in terms.items()},
+            batch_size=joint_size(num_images),
+            sync_dist=stage != "train",
+        )
 
 
 def is_written(trainer: L.Trainer, step: int) -> bool:
@@ -250,7 +261,8 @@ def is_written(trainer: L.Trainer, step: int) -> bool:
         trainer: in the midst of the step.
         step: its number, from 1.
     """
-    return step % trainer.log_every_n_steps == 0 or trainer.is_last_batch  # type: ignore
+    at_interval = step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+    return at_interval or trainer.is_last_batch or trainer.should_stop
 
 
 def _of_joint_batch(terms: Mapping[str, Tensor], num_images: int) -> dict[str, Tensor]:

@@ -61,10 +61,9 @@ def digits(root, **settings):
 def trainer(folder, **settings):
     return L.Trainer(
         accelerator="cpu",
-        logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
         limit_val_batches=1,
-        **{"enable_checkpointing": False, **settings},
+        **{"logger": False, "enable_checkpointing": False, **settings},
     )

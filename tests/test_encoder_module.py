@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from small_methods import SIZE, batch, digits, encoder, trainer
 
 from dim_lightning import EncoderModule
@@ -11,6 +12,7 @@ from dim_lightning.data import CropAndFlip
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.parts import check_parts, part_text
+from dim_lightning.run.metrics import MetricsFile, read_metrics
 
 
 class Own(EncoderModule):
@@ -97,3 +99,27 @@ def test_a_part_in_another_module_with_other_settings_is_refused(was, now):
             {"encoder": f"partial(__main__.BlogEncoder, widths={was!r})"},
             {"encoder": partial(BlogEncoder, widths=now)},
         )
+
+
+class Stop(Callback):
+    """Asks to stop at the end of the third step; notes the losses."""
+
+    def __init__(self):
+        self.losses = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(outputs["terms"]["loss"].item())
+        trainer.should_stop |= trainer.global_step == 3
+
+
+@pytest.mark.parametrize("least", [None, 5])
+def test_a_stop_writes_the_terms_of_its_own_step(tmp_path, least):
+    """From there on Lightning writes each step, of which there are more with min_steps."""
+    module, stop = Own(lambda code, loss: (code, {"loss": loss})), Stop()
+    options = {"log_every_n_steps": 2, "max_epochs": 1, "min_steps": least, "callbacks": [stop]}
+    run = trainer(tmp_path, logger=MetricsFile(tmp_path), **options)
+    run.fit(module, digits(tmp_path, batch_size=200))
+    written = read_metrics(tmp_path)["train/loss"]
+    assert {point.step: point.value for point in written} == pytest.approx(
+        dict(enumerate(stop.losses[1:], 1))
+    )

@@ -7,16 +7,17 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.observation import (
+    Trained,
     after_epochs,
     check_least,
     checked_interval,
     code_prior_of,
     data_of,
-    epochs_in,
     features_of,
     is_due,
     picture_path,
     send_pictures,
+    trained_in,
 )
 from dim_lightning.callbacks.pictures import write_statistics
 from dim_lightning.evaluation import Extracted, geometry_of
@@ -38,20 +39,20 @@ class Geometry(Callback):
 
     Args:
         num_images: the most validation images to look at, a seeded choice.
-        every_n_epochs: how often they are drawn; the last epoch always is.
+        every_n_epochs: how often they are drawn; the last epoch always is, early stopping aside.
     """
 
     def __init__(self, num_images: int = 2048, every_n_epochs: int = 5):
         check_least("geometry.num_images", num_images, 1)
         self.num_images = num_images
         self.every_n_epochs = checked_interval("geometry", every_n_epochs)
-        self._stored_epochs: int | None = None
+        self._stored: Trained | None = None
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remembers how far the weights are."""
-        self._stored_epochs = epochs_in(checkpoint)
+        self._stored = trained_in(checkpoint)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the codes, logs and draws."""
@@ -63,11 +64,11 @@ class Geometry(Callback):
         for name, value in geometry.summary().items():
             pl_module.log(f"geometry/{name}", value, sync_dist=True)
         if trainer.is_global_zero and is_due(trainer, self.every_n_epochs):
-            after = after_epochs(trainer, self._stored_epochs)
+            after = after_epochs(trainer, self._stored)
             subtitle = f"{len(seen.code):,} validation images, {after}"
             path = picture_path(trainer, "embedding_statistics")
             write_statistics(path, geometry, _drawn(seen), subtitle, code_prior_of(pl_module))
-            send_pictures(trainer, [path])
+            send_pictures(trainer, [path], self._stored)
 
 
 def _drawn(seen: Extracted) -> torch.Tensor:

@@ -10,16 +10,17 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from dim_lightning.callbacks.observation import (
+    Trained,
     after_epochs,
     check_least,
     checked_interval,
     code_prior_of,
     data_of,
-    epochs_in,
     features_of,
     is_due,
     picture_path,
     send_pictures,
+    trained_in,
 )
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
@@ -48,7 +49,7 @@ class Neighbours(Callback):
     itself. Without labels there is no accuracy and there are no frames; the pictures stay.
 
     Args:
-        every_n_epochs: how often; the last epoch is always looked at.
+        every_n_epochs: how often; the last epoch is always looked at, early stopping aside.
         bank_size: number of training images to search, a seeded choice; all of them if null.
         num_queries: rows of the pictures.
         seed: of the choice of queries and of the codes drawn from the prior.
@@ -69,13 +70,13 @@ class Neighbours(Callback):
         self.seed = seed
         self._queries: list[tuple[Tensor, Tensor]] = []
         self._precision: dict[str, float] = {}
-        self._stored_epochs: int | None = None
+        self._stored: Trained | None = None
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remembers how far the weights are."""
-        self._stored_epochs = epochs_in(checkpoint)
+        self._stored = trained_in(checkpoint)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets the codes of the validation before."""
@@ -104,7 +105,7 @@ class Neighbours(Callback):
             self._log_accuracy(trainer, pl_module, bank)
             self._queries = []
         if trainer.is_global_zero:
-            send_pictures(trainer, self._draw(trainer, pl_module, bank))
+            send_pictures(trainer, self._draw(trainer, pl_module, bank), self._stored)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the last precisions."""
@@ -130,7 +131,7 @@ class Neighbours(Callback):
     def _draw(
         self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted
     ) -> list[Path]:
-        data, after = data_of(trainer), after_epochs(trainer, self._stored_epochs)
+        data, after = data_of(trainer), after_epochs(trainer, self._stored)
         val = data.split("val")
         rows = chosen_queries(val.labels, self.num_queries, self.seed)
         images, labels = val.pictures(torch.tensor(rows)), torch.from_numpy(val.labels[rows])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 
@@ -19,7 +19,7 @@ def data_of(trainer: L.Trainer) -> ImageDataModule:
 
 
 def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
-    """Whether to look now: every few epochs of `fit` and on its last; always in other commands."""
+    """Whether to look now: every few epochs of `fit` and as it ends; always in other commands."""
     if trainer.sanity_checking:
         return False
     epochs = trainer.current_epoch + 1
@@ -28,6 +28,7 @@ def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
         or epochs % every_n_epochs == 0
         or epochs == trainer.max_epochs
         or trainer.global_step == trainer.max_steps
+        or trainer.should_stop
     )
 
 
@@ -84,32 +85,42 @@ def features_of(
     return seen
 
 
-def epochs_in(checkpoint: Mapping[str, Any]) -> int:
-    """How many epochs of training a checkpoint has seen begin."""
-    return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
+class Trained(NamedTuple):
+    """How far a checkpoint is: epochs that have begun, and steps."""
+
+    epochs: int
+    steps: int
 
 
-def steps_in(checkpoint: Mapping[str, Any]) -> int:
-    """How many steps of training a checkpoint has seen."""
-    return checkpoint["global_step"]
+def trained_in(checkpoint: Mapping[str, Any]) -> Trained:
+    """How far a checkpoint is; Lightning restores no counts in commands other than fit."""
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
+    return Trained(epochs, checkpoint["global_step"])
 
 
-def after_epochs(trainer: L.Trainer, stored: int | None = None) -> str:
+def after_epochs(trainer: L.Trainer, stored: Trained | None = None) -> str:
     """How far the weights are, in words: "after 3 epochs", the one under way included.
 
     Args:
         trainer: of the run.
-        stored: epochs of the checkpoint that was loaded, if one was.
+        stored: how far the checkpoint is that was loaded, if one was.
     """
     epochs = epochs_trained(trainer, stored)
     return f"after {epochs} epoch" + "s" * (epochs != 1)
 
 
-def epochs_trained(trainer: L.Trainer, stored: int | None = None) -> int:
+def epochs_trained(trainer: L.Trainer, stored: Trained | None = None) -> int:
     """How many epochs the weights have been trained for, the one under way included."""
     if trainer.state.fn == "fit":
         return trainer.current_epoch + 1
-    return trainer.current_epoch if stored is None else stored
+    return trainer.current_epoch if stored is None else stored.epochs
+
+
+def steps_trained(trainer: L.Trainer, stored: Trained | None = None) -> int:
+    """How many steps the weights have been trained for."""
+    if trainer.state.fn == "fit" or stored is None:
+        return trainer.global_step
+    return stored.steps
 
 
 def code_prior_of(pl_module: L.LightningModule) -> CodePrior | None:
@@ -122,9 +133,10 @@ def picture_path(trainer: L.Trainer, name: str) -> Path:
     return Path(trainer.default_root_dir) / PICTURES / f"{name}.png"
 
 
-def send_pictures(trainer: L.Trainer, paths: Sequence[Path]) -> None:
+def send_pictures(trainer: L.Trainer, paths: Sequence[Path], stored: Trained | None = None) -> None:
     """Passes pictures on to the loggers that take some."""
+    step = steps_trained(trainer, stored)
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
             for path in paths:
-                logger.log_image(f"pictures/{path.stem}", [str(path)], step=trainer.global_step)
+                logger.log_image(f"pictures/{path.stem}", [str(path)], step=step)

@@ -19,12 +19,13 @@ from dim_lightning.callbacks.code_measures import (
     fine_tuned_top1,
 )
 from dim_lightning.callbacks.observation import (
+    Trained,
     check_least,
     data_of,
-    epochs_in,
     epochs_trained,
     features_of,
-    steps_in,
+    steps_trained,
+    trained_in,
 )
 from dim_lightning.callbacks.offline_section import joined
 from dim_lightning.callbacks.offline_table import (
@@ -119,8 +120,7 @@ class OfflineEvaluation(Callback):
         self.mlp_protocol = mlp_protocol
         self.repeats = repeats
         self.measures = measures
-        self._stored_epochs: int | None = None
-        self._stored_steps: int | None = None
+        self._stored: Trained | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Looks, before a test, whether what is asked for can be measured.
@@ -136,8 +136,7 @@ class OfflineEvaluation(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remembers how far the weights are."""
-        self._stored_epochs = epochs_in(checkpoint)
-        self._stored_steps = steps_in(checkpoint)
+        self._stored = trained_in(checkpoint)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures, prints and writes, on the first process."""
@@ -169,10 +168,10 @@ class OfflineEvaluation(Callback):
             rows[name][FINE_TUNED] = fine_tuned_top1(trainer, pl_module, epochs, self.seed)
         spread = {row: result.deviations for row, result in results.items()}
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
-        stored = self._stored_steps
+        steps = steps_trained(trainer, self._stored)
         facts = rest | {
-            "epochs_trained": epochs_trained(trainer, self._stored_epochs),
-            "steps_trained": trainer.global_step if stored is None else stored,
+            "epochs_trained": epochs_trained(trainer, self._stored),
+            "steps_trained": steps,
             "pictures": data_of(trainer).contents.sha256,
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
@@ -182,7 +181,7 @@ class OfflineEvaluation(Callback):
         run_dir = Path(trainer.default_root_dir)
         change_result(run_dir, "test", partial(joined, figures=figures, facts=facts))
         for logger in trainer.loggers:
-            logger.log_metrics(figures, step=trainer.global_step)
+            logger.log_metrics(figures, step=steps)
         if labelled:
             pl_module.print(table(rows, facts, spread))
         if others:

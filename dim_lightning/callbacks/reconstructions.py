@@ -11,15 +11,16 @@ from torch import Tensor
 
 from dim_lightning.callbacks.neighbours import chosen_queries
 from dim_lightning.callbacks.observation import (
+    Trained,
     after_epochs,
     check_least,
     checked_interval,
     data_of,
-    epochs_in,
     features_of,
     is_due,
     picture_path,
     send_pictures,
+    trained_in,
 )
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
@@ -37,7 +38,7 @@ class Reconstructions(Callback):
     `samples.png`: what is decoded from draws of N(0, I), where the method draws the codes to it.
 
     Args:
-        every_n_epochs: how often; the last epoch is always drawn.
+        every_n_epochs: how often; the last epoch is always drawn, early stopping aside.
         num_rows: of the pictures.
         seed: of the choice of images and of the draws.
     """
@@ -47,13 +48,13 @@ class Reconstructions(Callback):
         self.every_n_epochs = checked_interval("reconstructions", every_n_epochs)
         self.num_rows = num_rows
         self.seed = seed
-        self._stored_epochs: int | None = None
+        self._stored: Trained | None = None
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remembers how far the weights are."""
-        self._stored_epochs = epochs_in(checkpoint)
+        self._stored = trained_in(checkpoint)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Decodes and draws, on the first process."""
@@ -64,7 +65,7 @@ class Reconstructions(Callback):
         paths = [self._draw_reconstructions(trainer, pl_module)]
         if getattr(pl_module, "code_prior", None) == "gaussian":
             paths.append(self._draw_samples(trainer, pl_module))
-        send_pictures(trainer, paths)
+        send_pictures(trainer, paths, self._stored)
 
     def _draw_reconstructions(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Path:
         val = data_of(trainer).split("val")
@@ -77,7 +78,7 @@ class Reconstructions(Callback):
         whole = pairs[: len(pairs) // per_row * per_row].unflatten(0, (-1, per_row))
         blocks = [Block("image, decoded", whole[:, column]) for column in range(per_row)]
         path = picture_path(trainer, "reconstructions")
-        title = f"Reconstructions, {after_epochs(trainer, self._stored_epochs)}"
+        title = f"Reconstructions, {after_epochs(trainer, self._stored)}"
         subtitle = "Validation images, each beside what is decoded from its code."
         write_grid(path, title, subtitle, blocks)
         return path
@@ -89,7 +90,7 @@ class Reconstructions(Callback):
         )
         images = self._decoded(trainer, pl_module, draws).unflatten(0, (self.num_rows, _COLUMNS))
         path = picture_path(trainer, "samples")
-        title = f"Samples, {after_epochs(trainer, self._stored_epochs)}"
+        title = f"Samples, {after_epochs(trainer, self._stored)}"
         subtitle = "Images decoded from codes drawn from the prior, z ~ N(0, I)."
         write_grid(path, title, subtitle, [Block("decoded", images)])
         return path

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import now, write_environment
@@ -38,6 +40,7 @@ class RunRecord(Callback):
         self._epoch_images = 0
         self._epoch_seconds = 0.0
         self._mark = 0.0
+        self._terms: Mapping[str, Tensor] = {}
         self._speeds: list[float] = []
         self._page_seconds = 0.0
         self._page_time = 0.0
@@ -79,6 +82,7 @@ class RunRecord(Callback):
         batch_idx: int,
     ) -> None:
         """Counts images and training time; validation and what else runs between is not in it."""
+        self._terms = outputs["terms"]
         lap = self._lap()
         self._seconds += lap
         self._epoch_seconds += lap
@@ -89,8 +93,8 @@ class RunRecord(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keeps validation out of the training speed, and refreshes the figures."""
-        self._seconds += self._lap()
         if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._seconds += self._lap()
             self._write(trainer, "running")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -99,8 +103,8 @@ class RunRecord(Callback):
         speed = self._epoch_images / max(self._epoch_seconds, 1e-9)
         self._speeds.append(speed)
         pl_module.log("speed/images_per_second", speed, batch_size=1, sync_dist=True)
-        if trainer.num_training_batches < trainer.log_every_n_steps:  # type: ignore[attr-defined]
-            _log_last_step(trainer)
+        if _is_short(trainer):
+            self._log_last_step(trainer)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the figures and the page of a finished run."""
@@ -119,6 +123,12 @@ class RunRecord(Callback):
                 self._write(trainer, "interrupted", final=True)
             else:
                 self._write(trainer, "failed", final=True, reason=reason)
+
+    def _log_last_step(self, trainer: L.Trainer) -> None:
+        """Logs the terms of an epoch that is too short for a step of it to be logged anyway."""
+        terms = {f"train/{name}": float(value) for name, value in self._terms.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics({**terms, "epoch": trainer.current_epoch}, trainer.global_step - 1)
 
     def _lap(self) -> float:
         """Seconds since the last call."""
@@ -156,8 +166,7 @@ class RunRecord(Callback):
         return age > max(_MIN_SECONDS, self._page_seconds / _MAX_SHARE)
 
 
-def _log_last_step(trainer: L.Trainer) -> None:
-    """Logs the terms of an epoch that is too short for a step of it to be logged anyway."""
-    terms = {n: float(v) for n, v in trainer.callback_metrics.items() if n.startswith("train/")}
-    for logger in trainer.loggers:
-        logger.log_metrics({**terms, "epoch": trainer.current_epoch}, trainer.global_step - 1)
+def _is_short(trainer: L.Trainer) -> bool:
+    """Whether an epoch has fewer steps than from one that is logged to the next."""
+    steps: float = trainer.num_training_batches / trainer.accumulate_grad_batches
+    return steps <= trainer.log_every_n_steps - 1  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import Callback
 
 _ENDING = "/top1"
 _PREFIX = "best/"
+_LEFT_OUT = (_PREFIX, "train/")  # the accuracy of a single training batch is none of validation
 
 
 class RunningBest(Callback):
@@ -25,7 +26,7 @@ class RunningBest(Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         for name, found in trainer.callback_metrics.items():
-            if name.endswith(_ENDING) and not name.startswith(_PREFIX):
+            if name.endswith(_ENDING) and not name.startswith(_LEFT_OUT):
                 value = float(found)
                 if value > self._best.get(name, float("-inf")):  # which a NaN never is
                     self._best[name] = value

@@ -11,8 +11,6 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from torch import Tensor
 from tqdm import tqdm
 
-from dim_lightning.run.metrics import MetricsFile
-
 SHORT_NAMES = {
     "probe/online/top1": "probe",
     "knn/cosine/k20_t0.07/top1": "kNN",
@@ -27,6 +25,7 @@ class EpochLines(Callback):
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._num_steps = 0
+        self._earlier: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """The means, for a run that goes on within an epoch."""
@@ -37,8 +36,9 @@ class EpochLines(Callback):
         self._sums, self._num_steps = dict(state_dict["sums"]), state_dict["num_steps"]
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the epoch's means."""
+        """Starts the epoch's means; keeps in mind what is known of earlier epochs."""
         self._sums, self._num_steps = {}, 0
+        self._earlier = dict(trainer.callback_metrics)
 
     def on_train_batch_end(
         self,
@@ -55,17 +55,11 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the line, above the bar if there is one."""
-        old = _of_earlier_epochs(trainer)
-        values = {n: float(v) for n, v in trainer.callback_metrics.items() if n not in old}
+        # Lightning keeps the very value it had of what was not measured this time, such as kNN
+        found, earlier = trainer.callback_metrics, self._earlier
+        values = {n: float(v) for n, v in found.items() if v is not earlier.get(n)}
         values |= {f"train/{n}": float(total) / self._num_steps for n, total in self._sums.items()}
         pl_module.print(epoch_line(f"{trainer.current_epoch + 1}/{_epochs(trainer)}", values))
-
-
-def _of_earlier_epochs(trainer: L.Trainer) -> set[str]:
-    """What validation did not measure this time, such as kNN: Lightning keeps the value it had."""
-    files = [logger for logger in trainer.loggers if isinstance(logger, MetricsFile)]
-    epochs, now = files[0].last_epochs if files else {}, trainer.current_epoch
-    return {name for name in SHORT_NAMES if epochs.get(name, now) != now}
 
 
 def epoch_line(epoch: str, values: Mapping[str, float]) -> str:

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
@@ -15,16 +14,16 @@ from dim_lightning.callbacks.stop_at_once import StopAtOnce
 from dim_lightning.run.folder import LAST_CHECKPOINT
 
 
-def fixed_callbacks(run_dir: Path, command: str, trainer_config: dict[str, Any]) -> list[Callback]:
+def fixed_callbacks(run_dir: Path, command: str, bar: bool) -> list[Callback]:
     """Screen, and what belongs to `command`, in the order they have to be called.
 
     Args:
         run_dir: the run's folder.
         command: fit, validate, test or predict.
-        trainer_config: the arguments of the Trainer.
+        bar: whether a terminal gets a progress bar.
     """
     callbacks: list[Callback] = []
-    if sys.stdout.isatty() and trainer_config["enable_progress_bar"] is not False:
+    if bar and sys.stdout.isatty():
         callbacks.append(TerminalBar())
     if command == "fit":
         # the guards first, so that nothing records or keeps a broken state; the record before the

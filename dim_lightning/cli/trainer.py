@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning as L
 import yaml
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, Timer
 from lightning.pytorch.loggers import Logger
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
@@ -38,8 +38,15 @@ def trainer_in(
     """
     if command != "fit" or config["enable_checkpointing"] is False:
         keyed = [callback for callback in keyed if not isinstance(callback, Checkpoints)]
-    fixed = fixed_callbacks(run_dir, command, config)
-    callbacks = [*_as_list(config["callbacks"]), *keyed, *fixed]
+    if config["barebones"]:
+        raise InputError(
+            "trainer.barebones is true; expected false: it forbids the checkpoints, logs and "
+            "figures that a run is made of"
+        )
+    own = _as_list(config["callbacks"])
+    has_bar = any(isinstance(callback, ProgressBar) for callback in own)
+    wants_bar = config["enable_progress_bar"] is not False and not has_bar
+    callbacks = [*own, *keyed, *fixed_callbacks(run_dir, command, wants_bar)]
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     config = config | {
         "default_root_dir": str(run_dir),
@@ -50,11 +57,14 @@ def trainer_in(
         "plugins": [*_as_list(config["plugins"]), AtomicCheckpointIO()],
     }
     try:
-        return L.Trainer(**config)
+        trainer = L.Trainer(**config)
     except InputError:
         raise
     except Exception as error:  # of nearly any kind: the Trainer trusts its arguments
         raise InputError(f"trainer: {shortened(str(error) or repr(error))}") from error
+    # the clock of max_time comes first: what logs at a stop has to know of it
+    trainer.callbacks.sort(key=lambda callback: not isinstance(callback, Timer))  # type: ignore
+    return trainer
 
 
 def open_loggers(trainer: L.Trainer, run_dir: Path, settings: str) -> None:

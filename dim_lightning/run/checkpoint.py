@@ -130,7 +130,8 @@ def newest_checkpoint(run_dir: Path) -> tuple[Path | None, list[str]]:
 def no_checkpoint(run_dir: Path) -> InputError:
     """What to say of a run that has saved none yet."""
     return InputError(
-        f"{run_dir} has no {LAST_CHECKPOINT}; expected a run that finished at least one epoch"
+        f"{run_dir} has no {LAST_CHECKPOINT}; expected a run that finished at least one epoch; "
+        "trainer.fast_dev_run and trainer.enable_checkpointing false save none"
     )
 
 

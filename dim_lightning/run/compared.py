@@ -95,8 +95,9 @@ def _load(folder: Path, label: str) -> RunData:
     }
     finals |= {f"test {h.label}": value for h, value in offline_headlines(result.get("test", {}))}
     images = result["fit"].get("images_seen", 0) / epochs
-    speeds = [point.value for point in series.get("speed/images_per_second", [])]
-    minutes = np.cumsum([images / speed / 60 for speed in speeds]).tolist()
+    # an epoch that was stopped and went on has a second speed, which is of the whole of it
+    speeds = {point.epoch: point.value for point in series.get("speed/images_per_second", [])}
+    minutes = np.cumsum([images / speed / 60 for speed in speeds.values()]).tolist()
     # runs from before there was a choice do not say it
     config = {METHOD: "DeepInfoMax", **flat_config(folder)}
     tested = tested_before(result)

@@ -169,9 +169,10 @@ def figure_svg(figure: "Figure") -> str:
 def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:
     """Optimiser steps an epoch has; 1 if unknown.
 
-    What is logged at the end of an epoch has the largest ratio of steps to epochs.
+    What is logged at the end of an epoch has the largest ratio of steps to epochs. Monitors of
+    Lightning's own log without the epoch.
     """
-    points = [point for points in series.values() for point in points]
+    points = [point for points in series.values() for point in points if point.epoch >= 0]
     return max(((point.step + 1) / (point.epoch + 1) for point in points), default=1.0)
 
 

@@ -16,7 +16,7 @@ _POSITION = ("epoch", "step")
 
 
 class Point(NamedTuple):
-    """One logged number: epoch (counted from 0), optimiser step, value."""
+    """One logged number: epoch (from 0; -1 where none was logged), optimiser step, value."""
 
     epoch: int
     step: int
@@ -29,16 +29,12 @@ class MetricsFile(Logger):
     Lightning's own CSVLogger keeps rows in memory until its next flush, so a killed run loses
     them, and it deletes the file of a run that goes on. Here a row is on disk when it is logged;
     a key that appears late adds a column (the file is rewritten beside and renamed).
-
-    Attributes:
-        last_epochs: name of a metric -> the epoch of its newest value, since the process began.
     """
 
     def __init__(self, run_dir: str | Path) -> None:
         super().__init__()
         self._path = Path(run_dir) / METRICS
         self._columns: list[str] = []
-        self.last_epochs: dict[str, int] = {}
 
     @property
     def name(self) -> str:
@@ -64,7 +60,6 @@ class MetricsFile(Logger):
         """Adds one row."""
         row = {"epoch": "", "step": "" if step is None else str(step)}
         row.update({name: _number(value) for name, value in metrics.items()})
-        self.last_epochs.update(dict.fromkeys(metrics, int(metrics.get("epoch", -1))))
         if not self._columns:
             self._columns = _read_table(self._path)[0]
         new = [name for name in row if name not in self._columns]
@@ -97,7 +92,7 @@ def read_metrics(run_dir: Path) -> dict[str, list[Point]]:
     """Metric -> its values in the order they were logged; empty if nothing was logged yet."""
     series: dict[str, list[Point]] = {}
     for row in _read_table(run_dir / METRICS)[1]:
-        epoch, step = (int(float(row[name] or 0)) for name in _POSITION)
+        epoch, step = int(float(row["epoch"] or -1)), int(float(row["step"] or 0))
         for name, value in row.items():
             if name not in _POSITION and value:
                 series.setdefault(name, []).append(Point(epoch, step, float(value)))

@@ -12,7 +12,9 @@ from dim_lightning.run.result import read_result
 PROBE = "probe/online/top1"
 KNN = "knn/cosine/k20_t0.07/top1"
 RANK = "geometry/effective_rank"
+VAL_LOSS = "val/loss"
 ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
+_OF_VALIDATION = (*ACCURACIES, VAL_LOSS)
 _PROBES = {
     "linear": "linear probe",
     "svm": "linear SVM",
@@ -31,11 +33,12 @@ class Headline(NamedTuple):
 
 
 def final_figures(run_dir: Path) -> dict[str, Any]:
-    """Last value of every metric, and the best accuracies with the epoch (from 1) they came at."""
+    """Last value of every metric, and the best accuracies; epochs, from 1, of what has a note."""
     series = read_metrics(run_dir)
     tops = {name: best(points) for name, points in series.items() if name in ACCURACIES}
     return {
         "last": {name: last(points).value for name, points in sorted(series.items())},
+        "last_epochs": {n: last(series[n]).epoch + 1 for n in _OF_VALIDATION if n in series},
         "best": {n: {"value": p.value, "epoch": p.epoch + 1} for n, p in tops.items()},
     }
 
@@ -52,16 +55,24 @@ def headlines(run_dir: Path) -> list[Headline]:
     for name, label in ACCURACIES.items():
         top = fit.get("best", {}).get(name)
         if top:
-            note = f"validation, last epoch; best {top['value']:.1%} at epoch {top['epoch']}"
+            note = f"{_measured(fit, name)}; best {top['value']:.1%} at epoch {top['epoch']}"
             lines.append(Headline(label, f"{fit['last'][name]:.1%}", note))
-    for stage, note in (("train", "training, last step logged"), ("val", "validation, last epoch")):
-        value = fit.get("last", {}).get(f"{stage}/loss")
+    losses = {"train/loss": "training, last step logged", VAL_LOSS: _measured(fit, VAL_LOSS)}
+    for name, note in losses.items():
+        value = fit.get("last", {}).get(name)
         if value is not None:
-            lines.append(Headline(f"{stage} loss", f"{value:.3f}", note))
+            lines.append(Headline(name.replace("/", " "), f"{value:.3f}", note))
     rank = fit.get("last", {}).get(RANK)
     if rank is not None:
         lines.append(Headline("effective rank", f"{rank:.1f}", "of the validation codes"))
     return lines
+
+
+def _measured(fit: Mapping[str, Any], name: str) -> str:
+    """When a figure of validation was measured: not each is at each epoch."""
+    epoch, epochs = fit.get("last_epochs", {}).get(name), fit.get("epochs")  # early runs lack it
+    is_earlier = None not in (epoch, epochs) and epoch < epochs
+    return f"validation, epoch {epoch}" if is_earlier else "validation, last epoch"
 
 
 def tested_before(result: Mapping[str, Any]) -> str:
@@ -156,13 +167,14 @@ def _all_figures(section: Mapping[str, Any]) -> list[str]:
 
 
 def next_command(run_dir: Path, command: str) -> str:
-    """What one would type next; without labels or training there is nothing to test."""
+    """What one would type next; without labels, training or checkpoint nothing is tested."""
     run, fit = shlex.quote(str(run_dir)), read_result(run_dir).get("fit", {})
-    if command == "fit" and not (fit.get("epochs") or (run_dir / LAST_CHECKPOINT).is_file()):
+    is_saved = (run_dir / LAST_CHECKPOINT).is_file()
+    if command == "fit" and not (fit.get("epochs") or is_saved):
         return f"python -m dim_lightning fit --resume {run} --trainer.max_epochs 1"
     to_test = "test" if ACCURACIES.keys() & fit.get("best", {}).keys() else "predict"
     after = {"fit": to_test, "validate": to_test, "test": "predict"}.get(command)
-    if after is None:
+    if after is None or not is_saved:
         return f"python -m dim_lightning compare {run} ANOTHER_RUN"
     return f"python -m dim_lightning {after} --run {run}"
 

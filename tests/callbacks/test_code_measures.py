@@ -67,7 +67,7 @@ def test_everything_switched_on(tmp_path, two_classes, capsys):
     assert result["probe/svm/pixels/top1"] > 0.9  # dark and light are easily told apart
     assert 0 <= result["fine_tuned/embedding/top1"] <= 1
     assert result["repeats"] == 2
-    assert "Adam 1e-3, 1 epochs, after the last" in result["protocol"]
+    assert "batches of 64, Adam 1e-3" in result["protocol"]
 
     parts = [extract(module.encoder, data.clean_dataloader(s)) for s in ("train", "val", "test")]
     codes = [part.code for part in parts]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 from tiny_run import digits, tiny_module, trainer, unlabelled
@@ -137,11 +138,26 @@ class Gallery(DummyLogger):
                 self.pictures[key] = (picture.format, step)
 
 
+class Stop(Callback):
+    """Ends the training after its third step."""
+
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop = trainer.global_step == 3
+
+
 def test_pictures_go_to_loggers_that_take_some(tmp_path, digits_root):
+    """Whenever training stops, and of a checkpoint alone."""
+    module, data, path = tiny_module(), digits(digits_root), tmp_path / "end.ckpt"
+    expected = {f"pictures/{name}": ("PNG", 3) for name in NAMES}
     gallery = Gallery()
-    run = trainer(tmp_path, [Neighbours(num_queries=1)], logger=gallery, limit_train_batches=3)
-    run.fit(tiny_module(), digits(digits_root))
-    assert gallery.pictures == {f"pictures/{name}": ("PNG", 3) for name in NAMES}
+    run = trainer(tmp_path, [Neighbours(num_queries=1), Stop()], epochs=3, logger=gallery)
+    run.fit(module, data)
+    assert gallery.pictures == expected
+    run.save_checkpoint(path)
+    gallery = Gallery()
+    run = trainer(tmp_path, [Neighbours(num_queries=1)], logger=gallery)
+    run.validate(module, data, ckpt_path=path, weights_only=True, verbose=False)
+    assert gallery.pictures == expected
 
 
 def test_the_precision_is_printed_at_the_end(tmp_path, digits_root, capsys):

@@ -12,6 +12,7 @@ from dim_lightning.callbacks.offline_section import joined
 from dim_lightning.callbacks.offline_table import by_protocol, others_list, protocol_text, table
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, knn_accuracy
+from dim_lightning.run.metrics import MetricsFile, read_metrics
 from dim_lightning.run.result import read_result, update_result
 
 
@@ -82,7 +83,8 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     run.save_checkpoint(tmp_path / "end.ckpt")
     before = {name: value.clone() for name, value in module.state_dict().items()}
 
-    run = trainer(tmp_path, [OfflineEvaluation(mlp_epochs=1)])
+    log = MetricsFile(tmp_path)
+    run = trainer(tmp_path, [OfflineEvaluation(mlp_epochs=1)], logger=log)
     torch.manual_seed(4)
     state = torch.get_rng_state()
     run.test(module, data, ckpt_path=tmp_path / "end.ckpt", weights_only=True, verbose=False)
@@ -102,6 +104,8 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     assert {n: result[f"num_{n}"] for n in splits} == splits
     assert result["epochs_trained"] == 1
     assert result["steps_trained"] == splits["train"] // data.batch_size
+    logged = read_metrics(tmp_path)["probe/linear/embedding/top1"]
+    assert [point.step for point in logged] == [result["steps_trained"]]
     most = np.bincount(data.split("train").labels).argmax()
     assert result["chance"] == pytest.approx(np.mean(data.split("test").labels == most))
     assert set(result["l2"]) == {*layers, "random/embedding", "pixels"}

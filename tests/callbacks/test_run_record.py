@@ -1,16 +1,20 @@
 """What a run says of itself while it trains."""
 
+import time
+
 import lightning as L
 import pytest
 from lightning.pytorch.callbacks import Callback
+from small_module import Small, train
 from tiny_run import digits, tiny_module, trainer
 
 from dim_lightning.callbacks.run_record import RunRecord
+from dim_lightning.run.metrics import MetricsFile, read_metrics
 from dim_lightning.run.result import read_result
 
 
 def test_the_figures_are_renewed_with_each_validation(tmp_path):
-    seen = []
+    seen, start = [], time.monotonic()
 
     class Reader(Callback):
         def on_train_epoch_start(self, trainer, pl_module):
@@ -33,7 +37,9 @@ def test_the_figures_are_renewed_with_each_validation(tmp_path):
         ("running", 1),
         ("running", 2),
     ]
-    assert read_result(tmp_path)["fit"]["status"] == "completed"
+    fit = read_result(tmp_path)["fit"]
+    assert fit["status"] == "completed"
+    assert fit["seconds"] <= time.monotonic() - start + 0.1  # of which the sanity check is no part
 
 
 def test_a_start_that_fails_before_it_trains_leaves_the_counts(tmp_path):
@@ -53,3 +59,19 @@ def test_a_start_that_fails_before_it_trains_leaves_the_counts(tmp_path):
         run(Failing(), ckpt_path=tmp_path / "one.ckpt", weights_only=True)
     expected = {**before, "status": "failed", "reason": "MemoryError()"}
     assert read_result(tmp_path)["fit"] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        ({"max_epochs": 2, "max_steps": 8}, {5: 1.25, 7: 9.5}),
+        ({"accumulate_grad_batches": 2, "log_every_n_steps": 4}, {2: 1.25}),
+        ({"accumulate_grad_batches": 2, "log_every_n_steps": 3}, {}),  # Lightning's own
+    ],
+)
+def test_the_last_step_of_a_short_epoch_is_logged(tmp_path, options, rows):
+    log = MetricsFile(tmp_path)
+    module = Small({8: {"loss": 9.5}})  # six batches an epoch
+    train([RunRecord(tmp_path)], module, logger=log, **options)
+    points = read_metrics(tmp_path).get("train/loss", [])
+    assert {point.step: point.value for point in points} == rows

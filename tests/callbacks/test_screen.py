@@ -6,7 +6,6 @@ import pytest
 from small_module import Small, train
 
 from dim_lightning.callbacks.screen import EpochLines, TerminalBar, epoch_line
-from dim_lightning.run.metrics import MetricsFile
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),  # Lightning 2.6 calls it
@@ -45,9 +44,9 @@ class Validated(Small):
         return self.train_dataloader()
 
 
-def test_a_line_has_no_figure_of_an_earlier_epoch(tmp_path):
+def test_a_line_has_no_figure_of_an_earlier_epoch():
     stream = io.StringIO()
-    options = {"enable_progress_bar": True, "max_epochs": 3, "logger": MetricsFile(tmp_path)}
+    options = {"enable_progress_bar": True, "max_epochs": 3}
     train([TerminalBar(stream), EpochLines()], Validated(), **options)
     lines = [line for line in stream.getvalue().replace("\r", "\n").splitlines() if "  " in line]
     found = {line[:9]: "kNN 50.0%" in line for line in lines if line.startswith("epoch")}

@@ -30,7 +30,8 @@ class TinyModule(L.LightningModule):
         loss = (self.dropout(features.mean) - colours).square().mean()
         loss = loss + 0.01 * features.log_variance.square().mean()
         embedding = features.mean.detach().float()
-        return {"loss": loss, "embedding": embedding, "labels": batch.labels}
+        terms = {"loss": loss.detach()}
+        return {"loss": loss, "terms": terms, "embedding": embedding, "labels": batch.labels}
 
     def validation_step(self, batch, batch_idx):
         return self.training_step(batch, batch_idx)

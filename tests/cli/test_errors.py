@@ -82,6 +82,7 @@ OPTION_CASES = {
     "--trainer.precision=64-true": "expected 32-true, bf16-mixed or 16-mixed",
     "--trainer.precision=bf16-true": "expected 32-true, bf16-mixed or 16-mixed",
     "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches is 0",
+    "--trainer.barebones=true": "trainer.barebones is true; expected false",
     "--trainer.log_every_n_steps=0": "trainer.log_every_n_steps is 0; expected at least 1",
     "--trainer.val_check_interval=0": "trainer.val_check_interval is 0; expected more than 0",
     "--probe.learning_rate=-1": "probe.learning_rate is -1.0; expected at least 0",
@@ -208,6 +209,7 @@ def test_a_run_without_a_checkpoint(tmp_path, capsys):
     (tmp_path / "config.yaml").write_text("")
     text = _error(capsys, main(["test", "--run", str(tmp_path)]))
     assert f"{tmp_path} has no checkpoints/last.ckpt; expected a run that" in text
+    assert "fast_dev_run" in text
 
 
 def test_a_number_that_is_none_stops_the_run_and_keeps_no_broken_state(workshop, capsys):

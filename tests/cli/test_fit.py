@@ -1,15 +1,22 @@
 """From a command to a run folder that is complete, can be repeated, and goes on."""
 
+import inspect
 import json
 import re
+import sys
 
+import lightning as L
 import pytest
 import torch
 import yaml
+from lightning.pytorch.callbacks import Timer, TQDMProgressBar
 
 import dim_lightning
 from dim_lightning import DeepInfoMax
+from dim_lightning.callbacks import LinearProbe
+from dim_lightning.callbacks.screen import TerminalBar
 from dim_lightning.cli import main
+from dim_lightning.cli.trainer import trainer_in
 from dim_lightning.encoder_module import PARTS
 from dim_lightning.parts import part_text
 from dim_lightning.run.metrics import read_metrics
@@ -167,3 +174,23 @@ def test_checkpoints_and_loggers_can_be_off(workshop, setting):
     assert (run / "checkpoints").exists() == (setting == "null")
     assert (run / "metrics.csv").exists() == (setting == "null")
     assert (run / "summary.html").is_file()
+
+
+def _trainer_defaults():
+    parameters = inspect.signature(L.Trainer).parameters
+    return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def test_a_progress_bar_of_ones_own_stands_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for own, bar in ((None, TerminalBar), (TQDMProgressBar(), TQDMProgressBar)):
+        trainer = trainer_in(tmp_path, "fit", {**_trainer_defaults(), "callbacks": own}, [])
+        assert type(trainer.progress_bar_callback) is bar
+
+
+def test_what_logs_knows_that_the_time_is_over(tmp_path):
+    """The clock of max_time stops the run before the other callbacks log their last step."""
+    config = {**_trainer_defaults(), "max_time": "00:00:00:01"}
+    trainer = trainer_in(tmp_path, "fit", config, [LinearProbe()])
+    kinds = [type(callback) for callback in trainer.callbacks]
+    assert kinds.index(Timer) < kinds.index(LinearProbe)

@@ -13,6 +13,8 @@ from dim_lightning.run.result import update_result
 def _make_run(folder, top=0.9, config="data: {split_seed: 0}\nmodel: {local_weight: 1.5}\n"):
     """Three epochs of ten steps, and what `test` found."""
     (folder / "pictures").mkdir(parents=True)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.ckpt").touch()
     (folder / "config.yaml").write_text(config)
     log = MetricsFile(folder)
     for epoch in range(3):

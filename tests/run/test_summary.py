@@ -8,7 +8,7 @@ import pytest
 
 from dim_lightning.run.curves import panel_svg, panels, steps_per_epoch
 from dim_lightning.run.glossary import meaning, unit
-from dim_lightning.run.metrics import Point, read_metrics
+from dim_lightning.run.metrics import MetricsFile, Point, read_metrics
 from dim_lightning.run.report import (
     accuracy_table,
     closing_message,
@@ -49,6 +49,7 @@ def test_the_same_run_draws_the_same_page(run):
 
 
 def test_curves_are_drawn_against_epochs_of_training_done(run):
+    MetricsFile(run).log_metrics({"lr-Adam": 0.1}, 29)  # as Lightning's monitor does
     series = read_metrics(run)
     assert steps_per_epoch(series) == 10
     loss = next(panel for panel in panels(series) if panel.title == "Loss")
@@ -66,7 +67,11 @@ def test_long_curves_stay_small():
 def test_headlines_begin_with_the_test_figures(run):
     lines = headlines(run)
     assert [line.value for line in lines[:3]] == ["75.0%", "70.0%", "80.0%"]
-    assert "best 90.0% at epoch 1" in lines[2].note
+    assert lines[2].note == "validation, last epoch; best 90.0% at epoch 1"
+    update_result(run, "fit", {"epochs": 5})  # of which the last two had no validation
+    assert headlines(run)[2].note == "validation, epoch 3; best 90.0% at epoch 1"
+    update_result(run, "fit", {"last_epochs": {}})  # an early run
+    assert headlines(run)[2].note == "validation, last epoch; best 90.0% at epoch 1"
 
 
 def test_the_first_line_says_on_what_a_run_trains_but_for_one_cpu(tmp_path):
@@ -160,6 +165,8 @@ def test_the_next_command_of_no_epoch_at_all(tmp_path):
 def test_the_next_command_can_be_pasted(make_run, tmp_path):
     run = make_run(tmp_path / "my runs" / "digits" / "1")
     assert closing_message(run, "fit").endswith(f"dim_lightning test --run '{run}'")
+    (run / "checkpoints" / "last.ckpt").unlink()  # as after a fast_dev_run
+    assert closing_message(run, "fit").endswith(f"dim_lightning compare '{run}' ANOTHER_RUN")
 
 
 @pytest.mark.parametrize(

@@ -20,29 +20,18 @@ from dim_lightning.run.checkpoint import (
 )
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
 from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.settings import WHERE, belongs
 
 # what changes how long, where or how visibly a run trains, but not what it computes
 _SAFE = (
+    *WHERE,
     "trainer.max_epochs",
     "trainer.min_epochs",
     "trainer.max_steps",
     "trainer.min_steps",
     "trainer.max_time",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "trainer.logger",
-    "trainer.log_every_n_steps",
-    "trainer.enable_progress_bar",
-    "trainer.enable_model_summary",
-    "trainer.profiler",
-    "checkpoint",
     "compile",
     "data.batch_size",  # with the number of processes: their joint batch has to stay
-    "data.root",
-    "data.cache_dir",
-    "data.num_workers",
 )
 _LONGEST = 60
 _MISSING = "nothing"
@@ -147,7 +136,7 @@ def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path
         InputError: others differ; they are listed with both values.
     """
     changes = list(_differences(stored, asked))
-    refused = [change for change in changes if not _is_safe(change[0])]
+    refused = [change for change in changes if not belongs(change[0], _SAFE)]
     if refused:
         listed = "".join(f"\n  {key}: asked {new}, stored {old}" for key, old, new in refused)
         raise InputError(
@@ -250,7 +239,3 @@ def _differences(
 def _shown(value: Any) -> str:
     text = "null" if value is None else str(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def _is_safe(key: str) -> bool:
-    return any(key == safe or key.startswith(f"{safe}.") for safe in _SAFE)

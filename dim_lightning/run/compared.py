@@ -11,7 +11,7 @@ from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.report import KNN, PROBE, offline_headlines, tested_before
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import flat_config, run_name
+from dim_lightning.run.settings import belongs, flat_config, run_name
 
 _SAME = ("data.source", "data.image_size", "data.validation_fraction", "data.split_seed")
 _SAME_QUERIES = "neighbours."
@@ -64,7 +64,7 @@ def load_runs(folders: Sequence[Path]) -> list[RunData]:
 def not_the_same(runs: Sequence[RunData]) -> list[str]:
     """What must agree for figures to be compared, and does not."""
     known = sorted({key for run in runs for key in run.config})
-    of_data = [key for key in known if any(f"{key}.".startswith(f"{name}.") for name in _SAME)]
+    of_data = [key for key in known if belongs(key, _SAME)]
     queries = [key for key in known if key.startswith(_SAME_QUERIES)]
     warnings = []
     for key in different(runs, [*of_data, *queries]):

@@ -9,6 +9,23 @@ import yaml
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import CONFIG
 
+# where and how visibly a run trains and is looked at, which changes none of its figures
+WHERE = (
+    "checkpoint",
+    "data.root",
+    "data.cache_dir",
+    "data.num_workers",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.logger",
+    "trainer.num_nodes",
+    "trainer.profiler",
+    "trainer.strategy",
+)
+
 
 def read_yaml(path: Path, example: str, expected: str) -> dict[str, Any]:
     """What stands in a YAML file that the user names.
@@ -48,6 +65,11 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def belongs(key: str, groups: tuple[str, ...]) -> bool:
+    """Whether a setting is one of `groups`, or lies below one."""
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
 def num_devices(asked: Any) -> int | None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.run.folder import CONFIG
-from dim_lightning.run.settings import flat_config
-from dim_lightning.table.runs import BATCH_SIZE, EVALUATION, WHERE, Cell, belongs
+from dim_lightning.run.settings import WHERE, belongs, flat_config
+from dim_lightning.table.runs import BATCH_SIZE, EVALUATION, Cell
 
 
 def settings_words(cell: Cell) -> list[str]:

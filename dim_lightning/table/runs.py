@@ -15,25 +15,11 @@ from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import flat_figures, tested_before
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import flat_config, num_devices
+from dim_lightning.run.settings import WHERE, belongs, flat_config, num_devices
 from dim_lightning.table.definition import Row
 
 BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
 _JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
-# where and how visibly a run trains and is looked at, which changes none of its figures
-WHERE = (
-    "checkpoint",
-    "data.root",
-    "data.cache_dir",
-    "data.num_workers",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.logger",
-    "trainer.num_nodes",
-    "trainer.strategy",
-)
 # what the processor is quick at; the table says which it was
 _ARITHMETIC = ("trainer.precision",)
 EVALUATION = "evaluation"
@@ -140,11 +126,6 @@ def is_of(cell: Cell, run: Path, read: Reader) -> bool:
 def figures_of(run: Path) -> dict[str, float]:
     """The figures of the tests of a run, by name."""
     return flat_figures(read_result(run).get("test", {}))
-
-
-def belongs(key: str, groups: tuple[str, ...]) -> bool:
-    """Whether a setting is one of `groups`, or lies below one."""
-    return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
 def _missing(cell: Cell, run: Path) -> str:

@@ -5,6 +5,8 @@
 Needs root: a disk of a few megabytes is mounted in a mount namespace of its own.
 """
 
+from contextlib import suppress
+
 import scene
 
 scene.in_own_mounts()
@@ -23,13 +25,9 @@ with scene.folder() as place:
     assert done.returncode == 0, done.stderr
     first = later / "runs" / "fault" / "1"
     before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
-    with (later / "filler").open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(1 << 16))
-                file.flush()
-        except OSError:
-            pass
+    with (later / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1 << 16))
     (later / "filler").open("r+b").truncate((later / "filler").stat().st_size - (1 << 20))
     done = scene.run(scene.command(place, "--runs_dir", str(later / "runs")))
     scene.judge("full at a checkpoint", done.returncode, 2, done.stderr, "disk is full", "runs_dir")

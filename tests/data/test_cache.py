@@ -265,7 +265,7 @@ def build_with_others(folder, cache_dir, barrier, built):
 
 @pytest.mark.slow
 def test_two_processes_at_once_get_the_same_whole_cache(class_folders, tmp_path, capfd):
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("spawn")  # whose output capfd sees
     barrier, built = context.Barrier(2), context.Queue()
     arguments = (class_folders, tmp_path / "cache", barrier, built)
     processes = [context.Process(target=build_with_others, args=arguments) for _ in range(2)]

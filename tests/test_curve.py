@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dim_lightning.cli import main
 from dim_lightning.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -104,18 +105,28 @@ def test_the_newest_run_goes_on_and_a_folder_without_one_does_not(script, tmp_pa
 
 @parses
 @pytest.mark.slow
-def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path):
+def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path, monkeypatch):
+    """First by the script itself, then with its commands in this process, which is quicker."""
     settings = ["--evaluation.mlp_epochs", "1", "--trainer.limit_train_batches", "2"]
+
+    def words(place, *epochs):
+        places = ["--runs_dir", str(tmp_path / place), "--data.root", str(tmp_path / place)]
+        return [str(DIGITS), *settings, *places, "--minutes", "60", "--epochs", *epochs]
+
+    def command(given, seconds):
+        commands.append(given)
+        return main(given) == 0
+
+    process = [sys.executable, str(PAPER / "curve.py"), *words("here", "1")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for place, epochs in (("here", ["1"]), ("there", ["1", "2"])):
-        words = [*settings, "--runs_dir", str(tmp_path / place), "--minutes", "60"]
-        words += ["--data.root", str(tmp_path / place), "--epochs", *epochs]
-        command = [sys.executable, str(PAPER / "curve.py"), str(DIGITS), *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stderr[-2000:]
-        if place == "here":
-            shutil.copytree(tmp_path / "here", tmp_path / "there")
-    assert " fit --resume " in done.stdout
+    done = subprocess.run(process, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    commands = []
+    monkeypatch.setitem(script["main"].__globals__, "_command", command)
+    monkeypatch.setattr(sys, "argv", ["curve.py", *words("there", "1", "2")])
+    script["main"]()
+    assert [given[:2] for given in commands if given[0] == "fit"] == [["fit", "--resume"]]
     run = tmp_path / "there" / "blog_curve" / "1"
     rows = json.loads((run / "curve.json").read_text())
     assert [row["epochs"] for row in rows] == [1, 2]

@@ -90,8 +90,9 @@ class NAT(EncoderModule):
         """Takes up who has which target.
 
         Raises:
-            InputError: the checkpoint is of another number of training images.
+            InputError: the checkpoint is of another number of training images, or of other parts.
         """
+        super().on_load_checkpoint(checkpoint)
         stored = checkpoint[_ASSIGNMENT]
         if len(self.targets) and len(stored) != len(self.targets):
             raise InputError(

@@ -1,4 +1,7 @@
-"""Callbacks observe: with any of them on or off, the trained encoder is the same to the bit."""
+"""Callbacks observe: with any of them on or off, the trained encoder is the same to the bit.
+
+All but OwnSettings, which a run has that begins from another run's checkpoint.
+"""
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.callbacks.embedding_writer import EmbeddingWriter

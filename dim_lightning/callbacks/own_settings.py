@@ -6,12 +6,14 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from dim_lightning.callbacks.running_best import RunningBest
 from dim_lightning.encoder_module import EncoderModule
+from dim_lightning.optim import WarmupCosine
 from dim_lightning.run.checkpoint import position
 
 
@@ -20,27 +22,33 @@ class OwnSettings(Callback):
 
     Lightning restores learning rates, momenta and the like together with the moments, so that those
     asked for have no effect. With this callback they hold. The schedule is the one asked for, at
-    the step that training goes on from. State that has not what the optimiser keeps, as another one
-    left it, is dropped, and that is said.
+    the epoch and step that training goes on from. State that has not what the optimiser keeps, as
+    another one left it, is dropped, and that is said. The best accuracies, the clock of max_time
+    and the patience of early stopping begin anew.
     """
 
     def __init__(self) -> None:
         self._checkpoint: dict[str, Any] | None = None
+        self._done: tuple[int, int] | None = None  # epochs, and batches of the next one
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keeps the checkpoint until there is an optimiser."""
+        """Keeps the checkpoint until there is an optimiser; drops what callbacks have stored."""
         self._checkpoint = checkpoint
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, RunningBest | Timer | EarlyStopping):
+                checkpoint["callbacks"].pop(callback.state_key, None)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Changes what Lightning restores next."""
         checkpoint, self._checkpoint = self._checkpoint, None
         if checkpoint is None:
             return
+        self._done = position(checkpoint)
         for config in trainer.lr_scheduler_configs:
-            steps, epochs = checkpoint["global_step"], position(checkpoint)[0]
-            _advance(config.scheduler, steps if config.interval == "step" else epochs)
+            if not isinstance(config.scheduler, WarmupCosine):
+                _advance(config.scheduler, self._done[0])
         checkpoint["lr_schedulers"] = []
         assert isinstance(pl_module, EncoderModule)
         own = trainer.optimizers[0].state_dict()
@@ -50,6 +58,25 @@ class OwnSettings(Callback):
         else:
             rank_zero_info("the optimiser begins anew: the checkpoint has no state that fits it")
         checkpoint["optimizer_states"] = [own]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Puts a schedule of steps where the epochs done end, in steps of its own.
+
+        With other batches or pictures an epoch has another number of steps than it had.
+        """
+        done, self._done = self._done, None
+        for config in trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, WarmupCosine) and done is not None:
+                config.scheduler.last_epoch = _steps(trainer, done)
+
+
+def _steps(trainer: L.Trainer, done: tuple[int, int]) -> int:
+    """How many steps of the training that is asked for the epochs and batches done are."""
+    epochs, batches = done
+    if trainer.max_steps != -1 or not trainer.max_epochs:
+        return trainer.global_step
+    an_epoch = int(trainer.estimated_stepping_batches) // trainer.max_epochs
+    return epochs * an_epoch + batches // trainer.accumulate_grad_batches
 
 
 def _fits(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.data import ImageDataModule
-from dim_lightning.encoder_module import EncoderModule
+from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.search import multiplies_bfloat16
 from dim_lightning.run.checkpoint import check_fits, differences
@@ -60,7 +60,7 @@ def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:
         InputError: there is none, it is unreadable, or of another model.
     """
     checkpoint = check_fits(path, model)
-    stored = checkpoint.get("hyper_parameters", {})
+    stored = {**checkpoint.get("hyper_parameters", {}), **checkpoint.get(PARTS, {})}
     ours = {name: value for name, value in dict(model.hparams).items() if not callable(value)}
     lines = differences(stored, ours)
     if lines:

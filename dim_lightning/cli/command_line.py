@@ -189,7 +189,7 @@ class CommandLine(LightningCLI):
             self.model.check_data(self.datamodule, joint_batch)
             check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
             say_slow_precision(trainer)
-        if self._is_resumed:
+        if self._is_resumed or self._start.batches:
             check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)
             is_stream = isinstance(self.datamodule.source, Stream)
             check_order(self._start, trainer.world_size, is_stream)

@@ -213,12 +213,11 @@ def _begun_by_another(
     """
     if "loops" not in checkpoint:
         raise InputError(f"{path} holds weights alone; expected a checkpoint that fit wrote")
-    epochs, batches = position(checkpoint)
-    start = Start(path, epochs, batches, checkpoint["global_step"], callbacks=(OwnSettings(),))
+    start = start_from(path, checkpoint)._replace(metrics_rows=0, callbacks=(OwnSettings(),))
     met = limits_met(start, limits)
     if met:
         raise InputError(
-            f"{' and '.join(met)}, which {path} has reached (epochs: {epochs}, steps: "
+            f"{' and '.join(met)}, which {path} has reached (epochs: {start.epochs}, steps: "
             f"{start.steps}): nothing would be left to train; expected more, as those count"
         )
     return start

@@ -63,7 +63,8 @@ def export_run(
             that cannot be written, or a file that does not compute what the encoder computes.
     """
     chosen = _chosen(formats)
-    return _exported(of_run(run_dir), run_dir / EXPORT if output is None else output, *chosen)
+    output = run_dir / EXPORT if output is None else output
+    return _exported(of_run(run_dir), output, "--output", *chosen)
 
 
 def export_encoder(
@@ -81,7 +82,7 @@ def export_encoder(
             lambda or a class of the script itself.
     """
     chosen = _chosen(formats)
-    return _exported(of_module(module), Path(output).expanduser(), *chosen)
+    return _exported(of_module(module), Path(output).expanduser(), "output", *chosen)
 
 
 def load(path: str | Path) -> PictureEncoder:
@@ -126,9 +127,13 @@ def _chosen(formats: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
 
 
 def _exported(
-    pictures: PictureEncoder, output: Path, formats: list[str], left_out: dict[str, str]
+    pictures: PictureEncoder,
+    output: Path,
+    setting: str,
+    formats: list[str],
+    left_out: dict[str, str],
 ) -> Exported:
-    with explained(output, "--output"), _unfinished(output) as folder:
+    with explained(output, setting), _unfinished(output) as folder:
         differences = _write(folder, pictures, formats)
         _put_in_place(folder, output)
     return Exported(output, differences, left_out)

@@ -109,7 +109,8 @@ def of_module(module: EncoderModule) -> PictureEncoder:
             "and image_size in its constructor, and save_hyperparameters(logger=False) there"
         )
     recipe, image_size = _recipe(module.hparams["encoder"]), module.hparams["image_size"]
-    encoder = copy.deepcopy(module.encoder).cpu().eval()
+    encoder = getattr(module.encoder, "_orig_mod", module.encoder)  # as torch.compile wraps it
+    encoder = copy.deepcopy(encoder).cpu().eval()
     provenance = {"method": method, "seed": module.seed}
     about = described(encoder, recipe, image_size, {}, provenance)
     return PictureEncoder(encoder, image_size, about)

@@ -97,7 +97,9 @@ def _load(folder: Path, label: str) -> RunData:
     images = result["fit"].get("images_seen", 0) / epochs
     # an epoch that was stopped and went on has a second speed, which is of the whole of it
     speeds = {point.epoch: point.value for point in series.get("speed/images_per_second", [])}
-    minutes = np.cumsum([images / speed / 60 for speed in speeds.values()]).tolist()
+    # and those of another run, with whose checkpoint it began, took it no time
+    all_epochs = range(max(speeds, default=-1) + 1)
+    minutes = np.cumsum([images / speeds.get(e, np.inf) / 60 for e in all_epochs]).tolist()
     # runs from before there was a choice do not say it
     config = {METHOD: "DeepInfoMax", **flat_config(folder)}
     tested = tested_before(result)

@@ -37,10 +37,9 @@ from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import flat_settings
+from dim_lightning.run.settings import WHERE, belongs, flat_settings
 from dim_lightning.run.signals import terminable
 from dim_lightning.table.definition import read_table
-from dim_lightning.table.runs import WHERE, belongs
 
 TABLE = Path(__file__).parent / "cifar10.yaml"
 GOAL, FEWEST = 1000, 4

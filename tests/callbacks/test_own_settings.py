@@ -5,11 +5,11 @@ from functools import partial
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
 from small_methods import build, digits, trainer
 
 from dim_lightning.baselines import Supervised
-from dim_lightning.callbacks import OwnSettings
+from dim_lightning.callbacks import OwnSettings, RunningBest
 from dim_lightning.optim import MuonAdamW, WarmupCosine
 
 Adam, SGD = torch.optim.Adam, torch.optim.SGD
@@ -33,10 +33,10 @@ class Rates(Callback):
 def fit(tmp_path, digits_root):
     """Trains to the end of an epoch, and keeps the state there."""
 
-    def train(epochs, path=None, **settings):
+    def train(epochs, path=None, steps=STEPS, callbacks=(), **settings):
         rates, module = Rates(), build(Supervised, **settings)
-        options = {"max_epochs": epochs, "limit_train_batches": STEPS}
-        run = trainer(tmp_path, callbacks=[rates, OwnSettings()], **options)
+        options = {"max_epochs": epochs, "limit_train_batches": steps}
+        run = trainer(tmp_path, callbacks=[rates, OwnSettings(), *callbacks], **options)
         run.fit(module, digits(digits_root), ckpt_path=path, weights_only=True)
         run.save_checkpoint(tmp_path / f"{epochs}.ckpt")
         return rates, module, tmp_path / f"{epochs}.ckpt"
@@ -74,6 +74,26 @@ def test_rates_and_schedule_are_its_own(fit, schedule):
     for index, state in rates.state["state"].items():
         assert all(torch.equal(kept[index][name], tensor) for name, tensor in state.items())
     assert stored(end)[0]["step"] == 3 * STEPS
+
+
+def test_a_schedule_of_steps_stands_where_the_epochs_done_end(fit):
+    """Though they had four times as many steps as an epoch of the new run has."""
+    path = fit(2, steps=8)[-1]
+    own = {"lr_scheduler": partial(WarmupCosine, warmup=0.5)}
+    rates = fit(4, path, **own)[0].rates
+    assert rates == fit(4, **own)[0].rates[2 * STEPS :]
+    assert min(rates) > 0
+
+
+def test_what_callbacks_have_stored_of_the_other_run_is_dropped(tmp_path, fit):
+    others = [RunningBest(), Timer({"minutes": 60}), EarlyStopping("val/loss", patience=7)]
+    others[0]._best["val/top1"] = 0.9
+    others[1]._offset = 300.0
+    path = fit(1, callbacks=others)[-1]
+    own = [RunningBest(), Timer({"minutes": 5}), EarlyStopping("val/loss", patience=2)]
+    assert len(fit(2, path, callbacks=own)[0].rates) == STEPS
+    assert own[0]._best["val/top1"] < 0.9
+    assert own[2].patience == 2
 
 
 OTHERS = {

@@ -40,10 +40,13 @@ def test_wrong_options(tmp_path, capsys):
     assert "unrecognized arguments: --conf" in capsys.readouterr().err
     assert main(["doctor", "--config", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
-    for content in ("a: [", "a: 2024-13-45", "[" * 1100):
+    broken = {"a: [": "expected", "a: 2024-13-45": "month must be", "[" * 1100: "nested too deeply"}
+    for content, said in broken.items():
         (tmp_path / "bad.yaml").write_text(content)
         assert main(["doctor", "--config", str(tmp_path / "bad.yaml")]) == 2
-        assert "is not YAML" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert "is not YAML" in error
+        assert said in error
 
 
 def test_what_fails_is_a_finding_and_what_was_found_before_it_stays():

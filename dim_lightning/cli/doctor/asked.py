@@ -63,8 +63,9 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; expected a YAML file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = getattr(error, "problem", None) or error
-        raise InputError(f"{path} is not YAML: {problem}") from error
+        from dim_lightning.run.settings import yaml_problem
+
+        raise InputError(f"{path} is not YAML: {yaml_problem(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings; expected lines such as `model:`")
     return content

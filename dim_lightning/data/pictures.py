@@ -1,12 +1,23 @@
 """One picture, of any size and mode, as RGB pixels of one size."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 WHITE = (255, 255, 255, 255)
+_ORIENTATION = 0x0112  # of EXIF: how the picture lies
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode(picture: str | Path | np.ndarray, size: int) -> UInt8[np.ndarray, "size size 3"]:
@@ -27,8 +38,21 @@ def decode(picture: str | Path | np.ndarray, size: int) -> UInt8[np.ndarray, "si
     with Image.open(picture) as opened:
         # A JPEG is read at a half, a quarter or an eighth of its size, where still twice `size`.
         opened.draft(None, (2 * size, 2 * size))
-        ImageOps.exif_transpose(opened, in_place=True)
-        return np.asarray(centre_square(to_rgb(opened), size))
+        return np.asarray(centre_square(to_rgb(upright(opened)), size))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF entry says; as it is where none can be read.
+
+    Pillow's exif_transpose writes all other entries anew, and fails where one of them is broken.
+    """
+    image.load()  # that of a PNG may stand behind the pixels
+    try:
+        orientation: Any = image.getexif().get(_ORIENTATION)
+    except Exception:  # of nearly any kind
+        orientation = None
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -86,6 +86,8 @@ class Trunk(nn.Module):
 
     def forward(self, x: Float[Tensor, "n 3 height width"]) -> dict[str, Tensor]:
         """Node -> values."""
+        if self.network.training != self.training:  # a deep copy of torchvision's begins to train
+            self.network.train(self.training)
         return self.network(x)
 
     def reset_parameters(self) -> None:

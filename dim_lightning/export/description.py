@@ -20,8 +20,10 @@ _STEPS = (
     "least twice {size} (Pillow's draft(None, (2 * {size}, 2 * {size}))); others as they are",
     "turn upright as the EXIF entry says",
     "convert to RGB; 16 bits to 8; what shines through a transparent picture is white",
-    "cut out the centre square, whose side is the shorter side of the picture",
-    "scale it to {size} x {size} pixels, bicubic with antialiasing (Pillow's resize, BICUBIC)",
+    "scale the centre square, whose side is the shorter side of the picture, to {size} x {size} "
+    "pixels, bicubic with antialiasing: Pillow's resize(({size}, {size}), BICUBIC, (left, top, "
+    "left + side, top + side)) with left = (width - side) / 2 and top = (height - side) / 2, not "
+    "rounded; its filter reads across the square's edge",
     "order the values as [3, {size}, {size}], red first, uint8 from 0 to 255",
 )
 

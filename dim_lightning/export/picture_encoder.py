@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from dim_lightning.data.augmentation import to_float
-from dim_lightning.data.pictures import centre_square, decode, to_rgb
+from dim_lightning.data.pictures import centre_square, decode, to_rgb, upright
 from dim_lightning.encoders import Encoder, Features
 from dim_lightning.errors import InputError
 
@@ -26,8 +26,9 @@ class PictureEncoder(nn.Module):
     Pictures are a PIL image, the path of a file, any iterable of these, such as
     `Path("pictures").rglob("*.jpg")`, or a tensor uint8 [n, 3, size, size] of RGB values. Files and
     PIL images are brought to the size of the training: upright as their EXIF entry says, RGB, the
-    centre square, scaled. The first file that cannot be read is named by an `InputError`; to pass
-    such by, give one path at a time and catch it.
+    centre square, scaled. (A large JPEG file is read at a fraction of its size, so that an image
+    opened before differs from its file by a few levels.) The first file that cannot be read is
+    named by an `InputError`; to pass such by, give one path at a time and catch it.
 
     It computes without gradients on the device it was moved to, and stays in eval mode, also where
     it is a part of a module that is trained. To fine-tune, train `encoder`, the plain module:
@@ -136,7 +137,7 @@ def _pixels(pictures: Sequence[Picture], size: int) -> UInt8[Tensor, "n 3 {size}
 
 def _decoded(picture: Picture, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
     if isinstance(picture, Image.Image):
-        return np.asarray(centre_square(to_rgb(ImageOps.exif_transpose(picture)), size))
+        return np.asarray(centre_square(to_rgb(upright(picture)), size))
     if not isinstance(picture, Path | str):
         raise InputError(
             f"a picture is {type(picture).__name__}; expected a PIL image or the path of a file"

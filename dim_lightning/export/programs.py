@@ -16,7 +16,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.export.description import INPUT
 from dim_lightning.seeding import generator_for
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4  # in float32, deep networks in training reach 1e-5 by rounding
 BATCH_SIZES = (1, 2, 7)
 
 Images = UInt8[Tensor, "n 3 size size"]
@@ -117,8 +117,8 @@ def check_equal(program: Program, expected: Program, image_size: int, name: str)
     difference = largest_difference(program, expected, image_size)
     if not difference <= TOLERANCE:  # NaN is none either
         raise InputError(
-            f"{name} differs from the encoder by {difference:.1g}; expected at most "
-            f"{TOLERANCE:.0e}; its forward does what no file can repeat, such as a random "
+            f"{name} differs from the encoder by {difference:.2g}; expected at most "
+            f"{TOLERANCE:.0e}; perhaps its forward does what no file can repeat, such as a random "
             "draw in eval mode; write it without, or leave that format out with --format"
         )
     return difference

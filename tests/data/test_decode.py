@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -80,6 +82,33 @@ def test_exif_rotation_is_undone(tmp_path):
     exif[0x0112] = 6  # "turn by 90 degrees to the right to see it upright"
     path = saved(tmp_path, upright.transpose(Image.Transpose.ROTATE_90), exif=exif)
     assert np.array_equal(decode(path, 16), np.asarray(upright))
+
+
+def entry(tag, kind, content):
+    return struct.pack(">HHI4s", tag, kind, 1 if kind == 3 else 3, content)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize(
+    ("exif", "turned"),
+    [
+        (b"Exif\0\0no exif at all", False),
+        # to be turned, and a resolution that is a text
+        (
+            b"Exif\0\0MM\0*\0\0\0\x08\0\x02"
+            + entry(0x0112, 3, b"\0\x06\0\0")
+            + entry(0x011A, 2, b"72\0\0")
+            + bytes(4),
+            True,
+        ),
+    ],
+)
+def test_what_is_broken_in_exif_does_not_matter(tmp_path, exif, turned, suffix):
+    lying = Image.fromarray(np.repeat(gray_ramp()[..., None], 3, axis=2))
+    path = tmp_path / f"picture{suffix}"
+    lying.save(path, exif=exif, **({"lossless": True} if suffix == ".webp" else {}))
+    expected = lying.transpose(Image.Transpose.ROTATE_270) if turned else lying
+    assert np.array_equal(decode(path, 16), np.asarray(expected))
 
 
 def test_middle_of_a_wide_picture_is_taken(tmp_path):

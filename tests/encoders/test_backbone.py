@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torchvision import models
@@ -36,6 +38,16 @@ def test_one_node_may_be_both_the_map_and_the_last():
     features = encoder(torch.rand(2, 3, 64, 64))
     torch.testing.assert_close(features.layers["pool"], features.feature_map.mean(dim=(2, 3)))
     assert features.log_variance.shape == (2, 8)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_deep_copy_is_in_the_mode_of_the_original(mode):
+    encoder = TorchvisionEncoder(32, **SMALL)
+    getattr(encoder, mode)()
+    again, images = copy.deepcopy(encoder), torch.rand(3, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(again(images).mean, encoder(images).mean)
+    assert again.trunk.network.training == encoder.training
 
 
 def test_it_is_drawn_anew_as_torchvision_draws():

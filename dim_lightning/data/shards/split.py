@@ -5,6 +5,7 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -48,12 +49,21 @@ class ShardedSplit(Split):
     @property
     def names(self) -> list[str] | None:
         """Path of the file of each image, None where the images were no files."""
-        return self.reader.column("path") if self._named else None
+        return self._origins["path"].to_pylist() if self._named else None
+
+    @property
+    def source_rows(self) -> Int64[np.ndarray, " n"]:
+        """Position of each image in its part of the source."""
+        return self._origins["row"].to_numpy()
+
+    @cached_property
+    def _origins(self) -> pa.Table:
+        return self.reader.columns("path", "row")  # at once: each may be fetched whole for them
 
     @cached_property
     def labels(self) -> Int64[np.ndarray, " n"]:  # type: ignore[override]
         """Class of each image of the split; -1 where unlabelled."""
-        return np.asarray(self.reader.column("label"), np.int64)
+        return self.reader.columns("label")["label"].to_numpy().copy()  # which can be written
 
     def __len__(self) -> int:
         return int(self._ends[-1])

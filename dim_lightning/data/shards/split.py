@@ -16,6 +16,8 @@ from dim_lightning.data.shards.order import ShardOrder
 from dim_lightning.data.shards.reader import ShardReader
 from dim_lightning.data.shards.store import Store
 
+_IN_ORDER = 2  # shards in memory where images are read in order: a batch goes on in the next one
+
 
 class ShardedSplit(Split):
     """The images of some shards, in their order.
@@ -35,7 +37,7 @@ class ShardedSplit(Split):
             layout: the data set.
             shards: which of its shards.
             window_bytes: pixels that are mixed with one another in training; twice as many are in
-                memory.
+                memory then.
         """
         self.window_bytes = window_bytes
         self._named = layout.named
@@ -44,7 +46,7 @@ class ShardedSplit(Split):
         self._ends = np.cumsum([shard.rows for shard in shards], dtype=np.int64)
         largest = max(shard.rows for shard in shards)
         self._window = max(1, window_bytes // (largest * 3 * layout.image_size**2))
-        self.reader = ShardReader(store, shards, layout.image_size, 2 * self._window)
+        self.reader = ShardReader(store, shards, layout.image_size, _IN_ORDER)
 
     @property
     def names(self) -> list[str] | None:

@@ -42,6 +42,8 @@ def test_validation_and_test_are_those_of_the_cache(digits, tmp_path):
         assert all(
             torch.equal(a, b) for one, two in pairs for a, b in zip(one[:3], two[:3], strict=True)
         )
+    reader = data.split("test").reader
+    assert (reader.num_read, len(reader._held)) == (4, 2)  # each once, and not all are kept
 
 
 def test_without_a_test_part_all_pictures_are_predicted(digits):

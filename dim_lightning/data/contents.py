@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +49,7 @@ def hash_of_parts(parts: Parts) -> str:
     return _hash_of_labels({name: part.labels for name, part in given.items()})
 
 
-def _hash_of_names(names: Mapping[str, Sequence[Any]]) -> str:
+def _hash_of_names(names: Mapping[str, Iterable[Any]]) -> str:
     folders = {name.rpartition(os.sep)[0] for each in names.values() for name in each}
     start = len(os.path.commonpath(folders))
     return hash_of(

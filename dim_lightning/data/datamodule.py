@@ -237,10 +237,7 @@ class ImageDataModule(LightningDataModule):
         return self._shared_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The test part of the source; all pictures where it has none of its own.
-
-        In order; those of a stream in that of its shards.
-        """
+        """The source's own test part, else all pictures; in order, a stream's by its shards."""
         return self._loader(self._ready().predicted, self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

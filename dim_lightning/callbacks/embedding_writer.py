@@ -31,9 +31,10 @@ class EmbeddingWriter(Callback):
 
     Columns: `index` int64 (position in the split, ascending), `path` string (of the file, as the
     data set was given; null where the images were no files), `label` string (name of the class;
-    null where unlabelled), `vector` fixed-size list of d float32 (the code). Rows are written as
-    they come, so that memory does not grow with them. What several processes computed is put
-    together, each image once. The file's metadata names the data set (`dim_lightning.source`) and
+    null where unlabelled), `vector` fixed-size list of d float32 (the code), and of a stream `row`
+    int64 (position in the source, whose order its shards do not keep). Rows are written as they
+    come, so that memory does not grow with them. What several processes computed is put together,
+    each image once. The file's metadata names the data set (`dim_lightning.source`) and
     the layer (`dim_lightning.layer`); a file of the codes of another data set is not overwritten.
 
     Args:
@@ -60,6 +61,7 @@ class EmbeddingWriter(Callback):
         self.layer = layer
         self._rows: GrowingFile | None = None
         self._names: list[str] | None = None
+        self._source_rows: np.ndarray | None = None
         self._hook: RemovableHandle | None = None
         self._seen: Tensor | None = None  # what the layer gave last
 
@@ -82,7 +84,8 @@ class EmbeddingWriter(Callback):
             features_of(trainer, pl_module, [_blank(data_of(trainer).image_size)], [self.layer])
             encoder: Any = pl_module.encoder
             self._hook = encoder.register_forward_hook(self._keep_layer)
-        self._names = _images(trainer).names
+        images = _images(trainer)
+        self._names, self._source_rows = images.names, images.source_rows
         path = self._target(trainer)
         with explained(path, "embeddings.file"):
             self._rows = GrowingFile(path.parent if trainer.world_size == 1 else None)
@@ -101,6 +104,9 @@ class EmbeddingWriter(Callback):
         vectors = outputs["embedding"] if self._seen is None else self._seen
         data = data_of(trainer)
         rows = _table(vectors, outputs, self._names, data.class_names)
+        if self._source_rows is not None:
+            places = self._source_rows[outputs["indices"].cpu().numpy()]
+            rows = rows.append_column("row", pa.array(places))
         about = {SOURCE: as_text(data.origin), LAYER: self.layer or "the code"}
         with explained(self._target(trainer), "embeddings.file"):
             self._rows.add(rows.replace_schema_metadata(about))

@@ -14,6 +14,13 @@ from dim_lightning.run.result import read_result
 OTHERS = "other_pictures"  # in result.json: of which pictures the figures are, if of others
 
 
+def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:
+    """Which pictures a run was begun with; None where that was not kept."""
+    environment = read_environment(run_dir)
+    starts = [environment, *environment.get("resumed", [])]
+    return next((start[PICTURES] for start in starts if PICTURES in start), None)
+
+
 def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
     """Looks at whether a run can go on with these pictures.
 
@@ -55,10 +62,8 @@ def say_others(command: str, run_dir: Path, found: Mapping[str, Any]) -> dict[st
 
 def _change(run_dir: Path, found: Mapping[str, Any]) -> str | None:
     """What is there in place of the pictures of a run; None where they are, or are not known."""
-    environment = read_environment(run_dir)
-    starts = [environment, *environment.get("resumed", [])]
-    known = next((start[PICTURES] for start in starts if PICTURES in start), found)
-    if known == found:
+    known = known_pictures(run_dir)
+    if known is None or known == found:
         return None
     before, now = (_listed(each) for each in (known, found))
     if before == now:

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.callbacks.own_settings import OwnSettings
 from dim_lightning.cli.checks import check_checkpoint
+from dim_lightning.cli.pictures import known_pictures
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import (
     JOINT_BATCH,
@@ -33,6 +34,7 @@ _SAFE = (
     "compile",
     "data.batch_size",  # with the number of processes: their joint batch has to stay
 )
+_PATH = "data.source.init_args.path"  # may change where it is known that the pictures do not
 _LONGEST = 60
 _MISSING = "nothing"
 
@@ -136,7 +138,8 @@ def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path
         InputError: others differ; they are listed with both values.
     """
     changes = list(_differences(stored, asked))
-    refused = [change for change in changes if not belongs(change[0], _SAFE)]
+    safe = _SAFE if known_pictures(run_dir) is None else (*_SAFE, _PATH)
+    refused = [change for change in changes if not belongs(change[0], safe)]
     if refused:
         listed = "".join(f"\n  {key}: asked {new}, stored {old}" for key, old, new in refused)
         raise InputError(

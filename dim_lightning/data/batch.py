@@ -49,6 +49,11 @@ class Split(Dataset[Batch], ABC):
     def names(self) -> list[str] | None:
         """Path of the file of each image, None where the images were no files."""
 
+    @property
+    def source_rows(self) -> np.ndarray | None:
+        """Position of each image in its part of the source, int64 [n]; None where not kept."""
+        return None
+
     @abstractmethod
     def __len__(self) -> int:
         """How many images there are."""

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dim_lightning.data.cache import Cached
+from dim_lightning.data.sources.source import Parts
 
 
 class Contents(NamedTuple):
@@ -35,14 +36,29 @@ def cached_contents(cached: Cached) -> Contents:
     files = {part: cached.folder / f"{part}_names.json" for part in cached.parts}
     if all(file.exists() for file in files.values()):
         names = {part: json.loads(file.read_text("utf-8")) for part, file in files.items()}
-        folders = {name.rpartition(os.sep)[0] for each in names.values() for name in each}
-        start = len(os.path.commonpath(folders))
-        lines = (
-            f"{part}{name[start:].replace(os.sep, '/')}" for part in names for name in names[part]
-        )
-        return Contents(cached.parts, hash_of(lines))
-    labels = {part: np.load(cached.folder / f"{part}_labels.npy").tolist() for part in cached.parts}
-    return Contents(cached.parts, hash_of(f"{part} {each}" for part, each in labels.items()))
+        return Contents(cached.parts, _hash_of_names(names))
+    labels = {part: np.load(cached.folder / f"{part}_labels.npy") for part in cached.parts}
+    return Contents(cached.parts, _hash_of_labels(labels))
+
+
+def hash_of_parts(parts: Parts) -> str:
+    """That of all pictures of a source, also of those that turn out to be unreadable."""
+    given = {"train": parts.train} | ({"test": parts.test} if parts.test else {})
+    if all(part.named for part in given.values()):
+        return _hash_of_names({name: part.pictures for name, part in given.items()})
+    return _hash_of_labels({name: part.labels for name, part in given.items()})
+
+
+def _hash_of_names(names: Mapping[str, Iterable[Any]]) -> str:
+    folders = {name.rpartition(os.sep)[0] for each in names.values() for name in each}
+    start = len(os.path.commonpath(folders))
+    return hash_of(
+        f"{part}{name[start:].replace(os.sep, '/')}" for part in names for name in names[part]
+    )
+
+
+def _hash_of_labels(labels: Mapping[str, np.ndarray]) -> str:
+    return hash_of(f"{part} {each.tolist()}" for part, each in labels.items())
 
 
 def hash_of(lines: Iterable[str]) -> str:

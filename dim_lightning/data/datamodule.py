@@ -237,7 +237,7 @@ class ImageDataModule(LightningDataModule):
         return self._shared_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The test part of the source in order; all pictures where it has none of its own."""
+        """The source's own test part, else all pictures; in order, a stream's by its shards."""
         return self._loader(self._ready().predicted, self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

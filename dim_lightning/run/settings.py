@@ -15,6 +15,8 @@ WHERE = (
     "data.root",
     "data.cache_dir",
     "data.num_workers",
+    "data.source.init_args.keep_mb",
+    "data.source.init_args.storage_options",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.enable_model_summary",

@@ -13,6 +13,8 @@ from sklearn.decomposition import PCA
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import EmbeddingWriter, growing_file
+from dim_lightning.data import Digits, ImageDataModule, Stream
+from dim_lightning.data.shards import convert
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract
 
@@ -22,7 +24,7 @@ NAME = "embeddings.parquet"
 def predict(folder, module, data, coordinates=None, **settings):
     run = trainer(folder, [EmbeddingWriter(coordinates, **settings)])
     run.predict(module, data, return_predictions=False)
-    return parquet.read_table(folder / NAME)
+    return parquet.read_table(folder / settings.get("file", NAME))
 
 
 def vectors(table):
@@ -47,6 +49,23 @@ def test_the_rows_are_the_codes_of_the_predicted_images(tmp_path, digits_root):
     assert found["label"].to_pylist() == [data.class_names[label] for label in seen.labels]
     assert found["index"].to_pylist() == seen.indices.tolist()
     assert found["path"].null_count == len(found)  # the digits are no files
+
+
+def test_rows_of_a_stream_say_where_they_are_in_the_source(tmp_path, digits_root):
+    mapped = digits(digits_root)
+    of_mapped = predict(tmp_path, tiny_module(), mapped)
+    found = Digits().find(digits_root)
+    convert(found, 16, mapped.shares, tmp_path / "shards", 500 * 3 * 16 * 16)
+    stream = ImageDataModule(
+        Stream(str(tmp_path / "shards")), image_size=16, **mapped.shares._asdict()
+    )
+    of_stream = predict(tmp_path, tiny_module(), stream, "pca", file="stream.parquet")
+    assert of_stream.column_names == ["index", "path", "label", "vector", "row", "x", "y"]
+    assert of_stream["index"].to_pylist() == list(range(1797)) != of_stream["row"].to_pylist()
+    in_order = of_stream.sort_by("row")
+    assert in_order["row"].to_pylist() == list(range(1797))
+    assert in_order["label"].equals(of_mapped["label"])
+    np.testing.assert_allclose(vectors(in_order), vectors(of_mapped), rtol=1e-5, atol=1e-6)
 
 
 def test_coordinates_are_the_first_two_components(tmp_path, digits_root, monkeypatch):

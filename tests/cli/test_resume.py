@@ -189,6 +189,13 @@ def test_which_settings_may_change(tmp_path):
         "trainer.max_time: 1 from here on, null before",
     ]
     assert allowed_changes(stored, stored, tmp_path) == []
+    stored["data"]["source"] = {"class_path": "Stream", "init_args": {"path": "a", "keep_mb": 1}}
+    asked = {"data": {"source": {"class_path": "Stream", "init_args": {"path": "b", "keep_mb": 2}}}}
+    asked = {**stored, "data": {**stored["data"], **asked["data"]}}
+    with pytest.raises(InputError, match=r"differ:\n  data\.source\.init_args\.path: .*\nLeave"):
+        allowed_changes(stored, asked, tmp_path)  # it is not known with which pictures it began
+    (tmp_path / "environment.json").write_text(json.dumps({"pictures": {"train": 1}}))
+    assert len(allowed_changes(stored, asked, tmp_path)) == 2
     for key, value in (("precision", 16), ("accumulate_grad_batches", 2)):
         changed = {**asked, "trainer": {**asked["trainer"], key: value}}
         with pytest.raises(InputError, match=rf"trainer\.{key}: asked {value}, stored"):

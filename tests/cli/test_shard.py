@@ -1,6 +1,8 @@
 """`shard` and a run on what it wrote."""
 
+import json
 import shlex
+import shutil
 import signal
 
 import pytest
@@ -75,8 +77,8 @@ def test_a_run_on_shards(shards, workshop):
 
 
 @pytest.mark.slow
-def test_a_run_on_shards_goes_on_in_mid_epoch(shards, workshop, capsys):
-    """By as many processes as began the epoch."""
+def test_a_run_on_shards_goes_on_in_mid_epoch(shards, workshop, tmp_path, capsys):
+    """By as many processes as began the epoch, and where the same shards lie."""
     words = ["--data.source", "Stream", "--data.source.path", str(shards)]
     words += ["--trainer.max_epochs", "2"]
     assert workshop.fit("--experiment", "whole_stream", *words) == 0
@@ -88,7 +90,15 @@ def test_a_run_on_shards_goes_on_in_mid_epoch(shards, workshop, capsys):
     assert main(["fit", "--resume", str(run)]) == 2
     assert "was begun by 2 processes (batches done: 1), and 1 would" in capsys.readouterr().err
     AtomicCheckpointIO().save_checkpoint(state, last)
-    assert main(["fit", "--resume", str(run), "--trainer.max_steps", "-1"]) == 0
+    moved = shutil.copytree(shards, tmp_path / "moved")
+    others = shutil.copytree(shards, tmp_path / "others")
+    about = json.loads((others / "dim_lightning.json").read_text())
+    (others / "dim_lightning.json").write_text(json.dumps({**about, "contents": "of others"}))
+    words = ["fit", "--resume", str(run), "--trainer.max_steps=-1", "--data.source.keep_mb=1"]
+    words += ["--data.source.init_args.storage_options.anon=true", "--data.source.path"]
+    assert main([*words, str(others)]) == 2
+    assert "there are as many, 1,797 pictures" in capsys.readouterr().err
+    assert main([*words, str(moved)]) == 0
     whole, parts = (
         torch.load(workshop.runs / name / "1" / "checkpoints" / "last.ckpt", weights_only=True)
         for name in ("whole_stream", "parts_stream")

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from dim_lightning.data.contents import hash_of_parts
 from dim_lightning.data.decoding import decoded, judge, say_passed_by
 from dim_lightning.data.disk import check_space, explained, lasting_file, locked
 from dim_lightning.data.progress import progress
@@ -204,6 +205,7 @@ def _layout(
             for split in SPLITS
         },
         unreadable=[name for s in planned for name in there[s.name].unreadable],
+        contents=hash_of_parts(parts),
     )
 
 

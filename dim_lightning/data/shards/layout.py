@@ -40,6 +40,7 @@ class Layout(NamedTuple):
         shards: the files of each split, in order.
         unreadable: pictures of the source that were left out, and why.
         plan: hash of the pictures and the settings it was made of; of some others it is another.
+        contents: hash of the pictures it was made of, wherever they lay.
     """
 
     name: str
@@ -51,7 +52,8 @@ class Layout(NamedTuple):
     named: bool
     shards: dict[str, list[Shard]]
     unreadable: list[str]
-    plan: str = ""  # shards of earlier versions have none
+    plan: str = ""  # shards of earlier versions have none; nor have they `contents`
+    contents: str = ""
 
     def to_json(self) -> str:
         """The text of META."""
@@ -102,6 +104,6 @@ def _layout(content: dict[str, Any]) -> Layout:
     strange = {s.name for each in shards.values() for s in each if not NAME.fullmatch(s.name)}
     if set(shards) != set(SPLITS) or strange:
         raise ValueError(f"splits {sorted(shards)}, files {sorted(strange)}")
-    known = {field: content[field] for field in Layout._fields if field != "plan"}
-    known["plan"] = content.get("plan", "")
+    known = {field: content[field] for field in set(Layout._fields) - set(Layout._field_defaults)}
+    known |= {field: content[field] for field in Layout._field_defaults if field in content}
     return Layout(**known | {"shares": Shares(**content["shares"]), "shards": shards})

@@ -93,15 +93,14 @@ class ShardReader:
                 self._held.pop(number, None)  # to be tried again
             raise
 
-    def column(self, name: str) -> list[Any]:
-        """A column of all shards; the pixels are not looked at.
+    def columns(self, *names: str) -> pa.Table:
+        """Columns of all shards; the pixels are not looked at.
 
         Raises:
             InputError: a shard cannot be read, or is not what was written.
         """
-        read = partial(self._table, columns=[name])
-        tables = (self._renewed_if_damaged(shard, read) for shard in self.shards)
-        return [value for table in tables for value in table[name].to_pylist()]
+        read = partial(self._table, columns=list(names))
+        return pa.concat_tables(self._renewed_if_damaged(shard, read) for shard in self.shards)
 
     def _future(self, number: int) -> "Future[Pictures]":
         with self._lock:
@@ -144,7 +143,8 @@ class ShardReader:
             table = parquet.read_table(source, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(shard, repr(error)) from error
-        types = {"pixels": pa.binary(), "label": pa.int64(), "path": pa.string()}
+        numbers = {"label": pa.int64(), "row": pa.int64()}
+        types = {"pixels": pa.binary(), "path": pa.string(), **numbers}
         if len(table) != shard.rows or table.schema.types != [types[name] for name in columns]:
             raise self._damaged(shard, f"{len(table)} rows of {table.schema.types}")
         return table

@@ -5,6 +5,7 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
@@ -14,6 +15,8 @@ from dim_lightning.data.shards.layout import Layout, Shard
 from dim_lightning.data.shards.order import ShardOrder
 from dim_lightning.data.shards.reader import ShardReader
 from dim_lightning.data.shards.store import Store
+
+_IN_ORDER = 2  # shards in memory where images are read in order: a batch goes on in the next one
 
 
 class ShardedSplit(Split):
@@ -34,7 +37,7 @@ class ShardedSplit(Split):
             layout: the data set.
             shards: which of its shards.
             window_bytes: pixels that are mixed with one another in training; twice as many are in
-                memory.
+                memory then.
         """
         self.window_bytes = window_bytes
         self._named = layout.named
@@ -43,17 +46,26 @@ class ShardedSplit(Split):
         self._ends = np.cumsum([shard.rows for shard in shards], dtype=np.int64)
         largest = max(shard.rows for shard in shards)
         self._window = max(1, window_bytes // (largest * 3 * layout.image_size**2))
-        self.reader = ShardReader(store, shards, layout.image_size, 2 * self._window)
+        self.reader = ShardReader(store, shards, layout.image_size, _IN_ORDER)
 
     @property
     def names(self) -> list[str] | None:
         """Path of the file of each image, None where the images were no files."""
-        return self.reader.column("path") if self._named else None
+        return self._origins["path"].to_pylist() if self._named else None
+
+    @property
+    def source_rows(self) -> Int64[np.ndarray, " n"]:
+        """Position of each image in its part of the source."""
+        return self._origins["row"].to_numpy()
+
+    @cached_property
+    def _origins(self) -> pa.Table:
+        return self.reader.columns("path", "row")  # at once: each may be fetched whole for them
 
     @cached_property
     def labels(self) -> Int64[np.ndarray, " n"]:  # type: ignore[override]
         """Class of each image of the split; -1 where unlabelled."""
-        return np.asarray(self.reader.column("label"), np.int64)
+        return self.reader.columns("label")["label"].to_numpy().copy()  # which can be written
 
     def __len__(self) -> int:
         return int(self._ends[-1])

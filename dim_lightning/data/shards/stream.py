@@ -101,9 +101,13 @@ class Stream:
 
 
 def _contents(layout: Layout, sizes: dict[str, int]) -> Contents:
-    """Known by the shards: the plan would differ where the same were made in another place."""
+    """Known by the pictures and, as an epoch's order depends on them, the sizes of the shards.
+
+    The plan would differ where the same were made in another place.
+    """
     shards = (shard for name in SPLITS for shard in layout.shards[name])
-    return Contents(sizes, hash_of(f"{shard.name} {shard.rows}" for shard in shards))
+    pictures = [layout.contents] if layout.contents else []
+    return Contents(sizes, hash_of([*pictures, *(f"{s.name} {s.rows}" for s in shards)]))
 
 
 def _copies(store: Store, layout: Layout) -> str:

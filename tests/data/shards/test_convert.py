@@ -10,6 +10,8 @@ import torch
 from pyarrow import parquet
 
 from dim_lightning.data import Digits, ImageDataModule, PictureFolder, Stream
+from dim_lightning.data.cache import cached
+from dim_lightning.data.contents import cached_contents
 from dim_lightning.data.shards import convert
 from dim_lightning.data.sources import Found, Part, Parts
 from dim_lightning.data.splits import Shares
@@ -59,6 +61,26 @@ def test_files_are_of_equal_size_and_say_where_each_picture_is_from(class_folder
             assert row["path"] == paths[row["row"]]
             pixels = np.frombuffer(row["pixels"], np.uint8).reshape(8, 8, 3)
             assert pixels[4, 4].tolist() == [80 * row["label"], row["row"] % 10, 0]
+
+
+def test_contents_are_those_of_the_pictures_wherever_they_lie(class_folders, tmp_path):
+    def made(folder, name, size=BYTES):
+        source = PictureFolder(str(folder)).find(tmp_path)
+        layout = convert(source, 8, SHARES, tmp_path / name, size)
+        assert layout.contents == cached_contents(cached(source, 8, tmp_path / "cache")).sha256
+        settings = {"image_size": 8, "batch_size": 4, **SHARES._asdict()}
+        data = ImageDataModule(Stream(str(tmp_path / name)), **settings)
+        data.setup()
+        return data.contents
+
+    before = made(class_folders, "before")
+    moved = class_folders.rename(tmp_path / "moved")
+    assert made(moved, "same") == before
+    assert made(moved, "small", BYTES // 2) != before  # an epoch meets them in another order
+    (moved / "ant" / "0.png").rename(moved / "cow" / "zzz.png")
+    after = made(moved, "after")
+    assert after.counts == before.counts
+    assert after.sha256 != before.sha256
 
 
 def test_the_page_of_the_folder_opens_it_in_the_library_of_the_format(digits, tmp_path):
@@ -124,7 +146,7 @@ def test_a_conversion_stopped_at_its_very_end_is_not_begun_anew(pictures, tmp_pa
             convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
     pictures.looked_at = 0
     convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
-    assert pictures.looked_at == 1  # whether they are files
+    assert pictures.looked_at == 2  # whether they are files, for the description
     assert not (tmp_path / "out" / "plan").exists()
 
 
@@ -146,7 +168,7 @@ def test_what_was_begun_of_other_pictures_is_thrown_away(pictures, tmp_path):
         convert(found(pictures, "before"), 8, SHARES, tmp_path / "out", BYTES)
     pictures.looked_at, pictures.stop_at = 0, None
     convert(found(pictures, "after"), 8, SHARES, tmp_path / "out", BYTES)
-    assert pictures.looked_at == 2 * 40 + 1
+    assert pictures.looked_at == 2 * 40 + 2
     assert not (tmp_path / "out.partial").exists()
 
 

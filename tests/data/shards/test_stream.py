@@ -42,6 +42,8 @@ def test_validation_and_test_are_those_of_the_cache(digits, tmp_path):
         assert all(
             torch.equal(a, b) for one, two in pairs for a, b in zip(one[:3], two[:3], strict=True)
         )
+    reader = data.split("test").reader
+    assert (reader.num_read, len(reader._held)) == (4, 2)  # each once, and not all are kept
 
 
 def test_without_a_test_part_all_pictures_are_predicted(digits):
@@ -212,8 +214,11 @@ def test_shards_of_earlier_versions_are_read(copy):
     path = copy / "dim_lightning.json"
     content = json.loads(path.read_text())
     assert content.pop("plan")
+    assert content.pop("contents")
     path.write_text(json.dumps(content))
-    assert len(stream(copy).split("val")) == 144
+    data = stream(copy)
+    assert len(data.split("val")) == 144
+    assert data.contents.sha256 == "2b2500266505bd5c"  # runs on them go on
 
 
 def test_damaged_shards_are_named(copy):

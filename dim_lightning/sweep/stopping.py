@@ -1,6 +1,7 @@
 """Which trials to end early: hyperband, by the rule that W&B uses.
 
-Source: github.com/wandb/sweeps, src/sweeps/hyperband_stopping.py, 0.3.0; Li et al., 2018, JMLR 18(185).
+Source: github.com/wandb/sweeps 0.3.0, src/sweeps/hyperband_stopping.py; Li et al., 2018,
+JMLR 18(185).
 """
 
 import math

@@ -19,6 +19,7 @@ OUTPUT = "output.txt"
 _LOCK = ".lock"
 _GPUS = "CUDA_VISIBLE_DEVICES"
 _LAST_LINES = 5
+_PATIENCE = 600.0  # the step under way, and the validation if one is, come before the checkpoint
 
 
 class Child:
@@ -37,7 +38,7 @@ class Child:
         asked_to_end: whether it was.
     """
 
-    def __init__(self, folder: Path, patience: float = 60.0):
+    def __init__(self, folder: Path, patience: float = _PATIENCE):
         self.folder = folder
         self.patience = patience
         self.number, self.place = _number_and_place(folder)

@@ -15,7 +15,6 @@ from dim_lightning.table.runs import Cell, State
 
 _POLL_SECONDS = 0.2
 _RENEW_SECONDS = 60.0
-_PATIENCE = 600.0  # the step under way, and the validation if one is, come before the checkpoint
 
 _UNLABELLED = (
     "; pictures without labels have no accuracies, only what evaluation.decoder_epochs, "
@@ -112,7 +111,7 @@ class Runner:
 
     def _placed(self, cell: Cell, missing: str) -> _Work:
         """A command among those at work; one that was found there keeps its place."""
-        child = Child(cell.folder, _PATIENCE)
+        child = Child(cell.folder)
         free = free_place([work.place for work in self._at_work])
         place = free if child.place is None else child.place
         work = _Work(cell, child, missing, time.monotonic(), place)

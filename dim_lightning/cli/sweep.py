@@ -1,6 +1,9 @@
 """`sweep`: a sweep file of W&B, run on this machine."""
 
+import functools
+import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,10 @@ from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import alone_in, explained, new_numbered_folder
+from dim_lightning.run.settings import WHERE, belongs
 from dim_lightning.sweep.command import filled_command, parameters_json
 from dim_lightning.sweep.definition import Definition, read_definition
-from dim_lightning.sweep.record import Trial, open_sweep
+from dim_lightning.sweep.record import Trial, check_training, open_sweep
 from dim_lightning.sweep.report import CSV, PAGE, line, table, write_report
 from dim_lightning.sweep.runner import Runner, number_of_trials
 from dim_lightning.sweep.search import check_optuna, grid_point, random_point, values_at
@@ -23,6 +27,8 @@ _DESCRIPTION = (
 )
 
 _TRAINING = ["-m", "dim_lightning", "fit"]
+_PLACE = ("runs_dir", "experiment")
+_LATER = "evaluation"  # of a test
 
 
 def sweep(arguments: list[str]) -> int:
@@ -40,11 +46,12 @@ def sweep(arguments: list[str]) -> int:
     count = number_of_trials(definition, options.count)
     if definition.method == "bayes":
         check_optuna()
-    _check_training(definition, options)
+    training = _checked_training(definition, options.file)
     output = _output(options.output, definition)
     refusal = f"another sweep is at work in {output}; wait for it, or give another --output"
     with explained(output, "--output"), alone_in(output, refusal):
-        seed = open_sweep(output, definition, options.seed)
+        seed = open_sweep(output, definition, options.seed, training)
+        check_training(output, training, functools.partial(_with_defaults, definition))
         place = [] if options.output else ["--output", str(output)]
         again = full_command(["sweep", *arguments, *place])
         return _run(definition, output, seed, count, options.workers, again)
@@ -62,27 +69,52 @@ def _parser() -> PlainParser:
     return parser
 
 
-def _check_training(definition: Definition, options: Any) -> None:
-    """Looks, before the first trial, at whether `fit` knows its settings; a wrong name fails all.
+def _checked_training(definition: Definition, file: Path) -> dict[str, Any] | None:
+    """The settings that all trials share, once `fit` knows them; a wrong name fails every trial.
 
     Raises:
         InputError: it does not; other programs are not asked.
     """
+    try:
+        return _shared(definition, definition.command)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _with_defaults(definition: Definition, known: Mapping[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "training.json"
+        file.write_text(json.dumps(known), "utf-8")
+        command = [*_TRAINING, "--config", str(file), "--config", "${args_json_file}"]
+        return _shared(definition, command) or {}
+
+
+def _shared(definition: Definition, command: Sequence[str]) -> dict[str, Any] | None:
+    """The settings of `fit` on which the figures of every trial depend; None of other programs."""
     grid, parameters = definition.method == "grid", definition.parameters
-    point = grid_point(parameters, 1) if grid else random_point(parameters, options.seed or 0, 1)
+    # any point serves, if it is always the same
+    point = grid_point(parameters, 1) if grid else random_point(parameters, 0, 1)
     values = values_at(parameters, point, grid)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "arguments.json"
         file.write_text(parameters_json(values), "utf-8")
-        words = filled_command(definition.command, definition.program, values, file)
+        words = filled_command(command, definition.program, values, file)
         starts = [n for n in range(len(words)) if words[n : n + 3] == _TRAINING]
-        for start in starts:
-            from dim_lightning.cli.resolved import resolved_settings
+        if not starts:
+            return None
+        from dim_lightning.cli.resolved import resolved_settings
 
-            try:
-                resolved_settings(words[start + 2 :])
-            except InputError as error:
-                raise InputError(f"{options.file}: {error}") from error
+        settings = resolved_settings(words[starts[0] + 2 :])
+    return _without(settings, (*parameters, *WHERE, *_PLACE, _LATER))
+
+
+def _without(settings: Mapping[str, Any], groups: tuple[str, ...], of: str = "") -> dict[str, Any]:
+    """Nested settings but those of the groups."""
+    return {
+        name: _without(value, groups, f"{of}{name}.") if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if not belongs(f"{of}{name}", groups)
+    }
 
 
 def _run(

@@ -19,13 +19,14 @@ OUTPUT = "output.txt"
 _LOCK = ".lock"
 _GPUS = "CUDA_VISIBLE_DEVICES"
 _LAST_LINES = 5
+_PATIENCE = 600.0  # the step under way, and the validation if one is, come before the checkpoint
 
 
 class Child:
     """The process of a command, started here or found at work.
 
-    It holds a lock on a file of its folder, in which its number stands. So whoever goes on after
-    kill -9 knows whether what was started before is still running, and waits for it.
+    It holds a lock on a file of its folder, in which its number and place stand. So whoever goes on
+    after kill -9 knows whether what was started before is still running, and waits for it.
 
     Args:
         folder: where the lock lies, and what the process says (output.txt).
@@ -33,13 +34,14 @@ class Child:
 
     Attributes:
         number: of the process; None before there is one.
+        place: of the process among those that run at once; None where that is not known.
         asked_to_end: whether it was.
     """
 
-    def __init__(self, folder: Path, patience: float = 60.0):
+    def __init__(self, folder: Path, patience: float = _PATIENCE):
         self.folder = folder
         self.patience = patience
-        self.number = _number(folder)
+        self.number, self.place = _number_and_place(folder)
         self._asked: float | None = None
         self._process: subprocess.Popen | None = None
 
@@ -67,9 +69,9 @@ class Child:
                     pass_fds=(lock,),
                     start_new_session=True,  # Ctrl-C reaches its starter alone, which ends it
                 )
-            self.number = self._process.pid
+            self.number, self.place = self._process.pid, place
             os.ftruncate(lock, 0)
-            os.pwrite(lock, str(self.number).encode(), 0)
+            os.pwrite(lock, f"{self.number} {place}".encode(), 0)
         except (FileNotFoundError, PermissionError) as error:
             raise InputError(f"the command {command} cannot be started: {error}") from error
         finally:
@@ -151,12 +153,13 @@ def own_gpus(
     return {_GPUS: ",".join(str(seen[number]).strip() for number in range(first, first + count))}
 
 
-def _number(folder: Path) -> int | None:
-    """The number of the process at work in the folder."""
+def _number_and_place(folder: Path) -> tuple[int | None, int | None]:
+    """Those of the process at work in the folder; earlier versions did not write its place."""
     if not is_at_work(folder):
-        return None
-    text = (folder / _LOCK).read_text("utf-8")
-    return int(text) if text.isdigit() else None
+        return None, None
+    words = (folder / _LOCK).read_text("utf-8").split()
+    number, place, *_ = [*map(int, words), None, None]
+    return number, place
 
 
 def _environment(share: int, place: int) -> dict[str, str]:

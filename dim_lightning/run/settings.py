@@ -27,6 +27,7 @@ WHERE = (
     "trainer.profiler",
     "trainer.strategy",
 )
+_SHOWN = 4
 
 
 def read_yaml(path: Path, example: str, expected: str) -> dict[str, Any]:
@@ -72,6 +73,19 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 def belongs(key: str, groups: tuple[str, ...]) -> bool:
     """Whether a setting is one of `groups`, or lies below one."""
     return any(key == group or key.startswith(f"{group}.") for group in groups)
+
+
+def changed(name: str, asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    """What a setting is, and what it was."""
+    return f"{name} is {asked.get(name)} now, {stored.get(name)} then"
+
+
+def changes(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    """The settings that differ, the first few of them; nothing if none do."""
+    names = [n for n in dict.fromkeys([*asked, *stored]) if asked.get(n) != stored.get(n)]
+    listed = [changed(name, asked, stored) for name in names]
+    more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
+    return "; ".join([*listed[:_SHOWN], *more])
 
 
 def num_devices(asked: Any) -> int | None:

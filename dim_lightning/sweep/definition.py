@@ -121,8 +121,8 @@ def _check_method(definition: Definition) -> None:
                     f"parameters.{name} has probabilities, which method {definition.method} does "
                     "not use; take method random, or leave them out"
                 )
-        elif found.grid is None and definition.method == "grid":
+        elif not found.grid and definition.method == "grid":
             raise InputError(
                 f"parameters.{name} has no list of values to go through, which method grid needs; "
-                "give values, int_uniform or q_uniform, or take method random"
+                "give values, int_uniform, or q_uniform with max above min, or take method random"
             )

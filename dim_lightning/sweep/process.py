@@ -33,7 +33,7 @@ class Process:
         definition: the sweep.
         trial: the trial.
         workers: how many run at once, which share cores and GPUs.
-        place: of this one among them, from 0.
+        place: of this one among them, from 0; one that was found at work keeps its own.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Process:
         self.definition = definition
         self.trial = trial
         self.workers = workers
-        self.place = place
         self.stopped = False
         self._child = Child(trial_folder(output, trial.number))
+        self.place = place if self._child.place is None else self._child.place
         self._start = time.monotonic()
         self._before = trial.seconds
 

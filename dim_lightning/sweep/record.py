@@ -6,6 +6,7 @@ deleted is run again.
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import CONFIG, METRICS, write_atomically
 from dim_lightning.run.metrics import read_metrics
+from dim_lightning.run.settings import changes, flat_settings
 from dim_lightning.sweep.definition import Definition
 from dim_lightning.sweep.search import Point
 
@@ -21,6 +23,7 @@ TRIALS = "trials"
 ENDED = ("finished", "stopped", "failed")
 _RECORD = "trial.json"
 _SAME = ("method", "metric", "parameters", "command", "program", "early_terminate")
+_TRAINING = "training"
 
 
 @dataclass
@@ -101,8 +104,19 @@ def history(output: Path, number: int, metric: str) -> list[float]:
     return [point.value for point in read_metrics(folder).get(metric, [])]
 
 
-def open_sweep(output: Path, definition: Definition, seed: int | None) -> int:
+def open_sweep(
+    output: Path,
+    definition: Definition,
+    seed: int | None,
+    training: Mapping[str, Any] | None = None,
+) -> int:
     """The seed of the sweep in `output`: the one given, or that of the sweep begun there.
+
+    Args:
+        output: the sweep's folder.
+        definition: the sweep.
+        seed: as asked for.
+        training: the settings that all trials share, which are kept with a new sweep.
 
     Raises:
         InputError: the folder holds another sweep, or something else.
@@ -122,5 +136,35 @@ def open_sweep(output: Path, definition: Definition, seed: int | None) -> int:
         return int(known["seed"])
     if any(not p.name.startswith(".") for p in output.iterdir()):
         raise InputError(f"{output} holds other files than a sweep's; give another --output")
-    write_atomically(path, json.dumps({"seed": seed or 0, **asked}, indent=2) + "\n")
+    content = {"seed": seed or 0, **asked, _TRAINING: training}
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
     return seed or 0
+
+
+def check_training(
+    output: Path,
+    training: Mapping[str, Any] | None,
+    read: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> None:
+    """Looks at whether the trials to come share their settings with those that were.
+
+    Args:
+        output: the folder of an open sweep.
+        training: the settings that all trials share now; None where they are not known.
+        read: those that were kept, with the defaults of settings that came later.
+
+    Raises:
+        InputError: they do not; says which.
+    """
+    known = json.loads((output / SWEEP).read_text("utf-8")).get(_TRAINING)
+    if known is None or training is None or known == training:
+        return
+    try:
+        other = changes(flat_settings(training), flat_settings(read(known)))
+    except InputError as error:  # a setting that there is no more
+        other = str(error)
+    if other:
+        raise InputError(
+            f"{output} holds a sweep whose trials have other settings: {other}; give another "
+            "--output, or the configuration it was begun with"
+        )

@@ -1,6 +1,7 @@
 """Which trials to end early: hyperband, by the rule that W&B uses.
 
-Source: github.com/wandb/sweeps, src/sweeps/hyperband_stopping.py; Li et al., 2018, JMLR 18(185).
+Source: github.com/wandb/sweeps 0.3.0, src/sweeps/hyperband_stopping.py; Li et al., 2018,
+JMLR 18(185).
 """
 
 import math
@@ -44,7 +45,7 @@ def hyperband(settings: Any) -> Hyperband:
             raise InputError(f"early_terminate.{key} is {found!r}; expected a number of at least 1")
     if numbers["eta"] == 1:
         raise InputError("early_terminate.eta is 1; expected more, such as 2 or 3")
-    return Hyperband(_bands(numbers), float(numbers["eta"]), bool(settings.get("strict", False)))
+    return Hyperband(_bands(numbers), float(numbers["eta"]), bool(settings.get("strict", True)))
 
 
 def should_stop(
@@ -61,7 +62,7 @@ def should_stop(
         histories: those of all trials, this one included.
         maximise: whether large values are good.
     """
-    passed = [band for band in rule.bands if band < len(own)]
+    passed = [band for band in rule.bands if band <= len(own)]
     if not passed:
         return False
     band, sign = passed[-1], -1 if maximise else 1
@@ -69,9 +70,9 @@ def should_stop(
     def cost(value: float) -> float:
         return math.inf if math.isnan(value) else sign * value
 
-    there = sorted(cost(history[band]) for history in histories if len(history) > band)
+    there = sorted(cost(history[band - 1]) for history in histories if len(history) >= band)
     threshold = there[int(len(there) / rule.eta)]
-    value = cost(own[band]) if rule.strict else min(map(cost, own))
+    value = cost(own[band - 1]) if rule.strict else min(map(cost, own))
     return value > threshold
 
 

@@ -15,7 +15,6 @@ from dim_lightning.table.runs import Cell, State
 
 _POLL_SECONDS = 0.2
 _RENEW_SECONDS = 60.0
-_PATIENCE = 600.0  # the step under way, and the validation if one is, come before the checkpoint
 
 _UNLABELLED = (
     "; pictures without labels have no accuracies, only what evaluation.decoder_epochs, "
@@ -111,9 +110,11 @@ class Runner:
         work.child.start([sys.executable, "-m", "dim_lightning", *words], self._jobs, work.place)
 
     def _placed(self, cell: Cell, missing: str) -> _Work:
-        """A command among those at work."""
-        place = free_place([work.place for work in self._at_work])
-        work = _Work(cell, Child(cell.folder, _PATIENCE), missing, time.monotonic(), place)
+        """A command among those at work; one that was found there keeps its place."""
+        child = Child(cell.folder)
+        free = free_place([work.place for work in self._at_work])
+        place = free if child.place is None else child.place
+        work = _Work(cell, child, missing, time.monotonic(), place)
         self._at_work.append(work)
         return work
 

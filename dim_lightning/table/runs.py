@@ -15,7 +15,7 @@ from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import flat_figures, tested_before
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import WHERE, belongs, flat_config, num_devices
+from dim_lightning.run.settings import WHERE, belongs, changed, changes, flat_config, num_devices
 from dim_lightning.table.definition import Row
 
 BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
@@ -37,7 +37,6 @@ _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions"
 _PLACE = ("runs_dir", "experiment")
 TESTED = "tested.json"  # with which settings of the evaluation, where result.json lacks them
 _EACH_EPOCH = "speed/images_per_second"
-_SHOWN = 4
 
 Reader = Callable[[Path], Mapping[str, Any]]
 
@@ -154,7 +153,7 @@ def _other_test(cell: Cell, run: Path) -> list[str]:
         for key, value in asked.items()
         if key in stored and stored[key] != value and (key not in _MEASURES or value)
     }
-    return [_changed(key, asked, stored) for key in asked if key in named | other]
+    return [changed(key, asked, stored) for key in asked if key in named | other]
 
 
 def _tested_with(run: Path) -> dict[str, Any]:
@@ -176,14 +175,7 @@ def _changes(cell: Cell, run: Path, read: Reader) -> str:
         stored = _identity(read(run))  # settings that came later have their defaults then
     except InputError as error:
         return str(error)
-    names = [n for n in dict.fromkeys([*asked, *stored]) if asked.get(n) != stored.get(n)]
-    listed = [_changed(name, asked, stored) for name in names]
-    more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
-    return "; ".join([*listed[:_SHOWN], *more])
-
-
-def _changed(name: str, asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
-    return f"{name} is {asked.get(name)} now, {stored.get(name)} then"
+    return changes(asked, stored)
 
 
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:

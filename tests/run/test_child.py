@@ -30,11 +30,14 @@ def test_what_it_says_and_how_it_ends(tmp_path):
 
 def test_another_finds_it_at_work_and_ends_it(tmp_path):
     starter = Child(tmp_path)
-    starter.start(["sleep", "60"])
+    starter.start(["sleep", "60"], place=2)
     other = Child(tmp_path)
     assert is_at_work(tmp_path)
     assert other.running()
-    assert other.number == starter.number
+    assert (other.number, other.place) == (starter.number, 2)
+    (tmp_path / ".lock").write_text(str(starter.number))  # as it was before places were kept
+    other = Child(tmp_path)
+    assert (other.number, other.place) == (starter.number, None)
     other.end()
     wait(starter)
     assert not other.running()

@@ -64,6 +64,10 @@ def test_a_constant_is_not_searched(bench):
         ({"parameters": {}}, "expected settings by their full name"),
         ({"parameters": {"x": {"min": 0.0, "max": 1.0}}}, "method grid needs"),
         (
+            {"parameters": {"x": {"distribution": "q_uniform", "min": 2, "max": 2}}},
+            "q_uniform with max above min",
+        ),
+        (
             {"parameters": {"x": {"values": [1, 2], "probabilities": [0.5, 0.5]}}},
             "probabilities, which method grid",
         ),

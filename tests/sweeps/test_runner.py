@@ -11,7 +11,10 @@ import time
 import pytest
 import torch
 
-from dim_lightning.sweep.record import read_trials
+from dim_lightning.run.child import Child
+from dim_lightning.sweep.definition import read_definition
+from dim_lightning.sweep.record import Trial, read_trials, trial_folder, write_trial
+from dim_lightning.sweep.runner import Runner
 
 
 def test_a_grid_to_its_end(bench, capsys, monkeypatch):
@@ -139,7 +142,7 @@ def test_hyperband_stops_what_falls_behind(bench):
     good, bad = bench.rows()
     assert (good["quality"], good["status"], good["values_logged"]) == ("0.9", "finished", "250")
     assert (bad["quality"], bad["status"]) == ("0.1", "stopped")
-    assert 2 < int(bad["values_logged"]) < 250
+    assert 2 <= int(bad["values_logged"]) < 250
 
 
 def started(bench, *words):
@@ -170,6 +173,22 @@ def test_after_kill_9_the_sweep_goes_on_with_the_trial_that_still_runs(bench):
     assert [row["status"] for row in bench.rows()] == ["finished"] * 3
     # trial 2 outlived the sweep that had started it: its result is taken, it is not run again
     assert sorted(row["run"] for row in bench.rows()) == ["trials/1/1", "trials/2/1", "trials/3/1"]
+
+
+def test_a_trial_found_at_work_keeps_its_gpu(bench, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    write_trial(bench.output, Trial(1, {"quality": 0.1}, {"quality": 0}))
+    child = Child(trial_folder(bench.output, 1))
+    child.start(["sleep", "60"], share=2, place=1)
+
+    def tell(trial):
+        if trial.number == 2:
+            child.end()
+
+    Runner(read_definition(bench.file), bench.output, 0, 2, 2, tell).run()
+    assert (bench.output / "trials" / "2" / "1" / "gpus").read_text() == "0"
+    assert not child.running()
 
 
 def test_a_trial_that_was_killed_with_its_sweep_is_run_again(bench):

@@ -16,9 +16,10 @@ from dim_lightning.sweep.search import grid_point, values_at
 
 PROJECT = Path(__file__).parent.parent.parent
 DIGITS = PROJECT / "experiments" / "sweeps" / "digits_grid.yaml"
+ENCODER = {"class_path": "BlogEncoder", "init_args": {"widths": [4]}}
 TINY = {
     "data.image_size": 8,
-    "model.encoder": {"class_path": "BlogEncoder", "init_args": {"widths": [4]}},
+    "model.encoder": ENCODER,
     "trainer.max_epochs": 1,
     "trainer.limit_train_batches": 2,
     "trainer.accelerator": "cpu",
@@ -79,6 +80,38 @@ def test_the_command_that_the_agent_of_wandb_starts(tmp_path, monkeypatch):
     assert config["model"]["global_weight"] == parameters["model.global_weight"] == 0.0
     assert json.loads((run / "wandb.json").read_text())["id"] == "r1"
     assert "best/probe/online/top1" in read_metrics(run)
+
+
+def test_a_sweep_goes_on_with_the_settings_it_was_begun_with(bench, capsys, tmp_path):
+    base, record = tmp_path / "base.yaml", bench.output / "sweep.json"
+    settings = yaml.safe_load((DIGITS.parent.parent / "digits" / "blog.yaml").read_text())
+    configs = ["--config", str(base), "--config", "${args_json_file}"]
+    parameters = {"model.local_weight": {"values": [0.5]}, "model.encoder": {"values": [ENCODER]}}
+    command = ["${env}", "true", "-m", "dim_lightning", "fit", *configs]
+    bench.write(command=command, parameters=parameters)
+
+    def said(**changes):
+        base.write_text(yaml.safe_dump({**settings, **changes}))
+        assert bench.sweep() == 2
+        return capsys.readouterr().err
+
+    goes_on = "it logged no best/x"  # since it is `true` that is run
+    assert goes_on in said()
+    longer = {"trainer": {**settings["trainer"], "max_epochs": 99}}
+    error = said(**longer)
+    assert f"{bench.output} holds a sweep whose trials have other settings: " in error
+    assert ": trainer.max_epochs is 99 now, 50 then; give another --output" in error
+    content = json.loads(record.read_text())
+    assert content["training"]["model"].pop("num_negatives") == 1
+    assert {"local_weight", "encoder"}.isdisjoint(content["training"]["model"])
+    record.write_text(json.dumps(content))  # as if it had been too early to know one
+    assert goes_on in said(data={**settings["data"], "num_workers": 1}, runs_dir="elsewhere")
+    content["training"]["model"]["gone"] = 1
+    record.write_text(json.dumps(content))
+    assert "unknown key model.gone" in said()
+    del content["training"]
+    record.write_text(json.dumps(content))
+    assert goes_on in said(**longer)
 
 
 def test_a_setting_that_fit_does_not_know_is_refused_before_the_first_trial(

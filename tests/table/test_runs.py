@@ -1,8 +1,10 @@
 """How far a row and seed is, read off the folders of its runs."""
 
 import json
+import sys
 
 import pytest
+import torch
 from table_files import SETTINGS, note_tested, write_run, write_table
 
 from dim_lightning.errors import InputError
@@ -10,7 +12,8 @@ from dim_lightning.run.child import Child
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.commands import next_run, words_of
 from dim_lightning.table.definition import read_table
-from dim_lightning.table.runs import Cell, is_of, state_of
+from dim_lightning.table.runner import Runner
+from dim_lightning.table.runs import Cell, State, is_of, state_of
 
 TESTED = {"probe/mlp200/y/top1": 0.5}
 
@@ -56,6 +59,27 @@ def test_a_run_at_work_is_running(cell):
         while child.running():
             pass
     assert state(cell).text == "interrupted after epoch 2 of 4"
+
+
+def test_a_run_found_at_work_keeps_its_gpu(cell, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\necho "$CUDA_VISIBLE_DEVICES"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    cells = [cell, cell._replace(seed=1)]
+    cell.folder.mkdir(parents=True)
+    child = Child(cell.folder)
+    child.start(["sleep", "60"], share=2, place=1)
+
+    def tell(line):
+        if "python -m" in line:
+            child.end()
+
+    Runner(cells, 2, lambda _: State(None, "fit", "not run"), tell, lambda _: None).run()
+    assert (cells[1].folder / "output.txt").read_text() == "0\n"
+    assert not child.running()
 
 
 def test_changed_settings_make_a_run_not_count(cell):

@@ -72,10 +72,10 @@ class OwnSettings(Callback):
 
 def _steps(trainer: L.Trainer, done: tuple[int, int]) -> int:
     """How many steps of the training that is asked for the epochs and batches done are."""
-    epochs, batches = done
-    if trainer.max_steps != -1 or not trainer.max_epochs:
+    (epochs, batches), end = done, trainer.max_epochs
+    if trainer.max_steps != -1 or end is None or end < 1:
         return trainer.global_step
-    an_epoch = int(trainer.estimated_stepping_batches) // trainer.max_epochs
+    an_epoch = int(trainer.estimated_stepping_batches) // end
     return epochs * an_epoch + batches // trainer.accumulate_grad_batches
 
 

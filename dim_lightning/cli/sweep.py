@@ -105,7 +105,9 @@ def _shared(definition: Definition, command: Sequence[str]) -> dict[str, Any] | 
         from dim_lightning.cli.resolved import resolved_settings
 
         settings = resolved_settings(words[starts[0] + 2 :])
-    return _without(settings, (*parameters, *WHERE, *_PLACE, _LATER))
+    # classes stay, as their arguments do, which are known beside them alone
+    differing = [name for name in parameters if not name.endswith(".class_path")]
+    return _without(settings, (*differing, *WHERE, *_PLACE, _LATER))
 
 
 def _without(settings: Mapping[str, Any], groups: tuple[str, ...], of: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from small_methods import build, digits, trainer
 
 from dim_lightning.baselines import Supervised
 from dim_lightning.callbacks import OwnSettings, RunningBest
+from dim_lightning.errors import InputError
 from dim_lightning.optim import MuonAdamW, WarmupCosine
 
 Adam, SGD = torch.optim.Adam, torch.optim.SGD
@@ -83,6 +84,12 @@ def test_a_schedule_of_steps_stands_where_the_epochs_done_end(fit):
     rates = fit(4, path, **own)[0].rates
     assert rates == fit(4, **own)[0].rates[2 * STEPS :]
     assert min(rates) > 0
+
+
+def test_a_schedule_of_a_training_without_an_end_is_refused_as_in_any(fit):
+    path = fit(1)[-1]
+    with pytest.raises(InputError, match="which has none"):
+        fit(-1, path, lr_scheduler=WarmupCosine)
 
 
 def test_what_callbacks_have_stored_of_the_other_run_is_dropped(tmp_path, fit):

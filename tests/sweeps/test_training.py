@@ -86,7 +86,9 @@ def test_a_sweep_goes_on_with_the_settings_it_was_begun_with(bench, capsys, tmp_
     base, record = tmp_path / "base.yaml", bench.output / "sweep.json"
     settings = yaml.safe_load((DIGITS.parent.parent / "digits" / "blog.yaml").read_text())
     configs = ["--config", str(base), "--config", "${args_json_file}"]
-    parameters = {"model.local_weight": {"values": [0.5]}, "model.encoder": {"values": [ENCODER]}}
+    values = {"local_weight": 0.5, "encoder": ENCODER, "optimizer.class_path": "torch.optim.SGD"}
+    values |= {"optimizer.init_args.momentum": 0.9}
+    parameters = {f"model.{name}": {"values": [value]} for name, value in values.items()}
     command = ["${env}", "true", "-m", "dim_lightning", "fit", *configs]
     bench.write(command=command, parameters=parameters)
 

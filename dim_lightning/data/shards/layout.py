@@ -58,6 +58,8 @@ class Layout(NamedTuple):
     def to_json(self) -> str:
         """The text of META."""
         content = {**self._asdict(), "format": FORMAT, "shares": self.shares._asdict()}
+        if not self.contents:  # as it was written, by which copies of its shards are known
+            del content["contents"]
         content["shards"] = {
             split: {shard.name: shard.rows for shard in shards}
             for split, shards in self.shards.items()

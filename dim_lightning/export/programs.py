@@ -16,7 +16,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.export.description import INPUT
 from dim_lightning.seeding import generator_for
 
-TOLERANCE = 1e-4  # in float32, deep networks in training reach 1e-5 by rounding
+TOLERANCE = 1e-5
 BATCH_SIZES = (1, 2, 7)
 
 Images = UInt8[Tensor, "n 3 size size"]

@@ -67,7 +67,8 @@ def test_everything_switched_on(tmp_path, two_classes, capsys):
     assert result["probe/svm/pixels/top1"] > 0.9  # dark and light are easily told apart
     assert 0 <= result["fine_tuned/embedding/top1"] <= 1
     assert result["repeats"] == 2
-    assert "batches of 64, Adam 1e-3" in result["protocol"]
+    assert "on its code, batches of 64, Adam 1e-3, divided by ten" in result["protocol"]
+    assert "again for the last sixth of 1 epochs; accuracy after the last" in result["protocol"]
 
     parts = [extract(module.encoder, data.clean_dataloader(s)) for s in ("train", "val", "test")]
     codes = [part.code for part in parts]

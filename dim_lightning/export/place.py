@@ -158,7 +158,7 @@ def _write(folder: Path, pictures: PictureEncoder, formats: list[str]) -> dict[s
     (folder / DESCRIPTION).write_text(text, "utf-8")
     programs = {WEIGHTS: _load_export(folder).layers, **programs}
     return {
-        name: check_equal(program, pictures.layers, size, name)
+        name: check_equal(program, pictures.layers, encoder, size, name)
         for name, program in programs.items()
     }
 

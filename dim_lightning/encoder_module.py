@@ -1,5 +1,6 @@
 """What every method that trains an encoder shares: steps, draws, logs, optimiser."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -12,11 +13,20 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from dim_lightning import __version__
 from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
-from dim_lightning.parts import check_makers, check_parts, check_terms, is_plain, part_text
+from dim_lightning.parts import (
+    as_plain,
+    check_makers,
+    check_parts,
+    check_terms,
+    is_plain,
+    part_text,
+    shown,
+)
 from dim_lightning.processes import (
     joint_mean,
     joint_size,
@@ -27,6 +37,8 @@ from dim_lightning.processes import (
 from dim_lightning.seeding import Draws, generator_for
 
 PARTS = "parts"  # in a checkpoint: parameter -> the class or function that was given, as text
+VERSION = "dim_lightning"  # in a checkpoint: which version has written it
+FROM_COMMAND_LINE = "_instantiator"  # among the hyperparameters of such a module, by Lightning
 
 MakeEncoder = Callable[[int], Encoder]
 MakeOptimizer = Callable[[Iterable], Optimizer]
@@ -81,6 +93,7 @@ class EncoderModule(L.LightningModule, ABC):
         check_encoder(self.encoder, image_size)
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
+        self.image_size = image_size
         self.seed = seed
 
     @abstractmethod
@@ -110,6 +123,11 @@ class EncoderModule(L.LightningModule, ABC):
         Raises:
             InputError: it has not.
         """
+        if data.image_size != self.image_size:
+            raise InputError(
+                f"the data has images of {data.image_size} pixels, and {type(self).__name__} was "
+                f"made for {self.image_size}; give both the same image_size"
+            )
         if not self.uses_views and data.num_views + data.num_small_views > 1:
             raise InputError(
                 f"the data gives {data.num_views + data.num_small_views} views of each image, and "
@@ -118,7 +136,9 @@ class EncoderModule(L.LightningModule, ABC):
             )
 
     def on_fit_start(self) -> None:
-        """Looks at the data; the command line has done so before it made the run's folder.
+        """Looks at the data, as the command line does before it makes a run's folder.
+
+        A script's settings go to the loggers as well.
 
         Raises:
             InputError: it has not what the method needs.
@@ -126,6 +146,10 @@ class EncoderModule(L.LightningModule, ABC):
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, ImageDataModule):
             self.check_data(data, self.trainer.world_size * data.batch_size)
+        if FROM_COMMAND_LINE not in self.hparams:  # its runs keep all settings themselves
+            told = {name: shown(value) for name, value in self.hparams.items()}
+            for logger in self.trainer.loggers:
+                logger.log_hyperparams(told)
 
     @property
     def embedding_dim(self) -> int:
@@ -187,7 +211,7 @@ class EncoderModule(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """The optimiser over all parameters, and the schedule if there is one."""
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = self.make_optimizer(list(self.parameters()))  # which it may read twice
         if self.trainer.gradient_clip_val:
             # a fused step can unscale float16 gradients itself; Lightning then refuses to clip them
             optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
@@ -212,7 +236,9 @@ class EncoderModule(L.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Of classes given in Python keeps the names: a checkpoint holds plain types only."""
         stored = checkpoint.get("hyper_parameters", {})
-        checkpoint["hyper_parameters"] = {k: v for k, v in stored.items() if is_plain(v)}
+        plain = {name: as_plain(value) for name, value in stored.items() if is_plain(value)}
+        checkpoint["hyper_parameters"] = plain
+        checkpoint[VERSION] = __version__
         parts = {k: part_text(v) for k, v in stored.items() if not is_plain(v)}
         if parts:
             checkpoint[PARTS] = parts
@@ -220,17 +246,34 @@ class EncoderModule(L.LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Looks at whether the parts are those that the checkpoint was trained with.
 
+        Warns of settings that this class has not, such as those of another version.
+
         Raises:
             InputError: they are others.
         """
-        if "_instantiator" not in self.hparams:  # the command line says itself what differs
-            check_parts(type(self).__name__, checkpoint.get(PARTS, {}), self.hparams)
+        if FROM_COMMAND_LINE in self.hparams:  # which says itself what differs
+            return
+        name = type(self).__name__
+        check_parts(name, checkpoint.get(PARTS, {}), self.hparams)
+        unknown = sorted(set(checkpoint.get("hyper_parameters", {})) - set(self.hparams))
+        if unknown:
+            warnings.warn(
+                f"the checkpoint, of dim_lightning {checkpoint.get(VERSION, 'before 0.1')}, has "
+                f"settings that {name} does not have: {', '.join(unknown)}; they have no effect",
+                stacklevel=2,
+            )
 
     def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
         if not isinstance(batch, Batch):
             raise InputError(
                 f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch, "
                 "as those of ImageDataModule do; give it a Source of your own for other pictures"
+            )
+        if not batch.images.is_floating_point():
+            raise InputError(
+                f"the images are {str(batch.images.dtype).removeprefix('torch.')}; expected floats "
+                "in [0, 1]; pass the ImageDataModule itself, datamodule=data, which scales and "
+                "augments what its loaders give"
             )
         stream = Draws[stage.upper()]
         generator = generator_for(self.seed, stream, *position, device=batch.images.device)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from dim_lightning.errors import InputError
 
 _FREE = ("optimizer", "lr_scheduler", "report")  # may be others from here on
+_NUMPY = (np.bool_, np.number, np.str_)
 _MODULES = re.compile(r"(?<!')\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
 
@@ -41,7 +43,31 @@ def is_plain(value: Any) -> bool:
         return all(is_plain(item) for item in value.values())
     if isinstance(value, list | tuple):
         return all(is_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
+    return value is None or isinstance(value, (bool, int, float, str, *_NUMPY))
+
+
+def as_plain(value: Any) -> Any:
+    """A plain value in Python's own types: NumPy's and enumerations are classes, which no file has.
+
+    A named tuple becomes a tuple.
+    """
+    if isinstance(value, dict):
+        return {as_plain(name): as_plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = map(as_plain, value)
+        return list(items) if isinstance(value, list) else tuple(items)
+    if isinstance(value, _NUMPY):
+        return value.item()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # of an enumeration, its text
+    return int(value) if isinstance(value, int) else float(value)
+
+
+def shown(value: Any) -> Any:
+    """A setting as loggers keep it: plain, or a part's text."""
+    return as_plain(value) if is_plain(value) else part_text(value)
 
 
 def part_text(value: Any) -> str:
@@ -49,7 +75,7 @@ def part_text(value: Any) -> str:
 
     Args:
         value: a class or function, a partial of one, a plain value, or a list of these; of any
-            other object the class is named.
+            other object the class is named, with what plain attributes it has.
     """
     if isinstance(value, partial):
         value = as_written(value)
@@ -57,12 +83,17 @@ def part_text(value: Any) -> str:
         words += [f"{name}={part_text(each)}" for name, each in sorted(value.keywords.items())]
         return f"partial({', '.join(words)})"
     if is_plain(value):
-        return repr(value)
+        return repr(as_plain(value))
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(part_text, value))}]"
     named = value if hasattr(value, "__qualname__") else type(value)
     module = getattr(named, "__module__", None)  # which methods of built-in classes have not
-    return f"{module}.{named.__qualname__}" if module else named.__qualname__
+    text = f"{module}.{named.__qualname__}" if module else named.__qualname__
+    if named is value or isinstance(value, nn.Module):
+        return text
+    plain = {n: v for n, v in getattr(value, "__dict__", {}).items() if is_plain(v)}
+    settings = ", ".join(f"{name}={part_text(plain[name])}" for name in sorted(plain))
+    return f"{text}({settings})"
 
 
 def as_written(make: partial) -> partial:

@@ -1,16 +1,23 @@
 """What a method of one's own is told when it gives something else than terms."""
 
+from enum import StrEnum
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
+from lightning import LightningDataModule
 from lightning.pytorch.callbacks import Callback
-from small_methods import SIZE, batch, digits, encoder, trainer
+from small_methods import SETTINGS, SIZE, batch, build, digits, encoder, trainer
 
+import dim_lightning
 from dim_lightning import EncoderModule
+from dim_lightning.baselines import Autoencoder
+from dim_lightning.callbacks import LinearProbe
 from dim_lightning.data import CropAndFlip
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
+from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.parts import check_parts, part_text
 from dim_lightning.run.metrics import MetricsFile, read_metrics
 
@@ -60,6 +67,83 @@ def test_a_trainer_alone_looks_at_the_data_too(tmp_path):
         trainer(tmp_path, max_steps=1).fit(Own(lambda code, loss: (code, {"loss": loss})), data)
 
 
+def test_the_datas_images_have_the_size_that_the_model_was_made_for(tmp_path):
+    module = Own(lambda code, loss: (code, {"loss": loss}))
+    with pytest.raises(InputError, match="images of 16 pixels, and Own was made for 8"):
+        trainer(tmp_path, max_steps=1).fit(module, digits(tmp_path, image_size=16))
+
+
+def test_a_loader_without_its_module_is_said(tmp_path):
+    data = digits(tmp_path)
+    data.prepare_data()
+    data.setup("fit")
+    module = Own(lambda code, loss: (code, {"loss": loss}))
+    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    with pytest.raises(InputError, match=r"images are uint8; .* pass the ImageDataModule itself"):
+        run.fit(module, data.train_dataloader())
+
+
+@pytest.mark.parametrize("data", [None, LightningDataModule()])
+def test_callbacks_need_an_image_data_module(tmp_path, data):
+    module = Own(lambda code, loss: (code, {"loss": loss}))
+    run = trainer(tmp_path, max_steps=1, callbacks=[LinearProbe()])
+    run.datamodule = data
+    with pytest.raises(InputError, match="callbacks of dim_lightning need an ImageDataModule"):
+        LinearProbe().setup(run, module, "fit")
+
+
+def test_groups_of_parameters_hold_all_of_them(tmp_path):
+    """A factory may go through the parameters twice."""
+
+    def decayed(params):
+        large = {"params": [p for p in params if p.ndim > 1]}
+        small = {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0}
+        return torch.optim.AdamW([large, small])
+
+    module = build(Autoencoder, optimizer=decayed)
+    run = trainer(tmp_path, max_steps=1)
+    run.fit(module, digits(tmp_path))
+    sizes = [len(group["params"]) for group in run.optimizers[0].param_groups]
+    assert min(sizes) > 0
+    assert sum(sizes) == len(list(module.parameters()))
+
+
+class Kind(StrEnum):
+    """A text that is a class as well."""
+
+    SMALL = "small"
+
+
+def test_numbers_of_numpy_are_plain_in_a_checkpoint(tmp_path):
+    module = build(Autoencoder, seed=np.int64(3))
+    module.hparams.update(rate=np.float64(0.5), kind=Kind.SMALL, widths=(np.int32(4), 2))
+    run = trainer(tmp_path, max_steps=1)
+    run.fit(module, digits(tmp_path))
+    run.save_checkpoint(tmp_path / "end.ckpt")
+    found = torch.load(tmp_path / "end.ckpt", weights_only=True)
+    kept = found["hyper_parameters"]
+    assert [kept[name] for name in ("seed", "rate", "kind", "widths")] == [3, 0.5, "small", (4, 2)]
+    assert {type(kept[name]) for name in ("seed", "rate", "kind")} == {int, float, str}
+    assert found["dim_lightning"] == dim_lightning.__version__
+    parts = {name: SETTINGS[Autoencoder][name] for name in ("encoder", "decoder")}
+    with pytest.warns(UserWarning, match="settings that Autoencoder does not have: kind, rate"):
+        Autoencoder.load_from_checkpoint(tmp_path / "end.ckpt", **parts)
+
+
+class Told(MetricsFile):
+    """Keeps what it is told of the settings."""
+
+    def log_hyperparams(self, params):
+        self.params = dict(params)
+
+
+def test_loggers_of_a_script_get_the_settings(tmp_path):
+    log = Told(tmp_path)
+    trainer(tmp_path, max_steps=1, logger=log).fit(build(Autoencoder), digits(tmp_path))
+    assert log.params["image_size"] == SIZE
+    assert log.params["encoder"].startswith("partial(dim_lightning.encoders.paper.PaperEncoder")
+
+
 BLOG = "dim_lightning.encoders.blog.BlogEncoder"
 HERE = f"{__name__}.test_parts_as_text.<locals>"
 
@@ -79,7 +163,8 @@ def test_parts_as_text():
         ): f"partial({HERE}.local, inner=partial({HERE}.local, 0.5))",
         (lambda: None): f"{HERE}.<lambda>",
         ("a", local): f"['a', {HERE}.local]",
-        CropAndFlip(): "dim_lightning.data.augmentation.crop_and_flip.CropAndFlip",
+        Occlusion(fill=0.1): "dim_lightning.infomax.occlusion.Occlusion("
+        "fill=0.1, max_fraction=0.6, min_fraction=0.25)",
         str.upper: "str.upper",
         None: "None",
     }.items():

@@ -7,13 +7,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from dim_lightning.data import Batch
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
-from dim_lightning.processes import gather
+from dim_lightning.processes import gather, take_from_first
 from dim_lightning.seeding import Draws, generator_for
 
 _ASSIGNMENT = "assignment"  # its key in a checkpoint
@@ -67,6 +68,9 @@ class NAT(EncoderModule):
         # their size is that of the training split, which a model built for a look does not know
         self.register_buffer("targets", torch.empty(0, self.embedding_dim), persistent=False)
         self.register_buffer("assignment", torch.empty(0, dtype=torch.int64), persistent=False)
+        # the same on every process by themselves: nothing to send before each step
+        names = ["targets", "assignment"]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, names)
 
     def setup(self, stage: str) -> None:
         """Draws the targets of the training images."""
@@ -80,6 +84,10 @@ class NAT(EncoderModule):
         draws = torch.randn(num_images, self.embedding_dim, generator=generator)
         self.targets = F.normalize(draws, dim=1).to(self.device)
         self.assignment = torch.arange(num_images, device=self.device)
+
+    def on_validation_start(self) -> None:
+        """Running statistics are those of the first process; targets need not be sent."""
+        take_from_first(self.encoder.buffers())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps who has which target."""

@@ -46,7 +46,9 @@ class Neighbours(Callback):
     `prior_samples.png`: the images nearest to codes drawn from the prior, if the method has one.
 
     Queries are validation images and the bank is of training images, so that no query finds
-    itself. Without labels there is no accuracy and there are no frames; the pictures stay.
+    itself. Where some have no label, those that have one are counted, among as many labelled
+    training images as the bank has at most. Without labels there is no accuracy and there are no
+    frames; the pictures stay.
 
     Args:
         every_n_epochs: how often; the last epoch is always looked at, early stopping aside.
@@ -102,7 +104,7 @@ class Neighbours(Callback):
         batches = data_of(trainer).clean_dataloader("train", limit=self.bank_size)
         bank = features_of(trainer, pl_module, batches, layers=())
         if self._queries:
-            self._log_accuracy(trainer, pl_module, bank)
+            self._log_accuracy(trainer, pl_module, self._voters(trainer, pl_module, bank))
             self._queries = []
         if trainer.is_global_zero:
             send_pictures(trainer, self._draw(trainer, pl_module, bank), self._stored)
@@ -112,6 +114,16 @@ class Neighbours(Callback):
         if self._precision:
             figures = ", ".join(f"{100 * p:.1f} % {m}" for m, p in self._precision.items())
             pl_module.print(f"share of the nine nearest with the query's class: {figures}")
+
+    def _voters(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted
+    ) -> Extracted:
+        """The images that vote: the bank, or as many labelled ones where some are not."""
+        data = data_of(trainer)
+        if bool((data.split("train").labels >= 0).all()):
+            return bank
+        batches = data.clean_dataloader("train", limit=self.bank_size, labelled=True)
+        return features_of(trainer, pl_module, batches, layers=())
 
     def _log_accuracy(
         self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted
@@ -226,11 +238,9 @@ def chosen_queries(labels: np.ndarray, count: int, seed: int) -> list[int]:
 def _counts(codes: Tensor, labels: Tensor, bank: Extracted, num_classes: int) -> dict[str, float]:
     """Accuracy and precisions times the queries; what the bank is too small for is left out."""
     figures: dict[str, float] = {}
-    known = bank.labels >= 0
-    bank_codes, bank_labels = bank.code[known], bank.labels[known]
-    most = min(_K, len(bank_codes))
-    for metric, (similarity, index) in neighbours_by(METRICS, codes, bank_codes, most).items():
-        found = bank_labels[index]
+    most = min(_K, len(bank.code))
+    for metric, (similarity, index) in neighbours_by(METRICS, codes, bank.code, most).items():
+        found = bank.labels[index]
         if metric == "cosine" and most == _K:
             predicted = vote(similarity, found, num_classes, _TEMPERATURE)
             name = f"knn/cosine/k{_K}_t{_TEMPERATURE}/top1"

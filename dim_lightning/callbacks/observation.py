@@ -14,8 +14,19 @@ from dim_lightning.run.folder import PICTURES
 
 
 def data_of(trainer: L.Trainer) -> ImageDataModule:
-    """The data module of the run."""
-    return trainer.datamodule  # type: ignore[attr-defined]
+    """The data module of the run.
+
+    Raises:
+        InputError: it is none of this package, or there is none.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(data, ImageDataModule):
+        found = "loaders alone" if data is None else f"a {type(data).__name__}"
+        raise InputError(
+            f"the Trainer was given {found}; the callbacks of dim_lightning need an "
+            "ImageDataModule (datamodule=...), which takes a Source of your own for other pictures"
+        )
+    return data
 
 
 def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
@@ -61,6 +72,7 @@ def features_of(
     pl_module: L.LightningModule,
     batches: Iterable[Batch],
     layers: Sequence[str] | None = None,
+    labelled: bool = False,
 ) -> Extracted:
     """Features of `batches` by the run's encoder as it is, in the precision of the run.
 
@@ -69,13 +81,14 @@ def features_of(
         pl_module: has the encoder.
         batches: images to look at.
         layers: as for `extract`; () for the code alone.
+        labelled: as for `extract`.
 
     Raises:
         InputError: a code is not finite: nothing can be said of such codes.
     """
     encoder: Any = pl_module.encoder
     with trainer.precision_plugin.forward_context():
-        seen = extract(encoder, batches, pl_module.device, layers)
+        seen = extract(encoder, batches, pl_module.device, layers, labelled)
     if not bool(seen.code.isfinite().all()):
         raise InputError(
             f"codes are NaN or infinite (epoch {trainer.current_epoch + 1}); expected finite "

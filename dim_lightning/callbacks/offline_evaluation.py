@@ -27,7 +27,7 @@ from dim_lightning.callbacks.observation import (
     steps_trained,
     trained_in,
 )
-from dim_lightning.callbacks.offline_section import joined
+from dim_lightning.callbacks.offline_section import joined, weights_hash
 from dim_lightning.callbacks.offline_table import (
     FINE_TUNED,
     PIXELS,
@@ -68,6 +68,9 @@ class OfflineEvaluation(Callback):
     The rest of the paper's measures is there for the asking. Those of the decoder, MINE and NDM
     need no labels; MINE and the floor of pixels hold all images in memory as floats. The figures
     are sent to the run's loggers as well.
+
+    Attributes:
+        figures: name -> figure of the last test, such as probe/linear/conv/top1, in [0, 1].
 
     Args:
         mlp_epochs: of the short MLP probe; 0 leaves out the MLP probe of either protocol.
@@ -120,6 +123,7 @@ class OfflineEvaluation(Callback):
         self.mlp_protocol = mlp_protocol
         self.repeats = repeats
         self.measures = measures
+        self.figures: dict[str, float] = {}
         self._stored: Trained | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -155,7 +159,7 @@ class OfflineEvaluation(Callback):
         pl_module.print("offline evaluation: taking the features of all images")
         loaders = [data_of(trainer).clean_dataloader(name) for name in NAMES]
         layers = None if labelled else ()
-        taken = [features_of(trainer, pl_module, loader, layers) for loader in loaders]
+        taken = [features_of(trainer, pl_module, each, layers, labelled=True) for each in loaders]
         name = list(taken[0].layers)[-1] if labelled else "code"
         results: dict[str, LayerResult] = {}
         rest: dict[str, Any] = {}
@@ -168,10 +172,12 @@ class OfflineEvaluation(Callback):
             rows[name][FINE_TUNED] = fine_tuned_top1(trainer, pl_module, epochs, self.seed)
         spread = {row: result.deviations for row, result in results.items()}
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
+        self.figures = dict(figures)
         steps = steps_trained(trainer, self._stored)
         facts = rest | {
             "epochs_trained": epochs_trained(trainer, self._stored),
             "steps_trained": steps,
+            "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
             "pictures": data_of(trainer).contents.sha256,
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
@@ -254,17 +260,16 @@ class OfflineEvaluation(Callback):
         else:
             with trainer.precision_plugin.forward_context():
                 codes = [extract(encoder, loader, device, ()).code for loader in loaders]
-            yield RANDOM + names[-1], _splits(codes, taken, device)
-        yield PIXELS, _splits([pixels(loader) for loader in loaders], taken, device)
+            labelled = [code[part.labels >= 0] for code, part in zip(codes, taken, strict=True)]
+            yield RANDOM + names[-1], _splits(labelled, taken, device)
+        floor = [pixels(loader, labelled=True) for loader in loaders]
+        yield PIXELS, _splits(floor, taken, device)
 
 
 def _splits(features: Sequence[Tensor], taken: Sequence[Extracted], device: Any) -> Splits:
-    """The labelled rows of each split, on `device`."""
-    parts = []
-    for rows, part in zip(features, taken, strict=True):
-        known = part.labels >= 0
-        kept = rows if bool(known.all()) else rows[known]
-        parts.append(Labelled(kept.to(device), part.labels[known].to(device)))
+    """The features of each split's labelled images with their labels, on `device`."""
+    pairs = zip(features, taken, strict=True)
+    parts = [Labelled(x.to(device), t.labels[t.labels >= 0].to(device)) for x, t in pairs]
     return Splits(*parts)
 
 

@@ -1,7 +1,11 @@
 """The section of result.json that `test` writes, and what it leaves of earlier ones."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
+
+import torch
+from torch import nn
 
 from dim_lightning.callbacks.offline_table import figure_name, lines_about
 from dim_lightning.evaluation.offline import LINEAR, SVM
@@ -28,13 +32,22 @@ def joined(
     return {**figures, **kept, **facts, **_facts_of(kept, before, facts)}
 
 
+def weights_hash(encoder: nn.Module) -> str:
+    """Of the values of all weights and buffers: equal weights have an equal one, on any device."""
+    digest = hashlib.sha256()
+    for tensor in encoder.state_dict().values():
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def _of_the_same_subject(before: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """The weights, by their steps, as a test may be of the midst of an epoch, and the pictures.
 
-    What one of the two tests does not name is no difference: early ones name less.
+    By the weights themselves as well: a script may test several methods into one folder. What one
+    of the two tests does not name is no difference: early ones name less.
     """
     count = "steps_trained" if "steps_trained" in before else "epochs_trained"
-    known = [name for name in (count, "pictures") if name in before and name in facts]
+    known = [name for name in (count, "pictures", "weights") if name in before and name in facts]
     return all(before[name] == facts[name] for name in known)
 
 

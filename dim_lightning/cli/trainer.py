@@ -94,7 +94,8 @@ def finish_loggers(trainer: L.Trainer, failed: bool) -> None:
 def end_others(trainer: L.Trainer) -> None:
     """Ends the processes that this one started: they would wait for it, on a GPU half an hour."""
     if trainer.strategy.launcher is not None:
-        trainer.strategy.launcher.kill(signal.SIGKILL)
+        # Windows has no SIGKILL
+        trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def _loggers(asked: Any, run_dir: Path, command: str) -> list[Logger]:

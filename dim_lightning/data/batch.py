@@ -64,9 +64,16 @@ class Split(Dataset[Batch], ABC):
     ) -> UInt8[Tensor, "n 3 height width"]:
         """The images at these positions of the split, channels_last."""
 
-    def chosen(self, count: int, seed: int) -> list[int]:
-        """The positions of `count` of the images, in order; a random choice for `seed`."""
-        order = np.random.default_rng((seed, count)).permutation(len(self))
+    def chosen(self, count: int, seed: int, among: np.ndarray | None = None) -> list[int]:
+        """The positions of `count` of the images, in order; a random choice for `seed`.
+
+        Args:
+            count: how many, at most as many as there are.
+            seed: of the choice.
+            among: positions to choose from; all if None.
+        """
+        given = len(self) if among is None else among
+        order = np.random.default_rng((seed, count)).permutation(given)
         return np.sort(order[:count]).tolist()
 
     @abstractmethod

@@ -55,8 +55,7 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
     Raises:
         InputError: too many pictures are unreadable, or `cache_dir` cannot be written.
     """
-    key = hashlib.sha256(repr((FORMAT, size, list(found.fingerprint))).encode()).hexdigest()[:12]
-    folder = cache_dir / f"{found.name}-{size}px-{key}"
+    folder = cache_dir / f"{found.name}-{size}px-{_key(found, size)}"
     ready = _open(folder)  # without the lock: works in a read-only folder too
     if ready:
         return ready
@@ -69,6 +68,15 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
     if ready is None:
         raise InputError(f"{folder} cannot be read back; expected what was just written; remove it")
     return ready
+
+
+def _key(found: Found, size: int) -> str:
+    """Hash of (FORMAT, size, fingerprint), item by item: of millions of files it is long."""
+    digest = hashlib.sha256(f"({FORMAT}, {size}, [".encode())
+    for position, item in enumerate(found.fingerprint):
+        digest.update(f"{', ' if position else ''}{item!r}".encode())
+    digest.update(b"])")
+    return digest.hexdigest()[:12]
 
 
 def make_cache_dir(cache_dir: Path) -> None:
@@ -113,7 +121,7 @@ def _build(found: Found, size: int, folder: Path) -> None:
                 pixels = decoded(part, range(len(part.labels)), size, unreadable, advance)
                 counts[name] = _write(partial, name, part, size, pixels)
             listed = folder.with_name(f"{found.name}-{size}px.unreadable.txt")
-            judge(unreadable, total, found.origin, listed.absolute())
+            judge(unreadable, total, found.origin, listed.absolute(), folder.absolute())
             meta = _meta(found, parts, size, counts, unreadable)
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())

@@ -1,9 +1,12 @@
 """Training, validation and test images of any source, as batches."""
 
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jsonargparse import lazy_instance
 from lightning import LightningDataModule
@@ -105,7 +108,8 @@ class ImageDataModule(LightningDataModule):
         check_fraction("test_fraction", test_fraction)
         check_range("split_seed", split_seed, 0, "a seed")
         self.source = source
-        self.root = Path(root).expanduser()
+        # one cache, however it is spelt
+        self.root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100  # links stay
         self.image_size = image_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -188,18 +192,24 @@ class ImageDataModule(LightningDataModule):
         """
         return getattr(self._ready(), name)
 
-    def clean_dataloader(self, split: SplitName, limit: int | None = None) -> DataLoader[Batch]:
+    def clean_dataloader(
+        self, split: SplitName, limit: int | None = None, labelled: bool = False
+    ) -> DataLoader[Batch]:
         """Batches of uint8 images in a fixed order, never augmented; for use outside of training.
 
         Args:
             split: which images.
             limit: most images; which of them is drawn by `split_seed`, their order stays. Of the
                 training images of a stream it is the first: they were shuffled when written.
+            labelled: whether to take images with a label only.
         """
         images = self.split(split)
-        if limit is None or limit >= len(images):
+        known = np.flatnonzero(images.labels >= 0) if labelled else np.arange(len(images))
+        count = len(known) if limit is None else min(limit, len(known))
+        if count == len(images):
             return self._loader(images, self.eval_batch_size)
-        chosen = images.chosen(limit, self.shares.split_seed)
+        among = None if len(known) == len(images) else known
+        chosen = images.chosen(count, self.shares.split_seed, among)
         return self._loader(images, self.eval_batch_size, sampler=chosen)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -286,10 +296,20 @@ class ImageDataModule(LightningDataModule):
             batch_size=batch_size,  # by name: Lightning calls it again with one of its own
             collate_fn=_as_it_is,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals,
             # Without one of its own, starting to read it would draw from the global generator.
             generator=generator_for(self.seed),
             **options,
         )
+
+
+def _leave_signals(_: int) -> None:
+    """Ctrl-C reaches processes that fetch as well, while the first one still waits for a batch.
+
+    It ends them when its step is done and the checkpoint is written.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_it_is(batch: Any) -> Any:

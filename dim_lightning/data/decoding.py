@@ -68,7 +68,7 @@ def say_passed_by(found: Found) -> None:
         sys.stderr.write(f"passed by in {found.origin}: {passed_by}\n")
 
 
-def judge(unreadable: list[str], total: int, origin: str, listed: Path) -> None:
+def judge(unreadable: list[str], total: int, origin: str, listed: Path, kept: Path) -> None:
     """Name the pictures that cannot be read.
 
     Args:
@@ -76,6 +76,7 @@ def judge(unreadable: list[str], total: int, origin: str, listed: Path) -> None:
         total: how many pictures there are.
         origin: where they lie.
         listed: the file to write the names to, if they are more than a message shows.
+        kept: the folder of those that can be read, which stays as it is.
 
     Raises:
         InputError: there are too many of them.
@@ -91,4 +92,6 @@ def judge(unreadable: list[str], total: int, origin: str, listed: Path) -> None:
         raise InputError(
             f"{found}: {names}; expected fewer than {MAX_UNREADABLE:.0%}; mend or remove them"
         )
-    sys.stderr.write(f"{found} and are left out: {names}\n")
+    sys.stderr.write(
+        f"{found} and are left out: {names}; once they can, remove {kept} to look again\n"
+    )

@@ -34,6 +34,11 @@ def decode(picture: str | Path | np.ndarray, size: int) -> UInt8[np.ndarray, "si
         Exception: nearly any; the readers of broken files are not choosy.
     """
     if isinstance(picture, np.ndarray):
+        if picture.ndim != 2 and picture.shape[2:] != (3,):
+            raise ValueError(
+                f"the array is {picture.dtype} {list(picture.shape)}; expected uint8 [h, w, 3], "
+                "RGB, or [h, w], gray"
+            )
         return np.asarray(centre_square(to_rgb(Image.fromarray(picture)), size))
     with Image.open(picture) as opened:
         # A JPEG is read at a half, a quarter or an eighth of its size, where still twice `size`.

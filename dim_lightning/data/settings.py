@@ -22,10 +22,17 @@ def check_views(name: str, number: int, least: int, augmentation: Augmentation |
     """Look at a number of views; without an augmentation, one is the image.
 
     Raises:
-        InputError: it is too small, or there is nothing that makes the views.
+        InputError: it is too small, there is nothing that makes the views, or it is no
+            augmentation.
     """
     check_range(f"num_{name}", number, least, "a number of views")
     key = "augmentation" if name == "views" else "small_augmentation"
+    if augmentation is not None and not isinstance(augmentation, Augmentation):
+        raise InputError(
+            f"data.{key} is a {type(augmentation).__name__}; expected a "
+            "dim_lightning.data.Augmentation, called with images and a generator, from which it "
+            "takes every draw; CropColour and CropAndFlip are such"
+        )
     if augmentation is None and number > least:
         raise InputError(
             f"data.num_{name} is {number} and data.{key} is null; expected something that makes "

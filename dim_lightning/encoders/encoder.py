@@ -83,7 +83,8 @@ def check_encoder(encoder: nn.Module, image_size: int) -> None:
         image_size: height and width of the images.
 
     Raises:
-        InputError: it is no `Encoder`, an attribute is missing, or does not fit its `Features`.
+        InputError: it is no `Encoder`, cannot take images of that size, an attribute is missing, or
+            does not fit its `Features`.
     """
     name = type(encoder).__name__
     if not isinstance(encoder, Encoder):
@@ -93,7 +94,14 @@ def check_encoder(encoder: nn.Module, image_size: int) -> None:
             raise InputError(f"{name} has no {attribute}; set self.{attribute} in its constructor")
     is_training = encoder.training
     images = torch.linspace(0, 1, 2 * 3 * image_size**2).view(2, 3, image_size, image_size)
-    features = encoder.eval()(images)
+    try:
+        features = encoder.eval()(images)
+    except RuntimeError as error:  # torch's, of shapes that do not fit
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{name} cannot take images of {list(images.shape)} ({reason}); expected an encoder "
+            "of RGB images [n, 3, h, w], h = w = image_size"
+        ) from error
     encoder.train(is_training)
     if not isinstance(features, Features):
         raise InputError(

@@ -55,6 +55,7 @@ def extract(
     batches: Iterable[Batch],
     device: torch.device | str = "cpu",
     layers: Sequence[str] | None = None,
+    labelled: bool = False,
 ) -> Extracted:
     """Features of all images of `batches` by the encoder as it is, in eval mode.
 
@@ -66,6 +67,8 @@ def extract(
         batches: images as bytes or as floats in [0, 1].
         device: where the encoder is.
         layers: names in `Features.layers` to keep; all of them if None.
+        labelled: whether to keep layers of labelled images only, [number of these, k]; codes are
+            kept of all.
 
     Raises:
         InputError: for a layer that the encoder does not have, and if there are no images.
@@ -76,8 +79,9 @@ def extract(
     with observing(encoder):
         for batch in batches:
             features = encoder(as_floats(batch.images.to(device)).to(dtype))
+            kept = batch.labels >= (0 if labelled else -1)
             for name, value in _chosen(features.layers, layers).items():
-                stores.setdefault(name, []).append(value.float().cpu())
+                stores.setdefault(name, []).append(value.float().cpu()[kept.cpu()])
             rest = {"code": features.mean.float(), "log_variance": features.log_variance}
             rest.update(labels=batch.labels, indices=batch.indices)
             parts.append({name: value.cpu() for name, value in rest.items() if value is not None})
@@ -92,10 +96,15 @@ def extract(
     )
 
 
-def pixels(batches: Iterable[Batch], largest: int = 32) -> Float[Tensor, "n k"]:
+def pixels(
+    batches: Iterable[Batch], largest: int = 32, labelled: bool = False
+) -> Float[Tensor, "n k"]:
     """The images themselves, flattened, values in [0, 1]: k = 3 h w.
 
-    Images with a side above `largest` are averaged down to `largest` x `largest` first.
+    Args:
+        batches: images as bytes or as floats in [0, 1].
+        largest: images with a longer side are averaged down to `largest` x `largest` first.
+        labelled: whether to take labelled images only.
 
     Raises:
         InputError: if there are no images.
@@ -105,7 +114,8 @@ def pixels(batches: Iterable[Batch], largest: int = 32) -> Float[Tensor, "n k"]:
         images = as_floats(batch.images).contiguous()
         if max(images.shape[2:]) > largest:
             images = F.adaptive_avg_pool2d(images, largest)
-        rows.append(images.flatten(1))
+        flat = images.flatten(1)
+        rows.append(flat[batch.labels >= 0] if labelled else flat)
     if not rows:
         raise InputError("no images to take the pixels of; expected at least one batch")
     return torch.cat(rows)

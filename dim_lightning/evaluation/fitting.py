@@ -1,7 +1,7 @@
 """What every network fitted for evaluation shares: its draws, and epochs over the images."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Within, tensors can learn and the global generators are seeded; afterwards as before."""
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
+        _seeded_mps(seed) if device.type == "mps" else nullcontext(),
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
@@ -22,6 +23,17 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         if device.type == "cuda":
             torch.cuda.manual_seed(seed)
         yield
+
+
+@contextmanager
+def _seeded_mps(seed: int) -> Iterator[None]:
+    """The same for the generator of Apple's GPU, which `fork_rng` does not know by itself."""
+    state = torch.mps.get_rng_state()
+    torch.mps.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.mps.set_rng_state(state)
 
 
 def passes(

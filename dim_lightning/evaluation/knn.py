@@ -90,8 +90,9 @@ def knn_predict(
     instance discrimination"; k = 20, T = 0.07 as in DINO; k = 200, T = 0.1 as in MoCo on CIFAR.
 
     Raises:
-        InputError: if the bank holds fewer than k vectors.
+        InputError: if the bank holds fewer than k vectors, or unlabelled ones.
     """
+    check_labelled(bank_labels)
     value, index = neighbours(queries, bank, k, metric)
     return vote(value, bank_labels[index], num_classes, temperature if metric == "cosine" else None)
 
@@ -109,8 +110,9 @@ def knn_accuracy(
     """Share of the queries whose class `knn_predict` finds, in [0, 1].
 
     Raises:
-        InputError: if the bank holds fewer than k vectors.
+        InputError: if the bank holds fewer than k vectors, or some labels are missing.
     """
+    check_labelled(labels)
     predicted = knn_predict(queries, bank, bank_labels, num_classes, k, temperature, metric)
     return accuracy(predicted, labels)
 
@@ -130,8 +132,27 @@ def vote(
 
 
 def accuracy(predicted: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> float:
-    """Share of equal entries, in [0, 1]: every image counts the same (micro average)."""
+    """Share of equal entries, in [0, 1]: every image counts the same (micro average).
+
+    Raises:
+        InputError: some are unlabelled.
+    """
+    check_labelled(labels)
     return (predicted == labels).sum().item() / len(labels)
+
+
+def check_labelled(labels: Int64[Tensor, " n"]) -> None:
+    """Refuses images without a class, which would count as errors.
+
+    Raises:
+        InputError: some are unlabelled, -1.
+    """
+    count = int((labels < 0).sum())
+    if count:
+        raise InputError(
+            f"{count} of {len(labels)} images are unlabelled (-1); expected a class of each: keep "
+            "the others alone, known = labels >= 0; Labelled(features[known], labels[known])"
+        )
 
 
 def _by_cosine(queries: Tensor, bank: Tensor) -> Ranking:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dim_lightning.evaluation.fitting import late, passes, seeded
-from dim_lightning.evaluation.knn import accuracy
+from dim_lightning.evaluation.knn import accuracy, check_labelled
 from dim_lightning.evaluation.softmax_regression import (
     Labelled,
     SoftmaxRegression,
@@ -69,7 +69,12 @@ def linear_probe(
         test: what is reported.
         num_classes: c.
         l2_grid: penalties to try, see `SoftmaxSolver`.
+
+    Raises:
+        InputError: some images are unlabelled.
     """
+    for part in (train, val, test):
+        check_labelled(part.labels)
     solver = SoftmaxSolver(train, num_classes, _TOLERANCE)
     seen: list[_Attempt] = []
 
@@ -147,7 +152,12 @@ def mlp_probe(
     after the last epoch.
 
     Every draw comes from `seed`; the global generator is left alone.
+
+    Raises:
+        InputError: some images are unlabelled.
     """
+    for part in (train, test):
+        check_labelled(part.labels)
     device, count = train.features.device, len(train.labels)
     mean, scale = standardisation(train.features)
     with seeded(seed, device):

@@ -87,7 +87,8 @@ def reconstruction(
             images = as_floats(train.images[rows].to(device))
             with context():
                 made = decoder(train.codes[rows.to(device)])
-            return (made.float() - images).square().mean()
+            # of each image the sum: float16 has no gradients as small as a mean's of all pixels
+            return (made.float() - images).square().flatten(1).sum(dim=1).mean()
 
         count = len(train.codes)
         steps = passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed)
@@ -138,7 +139,7 @@ def scales_of(size: int) -> tuple[int, int]:
         )
     if size >= 176:
         return 5, 11
-    # torchmetrics asks for size // (scales - 1)^2 > window - 1; whole windows fit then as well
+    # torchmetrics asks for size // (scales - 1)^2 > window - 1; from 10 pixels on whole windows fit
     return max(n for n in range(2, 6) if size // (n - 1) ** 2 > 4), 5
 
 

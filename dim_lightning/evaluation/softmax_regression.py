@@ -164,12 +164,21 @@ class SoftmaxSolver:
         return sample.mT @ sample / len(sample)
 
     def _factor(self, l2: float) -> Tensor:
-        """Lower triangular L with L L' = second moment / c + l2, or its diagonal."""
+        """Lower triangular L with L L' = second moment / c + l2, or its diagonal.
+
+        With some more where features depend on one another so much that rounding would leave it
+        indefinite: any definite matrix preconditions, and none changes the solution.
+        """
         if self.curvature is None:
             return self.mean.new_tensor(1 / self.num_classes + l2).sqrt()
         damped = self.curvature / self.num_classes
-        damped.diagonal().add_(l2 + 1e-6)
-        return torch.linalg.cholesky(damped)
+        more = l2 + 1e-6
+        while True:
+            damped.diagonal().add_(more)
+            factor, failed = torch.linalg.cholesky_ex(damped)
+            if not int(failed):
+                return factor
+            more *= 2
 
     def _preconditioned(self, gradient: Tensor, factor: Tensor) -> Tensor:
         """The inverse of the Hessian's bound times `gradient`: roughly a Newton step backwards."""

@@ -96,4 +96,4 @@ def _fitted(features: np.ndarray, labels: np.ndarray, c: float, max_iter: int) -
 
 
 def _array(features: Tensor) -> np.ndarray:
-    return features.double().cpu().numpy()
+    return features.cpu().double().numpy()  # Apple's GPUs have no float64

@@ -36,7 +36,7 @@ class TensorProgram(nn.Module):
     def __init__(self, encoder: Encoder, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder).cpu()
-        self.encoder.to(dtype=dtype, memory_format=torch.contiguous_format)
+        self.encoder.to(dtype).to(memory_format=torch.contiguous_format)
         self.dtype = dtype
         self.requires_grad_(False).eval()
 

@@ -54,7 +54,8 @@ class Locations(Aspect):
         feature_shape: of the map.
         scale: which map: 0 the encoder's feature map, 1 and on its further `scales`.
         num_locations: how many of them, drawn anew for each image and step; all if None. The
-            mean of scores is unbiased, `info_nce`'s set and `donsker_varadhan`'s shrink with it.
+            mean of scores is unbiased, `info_nce`'s set and `donsker_varadhan`'s shrink with it,
+            and `n_way_nce` contrasts with other places of the other images.
             Source: the sub-sampling of the authors' code, to save the critic's cost.
 
     Raises:

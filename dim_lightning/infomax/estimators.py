@@ -20,7 +20,9 @@ from dim_lightning.infomax.scores import Pointwise, ScoreSet
 
 Estimator = Callable[[ScoreSet], Tensor]
 
-_LINEAR_BEYOND = 50.0  # e^50 x 1e4 is far from float32's largest number
+# Optimisers and clipping square gradients: (e^25)^2, of all pairs and parameters, is far from
+# float32's largest number.
+_LINEAR_BEYOND = 25.0
 
 
 def jensen_shannon(scores: ScoreSet) -> Tensor:
@@ -52,7 +54,7 @@ def nwj(scores: ScoreSet) -> Tensor:
     """Lower bound of the mutual information KL(J || M), in nats; never above Donsker-Varadhan.
 
     E_J[T] - E_M[exp(T - 1)]: the f-divergence family's member for KL. Unbiased, and of a variance
-    that grows with exp of the information. Scores beyond 50 are where exp is continued by its
+    that grows with exp of the information. Scores beyond 25 are where exp is continued by its
     tangent, to stay finite: there it bounds nothing, but keeps pushing scores down.
 
     Source: Nguyen, Wainwright and Jordan, 2010; Nowozin et al., 2016, table 2 (KL); Poole et al.,
@@ -77,7 +79,7 @@ def log_ratio_nwj(scores: ScoreSet) -> Tensor:
 def reverse_kl(scores: ScoreSet) -> Tensor:
     """Lower bound of KL(M || J), in nats.
 
-    E_J[-exp(-T)] - E_M[T - 1]. See `nwj` for scores below -50.
+    E_J[-exp(-T)] - E_M[T - 1]. See `nwj` for scores below -25.
 
     Source: Nowozin et al., 2016, table 2 (reverse KL).
     """
@@ -98,7 +100,7 @@ def pearson_chi2(scores: ScoreSet) -> Tensor:
 def squared_hellinger(scores: ScoreSet) -> Tensor:
     """Lower bound of the integral of (sqrt J - sqrt M)^2, a number without unit from 0 to 2.
 
-    E_J[1 - exp(-T)] - E_M[exp(T) - 1]. See `nwj` for scores beyond +-50.
+    E_J[1 - exp(-T)] - E_M[exp(T) - 1]. See `nwj` for scores beyond +-25.
 
     Source: Nowozin et al., 2016, table 2 (squared Hellinger).
     """
@@ -130,7 +132,9 @@ def n_way_nce(scores: ScoreSet) -> Tensor:
 
     E_J[T - log((exp T + sum over k images of exp T') / (1 + k))]: at each location by itself, each
     code is to find its own image among 1 + k. The usual form between two views of an image; where
-    m = 1 it is `info_nce`.
+    m = 1 it is `info_nce`. Where only some locations are drawn (`model.num_locations`), those of
+    another image are other places, and it sees what all images share at a place as well: a bound
+    still, but another one.
 
     Source: van den Oord et al., 2018, equation 4; between views Tian et al., 2019; Chen et al.,
     2020.

@@ -37,7 +37,7 @@ class MuonAdamW(Optimizer):
         weight_decay: of both, times their learning rates.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of its range, or the parameters are in groups.
     """
 
     def __init__(
@@ -51,7 +51,13 @@ class MuonAdamW(Optimizer):
         weight_decay: float = 0.0,
     ):
         _check(lr=lr, filter_lr=filter_lr, momentum=momentum, weight_decay=weight_decay)
-        listed = [parameter for parameter in params if parameter.requires_grad]
+        given = list(params)
+        if any(isinstance(each, dict) for each in given):
+            raise InputError(
+                "MuonAdamW was given groups of parameters; expected the parameters, of which it "
+                "makes its own groups: filters, which take filter_lr, and all others, which take lr"
+            )
+        listed = [parameter for parameter in given if parameter.requires_grad]
         filters = [parameter for parameter in listed if _is_filter(parameter)]
         others = [parameter for parameter in listed if not _is_filter(parameter)]
         groups = [

@@ -22,13 +22,13 @@ class WarmupCosine(LRScheduler):
     Args:
         optimizer: whose learning rates are the highest ones.
         warmup: share of the training.
-        total_steps: T; the module sets it to what the Trainer is going to do.
+        total_steps: T; `EncoderModule.on_train_start` sets it to what the Trainer is going to do.
 
     Raises:
-        InputError: the warm-up is no share.
+        InputError: the warm-up is no share; or, at the second step, T was never told.
     """
 
-    def __init__(self, optimizer: Optimizer, warmup: float = 0.1, total_steps: int = 1):
+    def __init__(self, optimizer: Optimizer, warmup: float = 0.1, total_steps: int | None = None):
         if not 0 <= warmup < 1:
             raise InputError(
                 f"WarmupCosine was given warmup {warmup}; expected a share of the training, at "
@@ -64,6 +64,13 @@ class WarmupCosine(LRScheduler):
         super().load_state_dict(state_dict | own)
 
     def _share(self) -> float:
+        if self.total_steps is None:
+            if self.last_epoch == 0:
+                return 1.0  # until it is told, before the first step
+            raise InputError(
+                "WarmupCosine was not told how long the training is; give total_steps, or, in a "
+                "method with an on_train_start of its own, call super().on_train_start()"
+            )
         step = min(self.last_epoch, self.total_steps)
         warmup = self.warmup * self.total_steps
         if step < warmup:

@@ -8,7 +8,7 @@ import torch
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import OfflineEvaluation
-from dim_lightning.callbacks.offline_section import joined
+from dim_lightning.callbacks.offline_section import joined, weights_hash
 from dim_lightning.callbacks.offline_table import by_protocol, others_list, protocol_text, table
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, knn_accuracy
@@ -112,6 +112,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     assert result["seconds"] > 0
     assert "accuracy (micro average) on the test split" in result["protocol"]
     parameters = inspect.signature(OfflineEvaluation).parameters
+    assert result["weights"] == weights_hash(module.encoder)
     assert result["settings"].keys() == parameters.keys()
 
     bank, query = (extract(module.encoder, data.clean_dataloader(s)) for s in ("train", "test"))
@@ -131,6 +132,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
         ({"epochs_trained": 7}, False),
         ({"epochs_trained": 0, "steps_trained": 5}, False),  # in the midst of an epoch
         ({"pictures": "0"}, False),
+        ({"epochs_trained": 0, "steps_trained": 0, "weights": "0"}, False),
     ],
 )
 def test_figures_of_another_state_or_of_other_pictures_go(tmp_path, digits_root, counts, stays):
@@ -138,6 +140,7 @@ def test_figures_of_another_state_or_of_other_pictures_go(tmp_path, digits_root,
     evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1)
     trainer(tmp_path, [evaluation]).test(tiny_module(), digits(digits_root), verbose=False)
     result = read_result(tmp_path)["test"]
+    assert evaluation.figures.items() <= result.items()
     assert ("probe/svm/y/top1" in result) == stays
     assert result["epochs_trained"] == 0
     assert "knn/cosine/k20_t0.07/embedding/top1" in result
@@ -228,3 +231,12 @@ def test_the_linear_probe_comes_first_even_where_the_first_layer_went_without():
         "probe/mlp200/conv/top1",
         "probe/mlp200/y/top1",
     ]
+
+
+def test_equal_weights_have_an_equal_hash_in_any_layout():
+    module, other = tiny_module(), tiny_module()
+    other.load_state_dict(module.state_dict())
+    other.to(memory_format=torch.channels_last)
+    assert weights_hash(module.encoder) == weights_hash(other.encoder)
+    next(other.encoder.buffers()).add_(1)
+    assert weights_hash(module.encoder) != weights_hash(other.encoder)

@@ -1,5 +1,6 @@
 import pytest
 from jsonargparse import ArgumentParser
+from torch import nn
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, PictureFolder
 from dim_lightning.errors import InputError
@@ -101,3 +102,9 @@ def test_a_dump_builds_the_same(parser):
     assert again.source.path == "here"
     assert isinstance(again.augmentation, CropAndFlip)
     assert again.augmentation.shift == 2
+
+
+@pytest.mark.parametrize("name", ["augmentation", "small_augmentation"])
+def test_another_librarys_change_of_images_is_told(name):
+    with pytest.raises(InputError, match=rf"data\.{name} is a Identity; expected a dim_lightning"):
+        ImageDataModule(**{name: nn.Identity()})

@@ -153,3 +153,10 @@ def test_a_truncated_picture_is_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-600])
     with pytest.raises(OSError, match="truncated"):
         decode(path, 16)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 4), (4, 4, 2), (4, 4, 1), (3, 4, 4)])
+def test_arrays_of_other_channels_are_refused(shape):
+    """Pillow takes a fourth one for opacity, and a second."""
+    with pytest.raises(ValueError, match=r"expected uint8 \[h, w, 3\], RGB, or \[h, w\], gray"):
+        decode(np.zeros(shape, np.uint8), 4)

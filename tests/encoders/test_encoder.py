@@ -10,6 +10,23 @@ def features(mean, log_variance):
     return Features(torch.zeros(len(mean), 1, 1, 1), {}, mean, log_variance)
 
 
+class OneChannel(Encoder):
+    """Gray images only."""
+
+    def __init__(self):
+        super().__init__()
+        self.filters = nn.Conv2d(1, 4, 3)
+        self.feature_shape, self.embedding_dim = FeatureShape(4, 6, 6), 2
+
+    def forward(self, images):
+        return self.filters(images)
+
+
+def test_an_encoder_of_other_channels_is_said():
+    with pytest.raises(InputError, match=r"OneChannel cannot take images of \[2, 3, 8"):
+        check_encoder(OneChannel(), 8)
+
+
 def test_sample_has_the_stated_mean_and_variance():
     mean = torch.tensor([[1.0, -2.0]]).expand(200_000, 2)
     log_variance = torch.log(torch.tensor([[0.25, 4.0]])).expand(200_000, 2)

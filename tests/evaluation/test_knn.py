@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation import knn_accuracy, knn_predict, neighbours, vote
+from dim_lightning.evaluation import (
+    Labelled,
+    accuracy,
+    knn_accuracy,
+    knn_predict,
+    linear_probe,
+    mlp_probe,
+    neighbours,
+    vote,
+)
 from dim_lightning.evaluation.knn import METRICS, neighbours_by
 
 
@@ -147,3 +156,20 @@ def test_accuracy_counts_images_and_not_classes():
     labels = torch.tensor([0, 0, 0, 0])  # the last one is nearer to class 1
     accuracy = knn_accuracy(queries, labels, bank, torch.tensor([0, 1]), 2, k=1)
     assert accuracy == 0.75
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda whole, part: accuracy(whole.labels, part.labels),
+        lambda whole, part: knn_predict(whole.features, *part, 2),
+        lambda whole, part: knn_accuracy(*part, *whole, 2),
+        lambda whole, part: linear_probe(whole, part, whole, 2),
+        lambda whole, part: mlp_probe(part, whole, 2),
+    ],
+)
+def test_unlabelled_images_are_refused_and_no_errors(measure):
+    features, labels = torch.rand(40, 3), torch.arange(40) % 2
+    part = Labelled(features, labels.where(torch.arange(40) % 4 > 0, -1))
+    with pytest.raises(InputError, match="10 of 40 images are unlabelled"):
+        measure(Labelled(features, labels), part)

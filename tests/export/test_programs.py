@@ -54,7 +54,7 @@ def test_the_rounding_of_an_encoder_is_allowed_and_no_more():
     found = rounding(steep, SIZE)
     assert found == largest_difference(single, exact, SIZE) > 1e-4
     assert check_equal(exact, single, steep, SIZE, "file") > 1e-4
-    with pytest.raises(InputError, match="file differs from the encoder by .*; expected at most"):
+    with pytest.raises(InputError, match=r"file differs from the encoder by .*; expected at most"):
         check_equal(_moved(exact, 6 * found), single, steep, SIZE, "file")
 
 

@@ -319,15 +319,34 @@ def test_extreme_scores_keep_value_and_gradient_finite(estimator, joint, margina
     assert other.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("estimator", [nwj, reverse_kl, squared_hellinger])
+def test_extreme_scores_leave_weights_that_can_move(estimator, clip):
+    """Adam and clipping square gradients, which are those of scores times the activations."""
+    weight = torch.full((256,), 1.0, requires_grad=True)
+    inputs = 40 * torch.randn(64, 4, 256, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam([weight])
+    before = weight.detach().clone()
+    for _ in range(2):
+        scores = inputs @ weight  # to about 2,000 in size
+        optimizer.zero_grad()
+        (-estimator(Scores(scores[:, :1], scores[:, 1:, None]))).backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_([weight], clip, error_if_nonfinite=True)
+        optimizer.step()
+    assert optimizer.state[weight]["exp_avg_sq"].isfinite().all()
+    assert (weight != before).all()
+
+
 @pytest.mark.parametrize("estimator", [nwj, log_ratio_nwj, squared_hellinger])
 def test_beyond_where_exp_would_overflow_it_is_its_tangent(estimator):
     above, zero = 3.0, torch.zeros(1, 1).double()
     shift = 1 if estimator is nwj else 0
-    others = torch.full((1, 1, 1), 50 + shift + above).double().requires_grad_()
+    others = torch.full((1, 1, 1), 25 + shift + above).double().requires_grad_()
     value = estimator(Scores(zero, others))
     value.backward()
-    assert value.item() == pytest.approx(-math.exp(50) * (1 + above), rel=1e-12)
-    assert others.grad.item() == pytest.approx(-math.exp(50), rel=1e-12)
+    assert value.item() == pytest.approx(-math.exp(25) * (1 + above), rel=1e-12)
+    assert others.grad.item() == pytest.approx(-math.exp(25), rel=1e-12)
 
 
 def test_bfloat16_scores_are_reduced_in_float32():

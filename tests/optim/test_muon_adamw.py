@@ -107,3 +107,9 @@ def test_a_network_without_filters_is_trained_by_adamw():
 def test_numbers_that_cannot_be_are_refused(setting):
     with pytest.raises(InputError, match=r"model\.optimizer"):
         MuonAdamW(nn.Linear(2, 1).parameters(), **setting)
+
+
+def test_groups_are_refused():
+    parameter = torch.nn.Parameter(torch.zeros(2, 2))
+    with pytest.raises(InputError, match="given groups of parameters"):
+        MuonAdamW([{"params": [parameter]}])

@@ -61,3 +61,11 @@ def test_a_warmup_that_is_no_share_is_refused(warmup):
 def test_a_training_without_end_is_refused():
     with pytest.raises(InputError, match=r"trainer\.max_epochs"):
         WarmupCosine(optimizer()).of(math.inf)
+
+
+def test_a_length_that_was_never_told_is_missed_at_the_second_step():
+    schedule = WarmupCosine(optimizer())
+    assert schedule.get_last_lr() == [2.0]
+    schedule.optimizer.step()
+    with pytest.raises(InputError, match=r"call super\(\)\.on_train_start\(\)"):
+        schedule.step()

@@ -116,7 +116,8 @@ def _fill(
                 there[shard.name] = _write(folder / shard.name, shard, size, advance)
     unreadable = [name for each in there.values() for name in each.unreadable]
     try:
-        judge(unreadable, total, found.origin, folder.absolute().with_suffix(".unreadable.txt"))
+        listed = folder.absolute().with_suffix(".unreadable.txt")
+        judge(unreadable, total, found.origin, listed, folder.absolute())
     except InputError:  # they may be readable next time: of a disk that was away
         for name in (name for name, written in there.items() if written.unreadable):
             (folder / name).unlink()

@@ -86,9 +86,11 @@ class ShardedSplit(Split):
         positions = torch.as_tensor(indices, dtype=torch.int64).cpu().numpy()
         return self._gathered(positions)[0]
 
-    def chosen(self, count: int, seed: int) -> list[int]:
+    def chosen(self, count: int, seed: int, among: np.ndarray | None = None) -> list[int]:
         """The first training images, in few shards: they were shuffled when written; else any."""
-        return list(range(count)) if self._is_shuffled else super().chosen(count, seed)
+        if not self._is_shuffled:
+            return super().chosen(count, seed, among)
+        return list(range(count)) if among is None else np.sort(among)[:count].tolist()
 
     def shuffled(
         self,

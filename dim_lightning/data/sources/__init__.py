@@ -1,5 +1,6 @@
 """Data sets of pictures: each finds itself below a folder, or downloads itself into it."""
 
+from dim_lightning.data.sources.arrays import Arrays
 from dim_lightning.data.sources.cifar import CIFAR10, CIFAR100
 from dim_lightning.data.sources.digits import Digits
 from dim_lightning.data.sources.picture_folder import PictureFolder
@@ -11,6 +12,7 @@ __all__ = [
     "CIFAR10",
     "CIFAR100",
     "STL10",
+    "Arrays",
     "Digits",
     "Found",
     "Part",

@@ -32,7 +32,8 @@ def subfolders(folder: Path) -> list[Path]:
             for entry in entries
             if not entry.name.startswith((".", "__MACOSX")) and _is_folder(entry)
         ]
-    return sorted(path for path in found if not (path / CACHE_TAG).exists())
+    # by text: a path's own order is another one on Windows
+    return sorted((path for path in found if not (path / CACHE_TAG).exists()), key=str)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -48,11 +49,18 @@ def pictures_in(folder: Path) -> list[str]:
 
 def pictures_below(folder: Path) -> list[str]:
     """Paths of the pictures in `folder` and all folders below it, in a fixed order."""
-    paths = pictures_in(folder)
+    return [path for each in _folders(folder, set()) for path in pictures_in(each)]
+
+
+def _folders(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """The folder and all below it, links too, each once: a link may lead upwards, or to another."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    yield folder
     for below in subfolders(folder):
-        # A link to a folder is followed from the top only: a link upwards would not end.
-        paths += [] if below.is_symlink() else pictures_below(below)
-    return paths
+        yield from _folders(below, seen)
 
 
 def others_below(folder: Path) -> str:
@@ -64,12 +72,10 @@ def others_below(folder: Path) -> str:
 
 def _others(folder: Path) -> Iterator[str]:
     """Names of the files that `pictures_below` passes by; hidden ones are nobody's pictures."""
-    with os.scandir(folder) as entries:
-        files = [each.name for each in entries if not _is_folder(each)]
-    yield from (name for name in files if not (name.startswith(".") or is_picture(name)))
-    for below in subfolders(folder):
-        if not below.is_symlink():
-            yield from _others(below)
+    for each in _folders(folder, set()):
+        with os.scandir(each) as entries:
+            files = [entry.name for entry in entries if not _is_folder(entry)]
+        yield from (name for name in files if not (name.startswith(".") or is_picture(name)))
 
 
 def class_part(classes: dict[str, list[str]], names: list[str]) -> Part:

@@ -179,6 +179,7 @@ class OfflineEvaluation(Callback):
             "steps_trained": steps,
             "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
             "pictures": data_of(trainer).contents.sha256,
+            "shares": data_of(trainer).shares._asdict(),
             "repeats": self.repeats,
             "seconds": round(time.monotonic() - start, 1),
             "protocol": protocol_text(figures, self._asked()),

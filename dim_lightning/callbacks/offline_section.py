@@ -10,6 +10,8 @@ from torch import nn
 from dim_lightning.callbacks.offline_table import figure_name, lines_about
 from dim_lightning.evaluation.offline import LINEAR, SVM
 
+_SUBJECT = ("pictures", "shares", "weights")
+
 
 def joined(
     before: Mapping[str, Any], figures: Mapping[str, float], facts: Mapping[str, Any]
@@ -43,11 +45,12 @@ def weights_hash(encoder: nn.Module) -> str:
 def _of_the_same_subject(before: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """The weights, by their steps, as a test may be of the midst of an epoch, and the pictures.
 
-    By the weights themselves as well: a script may test several methods into one folder. What one
-    of the two tests does not name is no difference: early ones name less.
+    By the weights themselves as well: a script may test several methods into one folder; and by how
+    the pictures are dealt. What one of the two tests does not name is no difference: early ones
+    name less.
     """
     count = "steps_trained" if "steps_trained" in before else "epochs_trained"
-    known = [name for name in (count, "pictures", "weights") if name in before and name in facts]
+    known = [name for name in (count, *_SUBJECT) if name in before and name in facts]
     return all(before[name] == facts[name] for name in known)
 
 

@@ -15,6 +15,7 @@ from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.search import multiplies_bfloat16
 from dim_lightning.run.checkpoint import check_fits, differences
+from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import num_devices
 
 _CLEARLY_SLOWER = 1.2
@@ -41,16 +42,32 @@ def check_data(datamodule: ImageDataModule, command: str) -> None:
 
 
 def check_trained(command: str, config: Mapping[str, Any]) -> None:
-    """Refuses to look at an encoder that was never trained.
+    """Refuses to look at an encoder that was never trained, or at another than that of a run.
 
     Raises:
-        InputError: a command other than fit is given neither a run nor a checkpoint.
+        InputError: a command other than fit is given neither a run nor a checkpoint, or a run with
+            a checkpoint that is not its own.
     """
-    if command != "fit" and not config.get("run") and not config.get("ckpt_path"):
+    if command == "fit":
+        return
+    run, path = config.get("run"), config.get("ckpt_path")
+    if run and path and not _is_own(Path(path), Path(run)):
+        raise InputError(
+            f"--ckpt_path is {path}, which does not lie in {run}: its figures would stand there as "
+            f"that run's; expected one of {Path(run) / CHECKPOINTS}; or, for a folder of its own, "
+            f"give --config {Path(run) / CONFIG} in place of --run"
+        )
+    if not run and not path:
         raise InputError(
             f"{command} is given nothing to look at; expected --run FOLDER, or the settings of a "
             "model and --ckpt_path FILE"
         )
+
+
+def _is_own(checkpoint: Path, run_dir: Path) -> bool:
+    """Whether a checkpoint lies in a run's folder, or where its `checkpoints` is a link to."""
+    places = (run_dir.resolve(), (run_dir / CHECKPOINTS).resolve())
+    return any(checkpoint.parent.resolve().is_relative_to(place) for place in places)
 
 
 def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:

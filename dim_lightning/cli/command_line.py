@@ -196,11 +196,12 @@ class CommandLine(LightningCLI):
 
     def _compared_pictures(self) -> dict[str, Any]:
         """Which pictures there are, compared with those of the run that the command is about."""
-        pictures = self.datamodule.contents.to_json()
+        data, folder = self.datamodule, Path(str(self._folder))
+        pictures = data.contents.to_json()
         if self._is_resumed:
-            check_pictures(Path(str(self._folder)), pictures)
+            check_pictures(folder, pictures)
         elif self._folder is not None and self._command != "predict":
-            self._noted = say_others(self._command, Path(self._folder), pictures)
+            self._noted = say_others(self._command, folder, pictures, data.shares)
         return pictures
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -259,8 +260,7 @@ class CommandLine(LightningCLI):
     after_test = after_predict = after_validate
 
     def _close(self) -> None:
-        metrics = self.trainer.callback_metrics
-        figures: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
+        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         if self.trainer.is_global_zero:
             if self._command != "fit":
                 update_result(self.run_dir, self._command, figures | self._noted)

@@ -6,19 +6,13 @@ from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
-from dim_lightning.run.environment import PICTURES, read_environment
+from dim_lightning.run.environment import known_pictures
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT
+from dim_lightning.run.report import OTHER_PICTURES
 from dim_lightning.run.result import read_result
-
-OTHERS = "other_pictures"  # in result.json: of which pictures the figures are, if of others
-
-
-def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:
-    """Which pictures a run was begun with; None where that was not kept."""
-    environment = read_environment(run_dir)
-    starts = [environment, *environment.get("resumed", [])]
-    return next((start[PICTURES] for start in starts if PICTURES in start), None)
+from dim_lightning.run.settings import changes, flat_config
 
 
 def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
@@ -42,22 +36,26 @@ def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
         )
 
 
-def say_others(command: str, run_dir: Path, found: Mapping[str, Any]) -> dict[str, str | None]:
+def say_others(
+    command: str, run_dir: Path, found: Mapping[str, Any], shares: Shares
+) -> dict[str, str | None]:
     """What to note beside the figures of `validate` and `test`; says it, if there is anything.
 
     Args:
         command: whose figures they are.
         run_dir: the run's folder.
         found: which pictures there are now.
+        shares: how they are dealt now.
     """
-    change = _change(run_dir, found)
-    if change is not None:
+    changed = _change(run_dir, found), _dealt_otherwise(run_dir, found, shares)
+    change = "; ".join(filter(None, changed))
+    if change:
         rank_zero_info(
             f"{run_dir} was trained on other pictures: {change}; as they are dealt anew, "
             "some that are measured may have been trained on, and the figures be too good"
         )
-    was_noted = OTHERS in read_result(run_dir).get(command, {})
-    return {OTHERS: change} if change is not None or was_noted else {}
+    was_noted = OTHER_PICTURES in read_result(run_dir).get(command, {})
+    return {OTHER_PICTURES: change or None} if change or was_noted else {}
 
 
 def _change(run_dir: Path, found: Mapping[str, Any]) -> str | None:
@@ -69,6 +67,15 @@ def _change(run_dir: Path, found: Mapping[str, Any]) -> str | None:
     if before == now:
         return f"there are as many, {now}, but others by name or order"
     return f"there were {before} and are {now}"
+
+
+def _dealt_otherwise(run_dir: Path, found: Mapping[str, Any], shares: Shares) -> str:
+    """The settings by which they would be dealt otherwise than they were; nothing if by none."""
+    asked = {f"data.{name}": value for name, value in shares._asdict().items()}
+    if "test" in found:  # nothing is set aside
+        asked.pop("data.test_fraction")
+    stored = {key: value for key, value in flat_config(run_dir).items() if key in asked}
+    return changes({key: asked[key] for key in stored}, stored)
 
 
 def _listed(pictures: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.callbacks.own_settings import OwnSettings
 from dim_lightning.cli.checks import check_checkpoint
-from dim_lightning.cli.pictures import known_pictures
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import (
     JOINT_BATCH,
@@ -19,6 +18,7 @@ from dim_lightning.run.checkpoint import (
     newest_checkpoint,
     position,
 )
+from dim_lightning.run.environment import known_pictures
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.settings import WHERE, belongs

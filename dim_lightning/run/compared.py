@@ -9,7 +9,7 @@ import numpy as np
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
-from dim_lightning.run.report import KNN, PROBE, offline_headlines, tested_before
+from dim_lightning.run.report import KNN, PROBE, caveat_of_test, offline_headlines
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config, run_name
 
@@ -29,7 +29,8 @@ class RunData(NamedTuple):
         finals: the last accuracies.
         epochs: trained.
         minutes: of training, validation left out, at the end of each epoch.
-        tested: after how much of it, if the run has trained on since; nothing otherwise.
+        tested: after how much of it, if the run has trained on since, and on which pictures, if on
+            others; nothing otherwise.
     """
 
     label: str
@@ -102,5 +103,5 @@ def _load(folder: Path, label: str) -> RunData:
     minutes = np.cumsum([images / speeds.get(e, np.inf) / 60 for e in all_epochs]).tolist()
     # runs from before there was a choice do not say it
     config = {METHOD: "DeepInfoMax", **flat_config(folder)}
-    tested = tested_before(result)
+    tested = caveat_of_test(result)
     return RunData(label, folder, config, series, finals, epochs, minutes, tested)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from dim_lightning.errors import InputError
 from dim_lightning.run.folder import ENVIRONMENT, write_atomically
 
 PICTURES = "pictures"  # which a run was begun with
@@ -99,9 +100,28 @@ def add_resumption(run_dir: Path, values: dict[str, Any]) -> None:
 
 
 def read_environment(run_dir: Path) -> dict[str, Any]:
-    """What was written; empty if nothing was."""
+    """What was written; empty if nothing was.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = run_dir / ENVIRONMENT
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not readable as JSON ({error}); bring it back") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {content!r:.40}; expected names and values; bring it back")
+    return content
+
+
+def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:
+    """Which pictures a run was begun with; None where that was not kept."""
+    environment = read_environment(run_dir)
+    starts = [environment, *environment.get("resumed", [])]
+    return next((start[PICTURES] for start in starts if PICTURES in start), None)
 
 
 def now() -> str:

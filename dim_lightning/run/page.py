@@ -108,7 +108,7 @@ TEMPLATE = page_template(
 {% endif %}
 
 {% if tables %}
-<h2>Offline evaluation on the test images{{ tested_before }}</h2>
+<h2>Offline evaluation on the test images{{ caveat }}</h2>
 <p class="soft">Frozen features, top-1 accuracy in percent, the best of a column in bold. Grey rows
 are floors: what raw pixels or an untrained encoder reach.
 {%- if unsolved %} Ended before they converged: {{ unsolved }}.{% endif %}</p>

@@ -14,6 +14,7 @@ KNN = "knn/cosine/k20_t0.07/top1"
 RANK = "geometry/effective_rank"
 VAL_LOSS = "val/loss"
 ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
+OTHER_PICTURES = "other_pictures"  # in result.json: which the figures are of, if of others
 _OF_VALIDATION = (*ACCURACIES, VAL_LOSS)
 _PROBES = {
     "linear": "linear probe",
@@ -47,7 +48,7 @@ def headlines(run_dir: Path) -> list[Headline]:
     """Accuracies first, then losses; only those the run has."""
     result = read_result(run_dir)
     fit, test = result.get("fit", {}), result.get("test", {})
-    then = tested_before(result)
+    then = caveat_of_test(result)
     lines = [line._replace(note=line.note + then) for line, _ in offline_headlines(test)]
     if "test/top1" in test:
         note = "test, of the network trained with labels itself" + then
@@ -75,13 +76,20 @@ def _measured(fit: Mapping[str, Any], name: str) -> str:
     return f"validation, epoch {epoch}" if is_earlier else "validation, last epoch"
 
 
-def tested_before(result: Mapping[str, Any]) -> str:
-    """After how much of its training a run was tested that has trained on since; else nothing.
-
-    A test may be of the midst of the last epoch, which its steps tell; early runs have none.
+def caveat_of_test(result: Mapping[str, Any]) -> str:
+    """What a test is of, if not of the run's end or not of its pictures; else nothing.
 
     Args:
         result: the sections of result.json.
+    """
+    change = result.get("test", {}).get(OTHER_PICTURES)
+    return _tested_before(result) + (f", on other pictures: {change}" if change else "")
+
+
+def _tested_before(result: Mapping[str, Any]) -> str:
+    """After how much of its training a run was tested that has trained on since; else nothing.
+
+    A test may be of the midst of the last epoch, which its steps tell; early runs have none.
     """
     fit, test = result.get("fit", {}), result.get("test", {})
     for unit in ("epoch", "step"):

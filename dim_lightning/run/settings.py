@@ -28,6 +28,7 @@ WHERE = (
     "trainer.strategy",
 )
 _SHOWN = 4
+_EXAMPLE = f"runs/digits/1/{CONFIG}"
 
 
 def read_yaml(path: Path, example: str, expected: str) -> dict[str, Any]:
@@ -55,8 +56,12 @@ def read_yaml(path: Path, example: str, expected: str) -> dict[str, Any]:
 
 
 def flat_config(folder: Path) -> dict[str, Any]:
-    """A run's settings by their full name, with dots."""
-    return flat_settings(yaml.safe_load((folder / CONFIG).read_text("utf-8")) or {})
+    """A run's settings by their full name, with dots.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    return flat_settings(read_yaml(folder / CONFIG, _EXAMPLE, "the settings of a run"))
 
 
 def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

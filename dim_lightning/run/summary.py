@@ -16,10 +16,10 @@ from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.page import TEMPLATE, rendered
 from dim_lightning.run.report import (
     accuracy_table,
+    caveat_of_test,
     duration,
     flat_figures,
     headlines,
-    tested_before,
     unsolved,
 )
 from dim_lightning.run.result import read_result
@@ -66,7 +66,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
         "command": environment.get("command", ""),
         "headlines": headlines(run_dir),
         "tables": accuracy_table(result.get("test", {})),
-        "tested_before": tested_before(result),
+        "caveat": caveat_of_test(result),
         "unsolved": ", ".join(unsolved(result.get("test", {}))),
         "curves": [panel_svg(panel) for panel in panels(series)],
         "pictures": _pictures(run_dir),
@@ -90,7 +90,8 @@ def _about(method: str, fit: Mapping[str, Any], environment: Mapping[str, Any]) 
     if fit:
         epochs = fit.get("epochs", 0)
         parts.append(f"{epochs} epoch{'s' * (epochs != 1)} in {duration(fit.get('seconds', 0.0))}")
-        parts.append(f"{fit.get('images_seen', 0):,} images seen")
+        if "images_seen" in fit:  # early runs do not say it
+            parts.append(f"{fit['images_seen']:,} images seen")
         parts.append(f"{fit.get('images_per_second', 0):,.0f} images/s")
     return " · ".join(parts)
 
@@ -98,14 +99,14 @@ def _about(method: str, fit: Mapping[str, Any], environment: Mapping[str, Any]) 
 def _machine(environment: Mapping[str, Any]) -> str:
     if not environment:
         return ""
-    packages = environment.get("packages", {})
+    packages = environment.get("packages")  # early runs have none
     commit = environment.get("commit")
     changed = " with uncommitted changes" if environment.get("uncommitted_changes") else ""
     parts = [
         environment.get("cpu", ""),
         threads_text(environment),
         *gpus_used(environment),
-        f"PyTorch {packages.get('torch')}, Lightning {packages.get('lightning')}",
+        f"PyTorch {packages['torch']}, Lightning {packages['lightning']}" if packages else "",
         f"commit {commit[:10]}{changed}" if commit else "no commit",
     ]
     return " · ".join(part for part in parts if part)

@@ -132,6 +132,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
         ({"epochs_trained": 7}, False),
         ({"epochs_trained": 0, "steps_trained": 5}, False),  # in the midst of an epoch
         ({"pictures": "0"}, False),
+        ({"shares": {"validation_fraction": 0.2, "test_fraction": 0.2, "split_seed": 1}}, False),
         ({"epochs_trained": 0, "steps_trained": 0, "weights": "0"}, False),
     ],
 )

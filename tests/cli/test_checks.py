@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dim_lightning.cli.checks import check_launched, slow_precision
+from dim_lightning.cli.checks import check_launched, check_trained, slow_precision
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.search import multiplies_bfloat16
 
@@ -45,3 +45,18 @@ def test_a_training_in_a_slow_precision_says_so(workshop, caplog):
     words = ["--trainer.precision", "bf16-mixed", "--trainer.limit_train_batches", "1"]
     assert workshop.fit("--experiment", "slow_precision", *words) == 0
     assert "--trainer.precision 32-true is quicker" in caplog.text
+
+
+def test_a_checkpoint_of_another_run_is_not_looked_at_as_that_of_a_run(tmp_path):
+    run, other, disk = (tmp_path / name for name in ("1", "2", "disk"))
+    for folder in (run, other / "checkpoints", disk):
+        folder.mkdir(parents=True)
+    (run / "checkpoints").symlink_to(disk)
+    own = [run / "checkpoints" / "last.ckpt", disk / "last.ckpt", run / "best" / "a.ckpt"]
+    for path in own:
+        check_trained("test", {"run": str(run), "ckpt_path": str(path)})
+    path = other / "checkpoints" / "last.ckpt"
+    check_trained("fit", {"run": None, "ckpt_path": str(path)})
+    check_trained("test", {"run": None, "ckpt_path": str(path)})
+    with pytest.raises(InputError, match=f"{path}, which does not lie in {run}: its figures"):
+        check_trained("test", {"run": str(run), "ckpt_path": str(path)})

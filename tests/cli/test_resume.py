@@ -19,6 +19,7 @@ from dim_lightning.cli.resume import (
     check_order,
     nothing_left,
 )
+from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO, position, read_checkpoint
 from dim_lightning.run.folder import alone_in
@@ -288,8 +289,15 @@ def test_other_pictures_are_refused_and_measured_with_a_note(copied, capsys, cap
     others = "there are as many, 1,797 pictures, but others by name or order"
     assert read_result(copied)["validate"]["other_pictures"] == others
     path.write_text(json.dumps(known))
-    assert say_others("validate", copied, pictures) == {"other_pictures": None}
+    dealt = Shares(validation_fraction=0.1, test_fraction=0.2, split_seed=0)
+    assert say_others("validate", copied, pictures, dealt) == {"other_pictures": None}
     check_pictures(copied, pictures)
+    anew = dealt._replace(test_fraction=0.3, split_seed=1)
+    change = "data.test_fraction is 0.3 now, 0.2 then; data.split_seed is 1 now, 0 then"
+    assert say_others("test", copied, pictures, anew) == {"other_pictures": change}
+    with_own_test = {**pictures, "test": 9}
+    change = "data.split_seed is 1 now, 0 then"
+    assert say_others("test", copied, with_own_test, anew) == {"other_pictures": change}
 
 
 def test_a_folder_in_which_somebody_trains(copied, capsys):

@@ -118,11 +118,13 @@ def test_a_test_of_an_earlier_state_is_said(runs):
     update_result(runs[1], "test", {"epochs_trained": 2})
     said = f"{load_runs(runs)[1].label} was tested after epoch 2 of 3"
     assert not_the_same(load_runs(runs)) == [said]
+    update_result(runs[1], "test", {"other_pictures": "there are more"})
+    assert not_the_same(load_runs(runs)) == [f"{said}, on other pictures: there are more"]
 
 
 def test_a_run_without_figures(runs, tmp_path):
     (tmp_path / "new" / "1").mkdir(parents=True)
-    (tmp_path / "new" / "1" / "config.yaml").write_text("")
+    (tmp_path / "new" / "1" / "config.yaml").write_text("data: {}\n")
     with pytest.raises(InputError, match="no finished epoch"):
         load_runs([runs[0], tmp_path / "new" / "1"])
 

@@ -28,11 +28,12 @@ from dim_lightning.table.figures import (
     check_layers,
     commits,
     lines_of,
+    mixed_pictures,
     protocols,
 )
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import Cell, State, is_of, state_of
+from dim_lightning.table.runs import Cell, State, check_devices, is_of, state_of
 
 _DESCRIPTION = (
     "Runs what a table file lists and is not there yet, fit and then test, and writes table.md, "
@@ -142,7 +143,9 @@ def _settings(asked: Table, rows: list[Row]) -> list[tuple[Row, Mapping[str, Any
     for row in rows:
         words = settings_words(Cell(row, row.seeds[0], Path(), {}))
         with_row = functools.partial(_named, asked, row)
-        found.append((row, flat_settings(with_row(resolved_settings, words))))
+        settings = flat_settings(with_row(resolved_settings, words))
+        with_row(check_devices, settings)
+        found.append((row, settings))
     return found
 
 
@@ -239,7 +242,8 @@ def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
     """Writes the table; what to show of it."""
     found = _found(job)
     lines = lines_of(job.table, found, failures)
-    about = About(job.command, now(), commits(found), protocols(found), _notes(found))
+    notes = [*_notes(found), *mixed_pictures(found)]
+    about = About(job.command, now(), commits(found), protocols(found), notes)
     with explained(job.output, "--output"):
         files = write_report(job.output, job.table, lines, about)
     return markdown(job.table, lines, about) + "\n" + "\n".join(map(str, files)) if shown else ""

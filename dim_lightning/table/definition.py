@@ -11,6 +11,8 @@ from dim_lightning.run.settings import read_yaml
 
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
+# what the processor is quick at: one asked for by --set is that of the runs to come alone
+ARITHMETIC = ("trainer.precision",)
 _KEYS = ("title", "name", "runs", "overrides", "seeds", "columns", "rows")
 _ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
@@ -29,6 +31,7 @@ class Row(NamedTuple):
         paper: heading -> the paper's number, as the table shows it.
         from_memory: whether these were never checked against the paper.
         floor: 'random' or 'pixels', what the tests of other rows measure beside them; or None.
+        free: those of the overrides that runs which count need not have.
     """
 
     name: str
@@ -39,6 +42,12 @@ class Row(NamedTuple):
     paper: dict[str, float]
     from_memory: bool
     floor: str | None
+    free: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The overrides that all runs which count have."""
+        return {key: value for key, value in self.overrides.items() if key not in self.free}
 
 
 class Table(NamedTuple):
@@ -51,7 +60,7 @@ class Table(NamedTuple):
         title: of the table.
         columns: name of a figure of `test` -> heading.
         rows: in order.
-        overrides: the settings common to all rows.
+        overrides: the settings common to all rows, but for what their runs need not have.
     """
 
     path: Path
@@ -86,19 +95,21 @@ def read_table(
     found = content.get("rows")
     if not isinstance(found, list) or not found:
         raise InputError(f"{path}: rows is {found!r}; expected a list of rows, as in {_EXAMPLE}")
+    free = [key for key in ARITHMETIC if key in (changes or {})]
     rows = []
     for number, settings in enumerate(found, 1):
         where = f"{path}: row {number}"
         row = _row(settings, where, path.parent, columns, seeds_of_all)
         fixed = _overrides(settings.get("fixed"), f"{where} ({row.name}): fixed")
         own = _merged(common, row.overrides, _overrides(changes, "--set"), fixed)
-        rows.append(row._replace(overrides=own))
+        rows.append(row._replace(overrides=own, free=tuple(k for k in free if k not in fixed)))
     if seeds is not None:
         asked = _seeds(list(seeds), "--seeds")
         rows = [row if row.floor else row._replace(seeds=asked) for row in rows]
     _check_names(rows, path)
     title = str(content.get("title", name))
-    overrides = _merged(common, dict(changes or {}))
+    overrides = _merged(common, changes or {})
+    overrides = {key: value for key, value in overrides.items() if key not in free}
     return Table(path, name, runs, title, columns, tuple(rows), overrides)
 
 

@@ -9,6 +9,7 @@ from dim_lightning.errors import InputError, nearest
 from dim_lightning.run.environment import (
     DATA,
     commit_text,
+    known_pictures,
     processors_text,
     read_environment,
     starts_of,
@@ -18,9 +19,10 @@ from dim_lightning.run.report import unsolved
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import Row, Table
-from dim_lightning.table.runs import Cell, State, figures_of
+from dim_lightning.table.runs import FLOAT32, Cell, State, figures_of
 
 ACCURACY = "/top1"
+IN_PERCENT = (ACCURACY, f"{ACCURACY}_std")
 Found = Sequence[tuple[Cell, State]]
 
 
@@ -70,6 +72,7 @@ class Line(NamedTuple):
         images: how many the splits of it have, each kind once.
         machines: on what and how precisely they were trained, each kind once.
         unsolved: the probes of theirs that ended before they converged.
+        protocol: how their figures were measured, a kind each.
     """
 
     row: Row
@@ -83,6 +86,7 @@ class Line(NamedTuple):
     images: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
     unsolved: tuple[str, ...] = ()
+    protocol: tuple[str, ...] = ()
 
 
 def lines_of(table: Table, found: Found, failures: Mapping[str, str]) -> list[Line]:
@@ -158,10 +162,26 @@ def check_labels(table: Table, labelled: Sequence[bool]) -> None:
 
 
 def protocols(found: Found) -> list[str]:
-    """How the figures were measured, as the tests themselves say it; each kind once."""
-    tests = [read_result(_run(state)).get("test", {}) for _, state in found if not state.missing]
-    lines = [line for test in tests for line in test.get("protocol", "").splitlines()]
-    return list(dict.fromkeys(lines))
+    """How the figures of all tests were measured, as these themselves say it; each kind once."""
+    tests = [_told(_run(state)) for _, state in found if not state.missing]
+    return [line for line in (tests[0] if tests else ()) if all(line in told for told in tests)]
+
+
+def mixed_pictures(found: Found) -> list[str]:
+    """Rows whose runs were not trained on the same pictures, as far as that is known."""
+    kinds: dict[str, dict[str, tuple[int, list[str]]]] = {}
+    for cell, state in found:
+        pictures = None if state.missing else known_pictures(_run(state))
+        if pictures is not None:
+            number = sum(count for part, count in pictures.items() if part != "sha256")
+            of_row = kinds.setdefault(cell.row.name, {})
+            of_row.setdefault(pictures["sha256"], (number, []))[1].append(str(cell.seed))
+    return [
+        f"{name} was not trained on the same pictures with all seeds, by their names or number: "
+        + "; ".join(f"{number:,} with {', '.join(seeds)}" for number, seeds in found_.values())
+        for name, found_ in kinds.items()
+        if len(found_) > 1
+    ]
 
 
 def commits(found: Found) -> list[str]:
@@ -187,6 +207,7 @@ def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> 
         tuple(dict.fromkeys(filter(None, map(_images, runs)))),
         tuple(dict.fromkeys(map(_machine, runs))),
         tuple(dict.fromkeys(filter(None, map(_unsolved, runs)))),
+        tuple(dict.fromkeys(told for run in runs for told in _told(run))),
     )
 
 
@@ -205,7 +226,7 @@ def _floor(table: Table, row: Row, found: Found) -> Line:
 
 
 def _figure(table: Table, row: Row, key: str, tests: Sequence[Mapping[str, float]]) -> Figure:
-    factor = 100.0 if key.endswith(ACCURACY) else 1.0
+    factor = 100.0 if key.endswith(IN_PERCENT) else 1.0
     heading = table.columns[key]
     values = tuple(factor * test[key] for test in tests if key in test)
     return Figure(key, heading, row.paper.get(heading), values)
@@ -254,7 +275,12 @@ def _machine(run: Path) -> str:
     """Processors, threads and precision; several where a run went on elsewhere."""
     texts = [(processors_text(s), threads_text(s)) for s in starts_of(read_environment(run))]
     found = dict.fromkeys(", ".join(filter(None, text)) for text in texts)
-    return f"{', then '.join(found)}, {flat_config(run).get('trainer.precision') or '32-true'}"
+    return f"{', then '.join(found)}, {flat_config(run).get('trainer.precision') or FLOAT32}"
+
+
+def _told(run: Path) -> list[str]:
+    """How the figures of a run were measured, a kind each."""
+    return read_result(run).get("test", {}).get("protocol", "").splitlines()
 
 
 def _unsolved(run: Path) -> str:

@@ -13,7 +13,7 @@ from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
 from dim_lightning.table.commands import as_word
 from dim_lightning.table.definition import Table
-from dim_lightning.table.figures import ACCURACY, Figure, Line
+from dim_lightning.table.figures import ACCURACY, IN_PERCENT, Figure, Line
 from dim_lightning.table.page import TEMPLATE
 
 MARKDOWN, CSV, PAGE = "table.md", "table.csv", "table.html"
@@ -32,7 +32,7 @@ class About(NamedTuple):
         command: that made it.
         written: when, UTC.
         commits: of the code that trained the runs.
-        protocols: how the figures were measured, a kind each.
+        protocols: how the figures of all tests were measured, a kind each.
         notes: what else there is to know, such as runs that do not count.
     """
 
@@ -102,7 +102,7 @@ def ours(figure: Figure, line: Line) -> str:
     """Mean ± standard deviation, and over how many runs if not all that are done have it."""
     if figure.mean is None:
         return ""
-    digits = "{:.2f}" if figure.key.endswith(ACCURACY) else "{:.4g}"
+    digits = "{:.2f}" if figure.key.endswith(IN_PERCENT) else "{:.4g}"
     text = digits.format(figure.mean)
     if figure.deviation is not None:
         text += f" ± {digits.format(figure.deviation)}"
@@ -139,6 +139,7 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
         *_by_rows("Images:", [(line, line.images) for line in lines]),
         *_by_rows("Trained on:", [(line, line.machines) for line in lines]),
         *([Note(f"Protocol: {' '.join(about.protocols)}")] if about.protocols else []),
+        *_by_rows("Protocol of single rows:", _protocols(lines, about), always_named=True),
         *_by_rows("Ended before they converged:", _unsolved(lines), always_named=True),
         *map(Note, about.notes),
         Note(f"Written {about.written}" + f", runs of commit {commits}" * bool(commits) + ", by"),
@@ -175,12 +176,20 @@ def _unsolved(lines: Sequence[Line]) -> list[tuple[Line, Sequence[str]]]:
     return [(line, line.unsolved) for line in lines]
 
 
+def _protocols(lines: Sequence[Line], about: About) -> list[tuple[Line, Sequence[str]]]:
+    """What is not so of the tests of all rows and seeds."""
+    return [
+        (line, [told.removesuffix(".") for told in line.protocol if told not in about.protocols])
+        for line in lines
+    ]
+
+
 def _own(table: Table, line: Line) -> dict[str, Any]:
     """The settings of a row that are not those common to all."""
     common = table.overrides
     return {
         key: value
-        for key, value in line.row.overrides.items()
+        for key, value in line.row.kept.items()
         if key not in common or common[key] != value
     }
 
@@ -208,7 +217,7 @@ def _csv(table: Table, lines: Sequence[Line]) -> str:
     for line in lines:
         row = line.row
         facts = [line.done, len(row.seeds), _epochs(line), _rounded(line.seconds), line.state]
-        facts += [_settings(row.overrides, "; "), "; ".join(line.data), "; ".join(line.machines)]
+        facts += [_settings(row.kept, "; "), "; ".join(line.data), "; ".join(line.machines)]
         for figure in line.figures:
             values = ";".join(f"{value:.6g}" for value in figure.values)
             numbers = [_rounded(v) for v in (figure.mean, figure.deviation)]

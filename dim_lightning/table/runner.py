@@ -11,7 +11,7 @@ from dim_lightning.run.child import Child, free_place, is_at_work
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.report import duration
 from dim_lightning.table.commands import words_of
-from dim_lightning.table.runs import Cell, State
+from dim_lightning.table.runs import NOT_TESTED, Cell, State
 
 _POLL_SECONDS = 0.2
 _RENEW_SECONDS = 60.0
@@ -100,7 +100,7 @@ class Runner:
             return
         if (cell.folder, state.missing) in self._tried:
             said = f"it ended without an error, yet it is {state.text}"
-            self._fail(cell, state.missing, said + _UNLABELLED * (state.missing == "test"))
+            self._fail(cell, state.missing, said + _UNLABELLED * (state.text == NOT_TESTED))
             return
         self._tried.add((cell.folder, state.missing))
         cell.folder.mkdir(parents=True, exist_ok=True)

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError
+from dim_lightning.run.checkpoint import JOINT_BATCH
 from dim_lightning.run.child import is_at_work
+from dim_lightning.run.environment import read_environment
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
-from dim_lightning.run.report import flat_figures, tested_before
+from dim_lightning.run.report import caveat_of_test, flat_figures
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import WHERE, belongs, changed, changes, flat_config, num_devices
-from dim_lightning.table.definition import Row
+from dim_lightning.table.definition import ARITHMETIC, Row
 
 BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
 _JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
-# what the processor is quick at; the table says which it was
-_ARITHMETIC = ("trainer.precision",)
 EVALUATION = "evaluation"
 # what a test measures beside the rest, or, at 0 or false, leaves out
 _MEASURES = (
@@ -35,7 +35,11 @@ _MEASURES = (
 )
 _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions")
 _PLACE = ("runs_dir", "experiment")
+# on these the figures of a training do not depend, as far as there is to see
+FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
+FLOAT32 = "32-true"  # the precision, if none is given
 TESTED = "tested.json"  # with which settings of the evaluation, where result.json lacks them
+NOT_TESTED = "trained, not tested"
 _EACH_EPOCH = "speed/images_per_second"
 
 Reader = Callable[[Path], Mapping[str, Any]]
@@ -96,13 +100,11 @@ def state_of(cell: Cell, read: Reader) -> State:
     outdated, known = [], []
     for folder in sorted(cell.folder.glob(f"*/{CONFIG}"), key=lambda path: _number(path.parent)):
         run = folder.parent
-        missing = _missing(cell, run)
-        reason = _changes(cell, run, read)
-        if missing == "test" and not (run / CHECKPOINTS).is_dir():
-            other = "; ".join(_other_test(cell, run)) or "its test is not of its last state"
-            reason = (
-                reason or f"it has no checkpoints, and the table asks for another test: {other}"
-            )
+        try:
+            missing = _missing(cell, run)
+            reason = _changes(cell, run, read) or _no_way(cell, run, missing)
+        except InputError as error:  # it is damaged, or has settings that there are no more
+            missing, reason = "", str(error)
         if reason:
             outdated.append(f"{run} does not count for {cell}: {reason}")
         else:
@@ -117,9 +119,26 @@ def state_of(cell: Cell, read: Reader) -> State:
 
 def is_of(cell: Cell, run: Path, read: Reader) -> bool:
     """Whether a run, wherever it lies, has the settings that a cell asks for."""
-    asked, stored = _identity(cell.settings), _identity(flat_config(run))
-    agree = all(stored.get(key, value) == value for key, value in asked.items())
-    return agree and not _changes(cell, run, read)  # which takes its time
+    try:
+        asked, stored = _identity(cell, cell.settings), _identity(cell, flat_config(run))
+        agree = all(stored.get(key, value) == value for key, value in asked.items())
+        return agree and not _changes(cell, run, read)  # which takes its time
+    except InputError:
+        return False
+
+
+def check_devices(settings: Mapping[str, Any]) -> None:
+    """Looks at whether a row says how many devices train: by their joint batch its runs count.
+
+    Raises:
+        InputError: it leaves that to the machine.
+    """
+    devices = settings.get("trainer.devices", 1)
+    if num_devices(devices) is None:
+        raise InputError(
+            f"trainer.devices is {devices}; expected a number of devices, such as 4, since in a "
+            f"table the joint batch is part of what a row is: {_JOINT_BATCH}"
+        )
 
 
 def figures_of(run: Path) -> dict[str, float]:
@@ -131,8 +150,16 @@ def _missing(cell: Cell, run: Path) -> str:
     result = read_result(run)
     if not _is_trained(result):
         return "resume"
-    tested = "epochs_trained" in result.get("test", {}) and not tested_before(result)
+    tested = "epochs_trained" in result.get("test", {}) and not caveat_of_test(result)
     return "" if tested and not _other_test(cell, run) else "test"
+
+
+def _no_way(cell: Cell, run: Path, missing: str) -> str:
+    """Why what is missing of a run cannot be done; nothing if it can."""
+    if missing != "test" or (run / CHECKPOINTS).is_dir():
+        return ""
+    other = "; ".join(_other_test(cell, run)) or f"it is {_tested(read_result(run))}"
+    return f"it has no checkpoints, and the table asks for another test: {other}"
 
 
 def _is_trained(result: Mapping[str, Any]) -> bool:
@@ -168,24 +195,32 @@ def _tested_with(run: Path) -> dict[str, Any]:
 
 def _changes(cell: Cell, run: Path, read: Reader) -> str:
     """The settings in which a run differs from what is asked for; nothing if it counts."""
-    asked = _identity(cell.settings)
-    if _identity(flat_config(run)) == asked:
+    asked = _identity(cell, cell.settings)
+    joint_batch = read_environment(run).get(JOINT_BATCH)
+    if _identity(cell, flat_config(run), joint_batch) == asked:
         return ""
-    try:
-        stored = _identity(read(run))  # settings that came later have their defaults then
-    except InputError as error:
-        return str(error)
-    return changes(asked, stored)
+    # settings that came later have their defaults then
+    return changes(asked, _identity(cell, read(run), joint_batch))
 
 
-def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings on which the figures of a training depend."""
-    free = (*WHERE, *_ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
-    own = {key: value for key, value in settings.items() if not belongs(key, free)}
+def _identity(
+    cell: Cell, settings: Mapping[str, Any], joint_batch: int | None = None
+) -> dict[str, Any]:
+    """The settings on which the figures of a training depend.
+
+    Args:
+        cell: a row and a seed.
+        settings: those asked for, or those of a run.
+        joint_batch: images a step on all processes of the run, where that was kept.
+    """
+    named = [key for key in ARITHMETIC if key in cell.row.kept]
+    own = {key: value for key, value in settings.items() if not belongs(key, FREE)}
+    own |= {key: settings.get(key) or FLOAT32 for key in named}
     if BATCH_SIZE in own:
         devices = num_devices(settings.get("trainer.devices")) or 1
         processes = devices * settings.get("trainer.num_nodes", 1)
-        own[_JOINT_BATCH] = own.pop(BATCH_SIZE) * processes
+        alone = own.pop(BATCH_SIZE)
+        own[_JOINT_BATCH] = joint_batch or alone * processes
     return own
 
 
@@ -197,7 +232,7 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     if not missing:
         return "done"
     if missing == "test":
-        return "testing" if at_work else "trained, not tested"
+        return "testing" if at_work else _tested(read_result(run))
     fit = read_result(run).get("fit", {})
     # result.json may be of an earlier time, or not be there yet
     epochs = len(read_metrics(run).get(_EACH_EPOCH, []))
@@ -209,6 +244,12 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     if fit.get("status") == "failed":
         return f"failed after epoch {epochs}{of}: {fit.get('reason')}"
     return f"interrupted after epoch {epochs}{of}"
+
+
+def _tested(result: Mapping[str, Any]) -> str:
+    """Of what its test is, if not of what the table asks for; or that there is none."""
+    caveat = caveat_of_test(result)
+    return f"tested{caveat.removeprefix(',')}" if caveat else NOT_TESTED
 
 
 def _number(run: Path) -> int:

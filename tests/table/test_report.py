@@ -9,7 +9,14 @@ from table_files import SETTINGS, write_run, write_table
 from dim_lightning.errors import InputError
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import read_table
-from dim_lightning.table.figures import check_columns, check_layers, commits, lines_of, protocols
+from dim_lightning.table.figures import (
+    check_columns,
+    check_layers,
+    commits,
+    lines_of,
+    mixed_pictures,
+    protocols,
+)
 from dim_lightning.table.report import COLUMNS, About, write_report
 from dim_lightning.table.runs import Cell, state_of
 
@@ -142,6 +149,12 @@ def test_figures_that_are_no_accuracies_keep_their_size(tmp_path):
     assert "| DIM(L) JSD | 0.72 |" in scene.write()[0].read_text()
 
 
+def test_deviations_over_repetitions_are_in_percent_as_well(tmp_path):
+    scene = Scene(tmp_path, columns={"probe/mlp200/y/top1_std": "Y"})
+    write_run(scene.cells[0], figures={"probe/mlp200/y/top1_std": 0.0012})
+    assert "| DIM(L) JSD | 0.12 |" in scene.write()[0].read_text()
+
+
 def test_a_column_may_be_about_a_term_of_a_method_whose_rows_are_to_come(tmp_path):
     scene = Scene(tmp_path, columns={"test/top1": "Y"})
     for done, cell in enumerate(scene.cells):
@@ -152,11 +165,29 @@ def test_a_column_may_be_about_a_term_of_a_method_whose_rows_are_to_come(tmp_pat
         check_columns(scene.table, scene.found())
 
 
-def test_what_the_protocols_of_the_runs_share_is_said_once(scene):
-    first, second, _ = scene.cells
-    write_run(first, figures={**FIGURES, "protocol": "Frozen.\nkNN: by votes."})
-    write_run(second, figures={**FIGURES, "protocol": "Frozen.\nNDM: 9 epochs."})
-    assert "Protocol: Frozen. kNN: by votes. NDM: 9 epochs.\n" in scene.write()[0].read_text()
+def test_what_the_protocols_of_the_runs_share_is_said_once_and_the_rest_of_its_rows(scene):
+    first, second, third = scene.cells
+    write_run(first, figures={**FIGURES, "protocol": "Frozen.\nMLP: long."})
+    write_run(second, figures={**FIGURES, "protocol": "Frozen.\nNDM: 9 epochs.\nMLP: long."})
+    assert "Protocol: Frozen. MLP: long.\n" in scene.write()[0].read_text()
+    write_run(third, figures={**FIGURES, "protocol": "Frozen.\nNDM: 9 epochs."})
+    said = (
+        "Protocol: Frozen.\n\nProtocol of single rows:\n\n"
+        "- MLP: long: DIM(L) JSD\n- NDM: 9 epochs: DIM(L) JSD; VAE\n\n"
+    )
+    assert said in scene.write()[0].read_text()
+
+
+def test_seeds_that_were_trained_on_other_pictures_are_named(tmp_path):
+    row = {"name": "mine", "config": "dim.yaml", "seeds": [0, 1, 2, 3]}
+    scene = Scene(tmp_path, rows=[row])
+    kinds = [{"train": 1000, "test": 20, "sha256": "a"}, {"train": 2000, "sha256": "b"}]
+    for cell, pictures in zip(scene.cells[:3], [*kinds, kinds[0]], strict=True):
+        assert mixed_pictures(scene.found()[:1]) == []
+        write_run(cell, figures=FIGURES, environment={"pictures": pictures})
+    write_run(scene.cells[3], figures=FIGURES)  # an early one
+    said = "mine was not trained on the same pictures with all seeds, by their names or number: "
+    assert mixed_pictures(scene.found()) == [f"{said}1,020 with 0, 2; 2,000 with 1"]
 
 
 def test_columns_that_no_test_has(tmp_path):

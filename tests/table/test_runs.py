@@ -13,7 +13,7 @@ from dim_lightning.run.settings import flat_config
 from dim_lightning.table.commands import next_run, words_of
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import Cell, State, is_of, state_of
+from dim_lightning.table.runs import Cell, State, check_devices, is_of, state_of
 
 TESTED = {"probe/mlp200/y/top1": 0.5}
 
@@ -100,6 +100,30 @@ def test_where_a_run_trained_and_who_watched_does_not_matter(cell):
     assert state(cell).text == "done"
 
 
+def test_a_precision_that_the_file_asks_for_counts_and_one_of_the_command_line_does_not(tmp_path):
+    """What does not count for a run is not told of it either."""
+    asked = {"trainer.precision": "bf16-mixed"}
+    path = write_table(tmp_path, overrides=asked)
+    written, given = read_table(path), read_table(path, {"trainer.precision": "32-true"})
+    fixed = {"name": "a", "config": "dim.yaml", "fixed": asked}
+    row = read_table(write_table(tmp_path, rows=[fixed]), {"trainer.precision": "32-true"}).rows[0]
+    assert written.overrides == written.rows[0].kept == asked
+    assert given.overrides == given.rows[0].kept == {}
+    assert given.rows[0].overrides == {"trainer.precision": "32-true"}
+    for row_, precision, counts in (
+        (written.rows[0], None, False),
+        (written.rows[0], "bf16-mixed", True),
+        (given.rows[0], "bf16-mixed", True),
+        (row, None, False),
+    ):
+        runs = tmp_path / f"{id(row_)}" / str(precision)
+        settings = {**SETTINGS, "trainer.precision": row_.overrides["trainer.precision"]}
+        cell = Cell(row_, 0, runs, settings)
+        write_run(cell, figures=TESTED, **{"trainer.precision": precision})
+        assert (state(cell).text == "done") == counts
+    assert "trainer.precision is bf16-mixed now, 32-true then" in state(cell).outdated[0]
+
+
 @pytest.mark.parametrize(
     ("batch_size", "devices", "num_nodes", "counts"),
     [
@@ -124,6 +148,21 @@ def test_the_joint_batch_counts_and_not_on_how_many_processes(
     if not counts:
         said = "data.batch_size x trainer.devices x trainer.num_nodes is 64 now"
         assert said in state(cell).outdated[0]
+
+
+def test_the_joint_batch_of_a_run_is_the_one_that_was_kept(cell):
+    asked = {"data.batch_size": 64, "trainer.devices": 1, "trainer.num_nodes": 1}
+    cell = cell._replace(settings={**SETTINGS, **asked})
+    run = write_run(
+        cell, environment={"joint_batch_size": 128}, figures=TESTED, **{"trainer.devices": "auto"}
+    )
+    assert "x trainer.num_nodes is 64 now, 128 then" in state(cell).outdated[0]
+    (run / "environment.json").write_text('{"joint_batch_size": 64}')
+    assert state(cell).text == "done"
+    check_devices(cell.settings)
+    for devices in ("auto", -1):
+        with pytest.raises(InputError, match=f"trainer.devices is {devices}; expected a number"):
+            check_devices({**cell.settings, "trainer.devices": devices})
 
 
 def test_settings_that_came_later_have_their_defaults(cell):
@@ -181,6 +220,33 @@ def test_a_run_that_went_on_after_its_test_is_tested_again(cell):
         test, fit = result["test"] | counts, result["fit"] | {"steps": 40}
         (run / "result.json").write_text(json.dumps({"fit": fit, "test": test}))
         assert state(cell).missing == "test"
+
+
+def test_a_run_that_was_tested_on_other_pictures_is_not_tested(cell):
+    others = "there were 9 pictures and are 12 pictures"
+    run = write_run(cell, figures={**TESTED, "other_pictures": others})
+    assert state(cell)[:3] == (run, "test", f"tested on other pictures: {others}")
+    (run / "checkpoints").rmdir()
+    assert f"another test: it is tested on other pictures: {others}" in state(cell).outdated[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.yaml", "a: [", "config.yaml is not a YAML file: line 1"),
+        ("config.yaml", "- a\n", "config.yaml holds no settings; expected the settings of a run"),
+        ("environment.json", '{"started": "20', "environment.json is not readable as JSON"),
+        ("environment.json", "[]", "environment.json holds []; expected names and values"),
+        ("result.json", '{"fit": {', "result.json is not readable as JSON"),
+    ],
+)
+def test_a_damaged_run_does_not_count_and_is_named(cell, name, content, said):
+    run = write_run(cell, figures=TESTED)
+    (run / name).write_text(content)
+    found = state(cell)
+    assert (found.run, found.missing) == (None, "fit")
+    assert f"{run} does not count for {cell}: {run / said}" in found.outdated[0]
+    assert is_of(cell, run, flat_config) == (name == "result.json")
 
 
 def test_the_commands(cell):

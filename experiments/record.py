@@ -6,7 +6,8 @@
 A row of results.csv is one figure of one run, so the file only grows; a run that is recorded again
 (after `test`, say) replaces its own rows. What its data is called stays in its environment.json. Of
 a run that went on with another commit, processor or number of threads, the columns list all, with
-`; ` between. A table a data set gives mean ± standard deviation over the seeds; of several
+`; ` between. A table a data set gives mean ± standard deviation over the seeds of the same
+settings, which the column of that name tells apart (a hash; early rows have none); of several
 trainings with one seed the newest counts. Without arguments only the tables are renewed.
 
 Of a run that belongs to a table, records/ keeps what the command `table` reads of it: its settings,
@@ -16,6 +17,7 @@ epoch, for `compare`. Copied into a folder of runs, the row counts as done there
 
 import argparse
 import csv
+import hashlib
 import io
 import json
 import re
@@ -46,14 +48,15 @@ from dim_lightning.run.folder import (
     existing_run_folder,
     write_atomically,
 )
-from dim_lightning.run.report import tested_before
+from dim_lightning.run.report import caveat_of_test
 from dim_lightning.run.result import read_result
-from dim_lightning.table.runs import TESTED
+from dim_lightning.run.settings import belongs, flat_config
+from dim_lightning.table.runs import FREE, TESTED
 
 HERE = Path(__file__).parent
 RUN_COLUMNS = [
     *("data", "experiment", "seed", "started", "commit", "epochs", "minutes"),
-    *("images_per_second", "precision", "machine", "threads"),
+    *("images_per_second", "precision", "machine", "threads", "settings"),
 ]
 BETWEEN = "; "  # what a run began with and what it went on with
 COLUMNS = [*RUN_COLUMNS, "split", "metric", "value"]
@@ -87,6 +90,7 @@ def rows_of(run_dir: Path) -> Rows:
         "precision": config["trainer"]["precision"] or "32-true",
         "machine": BETWEEN.join(machine for machine, _ in machines),
         "threads": BETWEEN.join(str(threads) for _, threads in machines),
+        "settings": settings_hash(run_dir),
     }
     figures = [("val", name, value) for name, value in fit["last"].items()]
     figures += [("test", name, value) for name, value in result.get("test", {}).items()]
@@ -98,11 +102,21 @@ def rows_of(run_dir: Path) -> Rows:
     ]
 
 
+def settings_hash(run_dir: Path) -> str:
+    """Of what seeds have to share for a mean over them.
+
+    What is off or empty is left out: so is, in earlier runs, all that came later.
+    """
+    settings = flat_config(run_dir)
+    known = {k: v for k, v in settings.items() if v and not belongs(k, (*FREE, "seed_everything"))}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def check_finished(run_dir: Path) -> None:
-    """Looks at whether a run has come to its end, and its test is of that.
+    """Looks at whether a run has come to its end, and its test is of that and its pictures.
 
     Raises:
-        InputError: it has not, or it went on after its test.
+        InputError: it has not, it went on after its test, or that is of other pictures.
     """
     result = read_result(existing_run_folder(run_dir))
     fit = result.get("fit", {})
@@ -111,10 +125,10 @@ def check_finished(run_dir: Path) -> None:
             f"{run_dir} is {fit.get('status', 'not trained')}; expected a run that has come to its "
             f"end: python -m dim_lightning fit --resume {run_dir}"
         )
-    earlier = tested_before(result)
-    if earlier:
+    caveat = caveat_of_test(result)
+    if caveat:
         raise InputError(
-            f"{run_dir} was tested{earlier.lstrip(',')}; test it again: python -m dim_lightning "
+            f"{run_dir} was tested{caveat.lstrip(',')}; test it again: python -m dim_lightning "
             f"test --run {run_dir}"
         )
 
@@ -187,7 +201,7 @@ def add(rows: Rows, table: Path) -> Rows:
     stored: Rows = []
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as file:
-            stored = list(csv.DictReader(file))
+            stored = [{"settings": ""} | row for row in csv.DictReader(file)]
     renewed = {_run(row) for row in rows}
     rows = [*(row for row in stored if _run(row) not in renewed), *rows]
     text = io.StringIO(newline="")
@@ -219,15 +233,18 @@ def tables(rows: Rows) -> str:
     grouped: dict[str, dict[tuple[str, ...], Rows]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row["split"] == "test":
-            key = (row["experiment"], row["epochs"], row["precision"])
+            key = (row["experiment"], row["epochs"], row["precision"], row["settings"])
             grouped[row["data"]][key].append(row)
     newest = {data: {k: _newest(g) for k, g in found.items()} for data, found in grouped.items()}
     sections = []
     for data, experiments in sorted(newest.items()):
         lines = [f"### {data}", "", "| experiment | layer | " + " | ".join(TABLE_METRICS) + " |"]
         lines.append("|---" * (len(TABLE_METRICS) + 2) + "|")
-        for (name, epochs, precision), group in experiments.items():
-            found = _lines(f"{name}, {epochs} epochs, {precision}", group)
+        named = [key[:3] for key in experiments]
+        for (name, epochs, precision, settings), group in experiments.items():
+            is_alone = named.count((name, epochs, precision)) == 1 or not settings
+            which = "" if is_alone else f", settings {settings}"
+            found = _lines(f"{name}, {epochs} epochs, {precision}{which}", group)
             lines += [line for line in found if not _is_known_floor(line, lines)]
         lines += ["", *_footnotes(experiments.values())]
         sections.append("\n".join(lines))
@@ -245,6 +262,7 @@ def _newest(group: Rows) -> Rows:
 def _lines(title: str, group: Rows) -> list[str]:
     """A row a layer, the floors last."""
     values: dict[str, list[float]] = defaultdict(list)
+    num_runs = len(set(map(_run, group)))
     for row in group:
         values[row["metric"]].append(float(row["value"]))
     layers = dict.fromkeys(
@@ -256,7 +274,8 @@ def _lines(title: str, group: Rows) -> list[str]:
     for prefix, what in (("", title), ("random/", "random encoder")):
         for layer in layers:
             names = [prefix + metric.format(layer=layer) for metric in TABLE_METRICS.values()]
-            cells = [_mean_and_spread(values[name]) if name in values else "" for name in names]
+            found = [values.get(name) for name in names]
+            cells = [_mean_and_spread(each, num_runs) if each else "" for each in found]
             if any(cells):
                 name = "raw pixels" if layer == "pixels" else what
                 lines.append(f"| {name} | {layer} | {' | '.join(cells)} |")
@@ -270,11 +289,12 @@ def _is_known_floor(line: str, lines: list[str]) -> bool:
     return line in lines
 
 
-def _mean_and_spread(values: list[float]) -> str:
-    mean = f"{100 * statistics.mean(values):.2f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {100 * statistics.stdev(values):.2f}"
+def _mean_and_spread(values: list[float], num_runs: int) -> str:
+    """Mean ± standard deviation, and over how many runs if not all have it."""
+    text = f"{100 * statistics.mean(values):.2f}"
+    if len(values) > 1:
+        text += f" ± {100 * statistics.stdev(values):.2f}"
+    return text if len(values) == num_runs else f"{text} (n = {len(values)})"
 
 
 def _footnotes(groups: Any) -> list[str]:

@@ -22,13 +22,13 @@ START = "2026-01-01T00:00:00+00:00"
 
 @pytest.fixture
 def make_run(tmp_path):
-    def make(seed, linear, started=START, experiment="blog", folder=None, data=None):
+    def make(seed, linear, started=START, experiment="blog", folder=None, data=None, more=""):
         folder = folder or tmp_path / f"run{seed}"
         folder.mkdir(exist_ok=True, parents=True)
         (folder / "config.yaml").write_text(
             f"experiment: {experiment}\nseed_everything: {seed}\n"
             "data: {source: {class_path: dim_lightning.data.Digits}}\n"
-            "trainer: {precision: bf16-mixed}\n"
+            f"trainer: {{precision: bf16-mixed}}\n{more}"
         )
         environment = {
             "started": started,
@@ -105,6 +105,33 @@ def test_of_a_seed_that_was_trained_twice_the_newest_counts(make_run):
     assert "| 55.00 ± 7.07 |" in record.tables(rows)
 
 
+def test_runs_of_other_settings_are_no_seeds_of_the_same(make_run, tmp_path):
+    """What came later and is off is no other setting, nor is where and how it trained."""
+    same = "model: {new: null, other: false}\nprobe: {lr: 1}\n"
+    rows = record.rows_of(make_run(0, 0.5)) + record.rows_of(make_run(1, 0.6, more=same))
+    rows += record.rows_of(make_run(2, 0.9, more="model: {local_weight: 1.0}\n"))
+    names = [line.split("|")[1] for line in record.tables(rows).splitlines() if "blog, 3" in line]
+    assert len({row["settings"] for row in rows}) == len(set(names)) == 2
+    assert "settings" in names[0]
+    assert "| 55.00 ± 7.07 |" in record.tables(rows)
+    early = [{**row, "settings": "", "seed": "3"} for row in rows[:4]]
+    table = tmp_path / "results.csv"
+    with table.open("w", newline="") as file:  # as it was before there was the column
+        names = [name for name in record.COLUMNS if name != "settings"]
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(early)
+    assert record.add(rows, table) == [*early, *rows]
+    assert "| 55.00 ± 7.07 |" in record.tables([*early, *rows])
+
+
+def test_a_mean_over_fewer_runs_than_there_are_says_so(make_run):
+    rows = [row for seed in (0, 1, 2) for row in record.rows_of(make_run(seed, 0.5))]
+    rows = [row for row in rows if row["seed"] != "2" or "random" not in row["metric"]]
+    assert "| 12.50 ± 0.00 (n = 2) |" in record.tables(rows)
+    assert "| 50.00 ± 0.00 |" in record.tables(rows)
+
+
 def test_footnotes_name_all_that_runs_were_trained_with(make_run):
     rows = []
     for seed, later in enumerate([{"threads": 1}, {"commit": "b" * 40, "gpus": ["A100"]}]):
@@ -165,6 +192,10 @@ def test_a_training_that_stands_there_under_two_names_is_seen(make_run, tmp_path
         ({"fit": {"status": "interrupted"}}, "is interrupted; expected a run that has come to"),
         ({"fit": {}}, "is not trained"),
         ({"test": {"epochs_trained": 2}}, "tested after epoch 2 of 3; test it again: python -m"),
+        (
+            {"test": {"other_pictures": "there were 9"}},
+            "tested on other pictures: there were 9; te",
+        ),
     ],
 )
 def test_runs_that_are_not_at_their_end(make_run, changes, said):

@@ -20,6 +20,9 @@ _UNLABELLED = (
     "; pictures without labels have no accuracies, only what evaluation.decoder_epochs, "
     "mine_epochs and ndm_epochs measure"
 )
+_OTHER_PICTURES = (
+    "; bring the former pictures back, or move the run elsewhere, and its seed is trained anew"
+)
 
 
 class _Work(NamedTuple):
@@ -100,7 +103,8 @@ class Runner:
             return
         if (cell.folder, state.missing) in self._tried:
             said = f"it ended without an error, yet it is {state.text}"
-            self._fail(cell, state.missing, said + _UNLABELLED * (state.text == NOT_TESTED))
+            of_test = _UNLABELLED if state.text == NOT_TESTED else _OTHER_PICTURES
+            self._fail(cell, state.missing, said + of_test * (state.missing == "test"))
             return
         self._tried.add((cell.folder, state.missing))
         cell.folder.mkdir(parents=True, exist_ok=True)

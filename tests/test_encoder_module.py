@@ -1,6 +1,6 @@
 """What a method of one's own is told when it gives something else than terms."""
 
-from enum import StrEnum
+from enum import Enum
 from functools import partial
 
 import numpy as np
@@ -109,7 +109,7 @@ def test_groups_of_parameters_hold_all_of_them(tmp_path):
     assert sum(sizes) == len(list(module.parameters()))
 
 
-class Kind(StrEnum):
+class Kind(str, Enum):
     """A text that is a class as well."""
 
     SMALL = "small"

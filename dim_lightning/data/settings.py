@@ -18,7 +18,7 @@ def check_range(name: str, value: int, least: int, why: str) -> None:
         )
 
 
-def check_views(name: str, number: int, least: int, augmentation: Augmentation | None) -> None:
+def check_views(name: str, number: int, least: int, augmentation: object) -> None:
     """Look at a number of views; without an augmentation, one is the image.
 
     Raises:

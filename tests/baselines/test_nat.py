@@ -138,3 +138,11 @@ def test_a_checkpoint_is_taken_up_where_there_are_no_targets():
 def test_targets_that_are_dealt_out_every_0_epochs_are_refused():
     with pytest.raises(InputError, match="every_n_epochs is 0; expected at least 1"):
         build(NAT, every_n_epochs=0)
+
+
+def test_targets_are_not_sent_before_each_step():
+    """DistributedDataParallel sends all buffers but these."""
+    module = build(NAT)
+    buffers = {name for name, _ in module.named_buffers()}
+    ignored = set(module._ddp_params_and_buffers_to_ignore)
+    assert ignored == buffers - set(module.state_dict()) == {"targets", "assignment"}

@@ -125,6 +125,23 @@ def test_a_bank_too_small_for_twenty_gives_no_knn_accuracy(tmp_path, digits_root
     assert "neighbours/cosine/precision" in run.callback_metrics
 
 
+def test_few_labelled_images_vote_all_of_them(tmp_path, digits_root):
+    """A bank of any images would hold next to none of them."""
+    data = digits(digits_root)
+    data.prepare_data()
+    data.setup("fit")
+    train = data.split("train")
+    train.labels = np.where(np.arange(len(train)) % 29 == 0, train.labels, -1)
+    run, module = trainer(tmp_path, [Neighbours(bank_size=30)]), tiny_module()
+    run.fit(module, data)
+    voters = extract(module.encoder, data.clean_dataloader("train", limit=30, labelled=True))
+    assert len(voters.code) == 30
+    query = extract(module.encoder, data.clean_dataloader("val"))
+    expected = knn_accuracy(query.code, query.labels, voters.code, voters.labels, 10)
+    found = run.callback_metrics["knn/cosine/k20_t0.07/top1"].item()
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
 class Gallery(DummyLogger):
     """A logger that takes pictures."""
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import multiprocessing
 import os
@@ -279,3 +280,11 @@ def test_two_processes_at_once_get_the_same_whole_cache(class_folders, tmp_path,
     assert one[1] == arrays(build(class_folders, tmp_path / "cache"))[0].sum()
     assert left_behind(tmp_path / "cache") == []
     assert capfd.readouterr().err.count("done in") == 1  # only one of them decoded
+
+
+def test_the_key_is_the_hash_of_what_it_was_made_from(class_folders, tmp_path):
+    """Caches stay valid: it is taken piece by piece and is that of the whole."""
+    found = PictureFolder(str(class_folders)).find(tmp_path)
+    whole = repr((2, 8, list(found.fingerprint))).encode()
+    folder = build(class_folders, tmp_path / "cache").folder
+    assert folder.name.rpartition("-")[2] == hashlib.sha256(whole).hexdigest()[:12]

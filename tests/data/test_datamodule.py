@@ -1,13 +1,17 @@
 import json
+import os
+import signal
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DistributedSampler
 
 from dim_lightning.data import (
+    Arrays,
     Augmentation,
     CropAndFlip,
     Digits,
@@ -160,8 +164,28 @@ def test_no_image_is_left_alone_in_a_last_validation_batch(root, size):
 @pytest.mark.slow
 def test_workers_bring_the_same_batches(root):
     alone, helped = digits(root), digits(root, num_workers=2)
-    pairs = zip(alone.train_dataloader(), helped.train_dataloader(), strict=True)
+    batches = iter(helped.train_dataloader())
+    first = next(batches)
+    for worker in batches._workers:  # Ctrl-C reaches all processes: they go on until they are ended
+        os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, signal.SIGTERM)
+    pairs = zip(alone.train_dataloader(), [first, *batches], strict=True)
     assert all(torch.equal(one.images, two.images) for one, two in pairs)
+
+
+def test_labelled_images_alone(tmp_path):
+    labels = np.where(np.arange(40) % 2 == 1, np.arange(40) % 3, -1)
+    source = Arrays(np.zeros((40, 8, 8), np.uint8), labels)
+    data = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=4)
+    data.prepare_data()
+    data.setup("fit")
+    known = np.flatnonzero(data.split("train").labels >= 0).tolist()
+    for limit, count in ((None, len(known)), (3, 3), (99, len(known))):
+        batches = data.clean_dataloader("train", limit=limit, labelled=True)
+        rows = torch.cat([batch.indices for batch in batches]).tolist()
+        assert len(rows) == count
+        assert set(rows) <= set(known)
+        assert rows == sorted(rows)
 
 
 class Watcher(L.LightningModule):

@@ -3,6 +3,7 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, PictureFolder
+from dim_lightning.data.settings import check_views
 from dim_lightning.errors import InputError
 
 
@@ -104,7 +105,7 @@ def test_a_dump_builds_the_same(parser):
     assert again.augmentation.shift == 2
 
 
-@pytest.mark.parametrize("name", ["augmentation", "small_augmentation"])
-def test_another_librarys_change_of_images_is_told(name):
-    with pytest.raises(InputError, match=rf"data\.{name} is a Identity; expected a dim_lightning"):
-        ImageDataModule(**{name: nn.Identity()})
+@pytest.mark.parametrize("prefix", ["", "small_"])
+def test_another_librarys_change_of_images_is_told(prefix):
+    with pytest.raises(InputError, match=rf"data\.{prefix}augmentation is a Identity; expected"):
+        check_views(f"{prefix}views", 1, 1, nn.Identity())

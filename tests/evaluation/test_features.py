@@ -134,3 +134,13 @@ def test_pixels_of_large_images_are_averages():
     data = batches(1, image=8)
     expected = torch.nn.functional.avg_pool2d(data[0].images.float() / 255, 2).flatten(1)
     torch.testing.assert_close(pixels(data, largest=4), expected)
+
+
+def test_of_unlabelled_images_codes_alone_are_kept():
+    encoder, given = small_encoder(), batches()
+    mixed = [batch._replace(labels=batch.labels - 1) for batch in given]
+    whole, some = extract(encoder, given), extract(encoder, mixed, labelled=True)
+    known = torch.cat([batch.labels for batch in mixed]) >= 0
+    assert torch.equal(some.code, whole.code)
+    assert all(torch.equal(some.layers[name], whole.layers[name][known]) for name in whole.layers)
+    assert torch.equal(pixels(mixed, labelled=True), pixels(given)[known])

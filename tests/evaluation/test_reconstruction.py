@@ -1,3 +1,6 @@
+from contextlib import nullcontext
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -159,3 +162,17 @@ def test_images_too_small_or_too_few_are_refused():
         reconstruction(linear_decoder(1), train, tiny)
     with pytest.raises(InputError, match=r"1 training images.*evaluation\.decoder_epochs"):
         reconstruction(linear_decoder(1), coded(1, 0), test)
+
+
+def test_float16_moves_every_weight_as_float32_does():
+    """Gradients of a mean over all pixels would be below the smallest of its numbers."""
+    train = coded(64, 0)
+    moves = []
+    for context in (nullcontext, partial(torch.autocast, "cpu", torch.float16)):
+        decoder = linear_decoder(1)
+        before = [p.detach().clone() for p in decoder.parameters()]
+        reconstruction(decoder, train, train, epochs=1, batch_size=64, context=context)
+        pairs = zip(decoder.parameters(), before, strict=True)
+        moves.append([(after.detach() - weight).sign() for after, weight in pairs])
+    for one, other in zip(*moves, strict=True):
+        assert (one == other).double().mean() > 0.95

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from small_features import blobs
 
+from dim_lightning.evaluation import Labelled, linear_probe
 from dim_lightning.evaluation.softmax_regression import SoftmaxSolver, standardisation
 
 
@@ -105,3 +106,16 @@ def test_standardisation_keeps_constant_features_finite():
     torch.testing.assert_close(standard.mean(dim=0), torch.zeros(6), atol=1e-4, rtol=0)
     expected = torch.tensor([1.0, 1, 1, 1, 1, 0])
     torch.testing.assert_close(standard.std(dim=0, correction=0), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_features_that_are_all_but_one_are_solved(noise):
+    """A collapsed encoder's: rounding leaves their second moment indefinite."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 2
+    shade = labels + 0.2 * torch.randn(400, generator=generator)
+    features = shade[:, None] + noise * torch.randn(400, 1024, generator=generator)
+    part = Labelled(features, labels)
+    result = linear_probe(part, part, part, 2)
+    assert result.converged
+    assert result.top1 > 0.98

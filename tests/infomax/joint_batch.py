@@ -8,6 +8,7 @@ from torch import distributed, nn
 from dim_lightning import processes
 from dim_lightning.encoders import Encoder, Features, FeatureShape
 from dim_lightning.infomax import estimators
+from dim_lightning.infomax.all_pairs import AllPairs
 from dim_lightning.infomax.aspects import ImageCode, WholeMap
 from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, DotCritic
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
@@ -41,6 +42,18 @@ def concat(source_dim, code_dim):
     return ConcatCritic(source_dim, code_dim, widths=(8, 8))
 
 
+class TiledCritic(ConcatCritic):
+    """Cuts all pairs into tiles, as large batches are cut."""
+
+    def __init__(self, source_dim, code_dim):
+        super().__init__(source_dim, code_dim, widths=(8, 8))
+
+    def forward(self, source, code, negatives):
+        sides = self.encode_source(source), self.encode_code(code)
+        sizes = {"tile_scores": 60, "tile_codes": 4, "whole_scores": 0}
+        return AllPairs(self.pair, *sides, self.pair_parameters(), **sizes)
+
+
 SETTINGS = {
     "shuffle, jensen_shannon, concat": {"local_critic": concat, "global_critic": concat},
     "3 negatives, donsker_varadhan, dot": {
@@ -67,6 +80,15 @@ SETTINGS = {
             "score_penalty": 0.1,
         }
         for name in ("jensen_shannon", "donsker_varadhan", "info_nce", "n_way_nce")
+    },
+    **{
+        f"all pairs, {name}, in tiles": {
+            "num_negatives": "all",
+            "estimator": getattr(estimators, name),
+            "local_critic": TiledCritic,
+            "global_weight": 0.0,
+        }
+        for name in ("nwj", "info_nce", "n_way_nce")
     },
     "all pairs, nwj, concat, sampled locations, patches": {
         "num_negatives": "all",

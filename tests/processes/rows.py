@@ -8,7 +8,9 @@ from torch import distributed
 
 from dim_lightning import processes
 from dim_lightning.callbacks.joint_start import JointStart
+from dim_lightning.data import ImageDataModule
 from dim_lightning.data.augmentation import CropAndFlip, CropColour
+from dim_lightning.data.contents import Contents
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
@@ -32,9 +34,12 @@ def weights():
     return torch.rand(len(COUNTS), sum(COUNTS), generator=torch.Generator().manual_seed(5)).double()
 
 
-def refusal(step):
-    """What is said where this process would start at `step`; nothing if that is all right."""
-    trainer, module = SimpleNamespace(global_step=step), SimpleNamespace(device="cpu")
+def refusal(step, pictures="a" * 16):
+    """What is said where this process would start so; nothing if that is all right."""
+    data = ImageDataModule()
+    data._splits = SimpleNamespace(contents=lambda: Contents({"train": 9}, pictures))
+    trainer = SimpleNamespace(global_step=step, datamodule=data)
+    module = SimpleNamespace(device="cpu")
     try:
         JointStart().on_train_start(trainer, module)
     except InputError as error:
@@ -63,7 +68,7 @@ def found(rank):
         "first": torch.tensor(processes.first_own_row(len(codes))),
         "size": torch.tensor(processes.joint_size(len(codes))),
         "total": processes.total(torch.tensor([1, rank])),
-        "refusals": [refusal(7), refusal(7 * (rank < 2))],
+        "refusals": [refusal(7), refusal(7 * (rank < 2)), refusal(7, f"{rank // 2:<016}")],
         "drawn": processes.uniform(len(codes), 2, generator=generator_for(1)),
         **augmented(rows.float().contiguous(memory_format=torch.channels_last)),
     }

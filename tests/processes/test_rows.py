@@ -58,8 +58,10 @@ def test_draws_are_those_of_one_process(name, each):
     torch.testing.assert_close(torch.cat([mine[name] for mine in each]), expected)
 
 
-def test_processes_that_would_start_at_different_steps_are_all_stopped(each):
+def test_processes_that_would_start_at_different_steps_or_with_other_pictures_are_stopped(each):
     for mine in each:
-        same, other = mine["refusals"]
+        same, other, pictures = mine["refusals"]
         assert same == ""
         assert "different steps: [7, 7, 0]" in other
+        assert "different pictures" in pictures
+        assert "hashes 0, 0, 100000000000000;" in pictures

@@ -49,18 +49,26 @@ def pictures_in(folder: Path) -> list[str]:
 
 def pictures_below(folder: Path) -> list[str]:
     """Paths of the pictures in `folder` and all folders below it, in a fixed order."""
-    return [path for each in _folders(folder, set()) for path in pictures_in(each)]
+    return [path for each in _folders(folder) for path in pictures_in(each)]
 
 
-def _folders(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """The folder and all below it, links too, each once: a link may lead upwards, or to another."""
-    real = os.path.realpath(folder)
-    if real in seen:
+def _folders(
+    folder: Path, above: tuple[str, ...] = (), seen: set[str] | None = None
+) -> Iterator[Path]:
+    """The folder and all below it, links too, each once: links may lead upwards, or to one place.
+
+    Args:
+        folder: the first one.
+        above: real paths of those in which it lies.
+        seen: real paths of those that came before.
+    """
+    seen, real = set() if seen is None else seen, os.path.realpath(folder)
+    if real in seen or any(Path(each).is_relative_to(real) for each in above):
         return
     seen.add(real)
     yield folder
     for below in subfolders(folder):
-        yield from _folders(below, seen)
+        yield from _folders(below, (*above, real), seen)
 
 
 def others_below(folder: Path) -> str:
@@ -72,7 +80,7 @@ def others_below(folder: Path) -> str:
 
 def _others(folder: Path) -> Iterator[str]:
     """Names of the files that `pictures_below` passes by; hidden ones are nobody's pictures."""
-    for each in _folders(folder, set()):
+    for each in _folders(folder):
         with os.scandir(each) as entries:
             files = [entry.name for entry in entries if not _is_folder(entry)]
         yield from (name for name in files if not (name.startswith(".") or is_picture(name)))

@@ -203,3 +203,25 @@ def test_links_to_folders_are_classes_and_links_to_themselves_are_passed_by(tmp_
     (tmp_path / "pictures" / "bee").symlink_to("../elsewhere")
     (tmp_path / "pictures" / "round").symlink_to("round")
     assert read(tmp_path / "pictures").class_names == ["ant", "bee"]
+
+
+def test_links_to_folders_are_followed_once_and_never_upwards(tmp_path, draw):
+    """Disks are linked into one folder; what is met twice would be in training and test."""
+    pictures = tmp_path / "pictures"
+    for path in ("pictures/own/1.png", "disk/deep/2.png", "disk/3.png", "above.png"):
+        draw(tmp_path / path)
+    for name, target in {"again": "own", "disk": "../disk", "up": "..", "same": "."}.items():
+        (pictures / name).symlink_to(target)
+    (tmp_path / "disk" / "back").symlink_to("..")
+    (tmp_path / "disk" / "note.heic").touch()
+    found = relative(read(pictures, labelled=False).train, pictures)
+    assert found == ["again/1.png", "disk/3.png", "disk/deep/2.png"]
+    assert PictureFolder(str(pictures)).find(tmp_path).passed_by() == "1 .heic"
+
+
+def test_a_folder_is_the_same_however_it_is_spelt(class_folders, monkeypatch):
+    monkeypatch.chdir(class_folders)
+    spelt = (".", str(class_folders), f"../{class_folders.name}")
+    first, *others = (PictureFolder(path).find(class_folders) for path in spelt)
+    assert all(each.fingerprint == first.fingerprint for each in others)
+    assert {each.origin for each in others} == {first.origin}

@@ -94,7 +94,7 @@ if not TYPE_CHECKING:  # for whom it would make a name of every misspelling
     def __getattr__(name: str) -> Any:
         """Import a public name when it is first asked for: `import dim_lightning` stays quick."""
         if name == "__version__":
-            return _version()
+            return import_module(f"{__name__}.version").version()
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
@@ -102,12 +102,3 @@ if not TYPE_CHECKING:  # for whom it would make a name of every misspelling
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, "__version__"})
-
-
-def _version() -> str:
-    from importlib import metadata  # which `--help` can do without
-
-    try:
-        return metadata.version("dim-lightning")
-    except metadata.PackageNotFoundError:  # run from its folder
-        return "unknown"

@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from dim_lightning import __version__
 from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
@@ -35,6 +34,7 @@ from dim_lightning.processes import (
     uneven_rows,
 )
 from dim_lightning.seeding import Draws, generator_for
+from dim_lightning.version import version
 
 PARTS = "parts"  # in a checkpoint: parameter -> the class or function that was given, as text
 VERSION = "dim_lightning"  # in a checkpoint: which version has written it
@@ -238,7 +238,7 @@ class EncoderModule(L.LightningModule, ABC):
         stored = checkpoint.get("hyper_parameters", {})
         plain = {name: as_plain(value) for name, value in stored.items() if is_plain(value)}
         checkpoint["hyper_parameters"] = plain
-        checkpoint[VERSION] = __version__
+        checkpoint[VERSION] = version()
         parts = {k: part_text(v) for k, v in stored.items() if not is_plain(v)}
         if parts:
             checkpoint[PARTS] = parts

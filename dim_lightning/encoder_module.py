@@ -255,7 +255,8 @@ class EncoderModule(L.LightningModule, ABC):
             return
         name = type(self).__name__
         check_parts(name, checkpoint.get(PARTS, {}), self.hparams)
-        unknown = sorted(set(checkpoint.get("hyper_parameters", {})) - set(self.hparams))
+        stored = set(checkpoint.get("hyper_parameters", {})) - set(self.hparams)
+        unknown = sorted(each for each in stored if not each.startswith("_"))  # Lightning's own
         if unknown:
             warnings.warn(
                 f"the checkpoint, of dim_lightning {checkpoint.get(VERSION, 'before 0.1')}, has "

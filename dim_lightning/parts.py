@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def check_makers(**makers: Any) -> None:
 def is_plain(value: Any) -> bool:
     """Whether a checkpoint that loads with weights_only may hold the value."""
     if isinstance(value, dict):
-        return all(is_plain(item) for item in value.values())
+        return all(is_plain(each) for each in (*value, *value.values()))
     if isinstance(value, list | tuple):
         return all(is_plain(item) for item in value)
     return value is None or isinstance(value, (bool, int, float, str, *_NUMPY))
@@ -75,7 +76,7 @@ def part_text(value: Any) -> str:
 
     Args:
         value: a class or function, a partial of one, a plain value, or a list of these; of any
-            other object the class is named, with what plain attributes it has.
+            other object the class is named, with those of its settings that it keeps and are plain.
     """
     if isinstance(value, partial):
         value = as_written(value)
@@ -91,9 +92,10 @@ def part_text(value: Any) -> str:
     text = f"{module}.{named.__qualname__}" if module else named.__qualname__
     if named is value or isinstance(value, nn.Module):
         return text
-    plain = {n: v for n, v in getattr(value, "__dict__", {}).items() if is_plain(v)}
-    settings = ", ".join(f"{name}={part_text(plain[name])}" for name in sorted(plain))
-    return f"{text}({settings})"
+    given = set(signature(type(value).__init__).parameters) & set(getattr(value, "__dict__", {}))
+    plain = sorted(name for name in given if is_plain(getattr(value, name)))
+    settings = ", ".join(f"{name}={part_text(getattr(value, name))}" for name in plain)
+    return f"{text}({settings})" if plain else text
 
 
 def as_written(make: partial) -> partial:
@@ -118,7 +120,7 @@ def check_parts(method: str, stored: Mapping[str, str], given: Mapping[str, Any]
         InputError: some differ; names them and says how to give the same.
     """
     now = {name: part_text(given[name]) for name in stored if name in given and name not in _FREE}
-    others = [name for name, text in now.items() if text != stored[name]]
+    others = [name for name, text in now.items() if not _equal(stored[name], text)]
     told = {name: f"{name} was {stored[name]}, here it is {now[name]}" for name in others}
     changed = [name for name in others if _unplaced(now[name]) != _unplaced(stored[name])]
     if changed:
@@ -131,6 +133,11 @@ def check_parts(method: str, stored: Mapping[str, str], given: Mapping[str, Any]
         )
     for name in others:
         warnings.warn(f"{told[name]}; taken for the same in another place", stacklevel=3)
+
+
+def _equal(stored: str, now: str) -> bool:
+    """Of an object, early checkpoints have the class without its settings."""
+    return now == stored or ("(" not in stored and now.startswith(f"{stored}("))
 
 
 def _unplaced(text: str) -> str:

@@ -178,6 +178,26 @@ def test_a_part_that_lies_in_another_module_is_taken_with_a_warning():
         check_parts("Own", {"encoder": "__main__.BlogEncoder"}, {"encoder": BlogEncoder})
 
 
+class Counting:
+    """Keeps a setting and a count."""
+
+    def __init__(self, step=1):
+        self.step, self.count = step, {float: 7}
+
+
+def test_an_object_is_its_class_and_its_settings():
+    part, name = Counting(2), f"{__name__}.Counting"
+    assert part_text(part) == f"{name}(step=2)"
+    check_parts("Own", {"report": name, "prior": f"{name}(step=2)", "critic": name}, vars_of(part))
+    with pytest.raises(InputError, match=r"prior was .*Counting\(step=1\)"):
+        check_parts("Own", {"prior": f"{name}(step=1)"}, vars_of(part))
+    assert part_text({"a": part.count}) == "builtins.dict"
+
+
+def vars_of(part):
+    return dict.fromkeys(("report", "prior", "critic"), part)
+
+
 @pytest.mark.parametrize(("was", "now"), [(1.5, 0.5), ("a.b", "c.b")])
 def test_a_part_in_another_module_with_other_settings_is_refused(was, now):
     with pytest.raises(InputError, match="encoder was partial"):

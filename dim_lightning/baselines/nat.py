@@ -128,5 +128,7 @@ class NAT(EncoderModule):
         held = self.assignment[rows]
         # on the sphere |u - v|^2 = 2 - 2 <u, v>: the least distance is the largest product
         products = (directions @ self.targets[held].T).cpu().double().numpy()
-        _, chosen = linear_sum_assignment(products, maximize=True)
-        self.assignment[rows] = held[torch.from_numpy(chosen).to(held.device)]
+        _, found = linear_sum_assignment(products, maximize=True)
+        chosen = torch.from_numpy(found).to(held.device)
+        take_from_first([chosen])  # other processors may round near ties in another way
+        self.assignment[rows] = held[chosen]

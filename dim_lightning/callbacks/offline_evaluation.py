@@ -70,7 +70,8 @@ class OfflineEvaluation(Callback):
     are sent to the run's loggers as well.
 
     Attributes:
-        figures: name -> figure of the last test, such as probe/linear/conv/top1, in [0, 1].
+        figures: name -> figure of the last test, such as probe/linear/conv/top1, in [0, 1]; on the
+            first process only.
 
     Args:
         mlp_epochs: of the short MLP probe; 0 leaves out the MLP probe of either protocol.
@@ -144,6 +145,7 @@ class OfflineEvaluation(Callback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures, prints and writes, on the first process."""
+        self.figures = {}
         if not trainer.is_global_zero:
             return
         labelled = data_of(trainer).labelled

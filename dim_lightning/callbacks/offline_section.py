@@ -37,8 +37,8 @@ def joined(
 def weights_hash(encoder: nn.Module) -> str:
     """Of the values of all weights and buffers: equal weights have an equal one, on any device."""
     digest = hashlib.sha256()
-    for tensor in encoder.state_dict().values():
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    for tensor in filter(torch.is_tensor, encoder.state_dict().values()):
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -95,7 +95,7 @@ def check_optimizer(model: EncoderModule) -> None:
         Exception: as their classes refuse what they are given.
     """
     with suppress(RuntimeError):  # of a device: the model is not where it will train yet
-        optimizer = model.make_optimizer(model.parameters())
+        optimizer = model.make_optimizer(list(model.parameters()))
         if model.make_lr_scheduler is not None:
             model.make_lr_scheduler(optimizer)
 

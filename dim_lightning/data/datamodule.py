@@ -1,6 +1,5 @@
 """Training, validation and test images of any source, as batches."""
 
-import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
 SplitName = Literal["train", "val", "test"]
+_GRACE = 20  # seconds for a step and a checkpoint
 DEFAULT_SOURCE = lazy_instance(Digits)
 
 
@@ -108,8 +108,7 @@ class ImageDataModule(LightningDataModule):
         check_fraction("test_fraction", test_fraction)
         check_range("split_seed", split_seed, 0, "a seed")
         self.source = source
-        # one cache, however it is spelt
-        self.root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100  # links stay
+        self.root = Path(root).expanduser()
         self.image_size = image_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -304,12 +303,14 @@ class ImageDataModule(LightningDataModule):
 
 
 def _leave_signals(_: int) -> None:
-    """Ctrl-C reaches processes that fetch as well, while the first one still waits for a batch.
+    """Ctrl-C and a job's SIGTERM reach processes that fetch, for whose batch the first one waits.
 
-    It ends them when its step is done and the checkpoint is written.
+    It ends them when its step is done and the checkpoint is written. SIGTERM is how it may do so,
+    and is therefore obeyed after a while.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):  # not on Windows, where nothing sends SIGTERM
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
 
 
 def _as_it_is(batch: Any) -> Any:

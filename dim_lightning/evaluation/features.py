@@ -79,9 +79,9 @@ def extract(
     with observing(encoder):
         for batch in batches:
             features = encoder(as_floats(batch.images.to(device)).to(dtype))
-            kept = batch.labels >= (0 if labelled else -1)
             for name, value in _chosen(features.layers, layers).items():
-                stores.setdefault(name, []).append(value.float().cpu()[kept.cpu()])
+                rows = value[(batch.labels >= 0).to(device)] if labelled else value
+                stores.setdefault(name, []).append(rows.float().cpu())
             rest = {"code": features.mean.float(), "log_variance": features.log_variance}
             rest.update(labels=batch.labels, indices=batch.indices)
             parts.append({name: value.cpu() for name, value in rest.items() if value is not None})

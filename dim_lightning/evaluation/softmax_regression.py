@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation.search import multiplies_bfloat16
 
 _VALUES_AT_ONCE = 2**22  # of a block of features: 16 MiB, read once for both products
@@ -94,6 +95,8 @@ class SoftmaxSolver:
         self.num_classes = num_classes
         self.tolerance = tolerance
         self.mean, self.scale = standardisation(self.features)
+        if not bool(self.mean.isfinite().all() and self.scale.isfinite().all()):
+            raise InputError("features are NaN or infinite; expected finite numbers")
         dim = self.features.shape[1]
         self.curvature = self._second_moment() if dim <= _LARGEST_CURVATURE else None
         self.product_dtype = product_dtype or _product_dtype(self.features)

@@ -30,14 +30,15 @@ class TensorProgram(nn.Module):
 
     Args:
         encoder: copied, in eval mode and in the plain memory layout, which every backend knows.
-        dtype: in which the copy computes.
+        dtype: in which the copy computes: as it is, or in float64.
     """
 
     def __init__(self, encoder: Encoder, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.encoder = copy.deepcopy(encoder).cpu()
-        self.encoder.to(dtype).to(memory_format=torch.contiguous_format)
+        self.encoder = copy.deepcopy(encoder).cpu().to(memory_format=torch.contiguous_format)
         self.dtype = dtype
+        if dtype == torch.float64:
+            self.encoder.double()
         self.requires_grad_(False).eval()
 
     def forward(self, images: Images) -> dict[str, Tensor]:

@@ -25,10 +25,10 @@ class WarmupCosine(LRScheduler):
         total_steps: T; `EncoderModule.on_train_start` sets it to what the Trainer is going to do.
 
     Raises:
-        InputError: the warm-up is no share; or, at the second step, T was never told.
+        InputError: the warm-up is no share; or steps are taken, and T was never told.
     """
 
-    def __init__(self, optimizer: Optimizer, warmup: float = 0.1, total_steps: int | None = None):
+    def __init__(self, optimizer: Optimizer, warmup: float = 0.1, total_steps: int = 1):
         if not 0 <= warmup < 1:
             raise InputError(
                 f"WarmupCosine was given warmup {warmup}; expected a share of the training, at "
@@ -36,6 +36,7 @@ class WarmupCosine(LRScheduler):
             )
         self.warmup = warmup
         self.total_steps = total_steps
+        self._is_told = total_steps > 1
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | Tensor]:
@@ -53,7 +54,7 @@ class WarmupCosine(LRScheduler):
                 "WarmupCosine falls to 0 at the end of training, which has none; set "
                 "trainer.max_epochs or trainer.max_steps"
             )
-        self.total_steps = max(1, int(total_steps))
+        self.total_steps, self._is_told = max(1, int(total_steps)), True
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             group["lr"] = rate
         return self
@@ -64,9 +65,7 @@ class WarmupCosine(LRScheduler):
         super().load_state_dict(state_dict | own)
 
     def _share(self) -> float:
-        if self.total_steps is None:
-            if self.last_epoch == 0:
-                return 1.0  # until it is told, before the first step
+        if self.last_epoch > self.total_steps and not self._is_told:
             raise InputError(
                 "WarmupCosine was not told how long the training is; give total_steps, or, in a "
                 "method with an on_train_start of its own, call super().on_train_start()"

@@ -26,9 +26,14 @@ def read_result(run_dir: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not readable as JSON ({error}); run test again") from error
+        raise InputError(
+            f"{path} is not readable as JSON ({error}); remove it and run test again"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is {type(content).__name__}; expected a JSON object of sections")
+    return content
 
 
 def update_result(run_dir: Path, section: str, values: Mapping[str, Any]) -> None:

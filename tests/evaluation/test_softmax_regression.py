@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from small_features import blobs
 
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Labelled, linear_probe
 from dim_lightning.evaluation.softmax_regression import SoftmaxSolver, standardisation
 
@@ -119,3 +120,11 @@ def test_features_that_are_all_but_one_are_solved(noise):
     result = linear_probe(part, part, part, 2)
     assert result.converged
     assert result.top1 > 0.98
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_features_that_are_no_numbers_are_refused(value):
+    features = torch.rand(40, 3)
+    features[7, 1] = value
+    with pytest.raises(InputError, match="features are NaN or infinite"):
+        SoftmaxSolver(Labelled(features, torch.arange(40) % 2), 2)

@@ -13,7 +13,8 @@ from dim_lightning.errors import InputError
 class Arrays(Source):
     """Images in memory, such as those of another library's data set: for scripts.
 
-    They are known by their content, of which a hash is taken when they are looked for.
+    Their cache is known by their content, of which a hash is taken when they are looked for. What
+    tests and several processes compare are the labels, as of all images that are no files.
 
     Args:
         images: training images uint8 [n, h, w, 3], RGB, or [n, h, w], gray.
@@ -63,7 +64,8 @@ def _part(name: str, images: np.ndarray, labels_name: str, labels: object) -> Pa
     if labels is None:
         return Part(images, np.full(len(images), -1, np.int64))
     classes = np.asarray(labels)
-    if classes.shape != (len(images),) or classes.dtype.kind not in "iu":
+    is_whole = classes.shape == (len(images),) and classes.dtype.kind in "iu"
+    if not is_whole or classes.min(initial=0) < -1:
         raise InputError(
             f"Arrays was given {labels_name} {classes.dtype} {list(classes.shape)} of "
             f"{len(images)} images; expected a whole number an image, -1 where unlabelled"

@@ -1,6 +1,5 @@
 """A folder of one's own pictures."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +62,7 @@ class PictureFolder(Source):
             InputError: no such folder, no pictures in it, a class folder without pictures, or
                 pictures beside train/, which would be left aside.
         """
-        # without dots: one folder has one fingerprint, however its path is spelt
-        folder = Path(os.path.abspath(Path(self.path).expanduser()))  # noqa: PTH100  # links stay
+        folder = Path(self.path).expanduser()
         if not folder.is_dir():
             found = "a file" if folder.exists() else "not there"
             raise InputError(

@@ -49,6 +49,7 @@ def test_other_content_is_another_data_set(tmp_path):
         ((np.dstack([IMAGES[0]] * 2)[None],), r"images uint8 \[1, 8, 8, 6\]"),
         ((IMAGES, LABELS[:3]), r"labels int64 \[3\] of 40 images"),
         ((IMAGES, LABELS / 2), r"labels float64 \[40\]"),
+        ((IMAGES, LABELS - 100), "a whole number an image, -1 where unlabelled"),
         ((IMAGES, LABELS, IMAGES, LABELS[:1]), r"test_labels int64 \[1\]"),
         ((IMAGES, LABELS, None, LABELS), "test_labels without test_images"),
         ((IMAGES, LABELS, None, None, ["a"]), "1 class_names and the class 3"),

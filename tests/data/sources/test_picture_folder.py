@@ -217,11 +217,3 @@ def test_links_to_folders_are_followed_once_and_never_upwards(tmp_path, draw):
     found = relative(read(pictures, labelled=False).train, pictures)
     assert found == ["again/1.png", "disk/3.png", "disk/deep/2.png"]
     assert PictureFolder(str(pictures)).find(tmp_path).passed_by() == "1 .heic"
-
-
-def test_a_folder_is_the_same_however_it_is_spelt(class_folders, monkeypatch):
-    monkeypatch.chdir(class_folders)
-    spelt = (".", str(class_folders), f"../{class_folders.name}")
-    first, *others = (PictureFolder(path).find(class_folders) for path in spelt)
-    assert all(each.fingerprint == first.fingerprint for each in others)
-    assert {each.origin for each in others} == {first.origin}

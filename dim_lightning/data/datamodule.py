@@ -33,7 +33,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
 SplitName = Literal["train", "val", "test"]
-_GRACE = 20  # seconds for a step and a checkpoint
+_GRACE = 10  # seconds for the batch that is waited for
 DEFAULT_SOURCE = lazy_instance(Digits)
 
 

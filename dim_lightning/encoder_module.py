@@ -1,6 +1,5 @@
 """What every method that trains an encoder shares: steps, draws, logs, optimiser."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -18,13 +17,12 @@ from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
 from dim_lightning.parts import (
-    as_plain,
     check_makers,
     check_parts,
     check_terms,
     is_plain,
-    part_text,
     shown,
+    warn_of_unknown,
 )
 from dim_lightning.processes import (
     joint_mean,
@@ -236,10 +234,10 @@ class EncoderModule(L.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Of classes given in Python keeps the names: a checkpoint holds plain types only."""
         stored = checkpoint.get("hyper_parameters", {})
-        plain = {name: as_plain(value) for name, value in stored.items() if is_plain(value)}
-        checkpoint["hyper_parameters"] = plain
+        told = {name: shown(value) for name, value in stored.items()}
+        checkpoint["hyper_parameters"] = {k: v for k, v in told.items() if is_plain(stored[k])}
         checkpoint[VERSION] = version()
-        parts = {k: part_text(v) for k, v in stored.items() if not is_plain(v)}
+        parts = {name: text for name, text in told.items() if not is_plain(stored[name])}
         if parts:
             checkpoint[PARTS] = parts
 
@@ -255,14 +253,8 @@ class EncoderModule(L.LightningModule, ABC):
             return
         name = type(self).__name__
         check_parts(name, checkpoint.get(PARTS, {}), self.hparams)
-        stored = set(checkpoint.get("hyper_parameters", {})) - set(self.hparams)
-        unknown = sorted(each for each in stored if not each.startswith("_"))  # Lightning's own
-        if unknown:
-            warnings.warn(
-                f"the checkpoint, of dim_lightning {checkpoint.get(VERSION, 'before 0.1')}, has "
-                f"settings that {name} does not have: {', '.join(unknown)}; they have no effect",
-                stacklevel=2,
-            )
+        of = checkpoint.get(VERSION, "(version unknown)")
+        warn_of_unknown(name, of, checkpoint.get("hyper_parameters", {}), self.hparams)
 
     def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
         if not isinstance(batch, Batch):

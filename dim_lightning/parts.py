@@ -135,6 +135,26 @@ def check_parts(method: str, stored: Mapping[str, str], given: Mapping[str, Any]
         warnings.warn(f"{told[name]}; taken for the same in another place", stacklevel=3)
 
 
+def warn_of_unknown(
+    method: str, version: str, stored: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    """Warns of settings in a checkpoint that the class has not: of another version, they are lost.
+
+    Args:
+        method: the class of the module that loads a checkpoint.
+        version: of dim_lightning that wrote it.
+        stored: its settings; those that begin with _ are Lightning's own.
+        given: the module's.
+    """
+    unknown = sorted(name for name in set(stored) - set(given) if not name.startswith("_"))
+    if unknown:
+        warnings.warn(
+            f"the checkpoint, of dim_lightning {version}, has settings that {method} does not "
+            f"have: {', '.join(unknown)}; they have no effect",
+            stacklevel=3,
+        )
+
+
 def _equal(stored: str, now: str) -> bool:
     """Of an object, early checkpoints have the class without its settings."""
     return now == stored or ("(" not in stored and now.startswith(f"{stored}("))

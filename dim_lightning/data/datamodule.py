@@ -1,6 +1,5 @@
 """Training, validation and test images of any source, as batches."""
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from dim_lightning.data.settings import (
     check_workers,
 )
 from dim_lightning.data.shards import Stream
+from dim_lightning.data.signals import leave_signals
 from dim_lightning.data.sources import Digits, Source
 from dim_lightning.data.splits import Shares, Splits, check_labels, check_sizes, mapped_splits
 from dim_lightning.data.views import Views
@@ -33,7 +33,6 @@ from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
 SplitName = Literal["train", "val", "test"]
-_GRACE = 10  # seconds for the batch that is waited for
 DEFAULT_SOURCE = lazy_instance(Digits)
 
 
@@ -295,22 +294,11 @@ class ImageDataModule(LightningDataModule):
             batch_size=batch_size,  # by name: Lightning calls it again with one of its own
             collate_fn=_as_it_is,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_leave_signals,
+            worker_init_fn=leave_signals,
             # Without one of its own, starting to read it would draw from the global generator.
             generator=generator_for(self.seed),
             **options,
         )
-
-
-def _leave_signals(_: int) -> None:
-    """Ctrl-C and a job's SIGTERM reach processes that fetch, for whose batch the first one waits.
-
-    It ends them when its step is done and the checkpoint is written. SIGTERM is how it may do so,
-    and is therefore obeyed after a while.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "alarm"):  # not on Windows, where nothing sends SIGTERM
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,6 +1,7 @@
 """Frozen features to numbers: plain functions on tensors.
 
 features.py   an encoder and batches of images -> features, layer by layer, and pixels
+labelled.py   features with a class of each
 knn.py        nearest neighbours and the accuracy of their vote
 softmax_regression.py   the convex problem of the linear probe, solved to convergence
 probes.py     the linear probe with its penalty chosen, and the paper's MLP with 200 units
@@ -18,7 +19,8 @@ code_prior.py   what codes that follow their prior look like
 from dim_lightning.evaluation.features import Extracted, extract, observing, pixels
 from dim_lightning.evaluation.geometry import Geometry, effective_rank, geometry_of, uniformity
 from dim_lightning.evaluation.knn import accuracy, knn_accuracy, knn_predict, neighbours, vote
-from dim_lightning.evaluation.probes import Labelled, LinearResult, linear_probe, mlp_probe
+from dim_lightning.evaluation.labelled import Labelled
+from dim_lightning.evaluation.probes import LinearResult, linear_probe, mlp_probe
 
 __all__ = [
     "Extracted",

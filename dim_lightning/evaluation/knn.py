@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.labelled import check_labelled
 from dim_lightning.evaluation.search import Ranking, largest
 
 Metric = Literal["cosine", "euclidean"]
@@ -112,7 +113,6 @@ def knn_accuracy(
     Raises:
         InputError: if the bank holds fewer than k vectors, or some labels are missing.
     """
-    check_labelled(labels)
     predicted = knn_predict(queries, bank, bank_labels, num_classes, k, temperature, metric)
     return accuracy(predicted, labels)
 
@@ -139,20 +139,6 @@ def accuracy(predicted: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> flo
     """
     check_labelled(labels)
     return (predicted == labels).sum().item() / len(labels)
-
-
-def check_labelled(labels: Int64[Tensor, " n"]) -> None:
-    """Refuses images without a class, which would count as errors.
-
-    Raises:
-        InputError: some are unlabelled, -1.
-    """
-    count = int((labels < 0).sum())
-    if count:
-        raise InputError(
-            f"{count} of {len(labels)} images are unlabelled (-1); expected a class of each: keep "
-            "the others alone, known = labels >= 0; Labelled(features[known], labels[known])"
-        )
 
 
 def _by_cosine(queries: Tensor, bank: Tensor) -> Ranking:

@@ -4,8 +4,9 @@ from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 from dim_lightning.evaluation.knn import METRICS, accuracy, neighbours_by, vote
+from dim_lightning.evaluation.labelled import Labelled
 from dim_lightning.evaluation.paper_probe import paper_probe
-from dim_lightning.evaluation.probes import Labelled, LinearResult, linear_probe, mlp_probe
+from dim_lightning.evaluation.probes import LinearResult, linear_probe, mlp_probe
 from dim_lightning.evaluation.svm import SVMResult, linear_svm
 
 MLPProtocol = Literal["short", "paper"]

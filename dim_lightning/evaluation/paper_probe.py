@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.fitting import passes, seeded
 from dim_lightning.evaluation.knn import accuracy
+from dim_lightning.evaluation.labelled import Labelled
 from dim_lightning.evaluation.probes import small_network
-from dim_lightning.evaluation.softmax_regression import Labelled
 
 PAPER_EPOCHS = 200
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dim_lightning.evaluation.fitting import late, passes, seeded
-from dim_lightning.evaluation.knn import accuracy, check_labelled
+from dim_lightning.evaluation.knn import accuracy
+from dim_lightning.evaluation.labelled import Labelled, check_labelled
 from dim_lightning.evaluation.softmax_regression import (
-    Labelled,
     SoftmaxRegression,
     SoftmaxSolver,
     standardisation,

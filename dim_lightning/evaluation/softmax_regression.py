@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.labelled import Labelled
 from dim_lightning.evaluation.search import multiplies_bfloat16
 
 _VALUES_AT_ONCE = 2**22  # of a block of features: 16 MiB, read once for both products
@@ -16,13 +17,6 @@ _LARGEST_CURVATURE = 8192  # features beyond which their d x d second moment cos
 _MOST_PRODUCTS = 300  # with the Hessian, for one Newton step
 _LEFT = 0.01  # of the squared gradient, by one Newton step; less is lost to the curvature's change
 _SHORTEST_STEP = 2.0**-10
-
-
-class Labelled(NamedTuple):
-    """Frozen features of the images of a split, and their classes 0 .. num_classes - 1."""
-
-    features: Float[Tensor, "n d"]
-    labels: Int64[Tensor, " n"]
 
 
 class SoftmaxRegression(NamedTuple):

@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation.softmax_regression import Labelled, standardisation
+from dim_lightning.evaluation.labelled import Labelled
+from dim_lightning.evaluation.softmax_regression import standardisation
 
 C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 

@@ -52,9 +52,12 @@ def hash_of_parts(parts: Parts) -> str:
 def _hash_of_names(names: Mapping[str, Iterable[Any]]) -> str:
     folders = {name.rpartition(os.sep)[0] for each in names.values() for name in each}
     start = len(os.path.commonpath(folders))
-    return hash_of(
-        f"{part}{name[start:].replace(os.sep, '/')}" for part in names for name in names[part]
+    below = (  # of names below the folder at hand, ".", no separator follows what they share
+        (part, name[start:].lstrip(os.sep).replace(os.sep, "/"))
+        for part in names
+        for name in names[part]
     )
+    return hash_of(f"{part}/{name}" for part, name in below)
 
 
 def _hash_of_labels(labels: Mapping[str, np.ndarray]) -> str:

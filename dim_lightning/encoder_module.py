@@ -24,14 +24,9 @@ from dim_lightning.parts import (
     shown,
     warn_of_unknown,
 )
-from dim_lightning.processes import (
-    joint_mean,
-    joint_size,
-    num_processes,
-    take_from_first,
-    uneven_rows,
-)
+from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
 from dim_lightning.seeding import Draws, generator_for
+from dim_lightning.trained import Trained, trained_in
 from dim_lightning.version import version
 
 PARTS = "parts"  # in a checkpoint: parameter -> the class or function that was given, as text
@@ -61,6 +56,7 @@ class EncoderModule(L.LightningModule, ABC):
         uses_views: whether the method has a use for several views of an image.
         code_prior: what the method draws the codes to: 'gaussian' is N(0, I), 'uniform' is uniform
             on [0, 1]^d after a sigmoid; None if to neither.
+        trained: how far the weights are, those of a checkpoint included.
 
     Args:
         encoder: makes the encoder, given the image size.
@@ -93,6 +89,7 @@ class EncoderModule(L.LightningModule, ABC):
         self.make_lr_scheduler = lr_scheduler
         self.image_size = image_size
         self.seed = seed
+        self.trained = Trained(0, 0)
 
     @abstractmethod
     def code_and_terms(
@@ -173,10 +170,11 @@ class EncoderModule(L.LightningModule, ABC):
             return self._step(batch, "test", (0, batch_idx))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Logs the terms of a step by whose end a callback has asked to stop.
+        """Counts, and logs the terms of a step by whose end a callback has asked to stop.
 
         Lightning writes what was logged last then, which is of an earlier step otherwise.
         """
+        self.trained = Trained(self.current_epoch + 1, self.global_step)
         if self.trainer.should_stop:
             self._log_terms("train", outputs["terms"], len(outputs["embedding"]))
 
@@ -249,6 +247,8 @@ class EncoderModule(L.LightningModule, ABC):
         Raises:
             InputError: they are others.
         """
+        if "loops" in checkpoint:
+            self.trained = trained_in(checkpoint)
         if FROM_COMMAND_LINE in self.hparams:  # which says itself what differs
             return
         name = type(self).__name__
@@ -276,7 +276,7 @@ class EncoderModule(L.LightningModule, ABC):
         output = {"embedding": code.detach().float(), "labels": batch.labels}
         if not terms:
             return output
-        detached = _of_joint_batch(terms, len(batch.images))
+        detached = joint_terms(terms, len(batch.images))
         alone = self._trainer is None
         if stage != "train" or alone or is_written(self.trainer, self.global_step + 1):
             self._log_terms(stage, detached, len(batch.images))
@@ -299,11 +299,3 @@ def is_written(trainer: L.Trainer, step: int) -> bool:
     """
     at_interval = step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
     return at_interval or trainer.is_last_batch or trainer.should_stop
-
-
-def _of_joint_batch(terms: Mapping[str, Tensor], num_images: int) -> dict[str, Tensor]:
-    """The terms without gradient, of the images of all processes and equal on each."""
-    if num_processes() == 1:
-        return {name: term.detach() for name, term in terms.items()}
-    shares = torch.stack([term.detach() for term in terms.values()])
-    return dict(zip(terms, joint_mean(shares, num_images), strict=True))

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Mapping
+from enum import Enum
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -75,8 +76,9 @@ def part_text(value: Any) -> str:
     """What was given as a part, as text that is the same in every process.
 
     Args:
-        value: a class or function, a partial of one, a plain value, or a list of these; of any
-            other object the class is named, with those of its settings that it keeps and are plain.
+        value: a class or function, a partial of one, a plain value, a member of an enumeration,
+            torch's dtype or device, or a list or mapping of these; of any other object the class is
+            named, with those of its settings that it keeps and are plain.
     """
     if isinstance(value, partial):
         value = as_written(value)
@@ -87,6 +89,13 @@ def part_text(value: Any) -> str:
         return repr(as_plain(value))
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(part_text, value))}]"
+    if isinstance(value, Mapping):
+        pairs = [f"{part_text(name)}: {part_text(each)}" for name, each in value.items()]
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, torch.dtype | torch.device):
+        return str(value)
+    if isinstance(value, Enum):
+        return f"{part_text(type(value))}.{value.name}"
     named = value if hasattr(value, "__qualname__") else type(value)
     module = getattr(named, "__module__", None)  # which methods of built-in classes have not
     text = f"{module}.{named.__qualname__}" if module else named.__qualname__

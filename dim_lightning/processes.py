@@ -8,7 +8,7 @@ Bytes are sent where nothing smaller would do: n rows to all others (`gather`), 
 row what was computed for it elsewhere (`to_owners`), sums (`total`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -103,6 +103,17 @@ def total(values: Tensor) -> Tensor:
 def joint_mean(means: Tensor, num_rows: int) -> Tensor:
     """Means over the joint batch, of means over the `num_rows` rows of each process."""
     return total(means * num_rows) / joint_size(num_rows) if _is_distributed() else means
+
+
+def joint_terms(terms: Mapping[str, Tensor], num_rows: int) -> dict[str, Tensor]:
+    """Scalars of each process's `num_rows` rows, as means over the joint batch, without gradient.
+
+    All in one exchange.
+    """
+    own = {name: term.detach() for name, term in terms.items()}
+    if not _is_distributed():
+        return own
+    return dict(zip(own, joint_mean(torch.stack([*own.values()]), num_rows), strict=True))
 
 
 def take_from_first(tensors: Iterable[Tensor]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.callbacks import Callback
-from small_methods import SIZE, batch, build, digits, encoder, trainer
+from small_methods import SETTINGS, SIZE, batch, build, digits, encoder, trainer
 
 import dim_lightning
 from dim_lightning import EncoderModule
@@ -139,6 +139,19 @@ class Told(MetricsFile):
         self.params = dict(params)
 
 
+def test_it_knows_how_far_its_weights_are(tmp_path):
+    module, stored = build(Autoencoder), tmp_path / "one.ckpt"
+    first = trainer(tmp_path, max_epochs=1)
+    first.fit(module, digits(tmp_path))
+    first.save_checkpoint(stored)
+    steps = first.global_step
+    second = trainer(tmp_path, max_epochs=3)
+    second.fit(module, digits(tmp_path), ckpt_path=stored, weights_only=True)
+    assert module.trained == (3, 3 * steps)
+    loaded = Autoencoder.load_from_checkpoint(stored, **SETTINGS[Autoencoder], weights_only=True)
+    assert loaded.trained == (1, steps)
+
+
 def test_loggers_of_a_script_get_the_settings(tmp_path):
     log = Told(tmp_path)
     trainer(tmp_path, max_steps=1, logger=log).fit(build(Autoencoder), digits(tmp_path))
@@ -178,6 +191,10 @@ def test_a_part_that_lies_in_another_module_is_taken_with_a_warning():
         check_parts("Own", {"encoder": "__main__.BlogEncoder"}, {"encoder": BlogEncoder})
 
 
+class Mode(Enum):
+    FAST = 1
+
+
 class Counting:
     """Keeps a setting and a count."""
 
@@ -191,7 +208,10 @@ def test_an_object_is_its_class_and_its_settings():
     check_parts("Own", {"report": name, "prior": f"{name}(step=2)", "critic": name}, vars_of(part))
     with pytest.raises(InputError, match=r"prior was .*Counting\(step=1\)"):
         check_parts("Own", {"prior": f"{name}(step=1)"}, vars_of(part))
-    assert part_text({"a": part.count}) == "builtins.dict"
+    assert part_text({"a": Counting, 1: [Mode.FAST]}) == (
+        f"{{'a': {name}, 1: [{__name__}.Mode.FAST]}}"
+    )
+    assert part_text(torch.float16) == "torch.float16"
 
 
 def vars_of(part):

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from dim_lightning.data import Batch
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
@@ -48,9 +47,6 @@ class NAT(EncoderModule):
         InputError: every_n_epochs below 1.
     """
 
-    targets: Tensor
-    assignment: Tensor
-
     def __init__(
         self,
         encoder: MakeEncoder = PaperEncoder,
@@ -65,12 +61,10 @@ class NAT(EncoderModule):
         if every_n_epochs < 1:
             raise InputError(f"model.every_n_epochs is {every_n_epochs}; expected at least 1")
         self.every_n_epochs = every_n_epochs
-        # their size is that of the training split, which a model built for a look does not know
-        self.register_buffer("targets", torch.empty(0, self.embedding_dim), persistent=False)
-        self.register_buffer("assignment", torch.empty(0, dtype=torch.int64), persistent=False)
-        # the same on every process by themselves: nothing to send before each step
-        names = ["targets", "assignment"]
-        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, names)
+        # Their size is that of the training split, which a model built for a look does not know. No
+        # buffers: they are the same on every process by themselves, with nothing to send.
+        self.targets = torch.empty(0, self.embedding_dim)
+        self.assignment = torch.empty(0, dtype=torch.int64)
 
     def setup(self, stage: str) -> None:
         """Draws the targets of the training images."""
@@ -82,12 +76,8 @@ class NAT(EncoderModule):
         """A target each for `num_images` images; to begin with image i has target i."""
         generator = generator_for(self.seed, Draws.TARGETS)
         draws = torch.randn(num_images, self.embedding_dim, generator=generator)
-        self.targets = F.normalize(draws, dim=1).to(self.device)
-        self.assignment = torch.arange(num_images, device=self.device)
-
-    def on_validation_start(self) -> None:
-        """Running statistics are those of the first process; targets need not be sent."""
-        take_from_first(self.encoder.buffers())
+        self.targets = F.normalize(draws, dim=1)
+        self.assignment = torch.arange(num_images)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps who has which target."""
@@ -107,7 +97,7 @@ class NAT(EncoderModule):
                 f"the checkpoint has targets for {len(stored)} training images, but there are "
                 f"{len(self.targets)}; go on with the data it was trained on"
             )
-        self.assignment = stored.to(self.device, copy=True)
+        self.assignment = stored.clone()
 
     def code_and_terms(
         self, batch: Batch, generator: torch.Generator
@@ -117,6 +107,8 @@ class NAT(EncoderModule):
         if not self.training:
             return code, {}
         direction = F.normalize(widened(code), dim=1)
+        self.targets = self.targets.to(code.device)
+        self.assignment = self.assignment.to(code.device)
         if self.current_epoch % self.every_n_epochs == 0:
             self._deal_out(gather(direction.detach()), gather(batch.indices))
         targets = self.targets[self.assignment[batch.indices]]

@@ -1,13 +1,10 @@
 """The shape of the codes while training: does the prior hold, did anything collapse."""
 
-from typing import Any
-
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.observation import (
-    Trained,
     after_epochs,
     check_least,
     checked_interval,
@@ -17,7 +14,6 @@ from dim_lightning.callbacks.observation import (
     is_due,
     picture_path,
     send_pictures,
-    trained_in,
 )
 from dim_lightning.callbacks.pictures import write_statistics
 from dim_lightning.evaluation import Extracted, geometry_of
@@ -46,13 +42,6 @@ class Geometry(Callback):
         check_least("geometry.num_images", num_images, 1)
         self.num_images = num_images
         self.every_n_epochs = checked_interval("geometry", every_n_epochs)
-        self._stored: Trained | None = None
-
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Remembers how far the weights are."""
-        self._stored = trained_in(checkpoint)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the codes, logs and draws."""
@@ -64,11 +53,11 @@ class Geometry(Callback):
         for name, value in geometry.summary().items():
             pl_module.log(f"geometry/{name}", value, sync_dist=True)
         if trainer.is_global_zero and is_due(trainer, self.every_n_epochs):
-            after = after_epochs(trainer, self._stored)
+            after = after_epochs(trainer, pl_module)
             subtitle = f"{len(seen.code):,} validation images, {after}"
             path = picture_path(trainer, "embedding_statistics")
             write_statistics(path, geometry, _drawn(seen), subtitle, code_prior_of(pl_module))
-            send_pictures(trainer, [path], self._stored)
+            send_pictures(trainer, pl_module, [path])
 
 
 def _drawn(seen: Extracted) -> torch.Tensor:

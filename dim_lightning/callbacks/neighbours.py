@@ -10,7 +10,6 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from dim_lightning.callbacks.observation import (
-    Trained,
     after_epochs,
     check_least,
     checked_interval,
@@ -20,7 +19,6 @@ from dim_lightning.callbacks.observation import (
     is_due,
     picture_path,
     send_pictures,
-    trained_in,
 )
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
@@ -72,13 +70,6 @@ class Neighbours(Callback):
         self.seed = seed
         self._queries: list[tuple[Tensor, Tensor]] = []
         self._precision: dict[str, float] = {}
-        self._stored: Trained | None = None
-
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Remembers how far the weights are."""
-        self._stored = trained_in(checkpoint)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets the codes of the validation before."""
@@ -107,7 +98,7 @@ class Neighbours(Callback):
             self._log_accuracy(trainer, pl_module, self._voters(trainer, pl_module, bank))
             self._queries = []
         if trainer.is_global_zero:
-            send_pictures(trainer, self._draw(trainer, pl_module, bank), self._stored)
+            send_pictures(trainer, pl_module, self._draw(trainer, pl_module, bank))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the last precisions."""
@@ -143,7 +134,7 @@ class Neighbours(Callback):
     def _draw(
         self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted
     ) -> list[Path]:
-        data, after = data_of(trainer), after_epochs(trainer, self._stored)
+        data, after = data_of(trainer), after_epochs(trainer, pl_module)
         val = data.split("val")
         rows = chosen_queries(val.labels, self.num_queries, self.seed)
         images, labels = val.pictures(torch.tensor(rows)), torch.from_numpy(val.labels[rows])
@@ -170,9 +161,11 @@ class Neighbours(Callback):
         searched = f"{len(labels)} validation images among {bank_size:,} training images"
         if metric not in self._precision:
             return f"{searched}, by the codes of the encoder"
-        here = (found.labels == labels[:, None]).double().mean().item()
+        known = (found.labels >= 0) & (labels >= 0)[:, None]
+        some = "labelled" if bool((labels < 0).any()) or not bool(known.all()) else "all"
+        here = (found.labels == labels[:, None])[known].double().mean().item()
         return (
-            f"Precision of the nine: {self._precision[metric]:.1%} over all validation images, "
+            f"Precision of the nine: {self._precision[metric]:.1%} over {some} validation images, "
             f"{here:.1%} in these rows. {searched}."
         )
 
@@ -214,7 +207,10 @@ class _Found(NamedTuple):
         if self.class_names is not None:
             captions = [[_name(self.class_names, c) for c in row] for row in self.labels.tolist()]
             if query_labels is not None:
-                frames = (self.labels == query_labels[:, None]).tolist()
+                frames = [
+                    [None if -1 in (q, c) else q == c for c in row]
+                    for q, row in zip(query_labels.tolist(), self.labels.tolist(), strict=True)
+                ]
         images = images.unflatten(0, tuple(self.rows.shape))
         return Block("nearest training images, the nearest first", images, captions, frames)
 
@@ -222,7 +218,8 @@ class _Found(NamedTuple):
 def chosen_queries(labels: np.ndarray, count: int, seed: int) -> list[int]:
     """Positions of `count` images, as many classes as there can be, in order of class.
 
-    They depend on the labels and the seed alone, so that runs show the same queries.
+    Labelled ones before others. They depend on the labels and the seed alone, so that runs show
+    the same queries.
     """
     order = torch.randperm(len(labels), generator=generator_for(seed, 0)).tolist()
     seen: dict[int, int] = {}
@@ -230,7 +227,7 @@ def chosen_queries(labels: np.ndarray, count: int, seed: int) -> list[int]:
     for position, row in enumerate(order):
         label = int(labels[row])
         seen[label] = seen.get(label, 0) + 1
-        ranked.append((seen[label] if label >= 0 else 0, position, row))
+        ranked.append((seen[label] if label >= 0 else len(labels), position, row))
     chosen = [row for _, _, row in sorted(ranked)[:count]]
     return sorted(chosen, key=lambda row: int(labels[row]))
 

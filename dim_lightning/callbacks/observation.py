@@ -1,8 +1,8 @@
 """What every callback here asks of a run: its data, its codes, how far it is, where pictures go."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 
@@ -11,6 +11,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, extract
 from dim_lightning.evaluation.code_prior import CODE_PRIORS, CodePrior
 from dim_lightning.run.folder import PICTURES
+from dim_lightning.trained import Trained
 
 
 def data_of(trainer: L.Trainer) -> ImageDataModule:
@@ -84,56 +85,43 @@ def features_of(
         labelled: as for `extract`.
 
     Raises:
-        InputError: a code is not finite: nothing can be said of such codes.
+        InputError: a code, or a layer's feature, is not finite: nothing can be said of such.
     """
     encoder: Any = pl_module.encoder
     with trainer.precision_plugin.forward_context():
         seen = extract(encoder, batches, pl_module.device, layers, labelled)
-    if not bool(seen.code.isfinite().all()):
-        raise InputError(
-            f"codes are NaN or infinite (epoch {trainer.current_epoch + 1}); expected finite "
-            "numbers; try a lower learning rate (model.optimizer), lower weights of the terms "
-            "(model.*_weight) or --trainer.gradient_clip_val 1"
-        )
+    check_finite(seen, after_epochs(trainer, pl_module))
     return seen
 
 
-class Trained(NamedTuple):
-    """How far a checkpoint is: epochs that have begun, and steps."""
+def check_finite(seen: Extracted, when: str) -> None:
+    """Looks at whether something can be said of these features.
 
-    epochs: int
-    steps: int
-
-
-def trained_in(checkpoint: Mapping[str, Any]) -> Trained:
-    """How far a checkpoint is; Lightning restores no counts in commands other than fit."""
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
-    return Trained(epochs, checkpoint["global_step"])
-
-
-def after_epochs(trainer: L.Trainer, stored: Trained | None = None) -> str:
-    """How far the weights are, in words: "after 3 epochs", the one under way included.
-
-    Args:
-        trainer: of the run.
-        stored: how far the checkpoint is that was loaded, if one was.
+    Raises:
+        InputError: some are no finite numbers; names the layer.
     """
-    epochs = epochs_trained(trainer, stored)
+    spoilt = [name for name, x in seen.layers.items() if not bool(x.isfinite().all())]
+    if spoilt or not bool(seen.code.isfinite().all()):
+        what = f"features of the layer {spoilt[0]}" if spoilt else "codes"
+        raise InputError(
+            f"{what} are NaN or infinite {when}; expected finite numbers; try a lower "
+            "learning rate (model.optimizer), lower weights of the terms (model.*_weight) or "
+            "--trainer.gradient_clip_val 1"
+        )
+
+
+def trained(trainer: L.Trainer, pl_module: L.LightningModule) -> Trained:
+    """How far the weights are: as the module says, or else, of one of another kind, the Trainer."""
+    under_way = trainer.state.fn == "fit"
+    return getattr(pl_module, "trained", None) or Trained(
+        trainer.current_epoch + under_way, trainer.global_step
+    )
+
+
+def after_epochs(trainer: L.Trainer, pl_module: L.LightningModule) -> str:
+    """How far the weights are, in words: "after 3 epochs", the one under way included."""
+    epochs = trained(trainer, pl_module).epochs
     return f"after {epochs} epoch" + "s" * (epochs != 1)
-
-
-def epochs_trained(trainer: L.Trainer, stored: Trained | None = None) -> int:
-    """How many epochs the weights have been trained for, the one under way included."""
-    if trainer.state.fn == "fit":
-        return trainer.current_epoch + 1
-    return trainer.current_epoch if stored is None else stored.epochs
-
-
-def steps_trained(trainer: L.Trainer, stored: Trained | None = None) -> int:
-    """How many steps the weights have been trained for."""
-    if trainer.state.fn == "fit" or stored is None:
-        return trainer.global_step
-    return stored.steps
 
 
 def code_prior_of(pl_module: L.LightningModule) -> CodePrior | None:
@@ -146,9 +134,9 @@ def picture_path(trainer: L.Trainer, name: str) -> Path:
     return Path(trainer.default_root_dir) / PICTURES / f"{name}.png"
 
 
-def send_pictures(trainer: L.Trainer, paths: Sequence[Path], stored: Trained | None = None) -> None:
+def send_pictures(trainer: L.Trainer, pl_module: L.LightningModule, paths: Sequence[Path]) -> None:
     """Passes pictures on to the loggers that take some."""
-    step = steps_trained(trainer, stored)
+    step = trained(trainer, pl_module).steps
     for logger in trainer.loggers:
         if hasattr(logger, "log_image"):
             for path in paths:

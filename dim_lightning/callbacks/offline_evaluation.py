@@ -19,13 +19,10 @@ from dim_lightning.callbacks.code_measures import (
     fine_tuned_top1,
 )
 from dim_lightning.callbacks.observation import (
-    Trained,
     check_least,
     data_of,
-    epochs_trained,
     features_of,
-    steps_trained,
-    trained_in,
+    trained,
 )
 from dim_lightning.callbacks.offline_section import joined, weights_hash
 from dim_lightning.callbacks.offline_table import (
@@ -125,7 +122,6 @@ class OfflineEvaluation(Callback):
         self.repeats = repeats
         self.measures = measures
         self.figures: dict[str, float] = {}
-        self._stored: Trained | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Looks, before a test, whether what is asked for can be measured.
@@ -136,12 +132,6 @@ class OfflineEvaluation(Callback):
         if stage == "test":
             code_dim: Any = pl_module.embedding_dim
             self.measures.check(data_of(trainer).image_size, code_dim)
-
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Remembers how far the weights are."""
-        self._stored = trained_in(checkpoint)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures, prints and writes, on the first process."""
@@ -175,9 +165,9 @@ class OfflineEvaluation(Callback):
         spread = {row: result.deviations for row, result in results.items()}
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
         self.figures = dict(figures)
-        steps = steps_trained(trainer, self._stored)
+        epochs, steps = trained(trainer, pl_module)
         facts = rest | {
-            "epochs_trained": epochs_trained(trainer, self._stored),
+            "epochs_trained": epochs,
             "steps_trained": steps,
             "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
             "pictures": data_of(trainer).contents.sha256,

@@ -29,13 +29,14 @@ class Block(NamedTuple):
         heading: stands above the columns.
         images: [rows, columns, 3, h, w].
         captions: below each picture, or None.
-        right: whether to frame each picture green (True) or red (False); None for no frames.
+        right: whether to frame each picture green (True) or red (False); None for no frame, or
+            for none at all.
     """
 
     heading: str
     images: UInt8[Tensor, "rows columns 3 h w"]
     captions: Sequence[Sequence[str]] | None = None
-    right: Sequence[Sequence[bool]] | None = None
+    right: Sequence[Sequence[bool | None]] | None = None
 
 
 def write_grid(
@@ -218,9 +219,10 @@ def _draw_picture(
     pixels = block.images[row, column].permute(1, 2, 0).contiguous().numpy()
     enlarges = tile[0] >= pixels.shape[1]
     resample = Image.Resampling.NEAREST if enlarges else Image.Resampling.LANCZOS
-    if block.right is not None:
+    right = None if block.right is None else block.right[row][column]
+    if right is not None:
         frame = (left, top, left + tile[0] + 2 * _FRAME - 1, top + tile[1] + 2 * _FRAME - 1)
-        draw.rectangle(frame, fill=_RIGHT if block.right[row][column] else _WRONG)
+        draw.rectangle(frame, fill=_RIGHT if right else _WRONG)
     page.paste(Image.fromarray(pixels).resize(tile, resample), (left + _FRAME, top + _FRAME))
     if block.captions is not None:
         font = _font(12)

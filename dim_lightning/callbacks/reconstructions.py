@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dim_lightning.callbacks.neighbours import chosen_queries
 from dim_lightning.callbacks.observation import (
-    Trained,
     after_epochs,
     check_least,
     checked_interval,
@@ -20,7 +19,6 @@ from dim_lightning.callbacks.observation import (
     is_due,
     picture_path,
     send_pictures,
-    trained_in,
 )
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
@@ -48,13 +46,6 @@ class Reconstructions(Callback):
         self.every_n_epochs = checked_interval("reconstructions", every_n_epochs)
         self.num_rows = num_rows
         self.seed = seed
-        self._stored: Trained | None = None
-
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Remembers how far the weights are."""
-        self._stored = trained_in(checkpoint)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Decodes and draws, on the first process."""
@@ -65,7 +56,7 @@ class Reconstructions(Callback):
         paths = [self._draw_reconstructions(trainer, pl_module)]
         if getattr(pl_module, "code_prior", None) == "gaussian":
             paths.append(self._draw_samples(trainer, pl_module))
-        send_pictures(trainer, paths, self._stored)
+        send_pictures(trainer, pl_module, paths)
 
     def _draw_reconstructions(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Path:
         val = data_of(trainer).split("val")
@@ -78,7 +69,7 @@ class Reconstructions(Callback):
         whole = pairs[: len(pairs) // per_row * per_row].unflatten(0, (-1, per_row))
         blocks = [Block("image, decoded", whole[:, column]) for column in range(per_row)]
         path = picture_path(trainer, "reconstructions")
-        title = f"Reconstructions, {after_epochs(trainer, self._stored)}"
+        title = f"Reconstructions, {after_epochs(trainer, pl_module)}"
         subtitle = "Validation images, each beside what is decoded from its code."
         write_grid(path, title, subtitle, blocks)
         return path
@@ -90,7 +81,7 @@ class Reconstructions(Callback):
         )
         images = self._decoded(trainer, pl_module, draws).unflatten(0, (self.num_rows, _COLUMNS))
         path = picture_path(trainer, "samples")
-        title = f"Samples, {after_epochs(trainer, self._stored)}"
+        title = f"Samples, {after_epochs(trainer, pl_module)}"
         subtitle = "Images decoded from codes drawn from the prior, z ~ N(0, I)."
         write_grid(path, title, subtitle, [Block("decoded", images)])
         return path

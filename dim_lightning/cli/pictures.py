@@ -47,8 +47,9 @@ def say_others(
         found: which pictures there are now.
         shares: how they are dealt now.
     """
-    changed = _change(run_dir, found), _dealt_otherwise(run_dir, found, shares)
-    change = "; ".join(filter(None, changed))
+    of_its_own = command == "test" and "test" in found  # pictures that no share is taken from
+    dealt = "" if of_its_own else _dealt_otherwise(run_dir, found, shares)
+    change = "; ".join(filter(None, (_change(run_dir, found), dealt)))
     if change:
         rank_zero_info(
             f"{run_dir} was trained on other pictures: {change}; as they are dealt anew, "

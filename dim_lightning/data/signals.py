@@ -1,16 +1,25 @@
 """What processes that fetch batches do about signals."""
 
+import os
 import signal
-
-_GRACE = 10  # seconds for the batch that is waited for
+from multiprocessing import parent_process
+from threading import Thread
 
 
 def leave_signals(_: int) -> None:
     """Ctrl-C and a job's SIGTERM reach processes that fetch, for whose batch the first one waits.
 
-    It ends them when its step is done and the checkpoint is written. SIGTERM is how it may do so,
-    and is therefore obeyed after a while.
+    It ends them when its step, the validation and the checkpoint are done. SIGTERM is how it may do
+    so, and is obeyed if it comes from there. (Where nothing tells from where, it ends them.)
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "alarm"):  # not on Windows, where nothing sends SIGTERM
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
+    first = parent_process()
+    if first is not None and hasattr(signal, "sigwaitinfo"):  # not on Windows and macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        Thread(target=_obey, args=(first.pid,), daemon=True).start()
+
+
+def _obey(process: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != process:
+        pass
+    os._exit(0)

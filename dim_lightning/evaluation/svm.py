@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation.labelled import Labelled
+from dim_lightning.evaluation.labelled import Labelled, check_labelled
 from dim_lightning.evaluation.softmax_regression import standardisation
 
 C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -61,8 +61,10 @@ def linear_svm(
         max_iter: Newton steps of one class.
 
     Raises:
-        InputError: all training images are of one class.
+        InputError: all training images are of one class, or some images are unlabelled.
     """
+    for part in (train, val, test):
+        check_labelled(part.labels)
     if len(train.labels.unique()) < 2:
         raise InputError(
             "the training images are all of one class, which no SVM can be fitted to; expected at "

@@ -133,8 +133,9 @@ def n_way_nce(scores: ScoreSet) -> Tensor:
     E_J[T - log((exp T + sum over k images of exp T') / (1 + k))]: at each location by itself, each
     code is to find its own image among 1 + k. The usual form between two views of an image; where
     m = 1 it is `info_nce`. Where only some locations are drawn (`model.num_locations`), those of
-    another image are other places, and it sees what all images share at a place as well: a bound
-    still, but another one.
+    another image are other places: a bound still, but where features do not show their place, of
+    the information of code and feature at an unknown place, which may be less than the mean over
+    places.
 
     Source: van den Oord et al., 2018, equation 4; between views Tian et al., 2019; Chen et al.,
     2020.

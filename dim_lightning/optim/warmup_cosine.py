@@ -61,8 +61,8 @@ class WarmupCosine(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on at the stored step, of the training that is asked for now."""
-        own = {"warmup": self.warmup, "total_steps": self.total_steps}
-        super().load_state_dict(state_dict | own)
+        own = ("warmup", "total_steps", "_is_told")
+        super().load_state_dict(state_dict | {name: getattr(self, name) for name in own})
 
     def _share(self) -> float:
         if self.last_epoch > self.total_steps and not self._is_told:

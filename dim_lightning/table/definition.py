@@ -13,7 +13,7 @@ FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
 # what the processor is quick at: one asked for by --set is that of the runs to come alone
 ARITHMETIC = ("trainer.precision",)
-_KEYS = ("title", "name", "runs", "overrides", "seeds", "columns", "rows")
+_KEYS = ("title", "note", "name", "runs", "overrides", "seeds", "columns", "rows")
 _ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _EXAMPLE = "the project's experiments/paper/cifar10.yaml"
@@ -61,6 +61,7 @@ class Table(NamedTuple):
         columns: name of a figure of `test` -> heading.
         rows: in order.
         overrides: the settings common to all rows, but for what their runs need not have.
+        note: what a reader has to know of it, such as what the paper's numbers are of.
     """
 
     path: Path
@@ -70,6 +71,7 @@ class Table(NamedTuple):
     columns: dict[str, str]
     rows: tuple[Row, ...]
     overrides: dict[str, Any]
+    note: str = ""
 
 
 def read_table(
@@ -107,10 +109,10 @@ def read_table(
         asked = _seeds(list(seeds), "--seeds")
         rows = [row if row.floor else row._replace(seeds=asked) for row in rows]
     _check_names(rows, path)
-    title = str(content.get("title", name))
+    title, note = str(content.get("title", name)), str(content.get("note") or "")
     overrides = _merged(common, changes or {})
     overrides = {key: value for key, value in overrides.items() if key not in free}
-    return Table(path, name, runs, title, columns, tuple(rows), overrides)
+    return Table(path, name, runs, title, columns, tuple(rows), overrides, note)
 
 
 def chosen(table: Table, names: Sequence[str] | None) -> tuple[Row, ...]:

@@ -133,6 +133,7 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
     own = [(line, [_settings(_own(table, line), ", ")]) for line in lines]
     return [
         Note(_reading(table, lines)),
+        *([Note(table.note)] if table.note else []),
         *([Note(f"Where no row says otherwise: {common}.")] if common else []),
         *_by_rows("Settings of single rows:", own, always_named=True),
         *_by_rows("Data:", [(line, line.data) for line in lines]),

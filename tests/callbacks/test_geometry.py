@@ -1,11 +1,13 @@
 import pytest
+import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from tiny_run import digits, tiny_module, trainer
 
 from dim_lightning.callbacks import Geometry, Neighbours
+from dim_lightning.callbacks.observation import check_finite
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation import extract, geometry_of
+from dim_lightning.evaluation import Extracted, extract, geometry_of
 
 
 def test_the_logged_figures_are_those_of_the_clean_validation_codes(tmp_path, digits_root):
@@ -57,3 +59,10 @@ def test_the_picture_is_drawn_at_its_epochs_only(tmp_path, digits_root):
 def test_an_interval_below_one_is_refused(callback):
     with pytest.raises(InputError, match="every_n_epochs is 0"):
         callback(every_n_epochs=0)
+
+
+def test_layers_that_are_no_numbers_are_named():
+    code, rows = torch.ones(4, 2), torch.arange(4)
+    seen = Extracted({"conv": code, "fc": code / 0, "y": code}, code, None, rows, rows)
+    with pytest.raises(InputError, match="layer fc are NaN or infinite after 3 epochs; expected"):
+        check_finite(seen, "after 3 epochs")

@@ -80,6 +80,9 @@ def test_queries_show_every_class_and_depend_on_labels_and_seed_alone():
     assert len(set(chosen_queries(labels, 12, seed=0))) == 12
     assert len(chosen_queries(labels, 1000, seed=0)) == len(labels)
     assert len(chosen_queries(np.full(30, -1), 4, seed=0)) == 4
+    few = np.where(np.arange(100) % 10 == 0, labels[:100], -1)
+    assert (few[chosen_queries(few, 10, seed=0)] >= 0).all()
+    assert (few[chosen_queries(few, 12, seed=0)] >= 0).sum() == 10
 
 
 class Counting(Neighbours):

@@ -1,5 +1,7 @@
 """A run small enough for a test: a real data module, a small encoder, a loss without labels."""
 
+from functools import partial
+
 import lightning as L
 import numpy as np
 import torch
@@ -7,44 +9,26 @@ from PIL import Image
 from torch import nn
 
 from dim_lightning.data import Digits, ImageDataModule, PictureFolder
+from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.encoders import BlogEncoder
 
 
-class TinyModule(L.LightningModule):
-    """Follows the contract of `training_step`; its dropout draws from the global generator."""
+class TinyModule(EncoderModule):
+    """Draws the codes to the images' colours; its dropout draws from the global generator."""
 
     code_prior = "gaussian"
 
     def __init__(self, image_size=16):
-        super().__init__()
-        self.encoder = BlogEncoder(image_size, widths=(4, 8), embedding_dim=6)
+        encoder = partial(BlogEncoder, widths=(4, 8), embedding_dim=6)
+        super().__init__(encoder, partial(torch.optim.Adam, lr=1e-2), None, image_size, 0)
         self.dropout = nn.Dropout(0.2)
 
-    @property
-    def embedding_dim(self):
-        return self.encoder.embedding_dim
-
-    def training_step(self, batch, batch_idx):
+    def code_and_terms(self, batch, generator):
         features = self.encoder(batch.images)
         colours = batch.images.mean(dim=(2, 3)).repeat(1, 2)
         loss = (self.dropout(features.mean) - colours).square().mean()
         loss = loss + 0.01 * features.log_variance.square().mean()
-        embedding = features.mean.detach().float()
-        terms = {"loss": loss.detach()}
-        return {"loss": loss, "terms": terms, "embedding": embedding, "labels": batch.labels}
-
-    def validation_step(self, batch, batch_idx):
-        return self.training_step(batch, batch_idx)
-
-    def test_step(self, batch, batch_idx):
-        return self.training_step(batch, batch_idx)
-
-    def predict_step(self, batch, batch_idx):
-        embedding = self.encoder(batch.images).mean
-        return {"embedding": embedding, "labels": batch.labels, "indices": batch.indices}
-
-    def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), 1e-2)
+        return features.mean, {"loss": loss}
 
 
 def tiny_module():

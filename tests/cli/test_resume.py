@@ -296,8 +296,10 @@ def test_other_pictures_are_refused_and_measured_with_a_note(copied, capsys, cap
     change = "data.test_fraction is 0.3 now, 0.2 then; data.split_seed is 1 now, 0 then"
     assert say_others("test", copied, pictures, anew) == {"other_pictures": change}
     with_own_test = {**pictures, "test": 9}
+    path.write_text(json.dumps({**known, "pictures": with_own_test}))
     change = "data.split_seed is 1 now, 0 then"
-    assert say_others("test", copied, with_own_test, anew) == {"other_pictures": change}
+    assert say_others("validate", copied, with_own_test, anew) == {"other_pictures": change}
+    assert say_others("test", copied, with_own_test, anew) == {}
 
 
 def test_a_folder_in_which_somebody_trains(copied, capsys):

@@ -12,6 +12,7 @@ from dim_lightning.evaluation import (
     knn_accuracy,
     knn_predict,
     linear_probe,
+    linear_svm,
     mlp_probe,
     neighbours,
     vote,
@@ -166,6 +167,7 @@ def test_accuracy_counts_images_and_not_classes():
         lambda whole, part: knn_accuracy(*part, *whole, 2),
         lambda whole, part: linear_probe(whole, part, whole, 2),
         lambda whole, part: mlp_probe(part, whole, 2),
+        lambda whole, part: linear_svm(whole, whole, part),
     ],
 )
 def test_unlabelled_images_are_refused_and_no_errors(measure):

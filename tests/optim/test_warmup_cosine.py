@@ -69,3 +69,10 @@ def test_a_length_that_was_never_told_is_missed():
     schedule.optimizer.step()
     with pytest.raises(InputError, match=r"call super\(\)\.on_train_start\(\)"):
         schedule.step()
+    told = WarmupCosine(optimizer()).of(10)
+    rates(told, 4)
+    restored = WarmupCosine(optimizer())
+    restored.load_state_dict(told.state_dict())
+    restored.optimizer.step()
+    with pytest.raises(InputError, match=r"call super\(\)\.on_train_start\(\)"):
+        restored.step()

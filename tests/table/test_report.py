@@ -215,8 +215,10 @@ def test_what_rows_have_of_their_own_stands_below(tmp_path):
         {"name": "c", "config": "vae.yaml", "overrides": {"trainer.precision": "32-true"}},
         {"name": "d", "config": "vae.yaml"},
     ]
-    scene = Scene(tmp_path, overrides=common, rows=rows)
+    scene = Scene(tmp_path, overrides=common, rows=rows, note="Of another network.")
     markdown, _, page = scene.write()
+    assert "\n\nOf another network.\n\n" in markdown.read_text()
+    assert "Of another network." in page.read_text()
     own = ["model.width 8: a, narrow; b", "trainer.precision 32-true: c"]
     listed = "\n".join(f"- {item}" for item in own)
     assert f"\n\nSettings of single rows:\n\n{listed}\n\n" in markdown.read_text()

@@ -62,7 +62,7 @@ def precision(asked: Asked) -> Iterator[Finding]:
     wanted = str(asked.trainer.get("precision") or "32-true")
     advice = f"--trainer.precision {quickest}"
     if name == "cpu" and wanted.startswith(("16", "transformer")):
-        found = f"the configuration asks for {wanted}, which CPUs compute a thousand times slower"
+        found = f"the configuration asks for {wanted}, which CPUs compute far slower"
         yield Finding("precision", found, advice, "FIX")
     slower = measured.get(wanted, base) / measured[quickest]
     yield Finding(

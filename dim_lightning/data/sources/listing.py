@@ -1,7 +1,7 @@
 """Which pictures lie in a folder."""
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -52,23 +52,41 @@ def pictures_below(folder: Path) -> list[str]:
     return [path for each in _folders(folder) for path in pictures_in(each)]
 
 
-def _folders(
-    folder: Path, above: tuple[str, ...] = (), seen: set[str] | None = None
-) -> Iterator[Path]:
+def _folders(folder: Path) -> Iterator[Path]:
     """The folder and all below it, links too, each once: links may lead upwards, or to one place.
+
+    Those that are no links come first, so that a link to one of them changes nothing.
+    """
+    seen: set[str] = set()
+    links: deque[tuple[Path, tuple[str, ...]]] = deque([(folder, ())])
+    while links:
+        yield from _walk(*links.popleft(), seen, links)
+
+
+def _walk(
+    folder: Path,
+    above: tuple[str, ...],
+    seen: set[str],
+    links: deque[tuple[Path, tuple[str, ...]]],
+) -> Iterator[Path]:
+    """The folder and all below it, but for links, which are put aside.
 
     Args:
         folder: the first one.
         above: real paths of those in which it lies.
         seen: real paths of those that came before.
+        links: where links go, with the real paths of the folders in which they lie.
     """
-    seen, real = set() if seen is None else seen, os.path.realpath(folder)
+    real = os.path.realpath(folder)
     if real in seen or any(Path(each).is_relative_to(real) for each in above):
         return
     seen.add(real)
     yield folder
     for below in subfolders(folder):
-        yield from _folders(below, (*above, real), seen)
+        if below.is_symlink():
+            links.append((below, (*above, real)))
+        else:
+            yield from _walk(below, (*above, real), seen, links)
 
 
 def others_below(folder: Path) -> str:

@@ -208,12 +208,12 @@ def test_links_to_folders_are_classes_and_links_to_themselves_are_passed_by(tmp_
 def test_links_to_folders_are_followed_once_and_never_upwards(tmp_path, draw):
     """Disks are linked into one folder; what is met twice would be in training and test."""
     pictures = tmp_path / "pictures"
-    for path in ("pictures/own/1.png", "disk/deep/2.png", "disk/3.png", "above.png"):
+    for path in ("pictures/own/in/1.png", "disk/deep/2.png", "disk/3.png", "above.png"):
         draw(tmp_path / path)
-    for name, target in {"again": "own", "disk": "../disk", "up": "..", "same": "."}.items():
+    for name, target in {"again": "own/in", "disk": "../disk", "up": "..", "same": "."}.items():
         (pictures / name).symlink_to(target)
     (tmp_path / "disk" / "back").symlink_to("..")
     (tmp_path / "disk" / "note.heic").touch()
     found = relative(read(pictures, labelled=False).train, pictures)
-    assert found == ["again/1.png", "disk/3.png", "disk/deep/2.png"]
+    assert found == ["own/in/1.png", "disk/3.png", "disk/deep/2.png"]
     assert PictureFolder(str(pictures)).find(tmp_path).passed_by() == "1 .heic"

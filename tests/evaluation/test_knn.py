@@ -12,12 +12,12 @@ from dim_lightning.evaluation import (
     knn_accuracy,
     knn_predict,
     linear_probe,
-    linear_svm,
     mlp_probe,
     neighbours,
     vote,
 )
 from dim_lightning.evaluation.knn import METRICS, neighbours_by
+from dim_lightning.evaluation.svm import linear_svm
 
 
 def vectors(n, d, seed):

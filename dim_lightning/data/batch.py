@@ -58,11 +58,11 @@ class Split(Dataset[Batch], ABC):
     def __len__(self) -> int:
         """How many images there are."""
 
-    @abstractmethod
     def pictures(
         self, indices: Sequence[int] | np.ndarray | Tensor
     ) -> UInt8[Tensor, "n 3 height width"]:
         """The images at these positions of the split, channels_last."""
+        return self.__getitems__(torch.as_tensor(indices).tolist()).images
 
     def chosen(self, count: int, seed: int, among: np.ndarray | None = None) -> list[int]:
         """The positions of `count` of the images, in order; a random choice for `seed`.
@@ -154,20 +154,12 @@ class ImageSplit(Split):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def pictures(
-        self, indices: Sequence[int] | np.ndarray | Tensor
-    ) -> UInt8[Tensor, "n 3 height width"]:
-        """The images at these positions of the split, channels_last."""
-        host = indices.cpu() if isinstance(indices, Tensor) else indices
-        positions = np.asarray(host, np.int64)
-        pixels = self.images[self.rows[positions]]
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
-
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch, of rows that are copied at once."""
         positions = np.asarray(indices, np.int64)
+        pixels = self.images[self.rows[positions]]
         return Batch(
-            images=self.pictures(positions),
+            images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
             labels=torch.from_numpy(self.labels[positions]),
             indices=torch.from_numpy(positions),
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from dim_lightning.data.cache import Cached
-from dim_lightning.data.joint_order import JointOrder
+from dim_lightning.data.joint_order import JointOrder, Sampling
 
 
 class Batch(NamedTuple):
@@ -77,24 +77,12 @@ class Split(Dataset[Batch], ABC):
         return np.sort(order[:count]).tolist()
 
     @abstractmethod
-    def shuffled(
-        self,
-        processes: int,
-        rank: int,
-        seed: int,
-        batch_size: int,
-        epoch: int = 0,
-        num_done: int = 0,
-    ) -> DistributedSampler[Any]:
+    def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
         """The order of training: one process's share, drawn from (seed, epoch) alone.
 
         Args:
-            processes: how many processes share the images, all of them equally many.
-            rank: which of them this is.
+            sampling: which process it is of, and where it begins; all get equally many images.
             seed: of the order.
-            batch_size: images of a batch of this process.
-            epoch: the one that comes first.
-            num_done: of its images, how many this process has met before; they are not read.
         """
 
     @abstractmethod
@@ -164,14 +152,6 @@ class ImageSplit(Split):
             indices=torch.from_numpy(positions),
         )
 
-    def shuffled(
-        self,
-        processes: int,
-        rank: int,
-        seed: int,
-        batch_size: int,
-        epoch: int = 0,
-        num_done: int = 0,
-    ) -> DistributedSampler[Any]:
+    def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
         """All images in a random order, which each process has its rows of."""
-        return JointOrder(self, batch_size, processes, rank, seed, epoch, num_done)
+        return JointOrder(self, sampling, seed)

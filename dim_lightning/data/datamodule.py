@@ -16,7 +16,7 @@ from dim_lightning.data.batch import Batch, Split
 from dim_lightning.data.batch_sizes import check_training_batches, shared_batch_size
 from dim_lightning.data.cache import Cached, cached
 from dim_lightning.data.contents import Contents
-from dim_lightning.data.joint_order import JointOrder
+from dim_lightning.data.joint_order import JointOrder, Sampling
 from dim_lightning.data.settings import (
     check_fraction,
     check_range,
@@ -214,17 +214,12 @@ class ImageDataModule(LightningDataModule):
         """Shuffled batches, all of them full; each process has its share of every joint batch."""
         images = self.split("train")
         epoch, num_batches = self._position()
-        order = images.shuffled(
-            *self._processes(),
-            self.seed,
-            self.batch_size,
-            epoch=epoch,
-            num_done=num_batches * self.batch_size,
-        )
+        done = num_batches * self.batch_size
+        sampling = Sampling(self.batch_size, *self._processes(), epoch=epoch, num_done=done)
         return self._loader(
             images,
             self.batch_size,
-            sampler=order,
+            sampler=images.shuffled(sampling, self.seed),
             drop_last=True,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -286,7 +281,8 @@ class ImageDataModule(LightningDataModule):
     def _shared_loader(self, split: SplitName) -> DataLoader[Batch]:
         images, (processes, rank) = self.split(split), self._processes()
         size = shared_batch_size(len(images), processes, self.batch_size, split)
-        return self._loader(images, size, sampler=JointOrder(images, size, processes, rank))
+        order = JointOrder(images, Sampling(size, processes, rank))
+        return self._loader(images, size, sampler=order)
 
     def _loader(self, images: Split, batch_size: int, **options: Any) -> DataLoader[Batch]:
         return DataLoader(

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64
 
 from dim_lightning.data.batch import Batch, Split
+from dim_lightning.data.joint_order import Sampling
 from dim_lightning.data.shards.layout import Layout, Shard
 from dim_lightning.data.shards.order import ShardOrder
 from dim_lightning.data.shards.reader import ShardReader
@@ -82,20 +83,12 @@ class ShardedSplit(Split):
             return super().chosen(count, seed, among)
         return list(range(count)) if among is None else np.sort(among)[:count].tolist()
 
-    def shuffled(
-        self,
-        processes: int,
-        rank: int,
-        seed: int,
-        batch_size: int,
-        epoch: int = 0,
-        num_done: int = 0,
-    ) -> ShardOrder:
+    def shuffled(self, sampling: Sampling, seed: int) -> ShardOrder:
         """Shard by shard, mixed within windows of shards, each at least of a batch."""
-        window = max(self._window, -(-batch_size // max(map(len, self.ranges()))))
+        window = max(self._window, -(-sampling.batch_size // max(map(len, self.ranges()))))
         # Those of a window, of the next one, and a shard that a batch between them still needs.
         self.reader.capacity = 2 * window + 1
-        return ShardOrder(self, processes, rank, seed, batch_size, window, epoch, num_done)
+        return ShardOrder(self, sampling, seed, window=window)
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch; each shard is looked at once."""

@@ -9,7 +9,6 @@ from lightning.pytorch.callbacks import Callback
 from dim_lightning.callbacks.observation import (
     Trained,
     after_epochs,
-    check_least,
     checked_interval,
     code_prior_of,
     data_of,
@@ -20,6 +19,7 @@ from dim_lightning.callbacks.observation import (
     trained_in,
 )
 from dim_lightning.callbacks.pictures import write_statistics
+from dim_lightning.errors import check_least
 from dim_lightning.evaluation import Extracted, geometry_of
 from dim_lightning.seeding import generator_for
 

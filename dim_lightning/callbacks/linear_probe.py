@@ -9,8 +9,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from dim_lightning.callbacks.observation import check_least, data_of
+from dim_lightning.callbacks.observation import data_of
 from dim_lightning.encoder_module import is_written
+from dim_lightning.errors import check_least
 from dim_lightning.processes import joint_size, num_processes, total
 
 

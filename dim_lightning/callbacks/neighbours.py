@@ -12,7 +12,6 @@ from torch import Tensor
 from dim_lightning.callbacks.observation import (
     Trained,
     after_epochs,
-    check_least,
     checked_interval,
     code_prior_of,
     data_of,
@@ -24,6 +23,7 @@ from dim_lightning.callbacks.observation import (
 )
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
+from dim_lightning.errors import check_least
 from dim_lightning.evaluation import Extracted, neighbours, vote
 from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.evaluation.knn import METRICS, neighbours_by

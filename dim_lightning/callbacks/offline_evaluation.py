@@ -20,7 +20,6 @@ from dim_lightning.callbacks.code_measures import (
 )
 from dim_lightning.callbacks.observation import (
     Trained,
-    check_least,
     data_of,
     epochs_trained,
     features_of,
@@ -41,7 +40,7 @@ from dim_lightning.callbacks.offline_table import (
     table,
 )
 from dim_lightning.data import Batch
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import (
     LINEAR,
@@ -107,15 +106,11 @@ class OfflineEvaluation(Callback):
         ndm_epochs: int = 0,
         fine_tune_epochs: int = 0,
     ):
-        if repeats < 1:
-            raise InputError(f"evaluation.repeats is {repeats}; expected at least 1, one seed")
+        check_least("evaluation.repeats", repeats, 1, "one seed")
         check_least("evaluation.linear_dim", linear_dim, 0)
         measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
         for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():
-            if epochs < 0:
-                raise InputError(
-                    f"evaluation.{name} is {epochs}; expected at least 0, which is off"
-                )
+            check_least(f"evaluation.{name}", epochs, 0, "which is off")
         self.mlp_epochs = mlp_epochs
         self.floors = floors
         self.seed = seed

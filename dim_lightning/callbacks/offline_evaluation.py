@@ -204,12 +204,23 @@ class OfflineEvaluation(Callback):
         taken: Sequence[Extracted],
     ) -> tuple[dict[str, LayerResult], dict[str, Any]]:
         """Row -> what was found, and what else there is to know."""
+        num_classes = data_of(trainer).num_classes
+        assert num_classes is not None
         results: dict[str, LayerResult] = {}
         facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}, "not_converged": []}
         for row, splits in self._kinds(trainer, pl_module, loaders, taken):
             dim = splits.train.features.shape[1]
             pl_module.print(f"offline evaluation: {label(row)} ({dim:,} features)")
-            results[row] = result = self._figures(trainer, row, splits)
+            results[row] = result = layer_figures(
+                splits,
+                num_classes,
+                0 if is_floor(row) else self.mlp_epochs,
+                self.seed,
+                self.linear_dim,
+                self.svm,
+                self.mlp_protocol,
+                self.repeats,
+            )
             facts["dim"][row] = dim
             for protocol, one in {LINEAR: result.linear, SVM: result.svm}.items():
                 if one is not None and not one.converged:
@@ -221,20 +232,6 @@ class OfflineEvaluation(Callback):
             facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
             facts["chance"] = _of_largest_class(splits.train.labels, splits.test.labels)
         return results, facts
-
-    def _figures(self, trainer: L.Trainer, row: str, splits: Splits) -> LayerResult:
-        num_classes = data_of(trainer).num_classes
-        assert num_classes is not None
-        return layer_figures(
-            splits,
-            num_classes,
-            0 if is_floor(row) else self.mlp_epochs,
-            self.seed,
-            self.linear_dim,
-            self.svm,
-            self.mlp_protocol,
-            self.repeats,
-        )
 
     def _kinds(
         self,

@@ -14,7 +14,7 @@ from dim_lightning.data.decoding import decoded, judge, say_passed_by
 from dim_lightning.data.disk import check_space, explained, folder_when_done, lasting_file, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.data.sources.listing import CACHE_TAG
-from dim_lightning.data.sources.source import Found, Part, Parts
+from dim_lightning.data.sources.source import Found, Part
 from dim_lightning.errors import InputError
 
 FORMAT = 2  # to be raised whenever the same pictures would be stored in another way
@@ -122,23 +122,15 @@ def _build(found: Found, size: int, folder: Path) -> None:
                 counts[name] = _write(partial, name, part, size, pixels)
             listed = folder.with_name(f"{found.name}-{size}px.unreadable.txt")
             judge(unreadable, total, found.origin, listed.absolute(), folder.absolute())
-            meta = _meta(found, parts, size, counts, unreadable)
+            meta = {
+                "origin": found.origin,
+                "class_names": parts.class_names,
+                "parts": counts,
+                "unreadable": unreadable,
+            }
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())
     _name_older(folder, found.origin)
-
-
-def _meta(
-    found: Found, parts: Parts, size: int, counts: dict[str, int], unreadable: list[str]
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "origin": found.origin,
-        "image_size": size,
-        "class_names": parts.class_names,
-        "parts": counts,
-        "unreadable": unreadable,
-    }
 
 
 def _write(

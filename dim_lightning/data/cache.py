@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dim_lightning.data.decoding import decoded, judge, say_passed_by
-from dim_lightning.data.disk import check_space, explained, folder_when_done, lasting_file, locked
+from dim_lightning.data.disk import check_space, folder_when_done, lasting_file, locked, writing_to
 from dim_lightning.data.progress import progress
 from dim_lightning.data.sources.listing import CACHE_TAG
 from dim_lightning.data.sources.source import Found, Part
@@ -81,7 +81,7 @@ def _key(found: Found, size: int) -> str:
 
 def make_cache_dir(cache_dir: Path) -> None:
     """Make the folder and mark it as a cache, so that nobody takes it for a class of pictures."""
-    with explained(cache_dir, SETTING):
+    with writing_to(cache_dir, SETTING):
         if not cache_dir.exists():
             cache_dir.mkdir(parents=True, exist_ok=True)
             signature = "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -113,7 +113,7 @@ def _build(found: Found, size: int, folder: Path) -> None:
     total = sum(len(part.labels) for part in given.values())
     unreadable: list[str] = []
     what = f"decoding {found.origin} once to {size}x{size}, into {folder.absolute()}"
-    with explained(folder.parent, SETTING):
+    with writing_to(folder.parent, SETTING):
         check_space(folder.parent, total * size * size * 3)
         with folder_when_done(folder) as partial, progress(what, total, unit="pictures") as advance:
             counts = {}

@@ -58,7 +58,7 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
         )
     warnings = not_the_same(runs)
     figure = output / "comparison.png"
-    write_atomically(figure, _figure_png(runs, warnings, against))
+    write_atomically(figure, _curves_png(runs, warnings, against))
     files = [figure]
     neighbours = _neighbours_png(runs)
     if neighbours is not None:
@@ -73,7 +73,7 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
     return Comparison(files, warnings, table)
 
 
-def _figure_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> bytes:
+def _curves_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend, and the name that was probably meant."""
+"""The one error that is the user's to mend, a look at numbers, and the name probably meant."""
 
 import difflib
 from collections.abc import Iterable
@@ -12,6 +12,23 @@ class InputError(Exception):
     Raised for anything that a user can put right: a setting, a file, a data set, a full disk. The
     command line prints the message alone, without a traceback, and leaves with exit code 2.
     """
+
+
+def check_least(key: str, value: float | None, least: float, why: str = "") -> None:
+    """Looks at a setting that is a number; None will do.
+
+    Args:
+        key: of the setting.
+        value: what was given.
+        least: what it may be.
+        why: what the number is, for the error.
+
+    Raises:
+        InputError: it is below `least`.
+    """
+    if value is not None and not value >= least:
+        reason = f" ({why})" if why else ""
+        raise InputError(f"{key} is {value}; expected at least {least}{reason}; set {key}")
 
 
 def nearest(name: str, known: Iterable[str], listed_in: str = "`fit --help`") -> str:

@@ -6,7 +6,6 @@ from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.observation import (
     after_epochs,
-    check_least,
     checked_interval,
     code_prior_of,
     data_of,
@@ -16,6 +15,7 @@ from dim_lightning.callbacks.observation import (
     send_pictures,
 )
 from dim_lightning.callbacks.pictures import write_statistics
+from dim_lightning.errors import check_least
 from dim_lightning.evaluation import Extracted, geometry_of
 from dim_lightning.seeding import generator_for
 

@@ -9,8 +9,10 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from dim_lightning.callbacks.observation import check_least, data_of
+from dim_lightning.callbacks.observation import data_of
 from dim_lightning.encoder_module import is_written
+from dim_lightning.errors import check_least
+from dim_lightning.evaluation.fitting import seeded
 from dim_lightning.processes import joint_size, num_processes, total
 
 
@@ -180,8 +182,7 @@ class _JointNorm(nn.BatchNorm1d):
 
 def _probe(embedding_dim: int, num_classes: int, seed: int) -> nn.Sequential:
     """The layers, drawn from `seed`; the global generator is left where it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         return nn.Sequential(
             _JointNorm(embedding_dim, affine=False), nn.Linear(embedding_dim, num_classes)
         )

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dim_lightning.callbacks.observation import (
     after_epochs,
-    check_least,
     checked_interval,
     code_prior_of,
     data_of,
@@ -22,6 +21,7 @@ from dim_lightning.callbacks.observation import (
 )
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
+from dim_lightning.errors import check_least
 from dim_lightning.evaluation import Extracted, neighbours, vote
 from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.evaluation.knn import METRICS, neighbours_by

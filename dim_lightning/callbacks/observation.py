@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 
 from dim_lightning.data import Batch, ImageDataModule
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.evaluation import Extracted, extract
 from dim_lightning.evaluation.code_prior import CODE_PRIORS, CodePrior
 from dim_lightning.run.folder import PICTURES
@@ -50,22 +50,9 @@ def checked_interval(key: str, every_n_epochs: int) -> int:
     Raises:
         InputError: it is less than 1.
     """
-    if every_n_epochs < 1:
-        raise InputError(
-            f"{key}.every_n_epochs is {every_n_epochs}; expected at least 1; a number above "
-            "trainer.max_epochs looks at the last epoch only"
-        )
+    why = "a number above trainer.max_epochs looks at the last epoch only"
+    check_least(f"{key}.every_n_epochs", every_n_epochs, 1, why)
     return every_n_epochs
-
-
-def check_least(key: str, value: int | float | None, least: int | float) -> None:
-    """Looks at a setting that is a number.
-
-    Raises:
-        InputError: it is below `least`.
-    """
-    if value is not None and not value >= least:
-        raise InputError(f"{key} is {value}; expected at least {least}")
 
 
 def features_of(

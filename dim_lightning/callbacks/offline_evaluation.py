@@ -19,7 +19,6 @@ from dim_lightning.callbacks.code_measures import (
     fine_tuned_top1,
 )
 from dim_lightning.callbacks.observation import (
-    check_least,
     data_of,
     features_of,
     trained,
@@ -38,7 +37,7 @@ from dim_lightning.callbacks.offline_table import (
     table,
 )
 from dim_lightning.data import Batch
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import (
     LINEAR,
@@ -104,15 +103,11 @@ class OfflineEvaluation(Callback):
         ndm_epochs: int = 0,
         fine_tune_epochs: int = 0,
     ):
-        if repeats < 1:
-            raise InputError(f"evaluation.repeats is {repeats}; expected at least 1, one seed")
+        check_least("evaluation.repeats", repeats, 1, "one seed")
         check_least("evaluation.linear_dim", linear_dim, 0)
         measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
         for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():
-            if epochs < 0:
-                raise InputError(
-                    f"evaluation.{name} is {epochs}; expected at least 0, which is off"
-                )
+            check_least(f"evaluation.{name}", epochs, 0, "which is off")
         self.mlp_epochs = mlp_epochs
         self.floors = floors
         self.seed = seed
@@ -199,12 +194,23 @@ class OfflineEvaluation(Callback):
         taken: Sequence[Extracted],
     ) -> tuple[dict[str, LayerResult], dict[str, Any]]:
         """Row -> what was found, and what else there is to know."""
+        num_classes = data_of(trainer).num_classes
+        assert num_classes is not None
         results: dict[str, LayerResult] = {}
         facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}, "not_converged": []}
         for row, splits in self._kinds(trainer, pl_module, loaders, taken):
             dim = splits.train.features.shape[1]
             pl_module.print(f"offline evaluation: {label(row)} ({dim:,} features)")
-            results[row] = result = self._figures(trainer, row, splits)
+            results[row] = result = layer_figures(
+                splits,
+                num_classes,
+                0 if is_floor(row) else self.mlp_epochs,
+                self.seed,
+                self.linear_dim,
+                self.svm,
+                self.mlp_protocol,
+                self.repeats,
+            )
             facts["dim"][row] = dim
             for protocol, one in {LINEAR: result.linear, SVM: result.svm}.items():
                 if one is not None and not one.converged:
@@ -216,20 +222,6 @@ class OfflineEvaluation(Callback):
             facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
             facts["chance"] = _of_largest_class(splits.train.labels, splits.test.labels)
         return results, facts
-
-    def _figures(self, trainer: L.Trainer, row: str, splits: Splits) -> LayerResult:
-        num_classes = data_of(trainer).num_classes
-        assert num_classes is not None
-        return layer_figures(
-            splits,
-            num_classes,
-            0 if is_floor(row) else self.mlp_epochs,
-            self.seed,
-            self.linear_dim,
-            self.svm,
-            self.mlp_protocol,
-            self.repeats,
-        )
 
     def _kinds(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dim_lightning.evaluation import Geometry
 from dim_lightning.evaluation.code_prior import CodePrior
+from dim_lightning.run.curves import figure_png
 from dim_lightning.run.folder import explained, write_atomically
 
 _RIGHT, _WRONG = (34, 150, 84), (208, 58, 52)
@@ -96,14 +97,12 @@ def write_statistics(
     Raises:
         InputError: if the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure = Figure(
         figsize=(13, 8.5), dpi=110, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
     )
-    FigureCanvasAgg(figure)
     against = f"against their prior, {prior.name}" if prior else "of a method without a prior"
     title = f"Codes {against}: {subtitle}"
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
@@ -114,9 +113,7 @@ def write_statistics(
     _plot_spectrum(axes[1, 1], geometry)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    _write(path, stream.getvalue())
+    _write(path, figure_png(figure))
 
 
 _BLUE, _ORANGE, _GREY = "#2f6db5", "#d9822b", "#8a919b"

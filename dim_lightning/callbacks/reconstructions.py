@@ -12,7 +12,6 @@ from torch import Tensor
 from dim_lightning.callbacks.neighbours import chosen_queries
 from dim_lightning.callbacks.observation import (
     after_epochs,
-    check_least,
     checked_interval,
     data_of,
     features_of,
@@ -22,6 +21,7 @@ from dim_lightning.callbacks.observation import (
 )
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
+from dim_lightning.errors import check_least
 from dim_lightning.evaluation.features import observing
 from dim_lightning.seeding import generator_for
 

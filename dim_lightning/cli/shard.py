@@ -13,12 +13,12 @@ from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.words import config_files
 from dim_lightning.data import Source
+from dim_lightning.data.checks import check_fraction
 from dim_lightning.data.datamodule import DEFAULT_SOURCE
-from dim_lightning.data.settings import check_fraction, check_range
 from dim_lightning.data.shards import convert
 from dim_lightning.data.shards.layout import Layout
 from dim_lightning.data.splits import Shares
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.run.environment import full_command
 
 _MB = 2**20
@@ -54,10 +54,10 @@ class _Pictures:
         Raises:
             InputError: a number is out of its range.
         """
-        check_range("image_size", image_size, 1, "a size in pixels")
+        check_least("data.image_size", image_size, 1, "a size in pixels")
         check_fraction("validation_fraction", validation_fraction)
         check_fraction("test_fraction", test_fraction)
-        check_range("split_seed", split_seed, 0, "a seed")
+        check_least("data.split_seed", split_seed, 0, "a seed")
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from dim_lightning.data.cache import Cached
-from dim_lightning.data.joint_order import JointOrder
+from dim_lightning.data.joint_order import JointOrder, Sampling
 
 
 class Batch(NamedTuple):
@@ -58,11 +58,11 @@ class Split(Dataset[Batch], ABC):
     def __len__(self) -> int:
         """How many images there are."""
 
-    @abstractmethod
     def pictures(
         self, indices: Sequence[int] | np.ndarray | Tensor
     ) -> UInt8[Tensor, "n 3 height width"]:
         """The images at these positions of the split, channels_last."""
+        return self.__getitems__(torch.as_tensor(indices).tolist()).images
 
     def chosen(self, count: int, seed: int, among: np.ndarray | None = None) -> list[int]:
         """The positions of `count` of the images, in order; a random choice for `seed`.
@@ -77,24 +77,12 @@ class Split(Dataset[Batch], ABC):
         return np.sort(order[:count]).tolist()
 
     @abstractmethod
-    def shuffled(
-        self,
-        processes: int,
-        rank: int,
-        seed: int,
-        batch_size: int,
-        epoch: int = 0,
-        num_done: int = 0,
-    ) -> DistributedSampler[Any]:
+    def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
         """The order of training: one process's share, drawn from (seed, epoch) alone.
 
         Args:
-            processes: how many processes share the images, all of them equally many.
-            rank: which of them this is.
+            sampling: which process it is of, and where it begins; all get equally many images.
             seed: of the order.
-            batch_size: images of a batch of this process.
-            epoch: the one that comes first.
-            num_done: of its images, how many this process has met before; they are not read.
         """
 
     @abstractmethod
@@ -154,32 +142,16 @@ class ImageSplit(Split):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def pictures(
-        self, indices: Sequence[int] | np.ndarray | Tensor
-    ) -> UInt8[Tensor, "n 3 height width"]:
-        """The images at these positions of the split, channels_last."""
-        host = indices.cpu() if isinstance(indices, Tensor) else indices
-        positions = np.asarray(host, np.int64)
-        pixels = self.images[self.rows[positions]]
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
-
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch, of rows that are copied at once."""
         positions = np.asarray(indices, np.int64)
+        pixels = self.images[self.rows[positions]]
         return Batch(
-            images=self.pictures(positions),
+            images=torch.from_numpy(pixels).permute(0, 3, 1, 2),
             labels=torch.from_numpy(self.labels[positions]),
             indices=torch.from_numpy(positions),
         )
 
-    def shuffled(
-        self,
-        processes: int,
-        rank: int,
-        seed: int,
-        batch_size: int,
-        epoch: int = 0,
-        num_done: int = 0,
-    ) -> DistributedSampler[Any]:
+    def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
         """All images in a random order, which each process has its rows of."""
-        return JointOrder(self, batch_size, processes, rank, seed, epoch, num_done)
+        return JointOrder(self, sampling, seed)

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dim_lightning.data.decoding import decoded, judge, say_passed_by
-from dim_lightning.data.disk import check_space, explained, folder_when_done, lasting_file, locked
+from dim_lightning.data.disk import check_space, folder_when_done, lasting_file, locked, writing_to
 from dim_lightning.data.progress import progress
 from dim_lightning.data.sources.listing import CACHE_TAG
-from dim_lightning.data.sources.source import Found, Part, Parts
+from dim_lightning.data.sources.source import Found, Part
 from dim_lightning.errors import InputError
 
 FORMAT = 2  # to be raised whenever the same pictures would be stored in another way
@@ -81,7 +81,7 @@ def _key(found: Found, size: int) -> str:
 
 def make_cache_dir(cache_dir: Path) -> None:
     """Make the folder and mark it as a cache, so that nobody takes it for a class of pictures."""
-    with explained(cache_dir, SETTING):
+    with writing_to(cache_dir, SETTING):
         if not cache_dir.exists():
             cache_dir.mkdir(parents=True, exist_ok=True)
             signature = "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -113,7 +113,7 @@ def _build(found: Found, size: int, folder: Path) -> None:
     total = sum(len(part.labels) for part in given.values())
     unreadable: list[str] = []
     what = f"decoding {found.origin} once to {size}x{size}, into {folder.absolute()}"
-    with explained(folder.parent, SETTING):
+    with writing_to(folder.parent, SETTING):
         check_space(folder.parent, total * size * size * 3)
         with folder_when_done(folder) as partial, progress(what, total, unit="pictures") as advance:
             counts = {}
@@ -122,23 +122,15 @@ def _build(found: Found, size: int, folder: Path) -> None:
                 counts[name] = _write(partial, name, part, size, pixels)
             listed = folder.with_name(f"{found.name}-{size}px.unreadable.txt")
             judge(unreadable, total, found.origin, listed.absolute(), folder.absolute())
-            meta = _meta(found, parts, size, counts, unreadable)
+            meta = {
+                "origin": found.origin,
+                "class_names": parts.class_names,
+                "parts": counts,
+                "unreadable": unreadable,
+            }
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())
     _name_older(folder, found.origin)
-
-
-def _meta(
-    found: Found, parts: Parts, size: int, counts: dict[str, int], unreadable: list[str]
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "origin": found.origin,
-        "image_size": size,
-        "class_names": parts.class_names,
-        "parts": counts,
-        "unreadable": unreadable,
-    }
 
 
 def _write(

@@ -15,21 +15,15 @@ from dim_lightning.data.augmentation import Augmentation, to_float
 from dim_lightning.data.batch import Batch, Split
 from dim_lightning.data.batch_sizes import check_training_batches, shared_batch_size
 from dim_lightning.data.cache import Cached, cached
+from dim_lightning.data.checks import check_fraction, check_view_sizes, check_views, check_workers
 from dim_lightning.data.contents import Contents
-from dim_lightning.data.joint_order import JointOrder
-from dim_lightning.data.settings import (
-    check_fraction,
-    check_range,
-    check_view_sizes,
-    check_views,
-    check_workers,
-)
+from dim_lightning.data.joint_order import JointOrder, Sampling
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.signals import leave_signals
 from dim_lightning.data.sources import Digits, Source
 from dim_lightning.data.splits import Shares, Splits, check_labels, check_sizes, mapped_splits
 from dim_lightning.data.views import Views
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.seeding import generator_for
 
 SplitName = Literal["train", "val", "test"]
@@ -96,16 +90,17 @@ class ImageDataModule(LightningDataModule):
             InputError: a number is out of its range.
         """
         super().__init__()
-        check_range("image_size", image_size, 1, "a size in pixels")
-        check_range("batch_size", batch_size, 2, "an image's negatives are others of its batch")
-        check_range("eval_batch_size", eval_batch_size, 2, "as in data.batch_size")
+        check_least("data.image_size", image_size, 1, "a size in pixels")
+        negatives = "an image's negatives are others of its batch"
+        check_least("data.batch_size", batch_size, 2, negatives)
+        check_least("data.eval_batch_size", eval_batch_size, 2, "as in data.batch_size")
         check_workers(isinstance(source, Stream), num_workers)
         check_views("views", num_views, 1, augmentation)
         check_views("small_views", num_small_views, 0, small_augmentation)
         check_view_sizes(view_sizes, augmentation)
         check_fraction("validation_fraction", validation_fraction)
         check_fraction("test_fraction", test_fraction)
-        check_range("split_seed", split_seed, 0, "a seed")
+        check_least("data.split_seed", split_seed, 0, "a seed")
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size
@@ -214,17 +209,12 @@ class ImageDataModule(LightningDataModule):
         """Shuffled batches, all of them full; each process has its share of every joint batch."""
         images = self.split("train")
         epoch, num_batches = self._position()
-        order = images.shuffled(
-            *self._processes(),
-            self.seed,
-            self.batch_size,
-            epoch=epoch,
-            num_done=num_batches * self.batch_size,
-        )
+        done = num_batches * self.batch_size
+        sampling = Sampling(self.batch_size, *self._processes(), epoch=epoch, num_done=done)
         return self._loader(
             images,
             self.batch_size,
-            sampler=order,
+            sampler=images.shuffled(sampling, self.seed),
             drop_last=True,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -286,7 +276,8 @@ class ImageDataModule(LightningDataModule):
     def _shared_loader(self, split: SplitName) -> DataLoader[Batch]:
         images, (processes, rank) = self.split(split), self._processes()
         size = shared_batch_size(len(images), processes, self.batch_size, split)
-        return self._loader(images, size, sampler=JointOrder(images, size, processes, rank))
+        order = JointOrder(images, Sampling(size, processes, rank))
+        return self._loader(images, size, sampler=order)
 
     def _loader(self, images: Split, batch_size: int, **options: Any) -> DataLoader[Batch]:
         return DataLoader(

@@ -17,7 +17,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def explained(folder: Path, setting: str) -> Iterator[None]:
+def writing_to(folder: Path, setting: str) -> Iterator[None]:
     """Turn the system's error about writing into one that names `folder` and `setting`.
 
     Raises:
@@ -58,7 +58,7 @@ def locked(path: Path, setting: str) -> Iterator[None]:
         InputError: the lock's folder cannot be written.
     """
     lock = FileLock(path)
-    with explained(path.parent, setting):
+    with writing_to(path.parent, setting):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)

@@ -1,12 +1,30 @@
 """Which images of a split a process takes, and in which order."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import Dataset, DistributedSampler
 
 from dim_lightning.seeding import Draws, generator_for
+
+
+class Sampling(NamedTuple):
+    """Which of the images a process takes, and where it begins.
+
+    Attributes:
+        batch_size: images of a batch of this process.
+        processes: how many processes share the images.
+        rank: which of them this is.
+        epoch: the one that comes first.
+        num_done: of its images, how many this process has met before; they are not read.
+    """
+
+    batch_size: int
+    processes: int = 1
+    rank: int = 0
+    epoch: int = 0
+    num_done: int = 0
 
 
 class JointOrder(DistributedSampler[Any]):
@@ -19,32 +37,19 @@ class JointOrder(DistributedSampler[Any]):
 
     Args:
         images: the split.
-        batch_size: images of a batch and process.
-        processes: how many there are.
-        rank: which of them this is.
+        sampling: which process it is of, and where it begins.
         seed: with the epoch it draws the order, and what does not fill a joint batch is left out;
             if None the order is that of the split, and the last joint batch is shared out as
             evenly as can be, more rows to the first processes.
-        epoch: the one that comes first.
-        num_done: of its images, how many this process has met before; they are left out.
     """
 
-    def __init__(
-        self,
-        images: Dataset[Any],
-        batch_size: int,
-        processes: int = 1,
-        rank: int = 0,
-        seed: int | None = None,
-        epoch: int = 0,
-        num_done: int = 0,
-    ) -> None:
+    def __init__(self, images: Dataset[Any], sampling: Sampling, seed: int | None = None) -> None:
+        processes, rank = sampling.processes, sampling.rank
         super().__init__(images, processes, rank, shuffle=seed is not None, seed=seed or 0)
-        self.batch_size = batch_size
+        self.sampling = sampling
         self.count = len(images)  # type: ignore[arg-type]
         self.num_samples = len(self._own(torch.arange(self.count)))
-        self._resumed_epoch, self._num_done = epoch, num_done
-        self.set_epoch(epoch)
+        self.set_epoch(sampling.epoch)
 
     def __iter__(self) -> Iterator[int]:
         """The positions, anew in each epoch if they are drawn."""
@@ -52,12 +57,13 @@ class JointOrder(DistributedSampler[Any]):
         if self.shuffle:
             generator = generator_for(self.seed, Draws.ORDER, self.epoch)
             order = torch.randperm(self.count, generator=generator)
-        skipped = self._num_done if self.epoch == self._resumed_epoch else 0
+        skipped = self.sampling.num_done if self.epoch == self.sampling.epoch else 0
         return iter(self._own(order)[skipped:].tolist())
 
     def _own(self, order: torch.Tensor) -> torch.Tensor:
-        full = self.count - self.count % (self.num_replicas * self.batch_size)
-        batches = order[:full].view(-1, self.num_replicas, self.batch_size)
+        batch_size = self.sampling.batch_size
+        full = self.count - self.count % (self.num_replicas * batch_size)
+        batches = order[:full].view(-1, self.num_replicas, batch_size)
         own = batches[:, self.rank].flatten()
         if self.shuffle:
             return own

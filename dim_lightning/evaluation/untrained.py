@@ -11,6 +11,7 @@ from dim_lightning.data import Batch
 from dim_lightning.encoders import Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.features import as_floats
+from dim_lightning.evaluation.fitting import seeded
 from dim_lightning.seeding import generator_for
 
 _AT_ONCE = 256  # images whose batch-norm statistics are taken together
@@ -34,9 +35,8 @@ def untrained(
     Raises:
         InputError: if a part has parameters and no `reset_parameters`.
     """
-    fresh = copy.deepcopy(encoder)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")), torch.no_grad():
+        fresh = copy.deepcopy(encoder)
         fresh.cpu()  # draws on the CPU, so that the floor is the same on every machine
         _draw_anew(fresh)
     fresh.to(device)

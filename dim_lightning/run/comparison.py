@@ -10,7 +10,7 @@ import numpy as np
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.compared import CLASS, METHOD, RunData, different, not_the_same
-from dim_lightning.run.curves import COLOURS, STYLE, Curve, Panel, draw_panel, run_curve
+from dim_lightning.run.curves import COLOURS, STYLE, Curve, Panel, draw_panel, figure_png, run_curve
 from dim_lightning.run.folder import PICTURES, write_atomically
 from dim_lightning.run.metrics import METRICS
 from dim_lightning.run.report import KNN, PROBE
@@ -58,7 +58,7 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
         )
     warnings = not_the_same(runs)
     figure = output / "comparison.png"
-    write_atomically(figure, _figure_png(runs, warnings, against))
+    write_atomically(figure, _curves_png(runs, warnings, against))
     files = [figure]
     neighbours = _neighbours_png(runs)
     if neighbours is not None:
@@ -73,12 +73,12 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
     return Comparison(files, warnings, table)
 
 
-def _figure_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> bytes:
+def _curves_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> bytes:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(14, 8), layout="constrained")
+        figure = Figure(figsize=(14, 8), dpi=130, layout="constrained")
         axes = figure.subplots(2, 3).flatten()
         for place, panel in zip((0, 1, 3, 4, 5), _PANELS, strict=True):
             _draw_lines(axes[place], runs, against, *panel)
@@ -86,7 +86,7 @@ def _figure_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis)
         _name_runs(figure, runs)
         if warnings:
             figure.supxlabel("; ".join(warnings), fontsize=9, color="#c2410c", wrap=True)
-        return _png(figure)
+        return figure_png(figure)
 
 
 def _name_runs(figure: "Figure", runs: Sequence[RunData]) -> None:
@@ -224,9 +224,3 @@ def _csv(rows: Sequence[Mapping[str, str]]) -> str:
 
 def _colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, facecolor="white")
-    return buffer.getvalue()

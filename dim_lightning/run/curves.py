@@ -1,4 +1,4 @@
-"""Curves of a run as inline SVG."""
+"""Curves of a run, and figures as inline SVG or as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -164,6 +164,13 @@ def figure_svg(figure: "Figure") -> str:
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def figure_png(figure: "Figure") -> bytes:
+    """A figure as a PNG, in its own resolution."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    return buffer.getvalue()
 
 
 def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:

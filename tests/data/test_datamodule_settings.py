@@ -3,7 +3,7 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, PictureFolder
-from dim_lightning.data.settings import check_views
+from dim_lightning.data.checks import check_views
 from dim_lightning.errors import InputError
 
 

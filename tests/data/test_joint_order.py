@@ -5,7 +5,7 @@ from itertools import chain, combinations
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from dim_lightning.data.joint_order import JointOrder
+from dim_lightning.data.joint_order import JointOrder, Sampling
 
 COUNT, JOINT_BATCH = 101, 24
 
@@ -25,7 +25,7 @@ def joint_batches(processes, seed, epoch=0):
     batch_size = JOINT_BATCH // processes
     parts = []
     for rank in range(processes):
-        order = JointOrder(Numbers(), batch_size, processes, rank, seed)
+        order = JointOrder(Numbers(), Sampling(batch_size, processes, rank), seed)
         order.set_epoch(epoch)
         parts.append([batch.tolist() for batch in DataLoader(Numbers(), batch_size, sampler=order)])
         assert len(order) == sum(map(len, parts[-1]))
@@ -59,8 +59,8 @@ def test_an_order_is_of_its_seed_and_its_epoch_alone():
 
 
 def test_an_epoch_that_goes_on_begins_where_it_was_left():
-    whole = JointOrder(Numbers(), 4, 2, 1, 5)
-    resumed = JointOrder(Numbers(), 4, 2, 1, 5, epoch=3, num_done=8)
+    whole = JointOrder(Numbers(), Sampling(4, 2, 1), 5)
+    resumed = JointOrder(Numbers(), Sampling(4, 2, 1, epoch=3, num_done=8), 5)
     whole.set_epoch(3)
     assert list(resumed) == list(whole)[8:]
     assert len(resumed) == len(whole)

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from dim_lightning.data.contents import hash_of_parts
 from dim_lightning.data.decoding import decoded, judge, say_passed_by
-from dim_lightning.data.disk import check_space, explained, lasting_file, locked
+from dim_lightning.data.disk import check_space, lasting_file, locked, writing_to
 from dim_lightning.data.progress import progress
 from dim_lightning.data.shards.card import CARD, card
 from dim_lightning.data.shards.layout import FORMAT, META, SPLITS, Layout, Shard, shard_name
@@ -69,7 +69,7 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
     partial = output.with_name(f"{output.name}.partial")
     with (
         locked(output.with_name(f".{output.name}.lock"), SETTING),
-        explained(output.parent, SETTING),
+        writing_to(output.parent, SETTING),
     ):
         _check_free(output)
         _begin(partial, plan)

@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
+from dim_lightning.data.joint_order import Sampling
 from dim_lightning.seeding import Draws, generator_for
 
 
@@ -21,40 +22,27 @@ class ShardOrder(DistributedSampler[Any]):
     and the number of processes, so that any batch of an epoch is known without those before it.
     """
 
-    def __init__(
-        self,
-        split: Any,
-        processes: int,
-        rank: int,
-        seed: int,
-        batch_size: int,
-        window: int,
-        epoch: int = 0,
-        num_done: int = 0,
-    ) -> None:
+    def __init__(self, split: Any, sampling: Sampling, seed: int, window: int) -> None:
         """Say whose order it is, and where it begins.
 
         Args:
             split: the training images, a ShardedSplit.
-            processes: how many processes share them; what is left over in the end is dropped.
-            rank: which of them this is.
+            sampling: which process it is of, and where it begins; what is left over when all
+                processes have equally many images is dropped.
             seed: of the order.
-            batch_size: images of a batch of this process.
             window: shards that are mixed with one another.
-            epoch: the one that comes first.
-            num_done: of its images, how many this process has met before; they are not read.
         """
+        processes, rank = sampling.processes, sampling.rank
         # Also on one process: Lightning, which tells it the epoch, puts no other in its place.
         super().__init__(split, processes, rank, shuffle=True, seed=seed, drop_last=True)
         self.split = split
-        self.batch_size = batch_size
+        self.sampling = sampling
         self.window = window
-        self._resumed_epoch, self._num_done = epoch, num_done
-        self.set_epoch(epoch)
+        self.set_epoch(sampling.epoch)
 
     def __iter__(self) -> Iterator[int]:
         """The positions of this process, in order; shards are read ahead on the way."""
-        left = self._num_done if self.epoch == self._resumed_epoch else 0
+        left = self.sampling.num_done if self.epoch == self.sampling.epoch else 0
         windows = [*self.windows(), []]
         for number, (pieces, following) in enumerate(pairwise(windows)):
             rows = sum(map(len, pieces))
@@ -65,9 +53,9 @@ class ShardOrder(DistributedSampler[Any]):
             mixed = self._mixed(number, pieces)[left:].tolist()
             left = 0
             # A first batch may still need the window before: the next one is read after it.
-            yield from mixed[: self.batch_size]
+            yield from mixed[: self.sampling.batch_size]
             self.split.expect([*pieces, *following])
-            yield from mixed[self.batch_size :]
+            yield from mixed[self.sampling.batch_size :]
 
     def windows(self) -> list[list[range]]:
         """The stretch of this process: positions of a shard or of a part of it, by window."""

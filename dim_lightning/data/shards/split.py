@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Int64, UInt8
-from torch import Tensor
+from jaxtyping import Int64
 
 from dim_lightning.data.batch import Batch, Split
+from dim_lightning.data.joint_order import Sampling
 from dim_lightning.data.shards.layout import Layout, Shard
 from dim_lightning.data.shards.order import ShardOrder
 from dim_lightning.data.shards.reader import ShardReader
@@ -24,7 +24,6 @@ class ShardedSplit(Split):
 
     Attributes:
         reader: of the shards.
-        window_bytes: pixels that are mixed with one another in training.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class ShardedSplit(Split):
             window_bytes: pixels that are mixed with one another in training; twice as many are in
                 memory then.
         """
-        self.window_bytes = window_bytes
         self._named = layout.named
         # The others lie in the order of the source, which may be that of the classes.
         self._is_shuffled = set(shards) <= set(layout.shards["train"])
@@ -79,44 +77,22 @@ class ShardedSplit(Split):
         """Begin to read the shards of these positions."""
         self.reader.expect(self._shards_of([piece.start for piece in pieces]).tolist())
 
-    def pictures(
-        self, indices: Sequence[int] | np.ndarray | Tensor
-    ) -> UInt8[Tensor, "n 3 height width"]:
-        """The images at these positions of the split, channels_last."""
-        positions = torch.as_tensor(indices, dtype=torch.int64).cpu().numpy()
-        return self._gathered(positions)[0]
-
     def chosen(self, count: int, seed: int, among: np.ndarray | None = None) -> list[int]:
         """The first training images, in few shards: they were shuffled when written; else any."""
         if not self._is_shuffled:
             return super().chosen(count, seed, among)
         return list(range(count)) if among is None else np.sort(among)[:count].tolist()
 
-    def shuffled(
-        self,
-        processes: int,
-        rank: int,
-        seed: int,
-        batch_size: int,
-        epoch: int = 0,
-        num_done: int = 0,
-    ) -> ShardOrder:
-        """Shard by shard, mixed within windows of `window_bytes`, at least of a batch."""
-        window = max(self._window, -(-batch_size // max(map(len, self.ranges()))))
+    def shuffled(self, sampling: Sampling, seed: int) -> ShardOrder:
+        """Shard by shard, mixed within windows of shards, each at least of a batch."""
+        window = max(self._window, -(-sampling.batch_size // max(map(len, self.ranges()))))
         # Those of a window, of the next one, and a shard that a batch between them still needs.
         self.reader.capacity = 2 * window + 1
-        return ShardOrder(self, processes, rank, seed, batch_size, window, epoch, num_done)
+        return ShardOrder(self, sampling, seed, window=window)
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch; each shard is looked at once."""
         positions = np.asarray(indices, np.int64)
-        images, labels = self._gathered(positions)
-        return Batch(images, torch.from_numpy(labels), torch.from_numpy(positions))
-
-    def _gathered(
-        self, positions: Int64[np.ndarray, " n"]
-    ) -> tuple[UInt8[Tensor, "n 3 height width"], Int64[np.ndarray, " n"]]:
-        """Pictures, channels_last, and labels."""
         size = self.reader.size
         pixels = np.empty((len(positions), size, size, 3), np.uint8)
         labels = np.empty(len(positions), np.int64)
@@ -127,7 +103,8 @@ class ShardedSplit(Split):
             found = self.reader.get(number)
             rows = positions[here] - starts[number]
             pixels[here], labels[here] = found.pixels[rows], found.labels[rows]
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2), labels
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        return Batch(images, torch.from_numpy(labels), torch.from_numpy(positions))
 
     def _shards_of(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """The number of the shard of each position."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dim_lightning.data.disk import explained, lasting_file
+from dim_lightning.data.disk import lasting_file, writing_to
 from dim_lightning.errors import InputError
 from dim_lightning.extras import installation
 
@@ -119,7 +119,7 @@ class Store:
 
     def _copy(self, name: str, path: Path) -> None:
         content = self._fetch(name)
-        with explained(path.parent, SETTING):
+        with writing_to(path.parent, SETTING):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Of this process alone, and with the rights of any new file: caches are shared.
             passing = path.with_name(f".{name}.{secrets.token_hex(4)}")

@@ -12,7 +12,7 @@ from dim_lightning.data.shards.layout import META, SPLITS, Layout, Shard, read_l
 from dim_lightning.data.shards.split import ShardedSplit
 from dim_lightning.data.shards.store import Store
 from dim_lightning.data.splits import Shares, Splits, check_sizes
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 
 _MB = 2**20
 
@@ -48,10 +48,8 @@ class Stream:
         Raises:
             InputError: a number is out of its range.
         """
-        for name, value, least in (("window_mb", window_mb, 1), ("keep_mb", keep_mb, 0)):
-            if value < least:
-                key = f"data.source.init_args.{name}"
-                raise InputError(f"{key} is {value}; expected at least {least}; set {key}")
+        check_least("data.source.init_args.window_mb", window_mb, 1)
+        check_least("data.source.init_args.keep_mb", keep_mb, 0)
         self.path = path
         self.window_mb = window_mb
         self.keep_mb = keep_mb

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dim_lightning.data.sources.download import advice, fetch_folder, untar
+from dim_lightning.data.sources.download import fetch_folder
 from dim_lightning.data.sources.listing import (
     class_folders,
     class_part,
@@ -49,7 +49,13 @@ class CIFAR10(Source):
         for folder in (root, root / self.name):
             if (folder / self._torchvision.base_folder).is_dir():
                 return self._found_batches(folder)
-        self._fetch(root)
+        known = self._torchvision
+        missing = (
+            f"{self.title} below {root.absolute()}: neither folders of pictures "
+            f"{self.name}/{{train,test}}/<class>/*, nor torchvision's {known.base_folder}/"
+        )
+        archive, name = root / known.filename, known.base_folder
+        fetch_folder(known.url, archive, known.tgz_md5, name, missing, self.download)
         return self._found_batches(root)
 
     @property
@@ -58,19 +64,6 @@ class CIFAR10(Source):
         from torchvision.datasets import cifar
 
         return getattr(cifar, type(self).__name__)
-
-    def _fetch(self, root: Path) -> None:
-        known = self._torchvision
-        missing = (
-            f"{self.title} below {root.absolute()}: neither folders of pictures "
-            f"{self.name}/{{train,test}}/<class>/*, nor torchvision's {known.base_folder}/"
-        )
-        archive = root / known.filename
-        if not (self.download or archive.exists()):
-            raise InputError(
-                f"did not find {missing}; downloading is switched off; {advice(known.url, archive)}"
-            )
-        fetch_folder(known.url, archive, known.tgz_md5, untar, known.base_folder, missing)
 
     def _found_batches(self, folder: Path) -> Found:
         known = self._torchvision

@@ -2,14 +2,14 @@
 
 import hashlib
 import http.client
+import shutil
 import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from dim_lightning.data.disk import explained, folder_when_done, locked
+from dim_lightning.data.disk import folder_when_done, locked, writing_to
 from dim_lightning.data.progress import progress
 from dim_lightning.errors import InputError
 
@@ -21,7 +21,7 @@ CUT = (urllib.error.URLError, http.client.HTTPException, ConnectionError, Timeou
 
 
 def fetch_folder(
-    url: str, archive: Path, md5: str, unpack: Callable[[Path, Path], None], name: str, missing: str
+    url: str, archive: Path, md5: str, name: str, missing: str, download: bool
 ) -> None:
     """Have the folder `name` beside `archive`, unpacked from it, which is downloaded if missing.
 
@@ -31,20 +31,26 @@ def fetch_folder(
         url: where the archive is to be had.
         archive: where it lies or will lie.
         md5: its checksum.
-        unpack: unpacks an archive into a folder; the folder `name` must be in it then.
-        name: of the folder wanted.
+        name: of the folder wanted, which is in the archive.
         missing: what was looked for and where, for the error.
+        download: whether it may be downloaded.
 
     Raises:
         InputError: the archive cannot be had, has another checksum, or the disk is full.
     """
+    if not (download or archive.exists()):
+        raise InputError(
+            f"did not find {missing}; downloading is switched off; {_advice(url, archive)}"
+        )
     folder = archive.parent / name
     with locked(archive.with_name(f".{archive.name}.lock"), ROOT):
         if folder.exists():  # another process has brought it meanwhile
             return
         fetch(url, archive, md5, missing)
-        with explained(archive.parent, ROOT), folder_when_done(folder) as partial:
-            unpack(archive, partial)
+        with writing_to(archive.parent, ROOT), folder_when_done(folder) as partial:
+            # Pythons before 3.10.12 and 3.11.4 lack the filter; the checksum was right in any case.
+            filters = archive.suffix != ".zip" and hasattr(tarfile, "data_filter")
+            shutil.unpack_archive(archive, partial, **({"filter": "data"} if filters else {}))
             for entry in (partial / name).iterdir():
                 entry.rename(partial / entry.name)
             (partial / name).rmdir()
@@ -78,10 +84,10 @@ def fetch(url: str, path: Path, md5: str, missing: str) -> None:
             return
         failure = f"what came from {url} has the checksum {checksum(partial)}, not {md5}"
         partial.unlink()
-    raise InputError(f"did not find {missing}; {failure}; {advice(url, path)}")
+    raise InputError(f"did not find {missing}; {failure}; {_advice(url, path)}")
 
 
-def advice(url: str, path: Path) -> str:
+def _advice(url: str, path: Path) -> str:
     """What to do where an archive cannot be downloaded."""
     return (
         f"try again with a network, or put {url} at {path.absolute()}, or set {ROOT} to the folder "
@@ -113,22 +119,14 @@ def _store(
     answer: http.client.HTTPResponse, partial: Path, start: int, advance: Callable[[int], object]
 ) -> None:
     """Append what the server sends to the first `start` bytes of `partial`."""
-    with explained(partial.parent, ROOT):
+    with writing_to(partial.parent, ROOT):
         file = partial.open("ab" if start else "wb")
     with file:
         while block := answer.read(BLOCK):
-            with explained(partial.parent, ROOT):
+            with writing_to(partial.parent, ROOT):
                 file.write(block)
                 file.flush()
             advance(len(block))
-
-
-def untar(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive into a folder."""
-    # Pythons before 3.10.12 and 3.11.4 lack the filter; the checksum was right in any case.
-    safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, **safe)
 
 
 def checksum(path: Path) -> str:

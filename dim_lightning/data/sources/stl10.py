@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dim_lightning.data.sources.download import advice, fetch_folder, untar
+from dim_lightning.data.sources.download import fetch_folder
 from dim_lightning.data.sources.listing import stamps
 from dim_lightning.data.sources.source import Found, Part, Parts, Source
 from dim_lightning.errors import InputError
@@ -66,13 +66,9 @@ class STL10(Source):
 
     def _fetch(self, root: Path) -> None:
         known = self._torchvision
-        archive = root / known.filename
-        missing = f"STL-10 below {root.absolute()}: no folder {known.base_folder}/"
-        if not (self.download or archive.exists()):
-            raise InputError(
-                f"did not find {missing}; downloading is switched off; {advice(known.url, archive)}"
-            )
-        fetch_folder(known.url, archive, known.tgz_md5, untar, known.base_folder, missing)
+        archive, name = root / known.filename, known.base_folder
+        missing = f"STL-10 below {root.absolute()}: no folder {name}/"
+        fetch_folder(known.url, archive, known.tgz_md5, name, missing, self.download)
 
     def _read(self, folder: Path) -> Parts:
         train, test = _labelled(folder, "train"), _labelled(folder, "test")

@@ -1,11 +1,10 @@
 """Tiny ImageNet: found as it is distributed, or downloaded."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from dim_lightning.data.sources.download import advice, fetch_folder
+from dim_lightning.data.sources.download import fetch_folder
 from dim_lightning.data.sources.listing import pictures_in, shortened, stamps
 from dim_lightning.data.sources.source import Found, Part, Parts, Source
 from dim_lightning.errors import InputError
@@ -45,7 +44,9 @@ class TinyImageNet(Source):
         """
         folder = root / FOLDER
         if not folder.is_dir():
-            self._fetch(root)
+            missing = f"Tiny ImageNet below {root.absolute()}: no folder {FOLDER}/"
+            archive = root / f"{FOLDER}.zip"
+            fetch_folder(self.url, archive, self.md5, FOLDER, missing, self.download)
         for name in ("wnids.txt", "words.txt", "train", "val/images", "val/val_annotations.txt"):
             if not (folder / name).exists():
                 raise InputError(
@@ -60,20 +61,6 @@ class TinyImageNet(Source):
         fingerprint = list(stamps([*texts, *train.pictures, *test.pictures]))
         names = _class_names(folder / "words.txt", wnids)
         return Found(FOLDER, str(folder), fingerprint, lambda: Parts(train, test, names))
-
-    def _fetch(self, root: Path) -> None:
-        archive = root / f"{FOLDER}.zip"
-        missing = f"Tiny ImageNet below {root.absolute()}: no folder {FOLDER}/"
-        if not (self.download or archive.exists()):
-            raise InputError(
-                f"did not find {missing}; downloading is switched off; {advice(self.url, archive)}"
-            )
-        fetch_folder(self.url, archive, self.md5, _unzip, FOLDER, missing)
-
-
-def _unzip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as opened:
-        opened.extractall(folder)
 
 
 def _train_part(folder: Path, wnids: list[str]) -> Part:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from dim_lightning.data.joint_order import Sampling
 from dim_lightning.data.shards import ShardedSplit
 from dim_lightning.data.shards.layout import read_layout
 from dim_lightning.data.shards.store import Store
@@ -24,7 +25,7 @@ def split(digits):
 
 
 def batches(split, processes=1, rank=0, seed=0, batch_size=50, **start):
-    order = split.shuffled(processes, rank, seed, batch_size, **start)
+    order = split.shuffled(Sampling(batch_size, processes, rank, **start), seed)
     loader = DataLoader(
         split, batch_size=batch_size, sampler=order, drop_last=True, collate_fn=lambda b: b
     )
@@ -35,7 +36,7 @@ def batches(split, processes=1, rank=0, seed=0, batch_size=50, **start):
 @pytest.mark.parametrize("processes", [1, 2, 5, 20])
 def test_processes_share_the_images_equally(split, processes, shards):
     made = split(shards)
-    shares = [list(made.shuffled(processes, rank, 0, 50)) for rank in range(processes)]
+    shares = [list(made.shuffled(Sampling(50, processes, rank), 0)) for rank in range(processes)]
     assert {len(share) for share in shares} == {1294 // processes}
     seen = [position for share in shares for position in share]
     assert len(seen) == len(set(seen))
@@ -47,7 +48,8 @@ def test_each_process_reads_its_own_shards(split):
     for rank in range(3):
         made = split()
         batches(made, 3, rank)
-        stretch = [p for window in made.shuffled(3, rank, 0, 50).windows() for p in window]
+        order = made.shuffled(Sampling(50, 3, rank), 0)
+        stretch = [p for window in order.windows() for p in window]
         assert made.reader.num_read == len(stretch) <= 6
         shards += [tuple(made._shards_of([piece.start]).tolist()) for piece in stretch]
     assert len(shards) - len(set(shards)) <= 2  # on the borders
@@ -55,22 +57,22 @@ def test_each_process_reads_its_own_shards(split):
 
 def test_an_epoch_depends_on_seed_and_epoch_alone(split):
     made = split()
-    order = made.shuffled(2, 1, 7, 50)
+    order = made.shuffled(Sampling(50, 2, 1), 7)
     epochs = []
     for epoch in range(3):
         order.set_epoch(epoch)
         epochs.append(list(order))
     assert epochs[0] != epochs[1] != epochs[2]
     assert set(epochs[0]) != set(epochs[1])  # not always the same images for the same process
-    assert list(split().shuffled(2, 1, 7, 50, epoch=2)) == epochs[2]
-    assert list(split().shuffled(2, 1, 8, 50)) != epochs[0]
+    assert list(split().shuffled(Sampling(50, 2, 1, epoch=2), 7)) == epochs[2]
+    assert list(split().shuffled(Sampling(50, 2, 1), 8)) != epochs[0]
     state = torch.get_rng_state()
     list(order)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_window_mixes_its_shards(split):
-    order = split(3).shuffled(1, 0, 0, 50)
+    order = split(3).shuffled(Sampling(50), 0)
     (first, *_), positions = order.windows(), list(order)
     rows = sum(map(len, first))
     assert {p // 100 for p in positions[:50]} >= {piece.start // 100 for piece in first}
@@ -100,14 +102,14 @@ def test_what_was_done_is_not_read_again(split):
 
 def test_the_next_epoch_begins_at_its_beginning(split):
     made = split()
-    order = made.shuffled(1, 0, 0, 50, epoch=1, num_done=500)
+    order = made.shuffled(Sampling(50, epoch=1, num_done=500), 0)
     order.set_epoch(2)
-    assert list(order) == list(split().shuffled(1, 0, 0, 50, epoch=2))
+    assert list(order) == list(split().shuffled(Sampling(50, epoch=2), 0))
 
 
 def test_each_shard_is_read_once_an_epoch_and_few_are_held(split):
     made = split(2)
-    order = made.shuffled(1, 0, 0, 64)
+    order = made.shuffled(Sampling(64), 0)
     for held in map(made.__getitems__, torch.tensor(list(order)[:1280]).view(-1, 64).tolist()):
         assert len(held.indices) == 64
         assert len(made.reader._held) <= 5

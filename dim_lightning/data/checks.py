@@ -3,19 +3,7 @@
 from collections.abc import Sequence
 
 from dim_lightning.data.augmentation import Augmentation
-from dim_lightning.errors import InputError
-
-
-def check_range(name: str, value: int, least: int, why: str) -> None:
-    """Look at a number.
-
-    Raises:
-        InputError: it is too small.
-    """
-    if value < least:
-        raise InputError(
-            f"data.{name} is {value}; expected at least {least} ({why}); set data.{name}"
-        )
+from dim_lightning.errors import InputError, check_least
 
 
 def check_views(name: str, number: int, least: int, augmentation: object) -> None:
@@ -25,7 +13,7 @@ def check_views(name: str, number: int, least: int, augmentation: object) -> Non
         InputError: it is too small, there is nothing that makes the views, or it is no
             augmentation.
     """
-    check_range(f"num_{name}", number, least, "a number of views")
+    check_least(f"data.num_{name}", number, least, "a number of views")
     key = "augmentation" if name == "views" else "small_augmentation"
     if augmentation is not None and not isinstance(augmentation, Augmentation):
         raise InputError(
@@ -58,7 +46,7 @@ def check_workers(streamed: bool, num_workers: int) -> None:
     Raises:
         InputError: it is negative, or there are some and the pictures are streamed.
     """
-    check_range("num_workers", num_workers, 0, "a number of processes")
+    check_least("data.num_workers", num_workers, 0, "a number of processes")
     if streamed and num_workers:
         raise InputError(
             f"data.num_workers is {num_workers}; expected 0 with a stream, which reads ahead in "

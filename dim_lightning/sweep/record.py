@@ -38,7 +38,6 @@ class Trial:
         history: the metric, as it was logged.
         error: why it failed.
         seconds: how long it ran.
-        process: its process id while it runs.
     """
 
     number: int
@@ -48,7 +47,6 @@ class Trial:
     history: list[float] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
-    process: int | None = None
 
     @property
     def value(self) -> float | None:
@@ -87,7 +85,9 @@ def read_trials(output: Path) -> dict[int, Trial]:
     trials = {}
     for path in (output / TRIALS).glob(f"*/{_RECORD}"):
         try:
-            trial = Trial(**json.loads(path.read_text("utf-8")))
+            content = {"process": None, **json.loads(path.read_text("utf-8"))}
+            del content["process"]  # of earlier versions
+            trial = Trial(**content)
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{path} is no record of a trial ({error}); delete {path.parent} to run it again"

@@ -10,7 +10,6 @@ import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.doctor.speed import seconds_by_precision
-from dim_lightning.data import ImageDataModule
 from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.search import multiplies_bfloat16
@@ -29,16 +28,6 @@ _LEAST = {
     "log_every_n_steps": 1,
     "num_sanity_val_steps": -1,
 }
-
-
-def check_data(datamodule: ImageDataModule, command: str) -> None:
-    """Finds, decodes and splits the pictures.
-
-    Raises:
-        InputError: the data is missing, unreadable or too little.
-    """
-    datamodule.prepare_data()
-    datamodule.setup(command)
 
 
 def check_trained(command: str, config: Mapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import (
     check_clock,
-    check_data,
     check_optimizer,
     check_place,
     check_seed,
@@ -159,7 +158,8 @@ class CommandLine(LightningCLI):
             self._begun = begun_run(*place, self._arguments)
         run, limits = (self._folder, config) if self._command == "fit" else (None, {})
         self._start = where_to_start(run, self._option("ckpt_path"), self.model, limits)
-        check_data(self.datamodule, self._command)
+        self.datamodule.prepare_data()
+        self.datamodule.setup(self._command)
         pictures = self._compared_pictures()
         is_new = self._folder is None
         self.run_dir = work_folder(*place, self._folder)

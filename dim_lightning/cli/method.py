@@ -4,14 +4,12 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from dim_lightning.cli.messages import MODULE_PLACE
 from dim_lightning.cli.words import options
 from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError, nearest
+from dim_lightning.run.settings import read_yaml
 
 DEFAULT = "DeepInfoMax"
 METHODS: Mapping[str, str] = {  # name -> its module
@@ -94,7 +92,6 @@ def _check_constructor(method: type[EncoderModule]) -> None:
 def _method_in(path: Path, otherwise: str) -> str:
     """What a file says; files that cannot be read are left to the parser to complain about."""
     try:
-        content: Any = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        return str(read_yaml(path).get("method", otherwise))
+    except InputError:
         return otherwise
-    return str(content.get("method", otherwise)) if isinstance(content, dict) else otherwise

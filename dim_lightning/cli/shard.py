@@ -20,6 +20,7 @@ from dim_lightning.data.shards.layout import Layout
 from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.run.environment import full_command
+from dim_lightning.run.settings import read_yaml
 
 _MB = 2**20
 _MOST_MB = 1024  # a file is read whole, and a column of Parquet ends at twice that
@@ -103,7 +104,7 @@ def _with_pictures_alone(words: list[str]) -> list[str]:
     known = inspect.signature(_Pictures).parameters
     result = list(words)
     for place, path in config_files(words).items():
-        data: dict[str, Any] = yaml.safe_load(path.read_text("utf-8")).get("data") or {}
+        data: dict[str, Any] = read_yaml(path).get("data") or {}
         text = yaml.safe_dump({"data": {key: data[key] for key in data if key in known}})
         option = "--config=" if words[place].startswith("--config=") else ""
         result[place] = option + text

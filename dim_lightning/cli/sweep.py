@@ -1,9 +1,7 @@
 """`sweep`: a sweep file of W&B, run on this machine."""
 
-import functools
-import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from dim_lightning.run.folder import alone_in, explained, new_numbered_folder
 from dim_lightning.run.settings import WHERE, belongs
 from dim_lightning.sweep.command import filled_command, parameters_json
 from dim_lightning.sweep.definition import Definition, read_definition
-from dim_lightning.sweep.record import Trial, check_training, open_sweep
+from dim_lightning.sweep.record import Trial, open_sweep
 from dim_lightning.sweep.report import CSV, PAGE, line, table, write_report
 from dim_lightning.sweep.runner import Runner, number_of_trials
 from dim_lightning.sweep.search import check_optuna, grid_point, random_point, values_at
@@ -51,7 +49,6 @@ def sweep(arguments: list[str]) -> int:
     refusal = f"another sweep is at work in {output}; wait for it, or give another --output"
     with explained(output, "--output"), alone_in(output, refusal):
         seed = open_sweep(output, definition, options.seed, training)
-        check_training(output, training, functools.partial(_with_defaults, definition))
         place = [] if options.output else ["--output", str(output)]
         again = full_command(["sweep", *arguments, *place])
         return _run(definition, output, seed, count, options.workers, again)
@@ -76,20 +73,12 @@ def _checked_training(definition: Definition, file: Path) -> dict[str, Any] | No
         InputError: it does not; other programs are not asked.
     """
     try:
-        return _shared(definition, definition.command)
+        return _shared(definition)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
 
 
-def _with_defaults(definition: Definition, known: Mapping[str, Any]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "training.json"
-        file.write_text(json.dumps(known), "utf-8")
-        command = [*_TRAINING, "--config", str(file), "--config", "${args_json_file}"]
-        return _shared(definition, command) or {}
-
-
-def _shared(definition: Definition, command: Sequence[str]) -> dict[str, Any] | None:
+def _shared(definition: Definition) -> dict[str, Any] | None:
     """The settings of `fit` on which the figures of every trial depend; None of other programs."""
     grid, parameters = definition.method == "grid", definition.parameters
     # any point serves, if it is always the same
@@ -98,7 +87,7 @@ def _shared(definition: Definition, command: Sequence[str]) -> dict[str, Any] | 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "arguments.json"
         file.write_text(parameters_json(values), "utf-8")
-        words = filled_command(command, definition.program, values, file)
+        words = filled_command(definition.command, definition.program, values, file)
         starts = [n for n in range(len(words)) if words[n : n + 3] == _TRAINING]
         if not starts:
             return None

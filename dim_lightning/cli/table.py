@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from dim_lightning.cli.checks import check_data
 from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
@@ -173,7 +172,8 @@ def _check_labels(asked: Table, data: list[ImageDataModule]) -> None:
     labelled = []
     for module in data:
         with suppress(InputError):  # of one row, whose run says it while the others go on
-            check_data(module, "fit")
+            module.prepare_data()
+            module.setup("fit")
             labelled.append(module.labelled)
     check_labels(asked, labelled)
 

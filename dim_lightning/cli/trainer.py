@@ -1,6 +1,7 @@
 """The Trainer of a run: callbacks, loggers and files in the run's folder."""
 
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,16 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, Timer
 from lightning.pytorch.loggers import Logger
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
-from dim_lightning.cli.fixed import fixed_callbacks
+from dim_lightning.callbacks.joint_start import JointStart
+from dim_lightning.callbacks.non_finite import NonFiniteGuard
+from dim_lightning.callbacks.run_record import RunRecord
+from dim_lightning.callbacks.running_best import RunningBest
+from dim_lightning.callbacks.screen import EpochLines, TerminalBar
+from dim_lightning.callbacks.stop_at_once import StopAtOnce
 from dim_lightning.cli.messages import shortened
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO
+from dim_lightning.run.folder import LAST_CHECKPOINT
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.wandb_logger import WandbLogger
 
@@ -46,7 +53,7 @@ def trainer_in(
     own = _as_list(config["callbacks"])
     has_bar = any(isinstance(callback, ProgressBar) for callback in own)
     wants_bar = config["enable_progress_bar"] is not False and not has_bar
-    callbacks = [*own, *keyed, *fixed_callbacks(run_dir, command, wants_bar)]
+    callbacks = [*own, *keyed, *_fixed_callbacks(run_dir, command, wants_bar)]
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     config = config | {
         "default_root_dir": str(run_dir),
@@ -96,6 +103,27 @@ def end_others(trainer: L.Trainer) -> None:
     if trainer.strategy.launcher is not None:
         # Windows has no SIGKILL
         trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def _fixed_callbacks(run_dir: Path, command: str, bar: bool) -> list[Callback]:
+    """Those that every run has: screen, and what belongs to `command`, in the order of the calls.
+
+    Args:
+        run_dir: the run's folder.
+        command: fit, validate, test or predict.
+        bar: whether a terminal gets a progress bar.
+    """
+    callbacks: list[Callback] = []
+    if bar and sys.stdout.isatty():
+        callbacks.append(TerminalBar())
+    if command == "fit":
+        # the guards first, so that nothing records or keeps a broken state; the record before the
+        # line that shows its speed
+        guard = NonFiniteGuard(run_dir / LAST_CHECKPOINT)
+        callbacks += [JointStart(), guard, RunningBest(), RunRecord(run_dir), EpochLines()]
+    else:
+        callbacks.append(StopAtOnce())
+    return callbacks
 
 
 def _loggers(asked: Any, run_dir: Path, command: str) -> list[Logger]:

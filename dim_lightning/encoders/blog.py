@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dim_lightning.encoders.attention import SelfAttention
 from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
+from dim_lightning.encoders.head import check_sizes
 from dim_lightning.errors import InputError
 
 
@@ -53,7 +54,8 @@ class BlogEncoder(Encoder):
         scales: int = 0,
     ):
         super().__init__()
-        _check_sizes(image_size, widths, embedding_dim, pixel_range)
+        check_sizes("BlogEncoder", (*widths, embedding_dim), pixel_range, 2)
+        _check_halvings(image_size, len(widths))
         _check_options(len(widths), attention_heads, scales)
         shapes = _map_shapes(image_size, widths)
         self.feature_shape = shapes[-1]
@@ -114,20 +116,12 @@ def _map_shapes(image_size: int, widths: Sequence[int]) -> list[FeatureShape]:
     return [FeatureShape(width, side, side) for width, side in zip(widths, sides, strict=True)]
 
 
-def _check_sizes(
-    image_size: int, widths: Sequence[int], embedding_dim: int, pixel_range: tuple[float, float]
-) -> None:
-    if not widths or min(*widths, embedding_dim) < 1 or pixel_range[0] >= pixel_range[1]:
+def _check_halvings(image_size: int, halvings: int) -> None:
+    if image_size // 2**halvings < 2:
         raise InputError(
-            f"BlogEncoder got widths {list(widths)}, embedding_dim {embedding_dim}, "
-            f"pixel_range {list(pixel_range)}; expected at least one width, sizes of at least "
-            "1, and a range from low to high; set model.encoder.init_args"
-        )
-    if image_size // 2 ** len(widths) < 2:
-        raise InputError(
-            f"image size {image_size} is too small for an encoder that halves it {len(widths)} "
-            f"times; expected at least {2 ** (len(widths) + 1)} pixels; set data.image_size "
-            "higher or give model.encoder fewer widths"
+            f"image size {image_size} is too small for an encoder that halves it {halvings} "
+            f"times; expected at least {2 ** (halvings + 1)} pixels; set data.image_size higher "
+            "or give model.encoder fewer widths"
         )
 
 

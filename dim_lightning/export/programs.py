@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from dim_lightning.encoders import Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.export.description import INPUT
+from dim_lightning.extras import EXTRAS
 from dim_lightning.seeding import generator_for
 
 TOLERANCE = 1e-5
@@ -22,7 +23,6 @@ BATCH_SIZES = (1, 2, 7)
 
 Images = UInt8[Tensor, "n 3 size size"]
 Program = Callable[[Tensor], dict[str, Tensor]]
-_ONNX_LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class TensorProgram(nn.Module):
@@ -49,7 +49,7 @@ class TensorProgram(nn.Module):
 
 def missing_libraries() -> list[str]:
     """What ONNX needs and is not installed."""
-    return [name for name in _ONNX_LIBRARIES if importlib.util.find_spec(name) is None]
+    return [name for name in EXTRAS["export"] if importlib.util.find_spec(name) is None]
 
 
 def captured(encoder: Encoder, image_size: int) -> ExportedProgram:

@@ -21,9 +21,6 @@ from dim_lightning.infomax.precision import wide_type, widened
 from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet
 from dim_lightning.processes import first_own_row, gather, of_each, to_owners
 
-TILE_SCORES = 2**20  # of a tile: 4 MiB in float32, which stays in the cache of a CPU
-TILE_CODES = 1024
-WHOLE_SCORES = 2**24  # so few are quicker all at once, and take no more than their sources do
 _PIECE_SOURCES = 2**14  # sources whose activations are in memory at once
 
 Pair = Callable[[Tensor, Tensor], Tensor]
@@ -40,10 +37,16 @@ class AllPairs(ScoreSet):
         source: the critic's side of the images of this process, [n, m, w].
         code: the critic's side of their codes, [n, w].
         parameters: what `pair` is made of, as far as it is trained.
+
+    Attributes:
         tile_scores: most scores of a tile.
         tile_codes: most codes of a tile.
         whole_scores: most scores that are not cut into tiles.
     """
+
+    tile_scores = 2**20  # 4 MiB in float32, which stays in the cache of a CPU
+    tile_codes = 1024
+    whole_scores = 2**24  # so few are quicker all at once, and take no more than their sources do
 
     def __init__(
         self,
@@ -51,18 +54,12 @@ class AllPairs(ScoreSet):
         source: Float[Tensor, "n m w"],
         code: Float[Tensor, "n w"],
         parameters: Sequence[Tensor] = (),
-        tile_scores: int = TILE_SCORES,
-        tile_codes: int = TILE_CODES,
-        whole_scores: int = WHOLE_SCORES,
     ):
         self.pair = pair
         self.joint = pair(source, code)
         self.source = source
         self.parameters = tuple(parameters)
         self.all_codes = gather(code)
-        self.tile_scores = tile_scores
-        self.tile_codes = tile_codes
-        self.whole_scores = whole_scores
 
     @property
     def num_negatives(self) -> int:

@@ -28,11 +28,37 @@ WHERE = (
     "trainer.strategy",
 )
 _SHOWN = 4
-_EXAMPLE = f"runs/digits/1/{CONFIG}"
+_CONFIGURATION = "the project's experiments/digits/blog.yaml"
+_RUN = f"runs/digits/1/{CONFIG}"
+_KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
-def read_yaml(path: Path, example: str, expected: str) -> dict[str, Any]:
-    """What stands in a YAML file that the user names.
+class _Loader(yaml.SafeLoader):
+    """YAML of which nothing is dropped in silence: keys are text, and none stands there twice."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.deep_construct = True  # an alias (*name) of what it stands in is an error then
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written: those merged into it later (<<) may have the same keys."""
+        node = super().compose_mapping_node(anchor)
+        names: set[str] = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else f"of a {key.id}"
+            problem = f"{name} stands there for the second time" if name in names else None
+            if key.tag not in _KEYS or not name:
+                problem = f"the key {name or repr(name)} is no name; expected one, or it in quotes"
+            if problem:
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            names.add(name)
+        return node
+
+
+def read_yaml(
+    path: Path, example: str = _CONFIGURATION, expected: str = "lines such as `model:`"
+) -> dict[str, Any]:
+    """What stands in a YAML file that the user names, a configuration or another one.
 
     Args:
         path: of the file.
@@ -40,16 +66,17 @@ def read_yaml(path: Path, example: str, expected: str) -> dict[str, Any]:
         expected: what stands in such a file.
 
     Raises:
-        InputError: it cannot be read, is no YAML or holds no settings.
+        InputError: it cannot be read, is no YAML, has a key twice or one that is no name, or holds
+            no settings.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = _Loader(path.read_text("utf-8")).get_single_data()
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}; expected one such as {example}") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; expected a YAML file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as a bad date
-        raise InputError(f"{path} is not a YAML file: {yaml_problem(error)}") from error
+        raise InputError(f"cannot read {path} as YAML: {_problem(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings; expected {expected}")
     return content
@@ -61,7 +88,7 @@ def flat_config(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing or damaged.
     """
-    return flat_settings(read_yaml(folder / CONFIG, _EXAMPLE, "the settings of a run"))
+    return flat_settings(read_yaml(folder / CONFIG, _RUN, "the settings of a run"))
 
 
 def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -115,7 +142,7 @@ def run_name(folder: Path) -> str:
     return "/".join(parts[-len(experiment) - 1 :] if known else parts[-2:])
 
 
-def yaml_problem(error: Exception) -> str:
+def _problem(error: Exception) -> str:
     """Why a file cannot be read as YAML, in a few words, with the line if it is known."""
     mark = getattr(error, "problem_mark", None)
     line = f"line {mark.line + 1}: " if mark else ""
@@ -123,4 +150,7 @@ def yaml_problem(error: Exception) -> str:
         return "it is not text"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    return f"{line}{getattr(error, 'problem', None) or error}"
+    problem = str(getattr(error, "problem", None) or error)
+    if "recursive" in problem:
+        problem = "it contains itself by an alias (*name); write it out instead"
+    return line + problem

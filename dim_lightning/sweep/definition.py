@@ -103,7 +103,7 @@ def _parameters(found: Any) -> dict[str, Parameter]:
             f"parameters is {found!r}; expected settings by their full name, such as "
             "model.local_weight: {values: [0.5, 1.5]}"
         )
-    return {str(name): parameter(str(name), found[name]) for name in sorted(found)}
+    return {name: parameter(name, found[name]) for name in sorted(found)}
 
 
 def _run_cap(found: Any) -> int | None:

@@ -63,8 +63,6 @@ class Process:
         self.trial.status = "running"
         write_trial(self.output, self.trial)
         self._child.start(self._command(self._child.folder), self.workers, self.place)
-        self.trial.process = self._child.number
-        write_trial(self.output, self.trial)
 
     def running(self) -> bool:
         """Whether the trial is at work; one that does not end when asked to is killed."""
@@ -84,7 +82,6 @@ class Process:
         trial, metric = self.trial, self.definition.metric
         trial.seconds = round(self._before + time.monotonic() - self._start, 1)
         trial.history = history(self.output, trial.number, metric)
-        trial.process = None
         trial.status = self._status()
         if trial.status == "finished" and not trial.history:
             trial.status = "failed"

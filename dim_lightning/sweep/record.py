@@ -6,7 +6,7 @@ deleted is run again.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ class Trial:
         history: the metric, as it was logged.
         error: why it failed.
         seconds: how long it ran.
-        process: its process id while it runs.
     """
 
     number: int
@@ -48,7 +47,6 @@ class Trial:
     history: list[float] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
-    process: int | None = None
 
     @property
     def value(self) -> float | None:
@@ -87,7 +85,9 @@ def read_trials(output: Path) -> dict[int, Trial]:
     trials = {}
     for path in (output / TRIALS).glob(f"*/{_RECORD}"):
         try:
-            trial = Trial(**json.loads(path.read_text("utf-8")))
+            content = {"process": None, **json.loads(path.read_text("utf-8"))}
+            del content["process"]  # of earlier versions
+            trial = Trial(**content)
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{path} is no record of a trial ({error}); delete {path.parent} to run it again"
@@ -105,10 +105,7 @@ def history(output: Path, number: int, metric: str) -> list[float]:
 
 
 def open_sweep(
-    output: Path,
-    definition: Definition,
-    seed: int | None,
-    training: Mapping[str, Any] | None = None,
+    output: Path, definition: Definition, seed: int | None, training: Mapping[str, Any] | None
 ) -> int:
     """The seed of the sweep in `output`: the one given, or that of the sweep begun there.
 
@@ -116,55 +113,27 @@ def open_sweep(
         output: the sweep's folder.
         definition: the sweep.
         seed: as asked for.
-        training: the settings that all trials share, which are kept with a new sweep.
+        training: the settings that all trials share; None where they are not known.
 
     Raises:
         InputError: the folder holds another sweep, or something else.
     """
     path = output / SWEEP
-    asked = {key: definition.content.get(key) for key in _SAME}
-    if path.is_file():
-        known = json.loads(path.read_text("utf-8"))
-        other = [key for key in _SAME if known.get(key) != json.loads(json.dumps(asked[key]))]
-        if seed is not None and seed != known["seed"]:
-            other.append("seed")
-        if other:
-            raise InputError(
-                f"{output} holds a sweep with another {', '.join(other)}; give another --output, "
-                "or the file and seed it was begun with"
-            )
-        return int(known["seed"])
-    if any(not p.name.startswith(".") for p in output.iterdir()):
+    is_new = not path.is_file()
+    if is_new and any(not p.name.startswith(".") for p in output.iterdir()):
         raise InputError(f"{output} holds other files than a sweep's; give another --output")
-    content = {"seed": seed or 0, **asked, _TRAINING: training}
-    write_atomically(path, json.dumps(content, indent=2) + "\n")
-    return seed or 0
-
-
-def check_training(
-    output: Path,
-    training: Mapping[str, Any] | None,
-    read: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-) -> None:
-    """Looks at whether the trials to come share their settings with those that were.
-
-    Args:
-        output: the folder of an open sweep.
-        training: the settings that all trials share now; None where they are not known.
-        read: those that were kept, with the defaults of settings that came later.
-
-    Raises:
-        InputError: they do not; says which.
-    """
-    known = json.loads((output / SWEEP).read_text("utf-8")).get(_TRAINING)
-    if known is None or training is None or known == training:
-        return
-    try:
-        other = changes(flat_settings(training), flat_settings(read(known)))
-    except InputError as error:  # a setting that there is no more
-        other = str(error)
+    known = {} if is_new else json.loads(path.read_text("utf-8"))
+    seed = known.get("seed", 0) if seed is None else seed
+    same = {key: definition.content.get(key) for key in _SAME}
+    asked = json.loads(json.dumps({"seed": seed, **same, _TRAINING: training}))
+    if is_new:
+        write_atomically(path, json.dumps(asked, indent=2) + "\n")
+        return seed
+    known = {_TRAINING: asked[_TRAINING], **known}  # the first sweeps did not keep it
+    other = changes(flat_settings(asked), flat_settings(known))
     if other:
         raise InputError(
-            f"{output} holds a sweep whose trials have other settings: {other}; give another "
-            "--output, or the configuration it was begun with"
+            f"{output} holds another sweep: {other}; give another --output, or the file, seed, "
+            "configuration and version of dim_lightning that it was begun with"
         )
+    return seed

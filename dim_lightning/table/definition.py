@@ -187,7 +187,7 @@ def _columns(found: Any, path: Path) -> dict[str, str]:
             "{probe/mlp200/conv/top1: conv}"
         )
     for key, heading in found.items():
-        if not isinstance(key, str) or not isinstance(heading, str | int) or not str(heading):
+        if not isinstance(heading, str | int) or not str(heading):
             raise InputError(f"{path}: columns.{key} is {heading!r}; expected a heading")
     headings = [str(heading) for heading in found.values()]
     for heading in headings:
@@ -200,7 +200,7 @@ def _overrides(found: Any, where: str) -> dict[str, Any]:
     """Settings by their full names; those of which a table decides itself are refused."""
     if found is None:
         return {}
-    if not isinstance(found, Mapping) or not all(isinstance(key, str) and key for key in found):
+    if not isinstance(found, Mapping) or not all(found):
         raise InputError(
             f"{where} is {found!r}; expected settings by their full names, such as "
             "{trainer.max_epochs: 40}"

@@ -23,12 +23,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dim_lightning.infomax.all_pairs import (
-    TILE_SCORES,
-    AllPairs,
-    encoded_in_pieces,
-    in_autocast_type,
-)
+from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
 from dim_lightning.infomax.critics import DotCritic
 from dim_lightning.infomax.estimators import info_nce
 from dim_lightning.run.curves import COLOURS, STYLE
@@ -48,11 +43,10 @@ def objective(batch: int, tiled: bool) -> None:
     source = torch.randn(batch, LOCATIONS, CHANNELS, requires_grad=True)
     code = torch.randn(batch, CODE_DIM, requires_grad=True)
     code_side = in_autocast_type(critic.encode_code(code))
-    if tiled:
-        source_side = encoded_in_pieces(critic.encode_source, source)
-        scores = AllPairs(critic.pair, source_side, code_side, whole_scores=0)
-    else:
-        scores = AllPairs(critic.pair, critic.encode_source(source), code_side, whole_scores=10**15)
+    encode = critic.encode_source
+    source_side = encoded_in_pieces(encode, source) if tiled else encode(source)
+    scores = AllPairs(critic.pair, source_side, code_side)
+    scores.whole_scores = 0 if tiled else 10**15
     (-info_nce(scores)).backward()
 
 
@@ -157,7 +151,7 @@ def main() -> None:
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     if options.output:
-        setting = {"threads": torch.get_num_threads(), "tile_scores": TILE_SCORES}
+        setting = {"threads": torch.get_num_threads(), "tile_scores": AllPairs.tile_scores}
         old = json.loads(options.output.read_text("utf-8")) if options.output.is_file() else {}
         kept = {**old, **setting, "step" if options.step else "rows": rows}
         write_atomically(options.output, json.dumps(kept, indent=1).encode())

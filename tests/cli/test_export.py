@@ -98,7 +98,7 @@ def test_what_cannot_be_exported(workshop, finished, tmp_path, capsys):
 
 
 def test_missing_libraries_are_named(finished, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(programs, "_ONNX_LIBRARIES", ("onnx", "not_installed"))
+    monkeypatch.setattr(programs, "EXTRAS", {"export": ("onnx", "not_installed")})
     said = _refused([str(finished), "--format", "onnx"], capsys)
     assert "needs not_installed" in said
     assert installation("export") in said

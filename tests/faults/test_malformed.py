@@ -77,7 +77,7 @@ def test_a_strange_file(scene, content):
         (b"data: &d {source: *d}", "contains itself"),
         (b"[" * 1100, "nested too deeply"),
         (b"seed_everything: -1", "seed_everything is -1; expected 0 to"),
-        (b"model: {coordinates: {init_args: {1: 2}}}", "model.coordinates.init_args has the key 1"),
+        (b"model: {coordinates: {init_args: {1: 2}}}", "line 1: the key 1 is no name"),
         (b"data: {batch_size: '${'}", "data.batch_size: ${ begins a reference"),
         (b"probe: {weight_decay: null}", "probe.weight_decay is null"),
         (

@@ -50,8 +50,9 @@ class TiledCritic(ConcatCritic):
 
     def forward(self, source, code, negatives):
         sides = self.encode_source(source), self.encode_code(code)
-        sizes = {"tile_scores": 60, "tile_codes": 4, "whole_scores": 0}
-        return AllPairs(self.pair, *sides, self.pair_parameters(), **sizes)
+        scores = AllPairs(self.pair, *sides, self.pair_parameters())
+        scores.tile_scores, scores.tile_codes, scores.whole_scores = 60, 4, 0
+        return scores
 
 
 SETTINGS = {

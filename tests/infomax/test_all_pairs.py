@@ -30,13 +30,18 @@ def critic(request):
     return CRITICS[request.param]().double()
 
 
+def cut(scores, tile_scores, tile_codes=1024):
+    scores.tile_scores, scores.tile_codes, scores.whole_scores = tile_scores, tile_codes, 0
+    return scores
+
+
 def tiled(critic, source, code, *tile):
     sides = critic.encode_source(source), critic.encode_code(code)
-    return AllPairs(critic.pair, *sides, critic.pair_parameters(), *tile, whole_scores=0)
+    return cut(AllPairs(critic.pair, *sides, critic.pair_parameters()), *tile)
 
 
 def test_an_estimator_that_reads_all_scores_is_told_why_it_cannot(critic):
-    scores = tiled(critic, *sides(critic))
+    scores = tiled(critic, *sides(critic), 10**6)
     with pytest.raises(InputError, match=r"never in memory .* set model\.num_negatives"):
         scores.marginal.mean()
 
@@ -66,7 +71,7 @@ def test_extreme_scores_keep_value_and_gradient_finite(estimator, dtype):
 
     source = torch.tensor([1e4, -1e4, 1e4, 0.0]).reshape(4, 1, 1).to(dtype).requires_grad_()
     code = torch.tensor([1.0, 1.0, -1.0, 1.0]).reshape(4, 1).to(dtype).requires_grad_()
-    value = estimator(AllPairs(pair, source, code, tile_scores=2, whole_scores=0))
+    value = estimator(cut(AllPairs(pair, source, code), tile_scores=2))
     value.backward()
     assert value.isfinite()
     assert source.grad.isfinite().all()
@@ -84,8 +89,8 @@ def test_no_score_tensor_is_ever_larger_than_a_tile():
         return scores
 
     source, code = sides(critic)
-    pairs = AllPairs(
-        pair, critic.encode_source(source), critic.encode_code(code), (), 2 * M * 4, 4, 0
+    pairs = cut(
+        AllPairs(pair, critic.encode_source(source), critic.encode_code(code)), 2 * M * 4, 4
     )
     forward = len(sizes)
     info_nce(pairs).backward()

@@ -97,7 +97,7 @@ def test_a_goal_left_out_is_to_minimise_as_on_wandb(bench):
 
 def test_no_yaml(tmp_path):
     (tmp_path / "tabs.yaml").write_text("method: grid\n\tname: x\n")
-    with pytest.raises(InputError, match="not a YAML file: line 2: found character"):
+    with pytest.raises(InputError, match="as YAML: line 2: found character"):
         read_definition(tmp_path / "tabs.yaml")
 
 

@@ -103,10 +103,10 @@ def test_what_ended_is_not_repeated_and_a_deleted_trial_is(bench):
 def test_another_sweep_in_the_same_folder_is_refused(bench, capsys):
     assert bench.sweep("--count", "1") == 0
     assert bench.sweep("--count", "1", "--seed", "3") == 2
-    assert "holds a sweep with another seed" in capsys.readouterr().err
+    assert "holds another sweep: seed is 3 now, 0 then; give another" in capsys.readouterr().err
     bench.write(parameters={"quality": {"values": [0.1, 0.4]}})
     assert bench.sweep() == 2
-    assert "holds a sweep with another parameters" in capsys.readouterr().err
+    assert "sweep: parameters.quality.values is [0.1, 0.4] now, [0.1" in capsys.readouterr().err
 
 
 def test_a_folder_of_other_things_is_refused(bench, capsys):

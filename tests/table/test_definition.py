@@ -93,7 +93,7 @@ def test_bad_files_are_told_what_was_expected(tmp_path, said):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "there is no file"), ("a: [", "is not a YAML"), ("1", "columns")]
+    ("content", "said"), [(None, "there is no file"), ("a: [", "as YAML: line 1"), ("1", "columns")]
 )
 def test_files_that_are_no_tables(tmp_path, content, said):
     path = tmp_path / "none.yaml"

@@ -55,17 +55,9 @@ def read_asked(configs: Sequence[Path], root: str | None, runs_dir: str | None) 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        import yaml
+        from dim_lightning.run.settings import read_yaml
     except ModuleNotFoundError as error:
-        raise InputError("--config needs PyYAML: python -m pip install pyyaml") from error
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; expected a YAML file") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        from dim_lightning.run.settings import yaml_problem
-
-        raise InputError(f"{path} is not YAML: {yaml_problem(error)}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no settings; expected lines such as `model:`")
-    return content
+        raise InputError(
+            f"--config needs {error.name}, which is not installed; without it doctor says more"
+        ) from error
+    return read_yaml(path)

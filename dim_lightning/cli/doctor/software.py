@@ -9,14 +9,14 @@ from pathlib import Path
 
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
-from dim_lightning.extras import installation
+from dim_lightning.extras import EXTRAS, installation
 
 STOLEN = ("2.6.2", "2.6.3")  # of lightning: published by thieves of passwords
 _OLDEST = (3, 10)
-_PURPOSES = {
-    "wandb": (("wandb",), "logs to Weights & Biases"),
+_PURPOSES = {  # modules, some of them named as their packages are; and what for
+    "wandb": (EXTRAS["wandb"], "logs to Weights & Biases"),
     "sweep": (("optuna",), "Bayesian search"),
-    "export": (("onnx", "onnxruntime", "onnxscript"), "export to ONNX"),
+    "export": (EXTRAS["export"], "export to ONNX"),
     "stream": (("gcsfs", "s3fs", "huggingface_hub"), "shards in object storage"),
 }
 

@@ -69,13 +69,6 @@ class NoiseInjection(Prior):
         self.code_prior = "uniform" if target == "uniform" else None
         self.noise_scale = noise_scale
 
-    @property
-    def capacity(self) -> float:
-        """The most information that passes through the noise, in nats a dimension."""
-        if self.target == "gaussian":
-            return 0.5 * math.log1p(self.noise_scale**-2)
-        return math.log1p(0.5 / self.noise_scale)
-
     def draw(
         self, features: Features, generator: torch.Generator | None = None
     ) -> Float[Tensor, "n d"]:

@@ -159,18 +159,6 @@ def check_fits(path: Path, module: nn.Module) -> dict[str, Any]:
     return checkpoint
 
 
-def differences(stored: dict[str, Any], asked: dict[str, Any], key: str = "") -> list[str]:
-    """The settings in which a checkpoint's model differs from the one asked for, one a line."""
-    lines = []
-    for name in sorted({*stored, *asked}):
-        old, new, where = stored.get(name), asked.get(name), f"{key}{name}"
-        if isinstance(old, dict) and isinstance(new, dict):
-            lines += differences(old, new, f"{where}.")
-        elif old != new:
-            lines.append(f"{where}: {old} in the checkpoint, {new} now")
-    return lines
-
-
 def _is_whole(path: Path) -> bool:
     """Whether each record has the CRC-32 that torch.save noted of it; torch.load compares none."""
     try:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from dim_lightning.run.folder import LAST_CHECKPOINT, PICTURES, SUMMARY
 from dim_lightning.run.metrics import best, last, read_metrics
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import flat_settings
 
 PROBE = "probe/online/top1"
 KNN = "knn/cosine/k20_t0.07/top1"
@@ -110,15 +111,13 @@ def unsolved(test: Mapping[str, Any]) -> list[str]:
     return [f"{column} on {row}" for row, column in places]
 
 
-def flat_figures(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flat_figures(values: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a section of result.json by their full name."""
-    flat: dict[str, float] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flat_figures(value, f"{prefix}{name}/"))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            flat[f"{prefix}{name}"] = float(value)
-    return flat
+    return {
+        name: float(value)
+        for name, value in flat_settings(values, separator="/").items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def opening_message(

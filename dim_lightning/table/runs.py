@@ -180,7 +180,7 @@ def _other_test(cell: Cell, run: Path) -> list[str]:
         for key, value in asked.items()
         if key in stored and stored[key] != value and (key not in _MEASURES or value)
     }
-    return [changed(key, asked, stored) for key in asked if key in named | other]
+    return [changed(key, stored.get(key), asked[key]) for key in asked if key in named | other]
 
 
 def _tested_with(run: Path) -> dict[str, Any]:

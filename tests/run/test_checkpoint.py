@@ -11,7 +11,6 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import (
     AtomicCheckpointIO,
     check_fits,
-    differences,
     newest_checkpoint,
     read_checkpoint,
 )
@@ -136,12 +135,3 @@ def test_other_files(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "weights.pt")
     with pytest.raises(InputError, match="holds no state_dict"):
         check_fits(tmp_path / "weights.pt", nn.Linear(1, 1))
-
-
-def test_settings_that_differ():
-    stored = {"lr": 0.1, "same": 1, "encoder": {"init_args": {"widths": [1]}}}
-    asked = {"lr": 0.5, "same": 1, "encoder": {"init_args": {"widths": [2]}}}
-    assert differences(stored, asked) == [
-        "encoder.init_args.widths: [1] in the checkpoint, [2] now",
-        "lr: 0.1 in the checkpoint, 0.5 now",
-    ]

@@ -11,7 +11,6 @@ from dim_lightning.run.metrics import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS = ("#2563a8", "#d97706", "#2e8b57", "#8b5cf6", "#c2410c", "#64748b")
 STYLE: Any = {  # matplotlib types its keys as one long Literal
@@ -112,18 +111,29 @@ def run_curve(
     label: str, series: Mapping[str, list[Point]], name: str, factor: float = 1.0
 ) -> Curve:
     """One metric of a run against the epochs of training done, its values times `factor`."""
-    return _curve(label, series[name], steps_per_epoch(series), factor)
+    points, steps = series[name], steps_per_epoch(series)
+    epochs = np.array([(point.step + 1) / steps for point in points])
+    values = np.array([point.value for point in points]) * factor
+    if len(values) > _MOST_POINTS:  # means over equal stretches, else the page grows by the hour
+        parts = np.array_split(np.arange(len(values)), _MOST_POINTS)
+        epochs = np.array([epochs[part].mean() for part in parts])
+        values = np.array([values[part].mean() for part in parts])
+    return Curve(label, epochs.tolist(), values.tolist())
 
 
 def panel_svg(panel: Panel) -> str:
-    """The picture of a panel, as an <svg> element."""
+    """The picture of a panel, as an <svg> element, without the file's own heading."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    buffer = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": panel.title}):
         figure = Figure(figsize=(5.4, 3.1), layout="constrained")
         draw_panel(figure.add_subplot(), panel)
-        return figure_svg(figure)
+        # no date: the same run draws the same page
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
 
 
 def draw_panel(
@@ -157,15 +167,6 @@ def _free_corner(panel: Panel) -> Literal["upper left", "upper right"]:
     return "upper left" if sum(rises) > 0 else "upper right"
 
 
-def figure_svg(figure: "Figure") -> str:
-    """A figure as an <svg> element, without the file's own heading."""
-    buffer = io.StringIO()
-    # no date: the same run draws the same page
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
 def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:
     """Optimiser steps an epoch has; 1 if unknown.
 
@@ -174,16 +175,6 @@ def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:
     """
     points = [point for points in series.values() for point in points if point.epoch >= 0]
     return max(((point.step + 1) / (point.epoch + 1) for point in points), default=1.0)
-
-
-def _curve(label: str, points: Sequence[Point], steps: float, factor: float) -> Curve:
-    epochs = np.array([(point.step + 1) / steps for point in points])
-    values = np.array([point.value for point in points]) * factor
-    if len(values) > _MOST_POINTS:  # means over equal stretches, else the page grows by the hour
-        parts = np.array_split(np.arange(len(values)), _MOST_POINTS)
-        epochs = np.array([epochs[part].mean() for part in parts])
-        values = np.array([values[part].mean() for part in parts])
-    return Curve(label, epochs.tolist(), values.tolist())
 
 
 def _spreads(series: Mapping[str, list[Point]]) -> dict[str, str]:

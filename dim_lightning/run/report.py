@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.run.folder import LAST_CHECKPOINT, PICTURES, SUMMARY
-from dim_lightning.run.metrics import best, last, read_metrics
+from dim_lightning.run.metrics import best, read_metrics
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_settings
 
@@ -39,8 +39,8 @@ def final_figures(run_dir: Path) -> dict[str, Any]:
     series = read_metrics(run_dir)
     tops = {name: best(points) for name, points in series.items() if name in ACCURACIES}
     return {
-        "last": {name: last(points).value for name, points in sorted(series.items())},
-        "last_epochs": {n: last(series[n]).epoch + 1 for n in _OF_VALIDATION if n in series},
+        "last": {name: points[-1].value for name, points in sorted(series.items())},
+        "last_epochs": {n: series[n][-1].epoch + 1 for n in _OF_VALIDATION if n in series},
         "best": {n: {"value": p.value, "epoch": p.epoch + 1} for n, p in tops.items()},
     }
 

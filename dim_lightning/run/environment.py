@@ -16,7 +16,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.folder import ENVIRONMENT, write_atomically
 from dim_lightning.version import version_of
 
-PICTURES = "pictures"  # which a run was begun with
+KNOWN_PICTURES = "pictures"  # which a run was begun with
 DATA = "data"  # what to call the data of a run, where its source says too little
 _PACKAGES = (
     "dim-lightning",
@@ -121,7 +121,7 @@ def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:
     """Which pictures a run was begun with; None where that was not kept."""
     environment = read_environment(run_dir)
     starts = [environment, *environment.get("resumed", [])]
-    return next((start[PICTURES] for start in starts if PICTURES in start), None)
+    return next((start[KNOWN_PICTURES] for start in starts if KNOWN_PICTURES in start), None)
 
 
 def now() -> str:

@@ -63,7 +63,7 @@ class Process:
         self.trial.status = "running"
         write_trial(self.output, self.trial)
         self._child.start(self._command(self._child.folder), self.workers, self.place)
-        self.trial.process = self._child.number
+        self.trial.process = self._child.pid
         write_trial(self.output, self.trial)
 
     def running(self) -> bool:

@@ -71,7 +71,7 @@ def test_a_run_found_at_work_keeps_its_gpu(cell, tmp_path, monkeypatch):
     cells = [cell, cell._replace(seed=1)]
     cell.folder.mkdir(parents=True)
     child = Child(cell.folder)
-    child.start(["sleep", "60"], share=2, place=1)
+    child.start(["sleep", "60"], at_once=2, place=1)
 
     def tell(line):
         if "python -m" in line:

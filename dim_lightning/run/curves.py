@@ -8,6 +8,7 @@ import numpy as np
 
 from dim_lightning.run.glossary import unit
 from dim_lightning.run.metrics import Point
+from dim_lightning.run.report import KNN, PROBE, RANK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,13 +77,7 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
         Panel(
             "Accuracy on validation images",
             "accuracy, %",
-            curves(
-                {
-                    "probe/online/top1": "online linear probe",
-                    "knn/cosine/k20_t0.07/top1": "kNN, k = 20, cosine",
-                },
-                100.0,
-            ),
+            curves({PROBE: "online linear probe", KNN: "kNN, k = 20, cosine"}, 100.0),
         ),
         Panel(
             "Loss",
@@ -97,11 +92,7 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
             )
             for name in _TERMS
         ),
-        Panel(
-            "Effective rank of the code",
-            "dimensions",
-            curves({"geometry/effective_rank": "validation"}),
-        ),
+        Panel("Effective rank of the code", "dimensions", curves({RANK: "validation"})),
         Panel("Spread of the code", "std over images", curves(_spreads(series))),
     ]
     return [panel for panel in made if panel.curves]

@@ -261,7 +261,7 @@ def _chosen(test: Mapping[str, Any]) -> dict[str, float]:
     """The linear probe and kNN on the code, of the offline evaluation."""
     flat, layers = flat_figures(test), _layers(test)
     chosen: dict[str, float] = {}
-    for prefix in ("probe/linear/", "knn/cosine/k20_t0.07/"):
+    for prefix in ("probe/linear/", KNN.removesuffix("top1")):
         names = [n for n in flat if n.startswith(prefix) and n.endswith("/top1")]
         names = [n for n in names if "/pixels/" not in n]
         if layers:

@@ -51,7 +51,7 @@ from dim_lightning.run.folder import (
 from dim_lightning.run.report import caveat_of_test
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config
-from dim_lightning.table.runs import FREE, TESTED
+from dim_lightning.table.runs import FREE
 
 HERE = Path(__file__).parent
 RUN_COLUMNS = [
@@ -161,11 +161,7 @@ def keep(run_dir: Path, records: Path) -> Path | None:
     copy.mkdir(parents=True, exist_ok=True)
     write_atomically(copy / CONFIG, yaml.safe_dump(config, sort_keys=False))
     write_atomically(copy / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
-    for name in (RESULT, TESTED):
-        if (run_dir / name).is_file():
-            write_atomically(copy / name, (run_dir / name).read_text("utf-8"))
-        else:
-            (copy / name).unlink(missing_ok=True)
+    write_atomically(copy / RESULT, (run_dir / RESULT).read_text("utf-8"))
     if (run_dir / METRICS).is_file():  # early records have none
         write_atomically(copy / METRICS, _each_epoch(run_dir / METRICS))
     return copy

@@ -205,7 +205,7 @@ class Counting:
 def test_an_object_is_its_class_and_its_settings():
     part, name = Counting(2), f"{__name__}.Counting"
     assert part_text(part) == f"{name}(step=2)"
-    check_parts("Own", {"report": name, "prior": f"{name}(step=2)", "critic": name}, vars_of(part))
+    check_parts("Own", {"report": name, "prior": f"{name}(step=2)"}, vars_of(part))
     with pytest.raises(InputError, match=r"prior was .*Counting\(step=1\)"):
         check_parts("Own", {"prior": f"{name}(step=1)"}, vars_of(part))
     assert part_text({"a": Counting, 1: [Mode.FAST]}) == (
@@ -215,7 +215,7 @@ def test_an_object_is_its_class_and_its_settings():
 
 
 def vars_of(part):
-    return dict.fromkeys(("report", "prior", "critic"), part)
+    return dict.fromkeys(("report", "prior"), part)
 
 
 @pytest.mark.parametrize(("was", "now"), [(1.5, 0.5), ("a.b", "c.b")])

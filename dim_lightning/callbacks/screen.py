@@ -11,11 +11,9 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from torch import Tensor
 from tqdm import tqdm
 
-SHORT_NAMES = {
-    "probe/online/top1": "probe",
-    "knn/cosine/k20_t0.07/top1": "kNN",
-    "geometry/effective_rank": "effective rank",
-}
+from dim_lightning.run.report import KNN, PROBE, RANK
+
+SHORT_NAMES = {PROBE: "probe", KNN: "kNN", RANK: "effective rank"}
 _REFRESH_SECONDS = 0.25
 
 

@@ -13,9 +13,9 @@ from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.search import multiplies_bfloat16
-from dim_lightning.run.checkpoint import check_fits, differences
+from dim_lightning.run.checkpoint import check_fits
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
-from dim_lightning.run.settings import num_devices
+from dim_lightning.run.settings import differing, num_devices
 
 _CLEARLY_SLOWER = 1.2
 # the others change the type of the weights, and images are float32
@@ -68,9 +68,12 @@ def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:
     checkpoint = check_fits(path, model)
     stored = {**checkpoint.get("hyper_parameters", {}), **checkpoint.get(PARTS, {})}
     ours = {name: value for name, value in dict(model.hparams).items() if not callable(value)}
-    lines = differences(stored, ours)
+    lines = [
+        f"\n  model.{name}: {old} in the checkpoint, {new} now"
+        for name, old, new in sorted(differing(stored, ours))
+    ]
     if lines:
-        listed = "".join(f"\n  model.{line}" for line in lines)
+        listed = "".join(lines)
         rank_zero_info(
             f"{path} was trained with other settings:{listed}\nThose asked for now hold."
         )

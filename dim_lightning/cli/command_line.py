@@ -51,7 +51,7 @@ from dim_lightning.data import ImageDataModule
 from dim_lightning.data.shards import Stream
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
-from dim_lightning.run.environment import PICTURES, device_name
+from dim_lightning.run.environment import KNOWN_PICTURES, device_name
 from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
 from dim_lightning.run.report import closing_message, opening_message, trained_on
 from dim_lightning.run.result import update_result
@@ -172,7 +172,7 @@ class CommandLine(LightningCLI):
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
             if self._command == "fit" or is_new:
-                known = {**together, PICTURES: pictures}
+                known = {**together, KNOWN_PICTURES: pictures}
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
             open_loggers(trainer, self.run_dir, settings)
             return trainer

@@ -1,6 +1,6 @@
 """`fit --resume`: where a run goes on, and which settings may be others than before."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from dim_lightning.run.checkpoint import (
 from dim_lightning.run.environment import known_pictures
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
 from dim_lightning.run.metrics import MetricsFile
-from dim_lightning.run.settings import WHERE, belongs
+from dim_lightning.run.settings import WHERE, belongs, differing
 
 # what changes how long, where or how visibly a run trains, but not what it computes
 _SAFE = (
@@ -137,7 +137,8 @@ def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path
     Raises:
         InputError: others differ; they are listed with both values.
     """
-    changes = list(_differences(stored, asked))
+    found = differing(stored, asked, _MISSING)
+    changes = [(key, _shown(old), _shown(new)) for key, old, new in found]
     safe = _SAFE if known_pictures(run_dir) is None else (*_SAFE, _PATH)
     refused = [change for change in changes if not belongs(change[0], safe)]
     if refused:
@@ -224,18 +225,6 @@ def _begun_by_another(
             f"{start.steps}): nothing would be left to train; expected more, as those count"
         )
     return start
-
-
-def _differences(
-    stored: Mapping[str, Any], asked: Mapping[str, Any], key: str = ""
-) -> Iterator[tuple[str, str, str]]:
-    """Key, stored value and asked value of each setting that differs."""
-    for name in dict.fromkeys([*stored, *asked]):
-        old, new = stored.get(name, _MISSING), asked.get(name, _MISSING)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _differences(old, new, f"{key}{name}.")
-        elif old != new:
-            yield f"{key}{name}", _shown(old), _shown(new)
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ runs/<experiment>/<n>/
   config.yaml        every setting; `fit --config` takes it back and gives the same run
   environment.json   versions, processor, threads, commit, command, start and end
   metrics.csv        what was logged, a row a step
-  checkpoints/       last.ckpt; previous.ckpt, the one before; checksums.json of both
+  checkpoints/       last.ckpt; previous.ckpt, the one before
   pictures/          neighbours, prior samples, geometry
   result.json        the figures of `fit` and of `test`
   summary.html       all of that on one page that opens from disk

@@ -1,9 +1,8 @@
 """Checkpoints: written whole or not at all, and looked at before anything starts from them."""
 
-import hashlib
 import io
-import json
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,20 +19,16 @@ from dim_lightning.run.folder import (
     write_atomically,
 )
 
-CHECKSUMS = "checksums.json"
 # what a run adds to Lightning's
 METRICS_ROWS, JOINT_BATCH, PROCESSES = "metrics_rows", "joint_batch_size", "processes"
-_KEPT = 8  # checksums a name: more than the writes in a row that can be killed in the same moment
 _LAST, _PREVIOUS = Path(LAST_CHECKPOINT).name, Path(PREVIOUS_CHECKPOINT).name
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it, so a crash never leaves half a file.
 
-    The last.ckpt that it replaces stays as previous.ckpt, unless it was spoilt. The SHA-256 of what
-    was written goes to checksums.json in the same folder, before the file is put in place, and
-    whoever reads the file compares. Only tensors and plain values are read, so that no file can run
-    code.
+    The last.ckpt that it replaces stays as previous.ckpt, unless it was spoilt. Only tensors and
+    plain values are read, so that no file can run code.
 
     Lightning's own writer moves the file over from the system's temporary folder, which is a copy,
     not a rename, when that lies on another disk.
@@ -51,8 +46,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _note_checksum(path, hashlib.sha256(buffer.getbuffer()).hexdigest())
-            is_good = path.name == _LAST and not _changed(path)
+            is_good = path.name == _LAST and _is_whole(path)
             kept = path.with_name(_PREVIOUS) if is_good else None
             write_atomically(path, buffer.getvalue(), kept)
         except OSError as error:
@@ -67,7 +61,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """The content of a file, on the CPU.
 
         Raises:
-            InputError: it is not what was written, or holds more than tensors and plain values.
+            InputError: it is damaged, or holds more than tensors and plain values.
         """
         return read_checkpoint(Path(path), mmap=False)  # the file may go while the run goes on
 
@@ -80,20 +74,22 @@ def read_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
         mmap: whether tensors stay on disk until they are used.
 
     Raises:
-        InputError: there is no such file, or it is cut short or changed, or it is no checkpoint.
+        InputError: there is no such file, or it is cut short or damaged, or it is no checkpoint.
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}; expected a file such as last.ckpt")
-    changed = _changed(path)
-    if changed:
-        raise InputError(changed)
+    size = path.stat().st_size
+    if not _is_whole(path):
+        raise InputError(
+            f"{path} ({size} bytes) cannot be read: it is cut short, damaged or another kind of "
+            "file; take another checkpoint of the run"
+        )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
-        size = path.stat().st_size
         raise InputError(
-            f"{path} ({size} bytes) cannot be read as a checkpoint; it is cut short or another "
-            "kind of file, or holds more than tensors and plain values, which could run code; take "
+            f"{path} ({size} bytes) cannot be read as a checkpoint; it is damaged or another kind "
+            "of file, or holds more than tensors and plain values, which could run code; take "
             "another checkpoint of the run"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
@@ -163,67 +159,13 @@ def check_fits(path: Path, module: nn.Module) -> dict[str, Any]:
     return checkpoint
 
 
-def differences(stored: dict[str, Any], asked: dict[str, Any], key: str = "") -> list[str]:
-    """The settings in which a checkpoint's model differs from the one asked for, one a line."""
-    lines = []
-    for name in sorted({*stored, *asked}):
-        old, new, where = stored.get(name), asked.get(name), f"{key}{name}"
-        if isinstance(old, dict) and isinstance(new, dict):
-            lines += differences(old, new, f"{where}.")
-        elif old != new:
-            lines.append(f"{where}: {old} in the checkpoint, {new} now")
-    return lines
-
-
-def _note_checksum(path: Path, checksum: str) -> None:
-    """Adds the checksum of what is about to be written.
-
-    Those of earlier files stay valid for a while: whenever the process dies, last.ckpt may be the
-    old file or the new one, and previous.ckpt what it was or what last.ckpt was.
-    """
-    known = {n: sums for n, sums in _checksums(path).items() if path.with_name(n).is_file()}
-    before = known.get(path.name, [])
-    if path.name == _LAST and before:
-        known[_PREVIOUS] = _newest([*known.get(_PREVIOUS, []), *before])
-    known[path.name] = _newest([*before, checksum])
-    write_atomically(path.with_name(CHECKSUMS), json.dumps(known, indent=2) + "\n")
-
-
-def _newest(checksums: list[str]) -> list[str]:
-    return list(dict.fromkeys(checksums))[-_KEPT:]
-
-
-def _changed(path: Path) -> str | None:
-    """How the file differs from what was written under its name, as far as that is known."""
-    known = _checksums(path).get(path.name)
-    if not known or not path.is_file():
-        return None
-    found = _sha256(path)
-    if found in known:
-        return None
-    return (
-        f"{path} is not what was written there: it is cut short or was changed since; its "
-        f"SHA-256 is {found[:12]}…, expected {known[-1][:12]}… ({CHECKSUMS} beside it)"
-    )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _checksums(path: Path) -> dict[str, list[str]]:
-    """Name -> SHA-256 of the newest files written under it, in the folder of `path`."""
-    file = path.with_name(CHECKSUMS)
+def _is_whole(path: Path) -> bool:
+    """Whether each record has the CRC-32 that torch.save noted of it; torch.load compares none."""
     try:
-        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    except ValueError as error:
-        raise InputError(
-            f"{file} is no JSON ({error}); delete it to read checkpoints without comparing"
-        ) from error
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except Exception:  # a damaged file makes it raise nearly anything
+        return False
 
 
 def _refuse(path: Path, difference: str) -> None:

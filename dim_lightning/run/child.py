@@ -25,7 +25,7 @@ _PATIENCE = 600.0  # the step under way, and the validation if one is, come befo
 class Child:
     """The process of a command, started here or found at work.
 
-    It holds a lock on a file of its folder, in which its number and place stand. So whoever goes on
+    It holds a lock on a file of its folder, in which its id and place stand. So whoever goes on
     after kill -9 knows whether what was started before is still running, and waits for it.
 
     Args:
@@ -33,7 +33,7 @@ class Child:
         patience: seconds it has to end when it is asked to; then it is killed.
 
     Attributes:
-        number: of the process; None before there is one.
+        pid: the id of the process; None before there is one.
         place: of the process among those that run at once; None where that is not known.
         asked_to_end: whether it was.
     """
@@ -41,16 +41,16 @@ class Child:
     def __init__(self, folder: Path, patience: float = _PATIENCE):
         self.folder = folder
         self.patience = patience
-        self.number, self.place = _number_and_place(folder)
+        self.pid, self.place = _pid_and_place(folder)
         self._asked: float | None = None
         self._process: subprocess.Popen | None = None
 
-    def start(self, command: Sequence[str], share: int = 1, place: int = 0) -> None:
+    def start(self, command: Sequence[str], at_once: int = 1, place: int = 0) -> None:
         """Starts the command; what it says goes to the end of output.txt.
 
         Args:
             command: program and arguments.
-            share: how many run at once, among whom cores and GPUs are shared.
+            at_once: how many run at the same time, among whom cores and GPUs are shared.
             place: of this one among them, from 0.
 
         Raises:
@@ -65,13 +65,13 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=_environment(share, place),
+                    env=_environment(at_once, place),
                     pass_fds=(lock,),
                     start_new_session=True,  # Ctrl-C reaches its starter alone, which ends it
                 )
-            self.number, self.place = self._process.pid, place
+            self.pid, self.place = self._process.pid, place
             os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{self.number} {place}".encode(), 0)
+            os.pwrite(lock, f"{self.pid} {place}".encode(), 0)
         except (FileNotFoundError, PermissionError) as error:
             raise InputError(f"the command {command} cannot be started: {error}") from error
         finally:
@@ -109,11 +109,11 @@ class Child:
         return "\n".join(lines[-_LAST_LINES:]) or f"it ended with code {self.code}, saying nothing"
 
     def _signal(self, number: int) -> None:
-        if self.number is not None:
+        if self.pid is not None:
             with suppress(ProcessLookupError):
                 # its helpers die with it; all together only when it does not listen
                 kill = os.killpg if number == signal.SIGKILL else os.kill
-                kill(self.number, number)
+                kill(self.pid, number)
 
 
 def is_at_work(folder: Path) -> bool:
@@ -135,37 +135,34 @@ def free_place(taken: Collection[int]) -> int:
 
 
 def own_gpus(
-    environment: Mapping[str, str], num_gpus: int, share: int, place: int
+    environment: Mapping[str, str], num_gpus: int, at_once: int, place: int
 ) -> dict[str, str]:
     """The variable that shows a process its own of several GPUs; nothing where there is one.
 
     Args:
         environment: the variables of its starter.
         num_gpus: that its starter sees.
-        share: how many processes run at once; with more of them than GPUs some have the same one.
+        at_once: how many run at the same time; with more of them than GPUs some have the same one.
         place: of the process among these.
     """
     if num_gpus < 2:
         return {}
     seen = environment[_GPUS].split(",") if _GPUS in environment else range(num_gpus)
-    count = max(1, num_gpus // share)
+    count = max(1, num_gpus // at_once)
     first = place % (num_gpus // count) * count
     return {_GPUS: ",".join(str(seen[number]).strip() for number in range(first, first + count))}
 
 
-def _number_and_place(folder: Path) -> tuple[int | None, int | None]:
-    """Those of the process at work in the folder; earlier versions did not write its place."""
-    if not is_at_work(folder):
-        return None, None
-    words = (folder / _LOCK).read_text("utf-8").split()
-    number, place, *_ = [*map(int, words), None, None]
-    return number, place
+def _pid_and_place(folder: Path) -> tuple[int | None, int | None]:
+    """Those of the process at work in the folder; None where it has not written them yet."""
+    words = (folder / _LOCK).read_text("utf-8").split() if is_at_work(folder) else []
+    return (int(words[0]), int(words[1])) if words else (None, None)
 
 
-def _environment(share: int, place: int) -> dict[str, str]:
+def _environment(at_once: int, place: int) -> dict[str, str]:
     """Several processes share cores and GPUs; each would take all cores, and the first GPU."""
-    if share == 1:
+    if at_once == 1:
         return dict(os.environ)
-    threads = {"OMP_NUM_THREADS": str(max(1, int(usable_cores() / share)))}
-    gpus = own_gpus(os.environ, torch.cuda.device_count(), share, place)
+    threads = {"OMP_NUM_THREADS": str(max(1, int(usable_cores() / at_once)))}
+    gpus = own_gpus(os.environ, torch.cuda.device_count(), at_once, place)
     return {**threads, **os.environ, **gpus}

@@ -8,10 +8,10 @@ import numpy as np
 
 from dim_lightning.run.glossary import unit
 from dim_lightning.run.metrics import Point
+from dim_lightning.run.report import KNN, PROBE, RANK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 COLOURS = ("#2563a8", "#d97706", "#2e8b57", "#8b5cf6", "#c2410c", "#64748b")
 STYLE: Any = {  # matplotlib types its keys as one long Literal
@@ -77,13 +77,7 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
         Panel(
             "Accuracy on validation images",
             "accuracy, %",
-            curves(
-                {
-                    "probe/online/top1": "online linear probe",
-                    "knn/cosine/k20_t0.07/top1": "kNN, k = 20, cosine",
-                },
-                100.0,
-            ),
+            curves({PROBE: "online linear probe", KNN: "kNN, k = 20, cosine"}, 100.0),
         ),
         Panel(
             "Loss",
@@ -98,11 +92,7 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
             )
             for name in _TERMS
         ),
-        Panel(
-            "Effective rank of the code",
-            "dimensions",
-            curves({"geometry/effective_rank": "validation"}),
-        ),
+        Panel("Effective rank of the code", "dimensions", curves({RANK: "validation"})),
         Panel("Spread of the code", "std over images", curves(_spreads(series))),
     ]
     return [panel for panel in made if panel.curves]
@@ -112,18 +102,29 @@ def run_curve(
     label: str, series: Mapping[str, list[Point]], name: str, factor: float = 1.0
 ) -> Curve:
     """One metric of a run against the epochs of training done, its values times `factor`."""
-    return _curve(label, series[name], steps_per_epoch(series), factor)
+    points, steps = series[name], steps_per_epoch(series)
+    epochs = np.array([(point.step + 1) / steps for point in points])
+    values = np.array([point.value for point in points]) * factor
+    if len(values) > _MOST_POINTS:  # means over equal stretches, else the page grows by the hour
+        parts = np.array_split(np.arange(len(values)), _MOST_POINTS)
+        epochs = np.array([epochs[part].mean() for part in parts])
+        values = np.array([values[part].mean() for part in parts])
+    return Curve(label, epochs.tolist(), values.tolist())
 
 
 def panel_svg(panel: Panel) -> str:
-    """The picture of a panel, as an <svg> element."""
+    """The picture of a panel, as an <svg> element, without the file's own heading."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    buffer = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": panel.title}):
         figure = Figure(figsize=(5.4, 3.1), layout="constrained")
         draw_panel(figure.add_subplot(), panel)
-        return figure_svg(figure)
+        # no date: the same run draws the same page
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
 
 
 def draw_panel(
@@ -157,15 +158,6 @@ def _free_corner(panel: Panel) -> Literal["upper left", "upper right"]:
     return "upper left" if sum(rises) > 0 else "upper right"
 
 
-def figure_svg(figure: "Figure") -> str:
-    """A figure as an <svg> element, without the file's own heading."""
-    buffer = io.StringIO()
-    # no date: the same run draws the same page
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
 def figure_png(figure: "Figure") -> bytes:
     """A figure as a PNG, in its own resolution."""
     buffer = io.BytesIO()
@@ -181,16 +173,6 @@ def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:
     """
     points = [point for points in series.values() for point in points if point.epoch >= 0]
     return max(((point.step + 1) / (point.epoch + 1) for point in points), default=1.0)
-
-
-def _curve(label: str, points: Sequence[Point], steps: float, factor: float) -> Curve:
-    epochs = np.array([(point.step + 1) / steps for point in points])
-    values = np.array([point.value for point in points]) * factor
-    if len(values) > _MOST_POINTS:  # means over equal stretches, else the page grows by the hour
-        parts = np.array_split(np.arange(len(values)), _MOST_POINTS)
-        epochs = np.array([epochs[part].mean() for part in parts])
-        values = np.array([values[part].mean() for part in parts])
-    return Curve(label, epochs.tolist(), values.tolist())
 
 
 def _spreads(series: Mapping[str, list[Point]]) -> dict[str, str]:

@@ -7,7 +7,6 @@ import shlex
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ import torch
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import ENVIRONMENT, write_atomically
+from dim_lightning.version import version_of
 
-PICTURES = "pictures"  # which a run was begun with
+KNOWN_PICTURES = "pictures"  # which a run was begun with
 DATA = "data"  # what to call the data of a run, where its source says too little
 _PACKAGES = (
     "dim-lightning",
@@ -44,7 +44,7 @@ def describe_environment(arguments: list[str]) -> dict[str, Any]:
         **git_state(Path(__file__).parent),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: version_of(name) for name in _PACKAGES},
         "cpu": cpu_model(),
         "cpu_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -121,7 +121,7 @@ def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:
     """Which pictures a run was begun with; None where that was not kept."""
     environment = read_environment(run_dir)
     starts = [environment, *environment.get("resumed", [])]
-    return next((start[PICTURES] for start in starts if PICTURES in start), None)
+    return next((start[KNOWN_PICTURES] for start in starts if KNOWN_PICTURES in start), None)
 
 
 def now() -> str:
@@ -162,10 +162,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

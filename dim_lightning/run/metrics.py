@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,14 +99,9 @@ def read_metrics(run_dir: Path) -> dict[str, list[Point]]:
     return series
 
 
-def last(points: list[Point]) -> Point:
-    """The newest value."""
-    return points[-1]
-
-
-def best(points: list[Point], choose: Callable[..., Point] = max) -> Point:
-    """The best value, the largest unless `choose` is min; of equal ones the earliest."""
-    return choose(points, key=lambda point: point.value)
+def best(points: list[Point]) -> Point:
+    """The largest value; of equal ones the earliest."""
+    return max(points, key=lambda point: point.value)
 
 
 def _number(value: Any) -> str:

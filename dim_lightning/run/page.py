@@ -2,7 +2,7 @@
 
 from typing import Any
 
-STYLE = """\
+_CSS = """\
 :root { --ink: #0f172a; --soft: #475569; --faint: #64748b; --line: #e2e8f0; --wash: #f8fafc;
         --accent: #2563a8; }
 * { box-sizing: border-box; }
@@ -61,7 +61,7 @@ def page_template(name: str, body: str, style: str = "") -> str:
         body: what it shows, a template.
         style: added to what all pages share.
     """
-    return _PAGE.replace("NAME", name).replace("STYLE", STYLE + style).replace("BODY", body)
+    return _PAGE.replace("NAME", name).replace("STYLE", _CSS + style).replace("BODY", body)
 
 
 def rendered(template: str, /, **content: Any) -> str:

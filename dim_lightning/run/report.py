@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.run.folder import LAST_CHECKPOINT, PICTURES, SUMMARY
-from dim_lightning.run.metrics import best, last, read_metrics
+from dim_lightning.run.metrics import best, read_metrics
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import flat_settings
 
 PROBE = "probe/online/top1"
 KNN = "knn/cosine/k20_t0.07/top1"
@@ -38,8 +39,8 @@ def final_figures(run_dir: Path) -> dict[str, Any]:
     series = read_metrics(run_dir)
     tops = {name: best(points) for name, points in series.items() if name in ACCURACIES}
     return {
-        "last": {name: last(points).value for name, points in sorted(series.items())},
-        "last_epochs": {n: last(series[n]).epoch + 1 for n in _OF_VALIDATION if n in series},
+        "last": {name: points[-1].value for name, points in sorted(series.items())},
+        "last_epochs": {n: series[n][-1].epoch + 1 for n in _OF_VALIDATION if n in series},
         "best": {n: {"value": p.value, "epoch": p.epoch + 1} for n, p in tops.items()},
     }
 
@@ -110,15 +111,13 @@ def unsolved(test: Mapping[str, Any]) -> list[str]:
     return [f"{column} on {row}" for row, column in places]
 
 
-def flat_figures(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flat_figures(values: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a section of result.json by their full name."""
-    flat: dict[str, float] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flat_figures(value, f"{prefix}{name}/"))
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            flat[f"{prefix}{name}"] = float(value)
-    return flat
+    return {
+        name: float(value)
+        for name, value in flat_settings(values, separator="/").items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def opening_message(
@@ -262,7 +261,7 @@ def _chosen(test: Mapping[str, Any]) -> dict[str, float]:
     """The linear probe and kNN on the code, of the offline evaluation."""
     flat, layers = flat_figures(test), _layers(test)
     chosen: dict[str, float] = {}
-    for prefix in ("probe/linear/", "knn/cosine/k20_t0.07/"):
+    for prefix in ("probe/linear/", KNN.removesuffix("top1")):
         names = [n for n in flat if n.startswith(prefix) and n.endswith("/top1")]
         names = [n for n in names if "/pixels/" not in n]
         if layers:

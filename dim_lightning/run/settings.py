@@ -1,6 +1,6 @@
 """A run's settings by their full names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,14 @@ def flat_config(folder: Path) -> dict[str, Any]:
     return flat_settings(read_yaml(folder / CONFIG, _RUN, "the settings of a run"))
 
 
-def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their full name, with dots."""
+def flat_settings(
+    values: Mapping[str, Any], separator: str = ".", prefix: str = ""
+) -> dict[str, Any]:
+    """Nested settings by their full name, with dots or another separator."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            flat.update(flat_settings(value, f"{prefix}{name}."))
+            flat.update(flat_settings(value, separator, f"{prefix}{name}{separator}"))
         else:
             flat[f"{prefix}{name}"] = value
     return flat
@@ -107,15 +109,33 @@ def belongs(key: str, groups: tuple[str, ...]) -> bool:
     return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
-def changed(name: str, asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+def differing(
+    stored: Mapping[str, Any], asked: Mapping[str, Any], absent: Any = None, prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Full name, stored value and asked value of each setting that differs.
+
+    Args:
+        stored: settings, nested or by their full names.
+        asked: others.
+        absent: the value of a setting that one of them lacks.
+        prefix: of the names.
+    """
+    for name in dict.fromkeys([*stored, *asked]):
+        old, new = stored.get(name, absent), asked.get(name, absent)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differing(old, new, absent, f"{prefix}{name}.")
+        elif old != new:
+            yield f"{prefix}{name}", old, new
+
+
+def changed(name: str, old: Any, new: Any) -> str:
     """What a setting is, and what it was."""
-    return f"{name} is {asked.get(name)} now, {stored.get(name)} then"
+    return f"{name} is {new} now, {old} then"
 
 
 def changes(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
     """The settings that differ, the first few of them; nothing if none do."""
-    names = [n for n in dict.fromkeys([*asked, *stored]) if asked.get(n) != stored.get(n)]
-    listed = [changed(name, asked, stored) for name in names]
+    listed = [changed(*each) for each in differing(stored, asked)]
     more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
     return "; ".join([*listed[:_SHOWN], *more])
 

@@ -82,7 +82,7 @@ class Runner:
         """Takes over what was started by a predecessor that was killed."""
         self._waiting.remove(cell)
         child = self._placed(cell, "").child
-        self._tell(f"{cell}: process {child.number} is at work on it already; waits for it")
+        self._tell(f"{cell}: process {child.pid} is at work on it already; waits for it")
 
     def _step(self) -> bool:
         """Takes what has ended and starts what comes next; whether to go on."""

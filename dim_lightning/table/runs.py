@@ -4,7 +4,6 @@ A run belongs to a row and a seed, and counts if its settings are those that the
 All of this stands in the folders of the runs; nothing else is kept.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +37,6 @@ _PLACE = ("runs_dir", "experiment")
 # on these the figures of a training do not depend, as far as there is to see
 FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
 FLOAT32 = "32-true"  # the precision, if none is given
-TESTED = "tested.json"  # with which settings of the evaluation, where result.json lacks them
 NOT_TESTED = "trained, not tested"
 _EACH_EPOCH = "speed/images_per_second"
 
@@ -180,17 +178,15 @@ def _other_test(cell: Cell, run: Path) -> list[str]:
         for key, value in asked.items()
         if key in stored and stored[key] != value and (key not in _MEASURES or value)
     }
-    return [changed(key, asked, stored) for key in asked if key in named | other]
+    return [changed(key, stored.get(key), asked[key]) for key in asked if key in named | other]
 
 
 def _tested_with(run: Path) -> dict[str, Any]:
+    """The settings of the test; early ones did not note them, and had those of the run."""
     settings = read_result(run).get("test", {}).get("settings")
-    if settings is not None:
-        return {f"{EVALUATION}.{name}": value for name, value in settings.items()}
-    record = run / TESTED
-    return (
-        json.loads(record.read_text("utf-8")) if record.is_file() else _evaluation(flat_config(run))
-    )
+    if settings is None:
+        return _evaluation(flat_config(run))
+    return {f"{EVALUATION}.{name}": value for name, value in settings.items()}
 
 
 def _changes(cell: Cell, run: Path, read: Reader) -> str:

@@ -34,7 +34,7 @@ from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.folder import write_atomically
-from dim_lightning.run.metrics import last, read_metrics
+from dim_lightning.run.metrics import read_metrics
 
 CONFIG = Path(__file__).parent.parent / "cifar10" / "blog.yaml"
 BATCH, WARM_UP = 64, 10
@@ -49,7 +49,7 @@ def training(root: Path, steps: int, precision: str) -> float:
         words += ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", "2"]
         subprocess.run(words, check=True, capture_output=True)
         run = next(Path(runs).glob("*/1"))
-        return last(read_metrics(run)["speed/images_per_second"]).value
+        return read_metrics(run)["speed/images_per_second"][-1].value
 
 
 def bare(root: Path, steps: int, precision: str) -> float:

@@ -37,7 +37,7 @@ from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import WHERE, belongs, flat_settings
+from dim_lightning.run.settings import WHERE, belongs, differing, flat_settings
 from dim_lightning.run.signals import terminable
 from dim_lightning.table.definition import read_table
 
@@ -228,10 +228,9 @@ def check(config: Path, words: Sequence[str], run: Path | None) -> None:
     if run is None:
         return
     stored = flat_settings(resolved_settings(["fit", "--config", str(run / CONFIG)]))
-    keys = [key for key in dict.fromkeys([*asked, *stored]) if not belongs(key, FREE)]
-    differ = [key for key in keys if asked.get(key) != stored.get(key)]
-    if differ:
-        listed = "".join(f"\n  {n}: asked {asked.get(n)}, stored {stored.get(n)}" for n in differ)
+    found = [change for change in differing(stored, asked) if not belongs(change[0], FREE)]
+    if found:
+        listed = "".join(f"\n  {name}: asked {new}, stored {old}" for name, old, new in found)
         raise InputError(
             f"{run} is a training with other settings:{listed}\n"
             "give those again, or another --runs_dir"

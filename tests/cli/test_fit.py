@@ -42,7 +42,7 @@ def test_the_folder_is_complete(finished):
         "pictures",
     }
     names = sorted(path.name for path in (finished / "checkpoints").iterdir())
-    assert names == ["checksums.json", "last.ckpt"]
+    assert names == ["last.ckpt"]
     series = read_metrics(finished)
     assert {"train/loss", "val/loss", "probe/online/top1", "speed/images_per_second"} <= set(series)
     fit = read_result(finished)["fit"]
@@ -110,7 +110,7 @@ def test_a_stopped_run_goes_on_exactly(workshop):
     assert read_result(run)["fit"]["images_seen"] == read_result(whole)["fit"]["images_seen"]
     assert (run / "config.1.yaml").is_file()
     names = sorted(path.name for path in (run / "checkpoints").iterdir())
-    assert names == ["checksums.json", "last.ckpt", "previous.ckpt"]
+    assert names == ["last.ckpt", "previous.ckpt"]
     resumed = json.loads((run / "environment.json").read_text())["resumed"]
     assert [f"--resume {run}" in entry["command"] for entry in resumed] == [True]
 

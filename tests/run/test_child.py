@@ -34,10 +34,9 @@ def test_another_finds_it_at_work_and_ends_it(tmp_path):
     other = Child(tmp_path)
     assert is_at_work(tmp_path)
     assert other.running()
-    assert (other.number, other.place) == (starter.number, 2)
-    (tmp_path / ".lock").write_text(str(starter.number))  # as it was before places were kept
-    other = Child(tmp_path)
-    assert (other.number, other.place) == (starter.number, None)
+    assert (other.pid, other.place) == (starter.pid, 2)
+    (tmp_path / ".lock").write_text("")  # as it is until the starter has written there
+    assert (Child(tmp_path).pid, Child(tmp_path).place) == (None, None)
     other.end()
     wait(starter)
     assert not other.running()
@@ -70,13 +69,13 @@ def test_the_cores_and_gpus_that_it_may_use_are_shared(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     child = Child(tmp_path)
     said = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['CUDA_VISIBLE_DEVICES'])"
-    child.start([sys.executable, "-S", "-c", said], share=2, place=1)
+    child.start([sys.executable, "-S", "-c", said], at_once=2, place=1)
     wait(child)
     assert child.last_lines() == "1 2,3"
 
 
 @pytest.mark.parametrize(
-    ("visible", "num_gpus", "share", "shown"),
+    ("visible", "num_gpus", "at_once", "shown"),
     [
         (None, 0, 3, [None] * 3),
         (None, 1, 3, [None] * 3),
@@ -88,10 +87,10 @@ def test_the_cores_and_gpus_that_it_may_use_are_shared(tmp_path, monkeypatch):
         (None, 8, 3, ["0,1", "2,3", "4,5"]),
     ],
 )
-def test_each_of_several_has_its_share_of_the_gpus(visible, num_gpus, share, shown):
+def test_each_of_several_has_its_share_of_the_gpus(visible, num_gpus, at_once, shown):
     name = "CUDA_VISIBLE_DEVICES"
     environment = {} if visible is None else {name: visible}
-    found = [own_gpus(environment, num_gpus, share, n).get(name) for n in range(share)]
+    found = [own_gpus(environment, num_gpus, at_once, n).get(name) for n in range(at_once)]
     assert found == shown
 
 

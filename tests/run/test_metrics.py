@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dim_lightning.run.metrics import MetricsFile, Point, best, last, read_metrics
+from dim_lightning.run.metrics import MetricsFile, Point, best, read_metrics
 
 
 def test_a_late_key_keeps_earlier_rows(tmp_path):
@@ -52,11 +52,9 @@ def test_a_row_cut_short_is_left_out(tmp_path):
     assert [point.value for point in read_metrics(tmp_path)["a"]] == [1.0, 5.0]
 
 
-def test_best_and_last():
+def test_best():
     points = [Point(0, 1, 0.5), Point(1, 2, 0.9), Point(2, 3, 0.9), Point(3, 4, 0.7)]
     assert best(points) == points[1]
-    assert last(points) == points[3]
-    assert best(points, min) == points[0]
 
 
 def test_nothing_logged(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.settings import read_yaml
+from dim_lightning.run.settings import changes, differing, flat_settings, read_yaml
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,30 @@ def test_folders_and_what_would_lie_below_a_file(tmp_path):
     for path in (tmp_path, tmp_path / "file" / "some.yaml"):
         with pytest.raises(InputError, match=f"cannot read {path}: .*; expected a YAML file"):
             read_yaml(path, "other.yaml", "rows")
+
+
+STORED = {"lr": 0.1, "same": 1, "of": {"init_args": {"widths": [1]}}, "critic": {"path": "A"}}
+ASKED = {"lr": 0.5, "same": 1, "of": {"init_args": {"widths": [2]}}, "critic": None, "new": None}
+
+
+def test_settings_that_differ():
+    """A class that is gone, or come, is one difference."""
+    expected = [
+        ("lr", 0.1, 0.5),
+        ("of.init_args.widths", [1], [2]),
+        ("critic", {"path": "A"}, None),
+    ]
+    assert list(differing(STORED, ASKED)) == expected
+    assert list(differing(STORED, ASKED, "nothing")) == [*expected, ("new", "nothing", None)]
+    assert [old for _, _, old in differing(ASKED, STORED)] == [old for _, old, _ in expected]
+    assert list(differing(STORED, STORED)) == []
+
+
+def test_the_first_few_changes_are_told():
+    asked, stored = flat_settings(ASKED), flat_settings(STORED)
+    assert changes(asked, stored) == (
+        "lr is 0.5 now, 0.1 then; of.init_args.widths is [2] now, [1] then; "
+        "critic.path is None now, A then"
+    )
+    few = {str(number): number for number in range(6)}
+    assert changes({}, few).endswith("3 is None now, 3 then; and 2 more")

@@ -96,9 +96,6 @@ def test_another_run_of_the_same_number_is_kept_beside_and_the_same_one_in_its_p
         own = cell._replace(runs_dir=tmp_path / machine / "small")
         started = {"started": machine}
         run = write_run(own, figures={}, environment=started, experiment=cell.experiment)
-        (run / "tested.json").write_text("{}")  # of a test that did not note its settings yet
         kept.append(record.keep(run, records))
     assert [copy.name for copy in kept] == ["1", "2"]
-    (run / "tested.json").unlink()
     assert record.keep(run, records) == kept[1]
-    assert [(copy / "tested.json").exists() for copy in kept] == [True, False]

@@ -10,6 +10,7 @@ from pathlib import Path
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
 from dim_lightning.extras import EXTRAS, installation
+from dim_lightning.version import version_of
 
 STOLEN = ("2.6.2", "2.6.3")  # of lightning: published by thieves of passwords
 _OLDEST = (3, 10)
@@ -24,10 +25,7 @@ _PURPOSES = {  # modules, some of them named as their packages are; and what for
 def stolen_release() -> Iterator[Finding]:
     """The releases of Lightning that steal passwords; looked for without importing it."""
     for package in ("lightning", "pytorch-lightning"):
-        try:
-            version = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+        version = version_of(package)
         if version in STOLEN:
             yield Finding(
                 package,
@@ -54,11 +52,11 @@ def versions(_: Asked) -> Iterator[Finding]:
     missing = [line for line in required or [] if not _is_met(line)]
     if missing:
         listed = " ".join(f"'{line}'" for line in missing)
-        have = ", ".join(f"{name} {_version(name)}" for name in map(_name, missing))
+        have = ", ".join(f"{name} {version_of(name)}" for name in map(_name, missing))
         yield Finding("packages", f"found {have}", f"python -m pip install {listed}", "FIX")
     elif required:
         yield Finding("packages", f"all {len(required)} that are needed, in versions that fit")
-    yield Finding("lightning", _version("lightning") or "not installed")
+    yield Finding("lightning", version_of("lightning") or "not installed")
     yield _pair()
 
 
@@ -75,7 +73,7 @@ def extras(asked: Asked) -> Iterator[Finding]:
 
 def _pair() -> Finding:
     """PyTorch and torchvision, imported: those that do not fit fail there."""
-    have = f"{_version('torch')}, torchvision {_version('torchvision')}"
+    have = f"{version_of('torch')}, torchvision {version_of('torchvision')}"
     install = "python -m pip install --force-reinstall torch torchvision"
     together = f"install both in one command: {install}"
     try:
@@ -114,7 +112,7 @@ def _is_met(line: str) -> bool:
     requirement = Requirement(line)
     if requirement.marker is not None and not requirement.marker.evaluate():
         return True
-    version = _version(requirement.name)
+    version = version_of(requirement.name)
     return version is not None and requirement.specifier.contains(version, prereleases=True)
 
 
@@ -122,10 +120,3 @@ def _name(line: str) -> str:
     from packaging.requirements import Requirement
 
     return Requirement(line).name
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -12,6 +12,7 @@ from dim_lightning.run.report import KNN, PROBE, RANK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("#2563a8", "#d97706", "#2e8b57", "#8b5cf6", "#c2410c", "#64748b")
 STYLE: Any = {  # matplotlib types its keys as one long Literal

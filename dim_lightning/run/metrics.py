@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from dim_lightning.errors import InputError
 from dim_lightning.run.folder import METRICS, write_atomically
 
 _POSITION = ("epoch", "step")
@@ -89,9 +90,21 @@ class MetricsFile(Logger):
 
 
 def read_metrics(run_dir: Path) -> dict[str, list[Point]]:
-    """Metric -> its values in the order they were logged; empty if nothing was logged yet."""
+    """Metric -> its values in the order they were logged; empty if nothing was logged yet.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = run_dir / METRICS
+    try:
+        return _series(_read_table(path)[1])
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is not readable as a table ({error}); bring it back") from error
+
+
+def _series(rows: list[dict[str, str]]) -> dict[str, list[Point]]:
     series: dict[str, list[Point]] = {}
-    for row in _read_table(run_dir / METRICS)[1]:
+    for row in rows:
         epoch, step = int(float(row["epoch"] or -1)), int(float(row["step"] or 0))
         for name, value in row.items():
             if name not in _POSITION and value:

@@ -20,7 +20,7 @@ def read_result(run_dir: Path) -> dict[str, dict[str, Any]]:
     """Section -> name -> figure, as far as the run has come; empty before its first epoch.
 
     Raises:
-        InputError: the file is no JSON.
+        InputError: the file is no JSON, or of something else.
     """
     path = run_dir / RESULT
     if not path.is_file():
@@ -31,8 +31,12 @@ def read_result(run_dir: Path) -> dict[str, dict[str, Any]]:
         raise InputError(
             f"{path} is not readable as JSON ({error}); remove it and run test again"
         ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is {type(content).__name__}; expected a JSON object of sections")
+    sections = content.values() if isinstance(content, dict) else [content]
+    if not all(isinstance(each, dict) for each in sections):
+        raise InputError(
+            f"{path} holds {content!r:.40}; expected sections, each of names and figures; remove "
+            "it and run test again"
+        )
     return content
 
 

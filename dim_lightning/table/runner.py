@@ -103,8 +103,11 @@ class Runner:
             return
         if (cell.folder, state.missing) in self._tried:
             said = f"it ended without an error, yet it is {state.text}"
-            of_test = _UNLABELLED if state.text == NOT_TESTED else _OTHER_PICTURES
-            self._fail(cell, state.missing, said + of_test * (state.missing == "test"))
+            if state.missing == "test" and state.text == NOT_TESTED:
+                said += _UNLABELLED
+            if "on other pictures" in state.text:
+                said += _OTHER_PICTURES
+            self._fail(cell, state.missing, said)
             return
         self._tried.add((cell.folder, state.missing))
         cell.folder.mkdir(parents=True, exist_ok=True)

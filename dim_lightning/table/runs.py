@@ -5,6 +5,7 @@ All of this stands in the folders of the runs; nothing else is kept.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -230,8 +231,10 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     if missing == "test":
         return "testing" if at_work else _tested(read_result(run))
     fit = read_result(run).get("fit", {})
-    # result.json may be of an earlier time, or not be there yet
-    epochs = len(read_metrics(run).get(_EACH_EPOCH, []))
+    epochs = 0
+    with suppress(InputError):  # the file is damaged, which going on with the run says
+        # result.json may be of an earlier time, or not be there yet
+        epochs = len(read_metrics(run).get(_EACH_EPOCH, []))
     last = cell.settings.get("trainer.max_epochs")
     end = last if isinstance(last, int) and last > 0 else None
     of = f" of {end}" if end else ""

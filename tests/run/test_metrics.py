@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dim_lightning.errors import InputError
 from dim_lightning.run.metrics import MetricsFile, Point, best, read_metrics
 
 
@@ -68,3 +69,12 @@ def test_nothing_logged(tmp_path):
 def test_a_number_that_is_none_is_kept_as_such(tmp_path, value):
     MetricsFile(tmp_path).log_metrics({"a": value, "epoch": 0}, 0)
     assert str(read_metrics(tmp_path)["a"][0].value) == str(value)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"epoch,step,a\n0,x,1\n", b"epoch,step,a\n0,1,\xff\n", b"a\n1\n"]
+)
+def test_a_damaged_file_is_named(tmp_path, damage):
+    (tmp_path / "metrics.csv").write_bytes(damage)
+    with pytest.raises(InputError, match=r"metrics\.csv is not readable as a table"):
+        read_metrics(tmp_path)

@@ -236,6 +236,7 @@ def test_a_run_that_was_tested_on_other_pictures_is_not_tested(cell):
         ("environment.json", '{"started": "20', "environment.json is not readable as JSON"),
         ("environment.json", "[]", "environment.json holds []; expected names and values"),
         ("result.json", '{"fit": {', "result.json is not readable as JSON"),
+        ("result.json", '{"fit": null}', "result.json holds {'fit': None}; expected sections"),
     ],
 )
 def test_a_damaged_run_does_not_count_and_is_named(cell, name, content, said):

@@ -31,12 +31,14 @@ class Cached(NamedTuple):
         parts: number of pictures of each part; "train", and "test" if the data set has one.
         class_names: name of each class, None where unlabelled.
         origin: where it was found, for people to read.
+        contents: hash of the pictures, if the source gave one.
     """
 
     folder: Path
     parts: dict[str, int]
     class_names: list[str] | None
     origin: str
+    contents: str | None
 
 
 def cached(found: Found, size: int, cache_dir: Path) -> Cached:
@@ -97,7 +99,8 @@ def _open(folder: Path) -> Cached | None:
             labels = np.load(folder / f"{part}_labels.npy")
             if not len(images) == len(labels) == count:
                 raise ValueError(part)
-        return Cached(folder, meta["parts"], meta["class_names"], meta["origin"])
+        described = (meta["parts"], meta["class_names"], meta["origin"], meta.get("contents"))
+        return Cached(folder, *described)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
@@ -127,6 +130,7 @@ def _build(found: Found, size: int, folder: Path) -> None:
                 "class_names": parts.class_names,
                 "parts": counts,
                 "unreadable": unreadable,
+                "contents": found.contents,
             }
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())

@@ -19,8 +19,8 @@ class Contents(NamedTuple):
 
     Attributes:
         counts: number of pictures of each part.
-        sha256: hash of their files' names below the folder that they share; of their labels where
-            they are no files.
+        sha256: hash of their files' names below the folder that they share; where they are no
+            files, the source's own, or of their labels.
     """
 
     counts: dict[str, int]
@@ -33,6 +33,8 @@ class Contents(NamedTuple):
 
 def cached_contents(cached: Cached) -> Contents:
     """Those of a data set that lies decoded on the disk."""
+    if cached.contents is not None:
+        return Contents(cached.parts, cached.contents)
     files = {part: cached.folder / f"{part}_names.json" for part in cached.parts}
     if all(file.exists() for file in files.values()):
         names = {part: json.loads(file.read_text("utf-8")) for part, file in files.items()}

@@ -134,7 +134,7 @@ def check_layers(table: Table, layers: Mapping[str, Sequence[str]]) -> None:
     """
     known = {layer for names in layers.values() for layer in names} | {"pixels"}
     for key in table.columns:
-        if key.endswith(ACCURACY) and key.count("/") > 1 and key.split("/")[-2] not in known:
+        if key.endswith(IN_PERCENT) and key.count("/") > 1 and key.split("/")[-2] not in known:
             near = [f"{_protocol(key)}/{layer}{ACCURACY}" for layer in sorted(known)]
             raise InputError(
                 f"{table.path}: columns.{key}: no row's encoder has the layer "
@@ -153,7 +153,7 @@ def check_labels(table: Table, labelled: Sequence[bool]) -> None:
     Raises:
         InputError: no row's pictures have.
     """
-    wanted = [key for key in table.columns if key.endswith(ACCURACY)]
+    wanted = [key for key in table.columns if key.endswith(IN_PERCENT)]
     if wanted and labelled and not any(labelled):
         raise InputError(
             f"{table.path}: columns.{wanted[0]}: the pictures of no row have labels, and without "

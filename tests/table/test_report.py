@@ -204,6 +204,9 @@ def test_columns_of_layers_that_no_encoder_has(scene):
     check_layers(scene.table, {"a": ["conv"], "b": ["conv", "y"]})
     with pytest.raises(InputError, match="no row's encoder has the layer 'y'; expected one of c"):
         check_layers(scene.table, {"a": ["conv"]})
+    spread = scene.table._replace(columns={"probe/mlp200/z/top1_std": "spread"})
+    with pytest.raises(InputError, match="no row's encoder has the layer 'z'; expected one of c"):
+        check_layers(spread, {"a": ["conv", "y"]})
 
 
 def test_what_rows_have_of_their_own_stands_below(tmp_path):

@@ -206,7 +206,7 @@ def _layout(
             for split in SPLITS
         },
         unreadable=[name for s in planned for name in there[s.name].unreadable],
-        contents=hash_of_parts(parts),
+        contents=found.contents or hash_of_parts(parts),
     )
 
 

@@ -13,8 +13,7 @@ from dim_lightning.errors import InputError
 class Arrays(Source):
     """Images in memory, such as those of another library's data set: for scripts.
 
-    Their cache is known by their content, of which a hash is taken when they are looked for. What
-    tests and several processes compare are the labels, as of all images that are no files.
+    They are known by their content, of which a hash is taken when they are looked for.
 
     Args:
         images: training images uint8 [n, h, w, 3], RGB, or [n, h, w], gray.
@@ -49,7 +48,10 @@ class Arrays(Source):
         parts = [part for part in (self.parts.train, self.parts.test) if part is not None]
         hashes = [_hash(np.asarray(array)) for part in parts for array in part]
         fingerprint = [*hashes, self.parts.class_names]
-        return Found("arrays", "arrays in memory", fingerprint, lambda: self.parts)
+        known_by = hashlib.sha256(repr(fingerprint).encode()).hexdigest()[:16]
+        return Found(
+            "arrays", "arrays in memory", fingerprint, lambda: self.parts, contents=known_by
+        )
 
 
 def _part(name: str, images: np.ndarray, labels_name: str, labels: object) -> Part:

@@ -50,6 +50,7 @@ class Found(NamedTuple):
             they; it is made without opening a picture.
         read: gives the data set, its pictures not yet decoded.
         passed_by: gives what lies there and is not taken, for people to read; "" if nothing.
+        contents: hash of the pictures, if neither names nor labels tell them from others.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Found(NamedTuple):
     fingerprint: Sequence[object]
     read: Callable[[], Parts]
     passed_by: Callable[[], str] = lambda: ""
+    contents: str | None = None
 
 
 class Source(ABC):

@@ -39,6 +39,9 @@ def test_other_content_is_another_data_set(tmp_path):
     changed[3, 2, 1, 0] ^= 1
     others = [(changed, LABELS), (IMAGES, LABELS[::-1]), (IMAGES[:, :4], LABELS), (IMAGES,)]
     assert all(Arrays(*each).find(tmp_path).fingerprint != first for each in others)
+    contents = [_data(tmp_path, *each).contents for each in ((IMAGES, LABELS), (changed, LABELS))]
+    assert contents[0].counts == contents[1].counts
+    assert contents[0].sha256 != contents[1].sha256
 
 
 @pytest.mark.parametrize(

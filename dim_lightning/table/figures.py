@@ -134,12 +134,14 @@ def check_layers(table: Table, layers: Mapping[str, Sequence[str]]) -> None:
     """
     known = {layer for names in layers.values() for layer in names} | {"pixels"}
     for key in table.columns:
-        if key.endswith(IN_PERCENT) and key.count("/") > 1 and key.split("/")[-2] not in known:
-            near = [f"{_protocol(key)}/{layer}{ACCURACY}" for layer in sorted(known)]
+        if not key.endswith(IN_PERCENT) or key.count("/") < 2:
+            continue
+        protocol, layer, name = key.rsplit("/", 2)
+        if layer not in known:
+            near = [f"{protocol}/{other}/{name}" for other in sorted(known)]
             raise InputError(
-                f"{table.path}: columns.{key}: no row's encoder has the layer "
-                f"{key.split('/')[-2]!r}; expected one of {', '.join(sorted(known))}; "
-                f"{nearest(key, near)}"
+                f"{table.path}: columns.{key}: no row's encoder has the layer {layer!r}; expected "
+                f"one of {', '.join(sorted(known))}; {nearest(key, near)}"
             )
 
 

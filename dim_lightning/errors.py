@@ -14,7 +14,7 @@ class InputError(Exception):
     """
 
 
-def check_least(key: str, value: float | None, least: float, why: str = "") -> None:
+def check_least(key: str, value: int | float | None, least: int | float, why: str = "") -> None:
     """Looks at a setting that is a number; None will do.
 
     Args:

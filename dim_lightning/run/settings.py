@@ -76,7 +76,7 @@ def read_yaml(
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; expected a YAML file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as a bad date
-        raise InputError(f"cannot read {path} as YAML: {_problem(error)}") from error
+        raise InputError(f"{path} cannot be read as YAML: {_problem(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings; expected {expected}")
     return content

@@ -45,7 +45,7 @@ def test_wrong_options(tmp_path, capsys):
         (tmp_path / "bad.yaml").write_text(content)
         assert main(["doctor", "--config", str(tmp_path / "bad.yaml")]) == 2
         error = capsys.readouterr().err
-        assert "bad.yaml as YAML: " in error
+        assert "bad.yaml cannot be read as YAML: " in error
         assert said in error
 
 

@@ -231,7 +231,7 @@ def test_a_run_that_was_tested_on_other_pictures_is_not_tested(cell):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("config.yaml", "a: [", "config.yaml as YAML: line 1"),
+        ("config.yaml", "a: [", "config.yaml cannot be read as YAML: line 1"),
         ("config.yaml", "- a\n", "config.yaml holds no settings; expected the settings of a run"),
         ("environment.json", '{"started": "20', "environment.json is not readable as JSON"),
         ("environment.json", "[]", "environment.json holds []; expected names and values"),

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dim_lightning.data.disk import folder_when_done, locked, writing_to
 from dim_lightning.data.progress import progress
@@ -50,7 +51,8 @@ def fetch_folder(
         with writing_to(archive.parent, ROOT), folder_when_done(folder) as partial:
             # Pythons before 3.10.12 and 3.11.4 lack the filter; the checksum was right in any case.
             filters = archive.suffix != ".zip" and hasattr(tarfile, "data_filter")
-            shutil.unpack_archive(archive, partial, **({"filter": "data"} if filters else {}))
+            safe: dict[str, Any] = {"filter": "data"} if filters else {}
+            shutil.unpack_archive(archive, partial, **safe)
             for entry in (partial / name).iterdir():
                 entry.rename(partial / entry.name)
             (partial / name).rmdir()

@@ -94,11 +94,11 @@ def test_no_flipped_bit_is_read_as_another_number(tmp_path):
     path = _saved(tmp_path / "a.ckpt", nn.Linear(1, 1, bias=False))
     content, stored = path.read_bytes(), read_checkpoint(path, mmap=False)
     read = []
-    for place in range(0, len(content), 3):
+    for place in range(0, len(content), 7):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with suppress(InputError):
             read.append(read_checkpoint(path, mmap=False))
-    assert 0 < len(read) < len(content) // 3  # what lies between the records counts for nothing
+    assert 0 < len(read) < len(content) // 7  # what lies between the records counts for nothing
     assert all(found == stored for found in read)
 
 

@@ -1,6 +1,5 @@
 import json
-import os
-import signal
+import subprocess
 from pathlib import Path
 
 import lightning as L
@@ -166,9 +165,9 @@ def test_workers_bring_the_same_batches(root):
     alone, helped = digits(root), digits(root, num_workers=2)
     batches = iter(helped.train_dataloader())
     first = next(batches)
-    for worker in batches._workers:  # Ctrl-C reaches all processes: they go on until they are ended
-        os.kill(worker.pid, signal.SIGINT)
-        os.kill(worker.pid, signal.SIGTERM)
+    workers = [str(worker.pid) for worker in batches._workers]
+    for name in ("INT", "TERM"):  # as a terminal or a job sends them, not the first process itself
+        subprocess.run(["kill", f"-{name}", *workers], check=True)
     pairs = zip(alone.train_dataloader(), [first, *batches], strict=True)
     assert all(torch.equal(one.images, two.images) for one, two in pairs)
 

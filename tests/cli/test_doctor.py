@@ -96,7 +96,7 @@ def test_what_the_configuration_asks_for(tmp_path):
     assert gpu.grade == "FIX"
     assert "asks for 64 GPUs" in gpu.found
     if not torch.cuda.is_available():
-        assert "thousand times slower" in next(iter(machine.precision(asked))).found
+        assert "CPUs compute far slower" in next(iter(machine.precision(asked))).found
     source = _only(places.data(asked), "data.source")
     assert source.grade == "FIX"
     assert "expected a folder" not in source.found

@@ -247,8 +247,7 @@ class EncoderModule(L.LightningModule, ABC):
         Raises:
             InputError: they are others.
         """
-        if "loops" in checkpoint:
-            self.trained = trained_in(checkpoint)
+        self.trained = trained_in(checkpoint)
         if FROM_COMMAND_LINE in self.hparams:  # which says itself what differs
             return
         name = type(self).__name__

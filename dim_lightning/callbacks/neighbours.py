@@ -149,7 +149,7 @@ class Neighbours(Callback):
             write_grid(
                 path,
                 title,
-                self._subtitle(metric, found, labels, len(bank.labels)),
+                self._subtitle(metric, found, labels, val.labels),
                 [_query_block(query, data.class_names), found.block(labels)],
                 legend=data.labelled,
             )
@@ -157,17 +157,19 @@ class Neighbours(Callback):
         prior = code_prior_of(pl_module)
         return [*paths, self._draw_prior(trainer, bank, after, prior)] if prior else paths
 
-    def _subtitle(self, metric: str, found: "_Found", labels: Tensor, bank_size: int) -> str:
+    def _subtitle(
+        self, metric: str, found: "_Found", labels: Tensor, val_labels: np.ndarray
+    ) -> str:
+        bank_size = len(found.bank.labels)
         searched = f"{len(labels)} validation images among {bank_size:,} training images"
         if metric not in self._precision:
             return f"{searched}, by the codes of the encoder"
         known = (found.labels >= 0) & (labels >= 0)[:, None]
-        some = "labelled" if bool((labels < 0).any()) or not bool(known.all()) else "all"
-        here = (found.labels == labels[:, None])[known].double().mean().item()
-        return (
-            f"Precision of the nine: {self._precision[metric]:.1%} over {some} validation images, "
-            f"{here:.1%} in these rows. {searched}."
-        )
+        right = (found.labels == labels[:, None])[known].double()
+        here = f", {right.mean().item():.1%} in these rows" if len(right) else ""
+        which = "all" if bool((val_labels >= 0).all()) else "the labelled"
+        over = f"{self._precision[metric]:.1%} over {which} validation images"
+        return f"Precision of the nine: {over}{here}. {searched}."
 
     def _draw_prior(
         self, trainer: L.Trainer, bank: Extracted, after: str, prior: CodePrior

@@ -7,8 +7,8 @@ from PIL import Image
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import Neighbours
-from dim_lightning.callbacks.neighbours import chosen_queries
-from dim_lightning.evaluation import extract, knn_accuracy, neighbours, pixels
+from dim_lightning.callbacks.neighbours import _Found, chosen_queries
+from dim_lightning.evaluation import Extracted, extract, knn_accuracy, neighbours, pixels
 
 NAMES = ("neighbours_cosine", "neighbours_euclidean", "prior_samples")
 GREEN, RED = (34, 150, 84), (208, 58, 52)
@@ -185,3 +185,21 @@ def test_the_precision_is_printed_at_the_end(tmp_path, digits_root, capsys):
     run.fit(tiny_module(), digits(digits_root))
     cosine = 100 * run.callback_metrics["neighbours/cosine/precision"]
     assert f"query's class: {cosine:.1f} % cosine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("bank_labels", "val_labels", "said"),
+    [
+        ([0, 1, 0], [0, 0], "over all validation images, 66.7% in these rows."),
+        ([0, 1, -1], [0, -1], "over the labelled validation images, 50.0% in these rows."),
+        ([-1, -1, -1], [0, -1], "over the labelled validation images. 1 validation"),
+    ],
+)
+def test_pairs_without_a_class_are_no_errors_in_the_rows_shown(bank_labels, val_labels, said):
+    rows = torch.arange(3)
+    bank = Extracted({}, torch.zeros(3, 2), None, torch.tensor(bank_labels), rows)
+    callback = Neighbours()
+    callback._precision = {"cosine": 0.5}
+    found = _Found(None, bank, rows[None], None)
+    subtitle = callback._subtitle("cosine", found, torch.tensor([0]), np.array(val_labels))
+    assert said in subtitle

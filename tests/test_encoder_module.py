@@ -211,6 +211,8 @@ def test_an_object_is_its_class_and_its_settings():
     assert part_text({"a": Counting, 1: [Mode.FAST]}) == (
         f"{{'a': {name}, 1: [{__name__}.Mode.FAST]}}"
     )
+    assert part_text({1: [Mode.FAST], "a": Counting}) == part_text({"a": Counting, 1: [Mode.FAST]})
+    check_parts("Own", {"report": "builtins.dict"}, {"report": {"a": Counting}})
     assert part_text(torch.float16) == "torch.float16"
 
 

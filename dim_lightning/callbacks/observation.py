@@ -98,7 +98,10 @@ def check_finite(seen: Extracted, when: str) -> None:
 
 
 def trained(trainer: L.Trainer, pl_module: L.LightningModule) -> Trained:
-    """How far the weights are: as the module says, or else, of one of another kind, the Trainer."""
+    """How far the weights are: as the module says, or else, of one of another kind, the Trainer.
+
+    The Trainer knows what it has trained, and nothing of a checkpoint that it only tests: 0, 0.
+    """
     under_way = trainer.state.fn == "fit"
     return getattr(pl_module, "trained", None) or Trained(
         trainer.current_epoch + under_way, trainer.global_step

@@ -48,13 +48,16 @@ def say_others(
         shares: how they are dealt now.
     """
     of_its_own = command == "test" and "test" in found  # pictures that no share is taken from
-    dealt = "" if of_its_own else _dealt_otherwise(run_dir, found, shares)
-    change = "; ".join(filter(None, (_change(run_dir, found), dealt)))
+    others, dealt = _change(run_dir, found), _dealt_otherwise(run_dir, found, shares, of_its_own)
+    change = "; ".join(filter(None, (others, dealt)))
     if change:
-        rank_zero_info(
-            f"{run_dir} was trained on other pictures: {change}; as they are dealt anew, "
-            "some that are measured may have been trained on, and the figures be too good"
+        effect = (
+            "the probes are fitted to more or fewer pictures than it was trained on"
+            if of_its_own and not others
+            else "as they are dealt anew, some that are measured may have been trained on, and the "
+            "figures be too good"
         )
+        rank_zero_info(f"{run_dir} was trained on other pictures: {change}; {effect}")
     was_noted = OTHER_PICTURES in read_result(run_dir).get(command, {})
     return {OTHER_PICTURES: change or None} if change or was_noted else {}
 
@@ -70,11 +73,15 @@ def _change(run_dir: Path, found: Mapping[str, Any]) -> str | None:
     return f"there were {before} and are {now}"
 
 
-def _dealt_otherwise(run_dir: Path, found: Mapping[str, Any], shares: Shares) -> str:
+def _dealt_otherwise(
+    run_dir: Path, found: Mapping[str, Any], shares: Shares, of_its_own: bool
+) -> str:
     """The settings by which they would be dealt otherwise than they were; nothing if by none."""
     asked = {f"data.{name}": value for name, value in shares._asdict().items()}
     if "test" in found:  # nothing is set aside
         asked.pop("data.test_fraction")
+    if of_its_own:  # which of as many pictures the probes are fitted to is all that it chooses
+        asked.pop("data.split_seed")
     stored = {key: value for key, value in flat_config(run_dir).items() if key in asked}
     return changes({key: asked[key] for key in stored}, stored)
 

@@ -20,7 +20,7 @@ from dim_lightning.run.checkpoint import (
 )
 from dim_lightning.run.environment import known_pictures
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
-from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.metrics import MetricsFile, read_metrics
 from dim_lightning.run.settings import WHERE, belongs, differing
 
 # what changes how long, where or how visibly a run trains, but not what it computes
@@ -202,9 +202,14 @@ def check_order(start: Start, processes: int, is_stream: bool) -> None:
 
 @rank_zero_only
 def cut_back(run_dir: Path, num_rows: int) -> None:
-    """Takes away what was written after the state that a run goes on from."""
+    """Takes away what was written after the state that a run goes on from.
+
+    Raises:
+        InputError: what it logged before is damaged, which would end the run after its next epoch.
+    """
     remove_leftovers(run_dir)
     MetricsFile(run_dir).keep(num_rows)
+    read_metrics(run_dir)
 
 
 def _begun_by_another(

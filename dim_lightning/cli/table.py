@@ -81,7 +81,7 @@ def table(arguments: list[str]) -> int:
         print(_report(job, {}, shown=True))  # noqa: T201
         return 0
     open_cells = [cell for cell, state in found if state.missing and cell in todo]
-    data = _check_building(job.table, open_cells)
+    data = _check_building(job, open_cells)
     if options.dry:
         lines = [line for cell in open_cells for line in _planned(cell)]
         print("\n".join(lines) or "nothing is missing")  # noqa: T201
@@ -156,13 +156,14 @@ def _named(asked: Table, row: Row, function: Any, given: Any) -> Any:
         raise InputError(f"{asked.path}: row {row.name} ({row.config}): {error}") from error
 
 
-def _check_building(asked: Table, cells: list[Cell]) -> list[ImageDataModule]:
+def _check_building(job: _Job, cells: list[Cell]) -> list[ImageDataModule]:
     """Builds each row that is to run once, so that none ends in the night; the data of each."""
-    rows = {cell.row.folder: cell for cell in cells}
+    asked, rows = job.table, {cell.row.folder: cell for cell in cells}
     parts = {
         name: _named(asked, cell.row, parts_of, settings_words(cell)) for name, cell in rows.items()
     }
-    if parts:
+    others = {cell.row.folder for cell in job.cells} - parts.keys()
+    if parts and not others:  # whose encoders may have a layer that these have not
         check_layers(asked, {name: found.layers for name, found in parts.items()})
     return [found.data for found in parts.values()]
 

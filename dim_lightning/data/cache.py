@@ -31,14 +31,14 @@ class Cached(NamedTuple):
         parts: number of pictures of each part; "train", and "test" if the data set has one.
         class_names: name of each class, None where unlabelled.
         origin: where it was found, for people to read.
-        contents: hash of the pictures, if the source gave one.
+        contents: hash of the pictures, if the source gives one.
     """
 
     folder: Path
     parts: dict[str, int]
     class_names: list[str] | None
     origin: str
-    contents: str | None
+    contents: str | None = None
 
 
 def cached(found: Found, size: int, cache_dir: Path) -> Cached:
@@ -60,7 +60,7 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
     folder = cache_dir / f"{found.name}-{size}px-{_key(found, size)}"
     ready = _open(folder)  # without the lock: works in a read-only folder too
     if ready:
-        return ready
+        return ready._replace(contents=found.contents)
     make_cache_dir(cache_dir)
     with locked(cache_dir / f".{folder.name}.lock", SETTING):
         ready = _open(folder)  # another process may have come first
@@ -69,7 +69,7 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
             ready = _open(folder)
     if ready is None:
         raise InputError(f"{folder} cannot be read back; expected what was just written; remove it")
-    return ready
+    return ready._replace(contents=found.contents)
 
 
 def _key(found: Found, size: int) -> str:
@@ -99,8 +99,7 @@ def _open(folder: Path) -> Cached | None:
             labels = np.load(folder / f"{part}_labels.npy")
             if not len(images) == len(labels) == count:
                 raise ValueError(part)
-        described = (meta["parts"], meta["class_names"], meta["origin"], meta.get("contents"))
-        return Cached(folder, *described)
+        return Cached(folder, meta["parts"], meta["class_names"], meta["origin"])
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
@@ -130,7 +129,6 @@ def _build(found: Found, size: int, folder: Path) -> None:
                 "class_names": parts.class_names,
                 "parts": counts,
                 "unreadable": unreadable,
-                "contents": found.contents,
             }
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())

@@ -52,14 +52,19 @@ def hash_of_parts(parts: Parts) -> str:
 
 
 def _hash_of_names(names: Mapping[str, Iterable[Any]]) -> str:
-    folders = {name.rpartition(os.sep)[0] for each in names.values() for name in each}
+    folders = {_plain(name).rpartition(os.sep)[0] for each in names.values() for name in each}
     start = len(os.path.commonpath(folders))
     below = (  # of names below the folder at hand, ".", no separator follows what they share
-        (part, name[start:].lstrip(os.sep).replace(os.sep, "/"))
+        (part, _plain(name)[start:].lstrip(os.sep).replace(os.sep, "/"))
         for part in names
         for name in names[part]
     )
     return hash_of(f"{part}/{name}" for part, name in below)
+
+
+def _plain(name: str) -> str:
+    """Names of files right in the folder at hand begin with it."""
+    return name.removeprefix(f".{os.sep}")
 
 
 def _hash_of_labels(labels: Mapping[str, np.ndarray]) -> str:

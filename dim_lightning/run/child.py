@@ -156,7 +156,8 @@ def own_gpus(
 def _pid_and_place(folder: Path) -> tuple[int | None, int | None]:
     """Those of the process at work in the folder; None where it has not written them yet."""
     words = (folder / _LOCK).read_text("utf-8").split() if is_at_work(folder) else []
-    return (int(words[0]), int(words[1])) if words else (None, None)
+    pid, place, *_ = [*map(int, words), None, None]  # of an earlier version there is no place
+    return pid, place
 
 
 def _environment(at_once: int, place: int) -> dict[str, str]:

@@ -3,7 +3,8 @@
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,10 +97,9 @@ def read_metrics(run_dir: Path) -> dict[str, list[Point]]:
         InputError: the file is damaged.
     """
     path = run_dir / METRICS
-    try:
-        return _series(_read_table(path)[1])
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise InputError(f"{path} is not readable as a table ({error}); bring it back") from error
+    rows = _read_table(path)[1]
+    with _explained(path):
+        return _series(rows)
 
 
 def _series(rows: list[dict[str, str]]) -> dict[str, list[Point]]:
@@ -135,7 +135,15 @@ def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and complete rows: a last line cut short by a crash is left out."""
     if not path.is_file():
         return [], []
-    with path.open(encoding="utf-8", newline="") as file:
+    with _explained(path), path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = [row for row in reader if None not in row.values()]
         return list(reader.fieldnames or []), rows
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"{path} is not readable as a table ({error}); bring it back") from error

@@ -171,6 +171,6 @@ def _problem(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     problem = str(getattr(error, "problem", None) or error)
-    if "recursive" in problem:
+    if problem.startswith("found unconstructable recursive"):
         problem = "it contains itself by an alias (*name); write it out instead"
     return line + problem

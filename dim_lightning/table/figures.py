@@ -112,11 +112,11 @@ def check_columns(table: Table, found: Found) -> None:
     open_rows = any(state.missing for _, state in found)
     known = {key for _, state in found if not state.missing for key in figures_of(_run(state))}
     # the layer is one of those of the row's encoder, which may be other ones in rows to come
-    measured = {_protocol(key) for key in known}
+    to_come = {_without_layer(key) for key in known} if open_rows else set()
     for key in table.columns:
         if key.startswith("test/") and open_rows:
             continue  # a term of one method, whose rows may be to come
-        if known and key not in known and _protocol(key) not in measured:
+        if known and key not in known and _without_layer(key) not in to_come:
             raise InputError(
                 f"{table.path}: columns.{key}: no test has this figure; {nearest(key, known)}"
             )
@@ -236,12 +236,14 @@ def _figure(table: Table, row: Row, key: str, tests: Sequence[Mapping[str, float
 
 def _floor_key(key: str, floor: str | None) -> str:
     """The floor that belongs to a figure: pixels have no layers."""
-    return f"random/{key}" if floor == "random" else f"{_protocol(key)}/pixels{ACCURACY}"
+    protocol = key.rsplit("/", 2)[0] if key.endswith(ACCURACY) else key
+    return f"random/{key}" if floor == "random" else f"{protocol}/pixels{ACCURACY}"
 
 
-def _protocol(key: str) -> str:
-    """Of an accuracy such as probe/linear/y/top1, what comes before the layer."""
-    return key.rsplit("/", 2)[0] if key.endswith(ACCURACY) else key
+def _without_layer(key: str) -> str:
+    """Of a figure such as probe/linear/y/top1 or mine/y/nats, what it measures of a layer."""
+    protocol, _, name = key.rpartition("/")
+    return f"{protocol.rpartition('/')[0]}/{name}" if "/" in protocol else key
 
 
 def _state(own: Found, failures: Mapping[str, str]) -> str:

@@ -261,6 +261,17 @@ def test_a_new_run_from_weights_alone(workshop, finished, capsys):
     assert f"{path} holds weights alone" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("epoch", [b"x", b"\xff"])
+def test_damaged_metrics_are_named_before_anything_trains(copied, capsys, epoch):
+    path, checkpoint = copied / "metrics.csv", copied / "checkpoints" / "last.ckpt"
+    content, state = path.read_bytes(), checkpoint.read_bytes()
+    assert b"\n0," in content
+    path.write_bytes(content.replace(b"\n0,", b"\n%b," % epoch, 1))
+    assert main(["fit", "--resume", str(copied), "--trainer.max_epochs", "2"]) == 2
+    assert f"{path} is not readable as a table" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == state
+
+
 def test_what_ended_a_training_before_its_first_step_is_named():
     limits = {"max_epochs": None, "max_steps": -1, "max_time": None}
     start = Start(epochs=1, steps=3)
@@ -300,6 +311,10 @@ def test_other_pictures_are_refused_and_measured_with_a_note(copied, capsys, cap
     change = "data.split_seed is 1 now, 0 then"
     assert say_others("validate", copied, with_own_test, anew) == {"other_pictures": change}
     assert say_others("test", copied, with_own_test, anew) == {}
+    fewer = anew._replace(validation_fraction=0.9)
+    change = "data.validation_fraction is 0.9 now, 0.1 then"
+    assert say_others("test", copied, with_own_test, fewer) == {"other_pictures": change}
+    assert caplog.messages[-1].endswith("fitted to more or fewer pictures than it was trained on")
 
 
 def test_a_folder_in_which_somebody_trains(copied, capsys):

@@ -103,6 +103,14 @@ def test_layers_that_no_row_has(bench, capsys):
     assert "no row's encoder has the layer 'z'; expected one of conv, embedding" in said
 
 
+def test_a_layer_of_another_row_may_be_to_come(bench, capsys):
+    strided = {"model.encoder": {"class_path": "StridedEncoder", "init_args": {"widths": [4, 8]}}}
+    rows = [*TABLE["rows"], {"name": "strided", "config": "tiny.yaml", "overrides": strided}]
+    bench.write(columns={"probe/mlp200/quarters/top1": "quarters", MLP: "MLP"}, rows=rows)
+    for words in ([], ["--only", "both_terms"], ["--only", "strided"]):
+        assert bench.table("--dry", *words) == 0, words
+
+
 def test_accuracies_of_pictures_without_labels(bench, tmp_path, capsys):
     for number in range(64):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")

@@ -27,9 +27,11 @@ def test_they_stay_where_the_folder_moves_and_files_are_written_anew(class_folde
     assert before.counts == {"train": 30}
 
 
-def test_they_are_the_same_seen_from_within(class_folders, monkeypatch):
-    before = contents(class_folders)
-    monkeypatch.chdir(class_folders)
+@pytest.mark.parametrize("below", ["", "ant"])
+def test_they_are_the_same_seen_from_within(class_folders, monkeypatch, below):
+    folder = class_folders / below
+    before = contents(folder)
+    monkeypatch.chdir(folder)
     found = PictureFolder(".").find(class_folders.parent)
     assert cached_contents(cached(found, 8, class_folders.parent / "within")) == before
 

@@ -19,6 +19,7 @@ from dim_lightning.run.settings import changes, differing, flat_settings, read_y
         (b"a: 1\n? \n: 2", "as YAML: line 2: the key '' is no name"),
         (b"? [1, 2]\n: 3", "as YAML: line 1: the key of a sequence is no name"),
         (b"x: 1\na: &a {b: [*a]}", "as YAML: line 2: it contains itself by an alias"),
+        (b"recursive: 1\nrecursive: 2", "as YAML: line 2: recursive stands there for the second"),
         (b"1", "holds no settings; expected rows"),
         (None, "there is no file .*; expected one such as other.yaml"),
     ],

@@ -200,6 +200,18 @@ def test_columns_that_no_test_has(tmp_path):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "figure", ["probe/mlp200/{}/top1", "probe/svm/{}/top1_std", "mine/{}/nats"]
+)
+def test_columns_may_be_about_a_layer_of_rows_to_come(tmp_path, figure):
+    scene = Scene(tmp_path, columns={figure.format("y"): "Y"})
+    for cell in scene.cells:
+        check_columns(scene.table, scene.found())
+        write_run(cell, figures={figure.format("embedding"): 0.5})
+    with pytest.raises(InputError, match="no test has this figure"):
+        check_columns(scene.table, scene.found())
+
+
 def test_columns_of_layers_that_no_encoder_has(scene):
     check_layers(scene.table, {"a": ["conv"], "b": ["conv", "y"]})
     with pytest.raises(InputError, match="no row's encoder has the layer 'y'; expected one of c"):

@@ -22,6 +22,7 @@ from dim_lightning.parts import (
     check_terms,
     is_plain,
     shown,
+    warn_of_dropout,
     warn_of_unknown,
 )
 from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
@@ -85,6 +86,7 @@ class EncoderModule(L.LightningModule, ABC):
         check_makers(encoder=encoder, optimizer=optimizer, lr_scheduler=lr_scheduler)
         self.encoder = encoder(image_size)
         check_encoder(self.encoder, image_size)
+        warn_of_dropout(self.encoder)
         self.make_optimizer = optimizer
         self.make_lr_scheduler = lr_scheduler
         self.image_size = image_size
@@ -105,7 +107,8 @@ class EncoderModule(L.LightningModule, ABC):
 
         Args:
             batch: images in the model's hands, values in [0, 1].
-            generator: of all draws, on the device of the images.
+            generator: of all draws, on the device of the images; equal on every process, so
+                `normal_like` and `uniform` of `dim_lightning.processes` draw for each image.
         """
 
     def check_data(self, data: ImageDataModule, num_images: int) -> None:
@@ -296,5 +299,6 @@ def is_written(trainer: L.Trainer, step: int) -> bool:
         trainer: in the midst of the step.
         step: its number, from 1.
     """
-    at_interval = step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
+    at_interval = every > 0 and step % every == 0
     return at_interval or trainer.is_last_batch or trainer.should_stop

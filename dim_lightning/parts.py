@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -37,6 +38,21 @@ def check_makers(**makers: Any) -> None:
                 f"{name} is an object of class {kind}; expected what makes one: the class itself, "
                 f"or functools.partial({kind}, setting=value)"
             )
+
+
+def has_dropout(part: nn.Module) -> bool:
+    """Whether a part draws from PyTorch's global generators, which no checkpoint keeps."""
+    return any(isinstance(each, _DropoutNd) and each.p > 0 for each in part.modules())
+
+
+def warn_of_dropout(encoder: nn.Module) -> None:
+    """Warns of an encoder that has some; a critic that has is refused."""
+    if has_dropout(encoder):
+        warnings.warn(
+            f"{type(encoder).__name__} has dropout, which draws from PyTorch's global generators: "
+            "a run that goes on after a stop draws otherwise, and several processes draw the same",
+            stacklevel=4,
+        )
 
 
 def is_plain(value: Any) -> bool:

@@ -5,13 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from dim_lightning.baselines.autoencoder import MakeDecoder, square_error
+from dim_lightning.baselines.autoencoder import MakeDecoder, made_decoder, square_error
 from dim_lightning.baselines.decoder import Decoder
 from dim_lightning.data import Batch
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.priors import AdversarialPrior
+from dim_lightning.parts import check_makers
 
 
 class AdversarialAutoencoder(EncoderModule):
@@ -52,6 +53,7 @@ class AdversarialAutoencoder(EncoderModule):
         image_size: int = 32,
         seed: int = 0,
     ):
+        check_makers(decoder=decoder)
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
         if not 0 < prior_weight < math.inf:
@@ -59,7 +61,7 @@ class AdversarialAutoencoder(EncoderModule):
                 f"model.prior_weight is {prior_weight}; expected a finite number above 0; without "
                 "a prior, set method to Autoencoder"
             )
-        self.decoder = decoder(self.encoder.embedding_dim, image_size)
+        self.decoder = made_decoder(decoder, self.encoder.embedding_dim, image_size)
         self.prior = AdversarialPrior(self.encoder.embedding_dim, "gaussian", widths)
         self.prior_weight = prior_weight
 

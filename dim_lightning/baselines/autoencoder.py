@@ -10,9 +10,31 @@ from dim_lightning.baselines.decoder import Decoder
 from dim_lightning.data import Batch
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
+from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
+from dim_lightning.parts import check_makers
 
 MakeDecoder = Callable[[int, int], Decoder]
+
+
+def made_decoder(make: MakeDecoder, code_dim: int, image_size: int) -> Decoder:
+    """The decoder for these sizes, after a look at the shape of its images.
+
+    Others would broadcast, and something else be trained in silence.
+
+    Raises:
+        InputError: they have another shape.
+    """
+    decoder = make(code_dim, image_size)
+    with torch.no_grad():
+        found = decoder.eval()(torch.zeros(2, code_dim)).shape
+    decoder.train()
+    if found != (2, 3, image_size, image_size):
+        raise InputError(
+            f"{type(decoder).__name__} makes {list(found)} of 2 codes; expected images "
+            f"{[2, 3, image_size, image_size]}"
+        )
+    return decoder
 
 
 class Autoencoder(EncoderModule):
@@ -41,9 +63,10 @@ class Autoencoder(EncoderModule):
         image_size: int = 32,
         seed: int = 0,
     ):
+        check_makers(decoder=decoder)
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
-        self.decoder = decoder(self.encoder.embedding_dim, image_size)
+        self.decoder = made_decoder(decoder, self.encoder.embedding_dim, image_size)
 
     def code_and_terms(
         self, batch: Batch, generator: torch.Generator

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from dim_lightning.baselines.autoencoder import MakeDecoder
+from dim_lightning.baselines.autoencoder import MakeDecoder, made_decoder
 from dim_lightning.baselines.decoder import Decoder
 from dim_lightning.data import Batch
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
+from dim_lightning.parts import check_makers
 from dim_lightning.processes import normal_like
 
 
@@ -118,9 +119,10 @@ class BiGAN(EncoderModule):
         image_size: int = 32,
         seed: int = 0,
     ):
+        check_makers(decoder=decoder, discriminator=discriminator)
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
-        self.decoder = decoder(self.encoder.embedding_dim, image_size)
+        self.decoder = made_decoder(decoder, self.encoder.embedding_dim, image_size)
         self.discriminator = discriminator(self.encoder.embedding_dim, image_size)
 
     def code_and_terms(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -120,6 +121,8 @@ class NAT(EncoderModule):
         held = self.assignment[rows]
         # on the sphere |u - v|^2 = 2 - 2 <u, v>: the least distance is the largest product
         products = (directions @ self.targets[held].T).cpu().double().numpy()
+        if not np.isfinite(products).all():  # the loss says it, or the step is left out
+            return
         _, found = linear_sum_assignment(products, maximize=True)
         chosen = torch.from_numpy(found).to(held.device)
         take_from_first([chosen])  # other processors may round near ties in another way

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dim_lightning.baselines.autoencoder import MakeDecoder
+from dim_lightning.baselines.autoencoder import MakeDecoder, made_decoder
 from dim_lightning.baselines.decoder import Decoder
 from dim_lightning.data import Batch
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
@@ -14,6 +14,7 @@ from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
 from dim_lightning.infomax.priors.gaussian_kl import gaussian_kl
+from dim_lightning.parts import check_makers
 
 
 class VAE(EncoderModule):
@@ -56,6 +57,7 @@ class VAE(EncoderModule):
         image_size: int = 32,
         seed: int = 0,
     ):
+        check_makers(decoder=decoder)
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
         if not (0 <= beta < math.inf and 0 < pixel_std < math.inf):
@@ -68,7 +70,7 @@ class VAE(EncoderModule):
                 "a VAE needs an encoder with a variance, this one is deterministic; set "
                 "model.encoder.init_args.gaussian to true, or take BlogEncoder"
             )
-        self.decoder = decoder(self.encoder.embedding_dim, image_size)
+        self.decoder = made_decoder(decoder, self.encoder.embedding_dim, image_size)
         self.beta = beta
         self.pixel_std = pixel_std
 

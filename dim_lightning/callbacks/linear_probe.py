@@ -140,13 +140,15 @@ class LinearProbe(Callback):
         self._accuracy = MulticlassAccuracy(
             self._num_classes, average="micro", ignore_index=-1, validate_args=False
         ).to(device)
-        if self._stored is not None:
-            self._probe.load_state_dict(self._stored["probe"])
-            own = {
-                "param_groups": self._optimizer.state_dict()["param_groups"]
-            }  # the rate asked for
-            self._optimizer.load_state_dict(self._stored["optimizer"] | own)
-            self._stored = None
+        stored, self._stored = self._stored, None
+        if stored is None:
+            return
+        if len(stored["probe"]["1.weight"]) != self._num_classes:
+            pl_module.print("the linear probe begins anew: there are other classes")
+            return
+        self._probe.load_state_dict(stored["probe"])
+        own = {"param_groups": self._optimizer.state_dict()["param_groups"]}  # the rate asked for
+        self._optimizer.load_state_dict(stored["optimizer"] | own)
 
     def _add_over_processes(self) -> None:
         """The gradient of the joint batch's loss, in a single exchange."""

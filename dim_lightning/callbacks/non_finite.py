@@ -40,7 +40,8 @@ class NonFiniteGuard(Callback):
             InputError: a term or a weight is not finite.
         """
         self._mark(outputs["terms"], trainer.global_step)
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
+        if every > 0 and trainer.global_step % every == 0:
             self._check(trainer, pl_module)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -30,7 +30,6 @@ from dim_lightning.callbacks.offline_table import (
     RANDOM,
     by_protocol,
     figure_name,
-    is_floor,
     label,
     others_list,
     protocol_text,
@@ -57,9 +56,9 @@ class OfflineEvaluation(Callback):
     """Measures every layer after `test`, prints the table and writes it into result.json.
 
     Linear probe, the paper's MLP probe with 200 units, and kNN (k = 20, T = 0.07 and k = 200,
-    T = 0.1; cosine and Euclidean) on each layer of the encoder; beside them the floors: linear
-    probe and kNN on the code of the same encoder with random weights, and on raw pixels. All
-    training images are used. The features of all layers are held in memory at once, 4 bytes each.
+    T = 0.1; cosine and Euclidean) on each layer of the encoder; beside them the floors: the same on
+    each layer of the same encoder with random weights, and on raw pixels. All training images are
+    used. The features of all layers are held in memory at once, 4 bytes each.
 
     The rest of the paper's measures is there for the asking. Those of the decoder, MINE and NDM
     need no labels; MINE and the floor of pixels hold all images in memory as floats. The figures
@@ -204,7 +203,7 @@ class OfflineEvaluation(Callback):
             results[row] = result = layer_figures(
                 splits,
                 num_classes,
-                0 if is_floor(row) else self.mlp_epochs,
+                self.mlp_epochs,
                 self.seed,
                 self.linear_dim,
                 self.svm,
@@ -244,9 +243,10 @@ class OfflineEvaluation(Callback):
             pl_module.print(f"offline evaluation: no floor of an untrained encoder: {error}")
         else:
             with trainer.precision_plugin.forward_context():
-                codes = [extract(encoder, loader, device, ()).code for loader in loaders]
-            labelled = [code[part.labels >= 0] for code, part in zip(codes, taken, strict=True)]
-            yield RANDOM + names[-1], _splits(labelled, taken, device)
+                fresh = [extract(encoder, each, device, names, labelled=True) for each in loaders]
+            for name in names:
+                features = [part.layers.pop(name) for part in fresh]
+                yield RANDOM + name, _splits(features, taken, device)
         floor = [pixels(loader, labelled=True) for loader in loaders]
         yield PIXELS, _splits(floor, taken, device)
 

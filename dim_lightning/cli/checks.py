@@ -193,13 +193,16 @@ def check_launched(
         name, started = "SLURM", environment.get("SLURM_STEP_NUM_TASKS")
         if environment.get("SLURM_JOB_NAME") in ("bash", "interactive"):  # a shell of SLURM's
             return
+        if started is None and "SLURM_NTASKS" in environment:  # a batch job's script, without srun
+            started = "1"
     count = num_devices(devices)
     if started is None or count is None or count * num_nodes == int(started):
         return
     raise InputError(
         f"{name} has started {started} process{'es' * (started != '1')}, but trainer.devices is "
         f"{devices} and trainer.num_nodes {num_nodes}; expected as many; set them to the processes "
-        "of a host and the number of hosts, as the scripts in experiments/cluster do"
+        "of a host and the number of hosts, as the scripts in experiments/cluster do, which in a "
+        "job of SLURM start them by srun"
     )
 
 

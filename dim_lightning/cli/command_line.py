@@ -172,7 +172,7 @@ class CommandLine(LightningCLI):
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
             if self._command == "fit" or is_new:
-                known = {**together, KNOWN_PICTURES: pictures}
+                known = {**together, KNOWN_PICTURES: pictures, **self._noted}
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
             open_loggers(trainer, self.run_dir, settings)
             return trainer
@@ -202,6 +202,8 @@ class CommandLine(LightningCLI):
             check_pictures(folder, pictures)
         elif self._folder is not None and self._command != "predict":
             self._noted = say_others(self._command, folder, pictures, data.shares)
+        elif self._command == "fit" and self._start.path is not None:  # another run's state
+            self._noted = say_others("fit", self._start.path.parent.parent, pictures, data.shares)
         return pictures
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -238,11 +240,11 @@ class CommandLine(LightningCLI):
         if self._begun is not None:
             self.trainer.print(f"{job_name()} was started again and goes on where it was saved")
         size = sum(parameter.numel() for parameter in self.model.parameters())
-        splits = {"training": "train", "validation": "val"}
-        counts = {name: len(self.datamodule.split(split)) for name, split in splits.items()}
+        data, splits = self.datamodule, {"training": "train", "validation": "val"}
+        counts = {name: len(data.split(split)) for name, split in splits.items()}
         device = device_name(self.trainer.strategy.root_device)
-        place = trained_on(device, **_together(self.trainer.world_size, self.datamodule))
-        self.trainer.print(opening_message(self.run_dir, size, counts, place))
+        place = trained_on(device, **_together(self.trainer.world_size, data))
+        self.trainer.print(opening_message(self.run_dir, size, counts, data.num_classes, place))
         if self._is_resumed:
             cut_back(self.run_dir, self._start.metrics_rows)
             self.trainer.print(str(self._start))

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
-from dim_lightning.run.environment import known_pictures
+from dim_lightning.run.environment import known_pictures, read_environment
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT
 from dim_lightning.run.report import OTHER_PICTURES
 from dim_lightning.run.result import read_result
@@ -42,13 +42,15 @@ def say_others(
     """What to note beside the figures of `validate` and `test`; says it, if there is anything.
 
     Args:
-        command: whose figures they are.
-        run_dir: the run's folder.
+        command: whose figures they are; `fit` for what a run notes that takes up another's state.
+        run_dir: the run's folder; for `fit` the other one's, if it is that of a run.
         found: which pictures there are now.
         shares: how they are dealt now.
     """
     of_its_own = command == "test" and "test" in found  # pictures that no share is taken from
     others, dealt = _change(run_dir, found), _dealt_otherwise(run_dir, found, shares, of_its_own)
+    begun = read_environment(run_dir).get(OTHER_PICTURES)  # when it took up another run's state
+    others = "; ".join(filter(None, (begun, others)))
     change = "; ".join(filter(None, (others, dealt)))
     if change:
         effect = (
@@ -82,7 +84,8 @@ def _dealt_otherwise(
         asked.pop("data.test_fraction")
     if of_its_own:  # which of as many pictures the probes are fitted to is all that it chooses
         asked.pop("data.split_seed")
-    stored = {key: value for key, value in flat_config(run_dir).items() if key in asked}
+    known = flat_config(run_dir) if (run_dir / CONFIG).is_file() else {}
+    stored = {key: value for key, value in known.items() if key in asked}
     return changes({key: asked[key] for key in stored}, stored)
 
 

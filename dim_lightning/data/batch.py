@@ -118,7 +118,7 @@ class ImageSplit(Split):
     @classmethod
     def of_part(cls, cached: Cached, name: str, rows: np.ndarray | None = None) -> "ImageSplit":
         """The given rows of a part of a cache, all if None."""
-        labels = np.load(cached.folder / f"{name}_labels.npy")
+        labels = cached.labels_of(name)
         return cls(cached.folder / name, np.arange(len(labels)) if rows is None else rows, labels)
 
     @property

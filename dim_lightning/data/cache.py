@@ -32,6 +32,7 @@ class Cached(NamedTuple):
         class_names: name of each class, None where unlabelled.
         origin: where it was found, for people to read.
         contents: hash of the pictures, if the source gives one.
+        labels: those of each part, int64 [n], if the source gives them apart from the pictures.
     """
 
     folder: Path
@@ -39,6 +40,13 @@ class Cached(NamedTuple):
     class_names: list[str] | None
     origin: str
     contents: str | None = None
+    labels: dict[str, np.ndarray] | None = None
+
+    def labels_of(self, part: str) -> np.ndarray:
+        """The labels of a part, int64 [n], -1 where there is none."""
+        if self.labels is not None:
+            return self.labels[part]
+        return np.load(self.folder / f"{part}_labels.npy")
 
 
 def cached(found: Found, size: int, cache_dir: Path) -> Cached:
@@ -60,7 +68,7 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
     folder = cache_dir / f"{found.name}-{size}px-{_key(found, size)}"
     ready = _open(folder)  # without the lock: works in a read-only folder too
     if ready:
-        return ready._replace(contents=found.contents)
+        return _of(ready, found)
     make_cache_dir(cache_dir)
     with locked(cache_dir / f".{folder.name}.lock", SETTING):
         ready = _open(folder)  # another process may have come first
@@ -69,7 +77,20 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
             ready = _open(folder)
     if ready is None:
         raise InputError(f"{folder} cannot be read back; expected what was just written; remove it")
-    return ready._replace(contents=found.contents)
+    return _of(ready, found)
+
+
+def _of(ready: Cached, found: Found) -> Cached:
+    """With what the source says of the pictures now, which the cache does not hold."""
+    ready = ready._replace(contents=found.contents)
+    if found.labels is None:
+        return ready
+    parts, labels = found.read(), {}
+    for name, part in parts.given.items():
+        known = dict(zip(part.pictures, part.labels, strict=True))
+        names = json.loads((ready.folder / f"{name}_names.json").read_text("utf-8"))
+        labels[name] = np.array([known[each] for each in names], np.int64)
+    return ready._replace(class_names=parts.class_names, labels=labels)
 
 
 def _key(found: Found, size: int) -> str:
@@ -111,7 +132,10 @@ def _build(found: Found, size: int, folder: Path) -> None:
     """Decode the data set into `folder`, which is not there until it is whole."""
     parts = found.read()
     say_passed_by(found)
-    given = {name: getattr(parts, name) for name in ("train", "test") if getattr(parts, name)}
+    given, class_names = parts.given, parts.class_names
+    if found.labels is not None:
+        given = {name: _unlabelled(part) for name, part in given.items()}
+        class_names = None
     total = sum(len(part.labels) for part in given.values())
     unreadable: list[str] = []
     what = f"decoding {found.origin} once to {size}x{size}, into {folder.absolute()}"
@@ -126,13 +150,17 @@ def _build(found: Found, size: int, folder: Path) -> None:
             judge(unreadable, total, found.origin, listed.absolute(), folder.absolute())
             meta = {
                 "origin": found.origin,
-                "class_names": parts.class_names,
+                "class_names": class_names,
                 "parts": counts,
                 "unreadable": unreadable,
             }
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())
     _name_older(folder, found.origin)
+
+
+def _unlabelled(part: Part) -> Part:
+    return part._replace(labels=np.full(len(part.labels), -1, np.int64))
 
 
 def _write(

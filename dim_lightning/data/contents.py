@@ -39,16 +39,15 @@ def cached_contents(cached: Cached) -> Contents:
     if all(file.exists() for file in files.values()):
         names = {part: json.loads(file.read_text("utf-8")) for part, file in files.items()}
         return Contents(cached.parts, _hash_of_names(names))
-    labels = {part: np.load(cached.folder / f"{part}_labels.npy") for part in cached.parts}
+    labels = {part: cached.labels_of(part) for part in cached.parts}
     return Contents(cached.parts, _hash_of_labels(labels))
 
 
 def hash_of_parts(parts: Parts) -> str:
     """That of all pictures of a source, also of those that turn out to be unreadable."""
-    given = {"train": parts.train} | ({"test": parts.test} if parts.test else {})
-    if all(part.named for part in given.values()):
-        return _hash_of_names({name: part.pictures for name, part in given.items()})
-    return _hash_of_labels({name: part.labels for name, part in given.items()})
+    if all(part.named for part in parts.given.values()):
+        return _hash_of_names({name: part.pictures for name, part in parts.given.items()})
+    return _hash_of_labels({name: part.labels for name, part in parts.given.items()})
 
 
 def _hash_of_names(names: Mapping[str, Iterable[Any]]) -> str:

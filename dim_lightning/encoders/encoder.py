@@ -53,7 +53,8 @@ class Encoder(nn.Module, ABC):
     An encoder brings the pixels to its own range itself: pictures stay in [0, 1] everywhere else.
     It is made with the image size, and its constructor sets the attributes below; further arguments
     that have types are settings on the command line, `--model.encoder my.module.MyEncoder
-    --model.encoder.width 64`. A method tries it with two images (`check_encoder`).
+    --model.encoder.width 64`. A method tries it with two images (`check_encoder`), and
+    warns of dropout, which in a run that goes on after a stop draws otherwise.
 
     Attributes:
         feature_shape: shape of `Features.feature_map` for one image.

@@ -222,7 +222,7 @@ class MovingLogMean:
         now = log_mean.detach()
         if self.log is None:
             self.log = now
-        # exp(T) <= 1 / rate times the average, so that nothing overflows
+        # the mean of exp(T) <= 1 / rate times the average, so that nothing overflows
         self.log = torch.logaddexp(self.log + math.log1p(-self.rate), now + math.log(self.rate))
         surrogate = (scores - self.log).exp().mean()
         return surrogate + (now - surrogate).detach()

@@ -80,7 +80,13 @@ def fine_tuned(
             return F.cross_entropy(logits.float(), train.labels[rows].to(device))
 
         count = len(train.labels)
-        steps = passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed)
+        with context():
+            is_half = torch.get_autocast_dtype(device.type) == torch.float16
+            scaler = torch.amp.GradScaler(
+                device.type, enabled=is_half and torch.is_autocast_enabled(device.type)
+            )
+        plan = (count, epochs, batch_size, late(epochs), seed)
+        steps = passes(optimizer, loss_of, *plan, scaler)
         deque(steps, maxlen=0)
         return _accuracy(network.eval(), test, context)
 

@@ -44,6 +44,7 @@ def passes(
     batch_size: int,
     milestones: Sequence[int],
     seed: int,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Iterator[int]:
     """Takes a step a batch, and gives each epoch, from 0, when it is done.
 
@@ -58,7 +59,9 @@ def passes(
         batch_size: images a step.
         milestones: epochs before which the learning rate is divided by ten.
         seed: of the order.
+        scaler: of the loss, whose gradients are too small for float16 as they are; none if None.
     """
+    scaler = scaler or torch.amp.GradScaler(enabled=False)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.1)
     for epoch in range(epochs):
         order = torch.randperm(num_images, generator=generator_for(seed, epoch))
@@ -67,8 +70,9 @@ def passes(
                 continue
             loss = loss_of(rows)
             optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
         schedule.step()
         yield epoch
 

@@ -30,7 +30,7 @@ class AllPairs(ScoreSet):
     """Scores of every code of all processes with every image but its own.
 
     A process pairs the codes of all processes with its own images, so that only codes travel,
-    [n, w], and the logarithm of each code's sum, [N]: no feature maps.
+    [n, w], and the logarithm of each code's sum, [N] or, of each location, [N, m]: no feature maps.
 
     Args:
         pair: scores [..., m] of sources [..., m, w] and codes [..., w], which broadcast.
@@ -39,14 +39,15 @@ class AllPairs(ScoreSet):
         parameters: what `pair` is made of, as far as it is trained.
 
     Attributes:
-        tile_scores: most scores of a tile.
+        tile_scores: most numbers of a tile, its scores or what the layers before them hold, but
+            for a single code and image.
         tile_codes: most codes of a tile.
-        whole_scores: most scores that are not cut into tiles.
+        whole_scores: most of these numbers that are not cut into tiles.
     """
 
     tile_scores = 2**20  # 4 MiB in float32, which stays in the cache of a CPU
     tile_codes = 1024
-    whole_scores = 2**24  # so few are quicker all at once, and take no more than their sources do
+    whole_scores = 2**24  # so few are quicker all at once
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class AllPairs(ScoreSet):
         """The reduction of the scores of all pairs of a code and an image of this process."""
         (num_images, m, width), all_images = self.source.shape, len(self.all_codes)
         held = width if self.parameters else 1  # numbers for a score: its layers' or itself
-        num_codes = min(all_images, self.tile_codes)
+        num_codes = min(all_images, self.tile_codes, max(1, self.tile_scores // (m * held)))
         images_a_tile = max(1, self.tile_scores // (num_codes * m * held))
         tiling = _Tiling(self.pair, reduction, num_codes, images_a_tile)
         if all_images * num_images * m * held <= self.whole_scores:

@@ -27,7 +27,10 @@ class Aspect(nn.Module, ABC):
     def forward(
         self, view: View, generator: torch.Generator | None = None
     ) -> Float[Tensor, "n m s"]:
-        """M sources of each image."""
+        """M sources of each image.
+
+        The generator is equal on every process, see `uniform` of `dim_lightning.processes`.
+        """
 
 
 def made_aspect(

@@ -121,7 +121,11 @@ def flat_figures(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def opening_message(
-    run_dir: Path, num_parameters: int, splits: Mapping[str, int], place: str = ""
+    run_dir: Path,
+    num_parameters: int,
+    splits: Mapping[str, int],
+    num_classes: int | None,
+    place: str = "",
 ) -> str:
     """What starts, on how much, and where.
 
@@ -129,10 +133,13 @@ def opening_message(
         run_dir: the run's folder.
         num_parameters: of the model, critics included.
         splits: name of a split -> its number of images.
+        num_classes: of their labels; None if they have none.
         place: from `trained_on`.
     """
     images = ", ".join(f"{count:,} {name}" for name, count in splits.items())
-    parts = [f"{run_dir}: {images} images", f"{num_parameters / 1e6:.2f} M parameters", place]
+    classes = "no labels" if num_classes is None else f"{num_classes} classes"
+    size = f"{num_parameters / 1e6:.2f} M parameters"
+    parts = [f"{run_dir}: {images} images", classes, size, place]
     return ", ".join(filter(None, parts))
 
 

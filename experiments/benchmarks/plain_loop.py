@@ -52,7 +52,9 @@ class PlainDIM(nn.Module):
         pooled = self.global_trunk(feature_map)
         mean, log_variance = self.mean(pooled), self.log_variance(pooled)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        other = torch.randperm(len(z)).roll(1)
+        order = torch.randperm(len(z))
+        other = torch.empty_like(order)
+        other[order] = order.roll(1)  # one cycle: each image gets another one
         x = self.image_trunk(2 * images - 1)
         of_real = self.global_critic(torch.cat([z, x], dim=1))
         of_other = self.global_critic(torch.cat([z, x[other]], dim=1))

@@ -1,12 +1,14 @@
 """Autoencoder, VAE, adversarial autoencoder: their losses against slow formulas."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
-from small_methods import DIM, batch, build, encoder, gaussian
+from small_methods import DIM, SIZE, batch, build, encoder, gaussian
 
-from dim_lightning.baselines import VAE, AdversarialAutoencoder, Autoencoder
+from dim_lightning.baselines import VAE, AdversarialAutoencoder, Autoencoder, BiGAN
+from dim_lightning.baselines.decoder import Decoder
 from dim_lightning.errors import InputError
 from dim_lightning.processes import normal_like
 
@@ -28,6 +30,19 @@ def test_the_autoencoder_minimises_the_mean_square_error(make):
     expected = sum((a - b) ** 2 for a, b in zip(made.flatten(), one.images.flatten(), strict=True))
     torch.testing.assert_close(terms["loss"], expected / one.images.numel())
     assert terms["square_error"] is terms["loss"]
+
+
+class Gray(Decoder):
+    def forward(self, code):
+        return super().forward(code)[:, :1]
+
+
+@pytest.mark.parametrize("method", [Autoencoder, VAE, AdversarialAutoencoder, BiGAN])
+def test_decoders_that_make_other_images_or_are_made_already_are_refused(method):
+    with pytest.raises(InputError, match=rf"Gray makes \[2, 1, {SIZE}, {SIZE}\] of 2 codes"):
+        build(method, decoder=partial(Gray, widths=(8,)))
+    with pytest.raises(InputError, match="decoder is an object of class Decoder; expected what"):
+        build(method, decoder=Decoder(DIM, SIZE, (8,)))
 
 
 @pytest.mark.parametrize(("beta", "std"), [(1.0, 0.1), (4.0, 0.5), (0.0, 0.1)])

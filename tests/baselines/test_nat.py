@@ -61,6 +61,13 @@ def test_dealing_out_is_the_best_of_all_ways():
     assert costs[best] < before
 
 
+def test_codes_that_are_no_numbers_leave_the_targets_where_they_are():
+    module, one = build(NAT), batch(5)
+    before = module.assignment.clone()
+    module._deal_out(torch.full((5, DIM), torch.nan), one.indices)
+    assert torch.equal(module.assignment, before)
+
+
 def test_the_others_keep_their_targets_and_nobody_shares_one():
     module, one = build(NAT), batch(20)
     for step in range(5):

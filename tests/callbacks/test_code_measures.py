@@ -62,7 +62,7 @@ def test_everything_switched_on(tmp_path, two_classes, capsys):
         for layer in layers:
             assert 0 <= result[f"probe/{protocol}/{layer}/top1"] <= 1
             assert 0 <= result[f"probe/{protocol}/{layer}/top1_std"] <= 1
-    rows = {*layers, "pixels", "random/embedding"}
+    rows = {*layers, "pixels", *(f"random/{layer}" for layer in layers)}
     assert set(result["svm_c"]) == rows
     assert result["probe/svm/pixels/top1"] > 0.9  # dark and light are easily told apart
     assert 0 <= result["fine_tuned/embedding/top1"] <= 1

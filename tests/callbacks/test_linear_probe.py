@@ -145,6 +145,17 @@ def test_images_without_a_label_teach_nothing(tmp_path, digits_root):
     assert torch.equal(probe.state_dict()["probe"]["1.weight"], before)
 
 
+def test_a_probe_of_other_classes_begins_anew(tmp_path, digits_root, capsys):
+    first, second = LinearProbe(), LinearProbe()
+    fit(tmp_path, digits(digits_root), [first])
+    state = first.state_dict()
+    state["probe"]["1.weight"] = state["probe"]["1.weight"][:4]
+    second.load_state_dict(state)
+    fit(tmp_path, digits(digits_root), [second])
+    assert "the linear probe begins anew: there are other classes" in capsys.readouterr().out
+    assert_equal(probe_state(first), probe_state(second))
+
+
 def test_without_labels_the_probe_says_so_and_is_off(tmp_path, capsys):
     callbacks = [LinearProbe(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
     _, run = fit(tmp_path, unlabelled(tmp_path), callbacks)

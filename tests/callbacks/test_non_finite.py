@@ -49,3 +49,4 @@ def test_looks_at_the_weights_too():
 
 def test_is_content_with_finite_numbers():
     train([NonFiniteGuard()], log_every_n_steps=1)
+    train([NonFiniteGuard()], log_every_n_steps=0)

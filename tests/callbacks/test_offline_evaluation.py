@@ -96,7 +96,8 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     protocols = ("knn/cosine/k20_t0.07", "knn/cosine/k200_t0.1", "knn/euclidean/k20")
     names = {f"{p}/{layer}/top1" for p in ("probe/linear", *protocols) for layer in layers}
     names |= {f"probe/mlp200/{layer}/top1" for layer in layers}
-    names |= {"probe/linear/pixels/top1", "random/knn/cosine/k20_t0.07/embedding/top1"}
+    names |= {f"random/{name}" for name in names}
+    names |= {"probe/linear/pixels/top1", "probe/mlp200/pixels/top1"}
     assert names <= set(result)
     assert all(0 <= result[name] <= 1 for name in names)
     assert result["probe/linear/pixels/top1"] > 0.85
@@ -108,7 +109,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     assert [point.step for point in logged] == [result["steps_trained"]]
     most = np.bincount(data.split("train").labels).argmax()
     assert result["chance"] == pytest.approx(np.mean(data.split("test").labels == most))
-    assert set(result["l2"]) == {*layers, "random/embedding", "pixels"}
+    assert set(result["l2"]) == {*layers, *(f"random/{layer}" for layer in layers), "pixels"}
     assert result["seconds"] > 0
     assert "accuracy (micro average) on the test split" in result["protocol"]
     parameters = inspect.signature(OfflineEvaluation).parameters

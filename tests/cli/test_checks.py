@@ -36,6 +36,15 @@ def test_processes_that_a_launcher_started_are_those_asked_for(environment):
 def test_processes_that_nobody_started_are_started_by_lightning():
     check_launched(4, 1, {"WORLD_SIZE": "2"})
     check_launched(4, 1, {"SLURM_JOB_NAME": "bash", "SLURM_STEP_NUM_TASKS": "1"})
+    check_launched(4, 1, {"SLURM_JOB_NAME": "blog"})
+
+
+def test_a_batch_job_without_srun_is_one_process():
+    """There Lightning starts none either, where the job says how many tasks it has."""
+    job = {"SLURM_JOB_NAME": "blog", "SLURM_NTASKS": "8"}
+    check_launched(1, 1, job)
+    with pytest.raises(InputError, match=r"SLURM has started 1 process, but .* by srun"):
+        check_launched(8, 1, job)
 
 
 @pytest.mark.skipif(

@@ -272,6 +272,20 @@ def test_damaged_metrics_are_named_before_anything_trains(copied, capsys, epoch)
     assert checkpoint.read_bytes() == state
 
 
+def test_a_run_from_the_state_of_one_with_other_pictures_notes_them(workshop, copied, caplog):
+    path = copied / "environment.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, "pictures": {**known["pictures"], "train": 1000}}))
+    words = ["--ckpt_path", str(copied / "checkpoints" / "last.ckpt"), "--trainer.max_epochs", "2"]
+    assert workshop.fit("--experiment", "added_to", *words) == 0
+    change = "there were 1,000 pictures and are 1,797 pictures"
+    assert f"{copied} was trained on other pictures: {change}; as they are dealt" in caplog.text
+    run = workshop.runs / "added_to" / "1"
+    assert json.loads((run / "environment.json").read_text())["other_pictures"] == change
+    assert main(["test", "--run", str(run), "--evaluation.mlp_epochs", "0"]) == 0
+    assert read_result(run)["test"]["other_pictures"] == change
+
+
 def test_what_ended_a_training_before_its_first_step_is_named():
     limits = {"max_epochs": None, "max_steps": -1, "max_time": None}
     start = Start(epochs=1, steps=3)

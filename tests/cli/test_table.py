@@ -104,7 +104,8 @@ def test_layers_that_no_row_has(bench, capsys):
 
 
 def test_a_layer_of_another_row_may_be_to_come(bench, capsys):
-    strided = {"model.encoder": {"class_path": "StridedEncoder", "init_args": {"widths": [4, 8]}}}
+    encoder = {"class_path": "StridedEncoder", "init_args": {"widths": [4, 8]}}
+    strided = {"model.encoder": encoder, "model.prior_weight": 0}
     rows = [*TABLE["rows"], {"name": "strided", "config": "tiny.yaml", "overrides": strided}]
     bench.write(columns={"probe/mlp200/quarters/top1": "quarters", MLP: "MLP"}, rows=rows)
     for words in ([], ["--only", "both_terms"], ["--only", "strided"]):

@@ -91,6 +91,27 @@ def test_sizes_lie_side_by_side(class_folders, tmp_path):
     assert arrays(build(class_folders, tmp_path / "cache", 4))[0].shape[1:3] == (4, 4)
 
 
+def test_labels_of_a_file_need_no_other_cache(class_folders, tmp_path):
+    """Nor do the same pictures without labels."""
+    file, found = tmp_path / "labels.csv", []
+    of_file = {"labels": str(file)}
+    kinds = {
+        "dog,bee/0.png\ncat,cow/3.png": of_file,
+        "cat,bee/0.png": of_file,
+        "": {"labelled": False},
+    }
+    for rows, settings in kinds.items():
+        file.write_text(f"label,path\n{rows}\n")
+        source = PictureFolder(str(class_folders), **settings)
+        found.append(cached(source.find(tmp_path), 8, tmp_path / "cache"))
+    assert len({each.folder for each in found}) == 1
+    assert [each.class_names for each in found] == [["cat", "dog"], ["cat"], None]
+    names = json.loads((found[0].folder / "train_names.json").read_text())
+    rows = [names.index(str(class_folders / name)) for name in ("bee/0.png", "cow/3.png")]
+    assert [each.labels_of("train")[rows].tolist() for each in found] == [[1, 0], [0, -1], [-1, -1]]
+    assert [(each.labels_of("train") >= 0).sum() for each in found] == [2, 1, 0]
+
+
 @pytest.mark.parametrize("name", ["train.npy", "train_labels.npy", "meta.json"])
 def test_a_file_cut_short_is_noticed_and_mended(class_folders, tmp_path, name, capfd):
     first = build(class_folders, tmp_path / "cache")

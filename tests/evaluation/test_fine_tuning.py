@@ -1,4 +1,6 @@
 import copy
+from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -109,6 +111,19 @@ def test_works_in_the_precision_of_the_context_and_in_inference_mode():
 
     with torch.inference_mode():
         assert 0 <= fine_tuned(small_encoder(), train, test, 2, epochs=1, context=context) <= 1
+
+
+def test_float16_learns_from_gradients_below_its_smallest_number(monkeypatch):
+    """As those of images that are all but known already; without a scaled loss they are 0."""
+    plain = torch.nn.functional.cross_entropy
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", lambda *each: plain(*each) * 1e-6)
+    train, test = stripes(300, 0), stripes(200, 2)
+    context = partial(torch.autocast, "cpu", torch.float16)
+    top1 = [
+        fine_tuned(small_encoder(), train, test, 2, 4, learning_rate=1e-2, context=each)
+        for each in (nullcontext, context)
+    ]
+    assert min(top1) > 0.9
 
 
 def test_a_single_labelled_image_is_refused():

@@ -9,6 +9,7 @@ from dim_lightning.baselines import Supervised
 from dim_lightning.encoders import BlogEncoder, Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.export import export_run
+from dim_lightning.run.result import update_result
 
 IMAGES = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
 BLOG = "dim_lightning.BlogEncoder"
@@ -48,6 +49,14 @@ def test_the_description(run):
     assert len(about["provenance"]["config_sha256"]) == 64
     assert set(about["files"]) == {"encoder.safetensors"}
     assert dim_lightning.load(run / "export").about == about
+
+
+def test_figures_of_other_weights_are_left_out(run):
+    update_result(run, "test", {"steps_trained": 5})
+    assert "test" in dim_lightning.load(run).about["figures"]
+    update_result(run, "test", {"steps_trained": 4})
+    with pytest.warns(UserWarning, match="was tested after step 4, and its weights are of step 5"):
+        assert dim_lightning.load(run).about["figures"] == {}
 
 
 def test_any_class_that_can_be_imported(tmp_path, make_run):

@@ -98,6 +98,18 @@ def test_no_score_tensor_is_ever_larger_than_a_tile():
     assert len(sizes) - forward == 2 * 3 * 6  # each tile once forward and once backward
 
 
+def test_a_tile_holds_no_more_than_it_may_of_the_layers_before_the_scores():
+    critic = ConcatCritic(6, 5, widths=(8, 8)).double()
+    held = []
+    for layer in critic.modules():
+        if isinstance(layer, torch.nn.ReLU):
+            layer.register_forward_hook(lambda *each: held.append(each[-1].numel()))
+    pairs = tiled(critic, *sides(critic), 4 * M * 8)
+    held.clear()
+    info_nce(pairs)
+    assert max(held) == 4 * M * 8
+
+
 def test_reporting_keeps_no_graph():
     critic = DotCritic(6, 5, width=8).double()
     with torch.no_grad():

@@ -267,6 +267,12 @@ class OneTooMany(Scaled):
         return super().pair(source, code)[..., None]
 
 
+class Forgetful(Scaled):
+    def __init__(self, source_dim, code_dim):
+        super().__init__(source_dim, code_dim)
+        self.code_side = torch.nn.Sequential(torch.nn.Dropout(0.1))
+
+
 class Summed(Scaled):
     def pair(self, source, code):
         return super().pair(source, code).sum(-1)
@@ -278,6 +284,7 @@ class Summed(Scaled):
         (OneTooMany, r"gives scores \[2, 3, 1\]"),
         (Summed, r"gives scores \[2\]"),
         (Untold, "uses parameters, and Untold.pair_parameters gives none"),
+        (Forgetful, "Forgetful has dropout, whose draws differ where activations are computed"),
     ],
 )
 def test_a_critic_whose_scores_mean_something_else_is_refused(make, said):

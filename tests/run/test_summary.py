@@ -76,9 +76,12 @@ def test_headlines_begin_with_the_test_figures(run):
 
 def test_the_first_line_says_on_what_a_run_trains_but_for_one_cpu(tmp_path):
     def opening(*place):
-        return opening_message(tmp_path, 3_000_000, {"training": 45_000}, trained_on(*place))
+        return opening_message(tmp_path, 3_000_000, {"training": 45_000}, 10, trained_on(*place))
 
-    beginning = f"{tmp_path}: 45,000 training images, 3.00 M parameters"
+    beginning = f"{tmp_path}: 45,000 training images, 10 classes, 3.00 M parameters"
+    assert "training images, no labels, 0.00 M" in opening_message(
+        tmp_path, 3, {"training": 4}, None
+    )
     assert opening("CPU", 1, 64) == beginning
     assert opening("NVIDIA A100", 4, 256) == f"{beginning}, 4 x NVIDIA A100, joint batch 256"
     assert opening("CPU", 2, 64) == f"{beginning}, 2 x CPU, joint batch 64"

@@ -64,7 +64,8 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
     _check_free(output)
     parts = found.read()
     say_passed_by(found)
-    key = (FORMAT, _DEALING, size, tuple(shares), shard_bytes, list(found.fingerprint))
+    made_of = [*found.fingerprint, *(found.labels or ())]
+    key = (FORMAT, _DEALING, size, tuple(shares), shard_bytes, made_of)
     plan = hashlib.sha256(repr(key).encode()).hexdigest()
     partial = output.with_name(f"{output.name}.partial")
     with (

@@ -36,7 +36,7 @@ def labelled_parts(parts: Parts, file: Path, folder: Path) -> Parts:
         raise InputError(
             f"{file} labels {len(labels)} pictures, {len(strange)} of them not among those of "
             f"{folder}: {shortened(strange) or 'none'}; expected some of these, by their paths "
-            "below that folder"
+            "below that folder; correct them, or set data.source.init_args.labels to null"
         )
     numbers = {name: number for number, name in enumerate(names)}
     found = [_numbered(part, each, labels, numbers) for part, each in zip(given, keys, strict=True)]

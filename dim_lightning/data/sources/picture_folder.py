@@ -42,7 +42,7 @@ class PictureFolder(Source):
             path: the folder.
             labelled: whether folders are classes; None: as the layout suggests.
             labels: a CSV file with the columns path, below the folder, and label; folders are no
-                classes then. The pictures are decoded anew when it changes.
+                classes then. It may change: nothing is decoded anew.
 
         Raises:
             InputError: folders are to be classes, and there is a file of labels.
@@ -76,11 +76,19 @@ class PictureFolder(Source):
             parts = labelled_parts(parts, Path(self.labels).expanduser(), folder)
         paths = [*parts.train.pictures, *(parts.test.pictures if parts.test else ())]
         name = "pictures-" + "".join(c if c.isalnum() else "_" for c in folder.absolute().name)
-        fingerprint = [parts.class_names, *stamps(paths)]
+        labels = None
         if self.labels is not None:
-            fingerprint.append([part.labels.tolist() for part in parts[:2] if part is not None])
-        origin = str(folder.absolute())
-        return Found(name, origin, fingerprint, lambda: parts, lambda: _passed_by(folder, test))
+            numbers = [part.labels.tolist() for part in parts[:2] if part is not None]
+            labels = [parts.class_names, *numbers]
+        names = None if labels else parts.class_names
+        return Found(
+            name,
+            str(folder.absolute()),
+            [names, *stamps(paths)],
+            lambda: parts,
+            lambda: _passed_by(folder, test),
+            labels=labels,
+        )
 
     def _classes(self, train: Path) -> dict[str, list[str]] | None:
         """Pictures by class, None where they are unlabelled."""

@@ -39,6 +39,11 @@ class Parts(NamedTuple):
     test: Part | None
     class_names: list[str] | None
 
+    @property
+    def given(self) -> dict[str, Part]:
+        """Those that there are, by name."""
+        return {"train": self.train} | ({"test": self.test} if self.test is not None else {})
+
 
 class Found(NamedTuple):
     """A data set that was found.
@@ -51,6 +56,8 @@ class Found(NamedTuple):
         read: gives the data set, its pictures not yet decoded.
         passed_by: gives what lies there and is not taken, for people to read; "" if nothing.
         contents: hash of the pictures, if neither names nor labels tell them from others.
+        labels: everything that the labels of these files depend on, if other labels are to come:
+            then they are no part of the fingerprint, nor of what is cached.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Found(NamedTuple):
     read: Callable[[], Parts]
     passed_by: Callable[[], str] = lambda: ""
     contents: str | None = None
+    labels: Sequence[object] | None = None
 
 
 class Source(ABC):

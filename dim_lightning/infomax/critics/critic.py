@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
 from dim_lightning.infomax.scores import Scores, ScoreSet
+from dim_lightning.parts import has_dropout
 from dim_lightning.processes import gather
 
 
@@ -92,9 +93,15 @@ def check_critic(critic: Critic, source_dim: int, code_dim: int) -> None:
         code_dim: d, the size of a code.
 
     Raises:
-        InputError: scores of another shape, or `pair` has parameters it does not tell of.
+        InputError: scores of another shape, `pair` has parameters it does not tell of, or there is
+            dropout.
     """
     name, is_training = type(critic).__name__, critic.training
+    if has_dropout(critic):
+        raise InputError(
+            f"{name} has dropout, whose draws differ where activations are computed again for the "
+            "gradient, so that it would be of another network; leave it out"
+        )
     critic.eval()
     with torch.no_grad():
         source = critic.encode_source(torch.zeros(2, 3, source_dim))

@@ -49,5 +49,6 @@ class Prior(nn.Module, ABC):
         Args:
             features: what the encoder says of n images.
             code: what `draw` gave for them.
-            generator: of the draws; on the device of the code.
+            generator: of the draws; on the device of the code, and equal on every process, see
+                `normal_like` of `dim_lightning.processes`.
         """

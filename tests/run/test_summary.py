@@ -79,9 +79,7 @@ def test_the_first_line_says_on_what_a_run_trains_but_for_one_cpu(tmp_path):
         return opening_message(tmp_path, 3_000_000, {"training": 45_000}, 10, trained_on(*place))
 
     beginning = f"{tmp_path}: 45,000 training images, 10 classes, 3.00 M parameters"
-    assert "training images, no labels, 0.00 M" in opening_message(
-        tmp_path, 3, {"training": 4}, None
-    )
+    assert "4 training images, no labels, 0" in opening_message(tmp_path, 3, {"training": 4}, None)
     assert opening("CPU", 1, 64) == beginning
     assert opening("NVIDIA A100", 4, 256) == f"{beginning}, 4 x NVIDIA A100, joint batch 256"
     assert opening("CPU", 2, 64) == f"{beginning}, 2 x CPU, joint batch 64"

@@ -54,11 +54,11 @@ class Child:
             place: of this one among them, from 0.
 
         Raises:
-            InputError: there is no such program.
+            InputError: there is no such program, or the disk has no locks.
         """
         lock = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _lock(lock, fcntl.LOCK_EX, self.folder)
             with (self.folder / OUTPUT).open("ab") as output:
                 self._process = subprocess.Popen(
                     command,
@@ -123,10 +123,28 @@ def is_at_work(folder: Path) -> bool:
         return False
     with path.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            _lock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB, folder)
         except BlockingIOError:
             return True
     return False
+
+
+def _lock(file: int, kind: int, folder: Path) -> None:
+    """Takes a lock on an open file.
+
+    Raises:
+        BlockingIOError: another process has it.
+        InputError: the disk has no locks.
+    """
+    try:
+        fcntl.flock(file, kind)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{folder} lies on a disk without locks ({error.strerror}), by which tables and sweeps "
+            "know what is at work; expected one that has them; choose another place for the runs"
+        ) from error
 
 
 def free_place(taken: Collection[int]) -> int:

@@ -1,5 +1,7 @@
 """A command in a process of its own."""
 
+import errno
+import fcntl
 import os
 import sys
 import time
@@ -61,6 +63,15 @@ def test_a_program_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="cannot be started"):
         Child(tmp_path).start(["/nowhere/python"])
     assert not is_at_work(tmp_path)
+
+
+def test_a_disk_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InputError, match=r"disk without locks \(Function not implemented\)"):
+        Child(tmp_path).start(["true"])
 
 
 def test_the_cores_and_gpus_that_it_may_use_are_shared(tmp_path, monkeypatch):

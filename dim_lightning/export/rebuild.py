@@ -92,16 +92,16 @@ def of_run(run_dir: Path) -> PictureEncoder:
     }
     load_weights(encoder, weights, checkpoint)
     provenance = provenance_of_run(run_dir, config, stored)
-    figures = _figures_of(run_dir, stored["global_step"])
+    figures = _figures_of(run_dir, stored.get("global_step"))
     about = described(encoder.eval(), recipe, image_size, figures, provenance)
     return PictureEncoder(encoder, image_size, about)
 
 
-def _figures_of(run_dir: Path, step: int) -> dict[str, Any]:
-    """The figures of a run, without those of a test of the weights of another step."""
+def _figures_of(run_dir: Path, step: int | None) -> dict[str, Any]:
+    """The figures of a run, without those of a test of other weights, as far as that is known."""
     figures = read_result(run_dir)
-    tested = figures.get("test", {}).get("steps_trained", step)
-    if tested != step:
+    tested = figures.get("test", {}).get("steps_trained")
+    if None not in (tested, step) and tested != step:
         warnings.warn(
             f"{run_dir} was tested after step {tested}, and its weights are of step {step}: the "
             "figures of the test are left out; test it again to have them",

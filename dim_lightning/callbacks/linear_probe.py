@@ -141,7 +141,7 @@ class LinearProbe(Callback):
             self._num_classes, average="micro", ignore_index=-1, validate_args=False
         ).to(device)
         stored, self._stored = self._stored, None
-        if stored is None:
+        if not stored:
             return
         if len(stored["probe"]["1.weight"]) != self._num_classes:
             pl_module.print("the linear probe begins anew: there are other classes")

@@ -18,6 +18,7 @@ from dim_lightning.run.folder import write_atomically
 
 START = "local and global critic of 512 units, 64 locations"
 VARIED = {"local critic": 512, "global critic": 512, "location": 64}  # word of a row: START's
+_LEAST_SPAN = 5.0  # percent points: ten standard errors of 10,000 images
 Point = tuple[int, float, float]  # what was set, minutes, accuracy in percent
 
 
@@ -44,7 +45,10 @@ def draw_panel(axis: Any, heading: str, rows: list[dict[str, str]]) -> None:
         for number, x, y in found:
             if number != VARIED[kind]:
                 axis.annotate(f"{number:,}", (x, y), (4, 4), textcoords="offset points", fontsize=8)
-    axis.set(title=f"{heading}, test accuracy, %", xlabel="minutes of training")
+    low, high = axis.get_ylim()
+    half = max(_LEAST_SPAN, high - low) / 2  # what chance alone does is not to fill the panel
+    span = ((low + high) / 2 - half, (low + high) / 2 + half)
+    axis.set(title=f"{heading}, test accuracy, %", xlabel="minutes of training", ylim=span)
 
 
 def draw(path: Path) -> bytes:
@@ -65,7 +69,8 @@ def draw(path: Path) -> bytes:
         figure, axes = plt.subplots(1, len(headings), figsize=size, layout="constrained")
         for axis, heading in zip(axes, headings, strict=True):
             draw_panel(axis, heading, [row for row in rows if row["heading"] == heading])
-        axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)
         plt.close(figure)

@@ -10,6 +10,7 @@ from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
 
+_UNKNOWN = -100
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -81,8 +82,11 @@ class Supervised(EncoderModule):
         """The codes, and 'loss', nats, and 'top1', accuracy in [0, 1], of the labelled images."""
         code = self.encoder(batch.images).mean
         known = batch.labels >= 0
-        if not known.any():
+        if not self.training and not known.any():  # training, where all are known, does not ask
             return code, {}
-        logits, labels = widened(self.classifier(code[known])), batch.labels[known]
-        top1 = (logits.detach().argmax(1) == labels).float().mean()
-        return code, {"loss": F.cross_entropy(logits, labels), "top1": top1}
+        logits = widened(self.classifier(code))
+        loss = F.cross_entropy(
+            logits, torch.where(known, batch.labels, _UNKNOWN), ignore_index=_UNKNOWN
+        )
+        right = (logits.detach().argmax(1) == batch.labels) & known
+        return code, {"loss": loss, "top1": right.sum() / known.sum()}

@@ -29,7 +29,8 @@ def epps_pulley(
     t = torch.linspace(0, max_frequency, num_knots, dtype=samples.dtype, device=samples.device)
     target = torch.exp(-0.5 * t.square())
     weights = 2 * max_frequency / (num_knots - 1) * target
-    weights[[0, -1]] /= 2
+    weights[0] /= 2  # one by one: a list of places would be copied to the device, and waited for
+    weights[-1] /= 2
     angles = samples[:, :, None] * t
     count = joint_size(len(samples))
     cosines, sines = total(torch.stack([angles.cos().sum(0), angles.sin().sum(0)])) / count

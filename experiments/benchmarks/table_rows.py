@@ -1,0 +1,100 @@
+"""Images a second of the rows of a table, which take turns: what each of its methods costs.
+
+    python experiments/benchmarks/table_rows.py experiments/paper/critics.yaml --output speed.json
+
+The time of a whole training is no measure where the machine does other work, or slows down. Here
+each row trains for a few steps by `python -m dim_lightning fit`, everything included, one row after
+the other, and so round after round; the rate is that of the second of two short epochs.
+
+Printed is each row's mean and spread over the rounds, and its ratio to the first row, round by
+round.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dim_lightning.run.environment import cpu_model
+from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.metrics import read_metrics
+from dim_lightning.run.settings import flat_config
+from dim_lightning.table.commands import settings_words
+from dim_lightning.table.definition import Row, chosen, read_table
+from dim_lightning.table.runs import Cell
+
+
+def measured(row: Row, steps: int) -> tuple[float, str]:
+    """Images a second of a row, and the precision that it trains in."""
+    with tempfile.TemporaryDirectory() as runs:
+        words = settings_words(Cell(row, row.seeds[0], Path(runs), {}))
+        words += ["--runs_dir", runs, "--experiment", "short", "--trainer.max_epochs", "2"]
+        words += ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", "0"]
+        done = subprocess.run(
+            [sys.executable, "-m", "dim_lightning", *words], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise SystemExit(f"{row.name}: {done.stderr.strip()}")
+        run = Path(runs) / "short" / "1"
+        rate = read_metrics(run)["speed/images_per_second"][-1].value
+        return rate, str(flat_config(run)["trainer.precision"])
+
+
+def summary(rates: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """Mean, spread and ratio to the first row of each."""
+    first = next(iter(rates.values()))
+    found = {}
+    for name, values in rates.items():
+        ratios = [value / start for value, start in zip(values, first, strict=True)]
+        found[name] = {
+            "images_per_second": statistics.mean(values),
+            "spread": statistics.stdev(values) if len(values) > 1 else 0.0,
+            "ratio_to_first": statistics.mean(ratios),
+            "ratio_spread": statistics.stdev(ratios) if len(ratios) > 1 else 0.0,
+            "rounds": values,
+        }
+    return found
+
+
+def main() -> None:
+    """Measure, print a line a row, write JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("table", type=Path, help="a table file")
+    parser.add_argument("--only", action="append", help="a row, by name; all if not given")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=40, help="of each of the two short epochs")
+    parser.add_argument("--output", type=Path, help="where to write the results as JSON")
+    options = parser.parse_args()
+    changes = dict(word.split("=", 1) for word in options.set)
+    rows = [r for r in chosen(read_table(options.table, changes), options.only) if not r.floor]
+    rates: dict[str, list[float]] = {row.name: [] for row in rows}
+    precisions = set()
+    for _ in range(options.rounds):
+        for row in rows:
+            rate, precision = measured(row, options.steps)
+            rates[row.name].append(rate)
+            precisions.add(precision)
+            print(f"{row.name} {rate:.0f}", flush=True)
+    found = summary(rates)
+    for name, figures in found.items():
+        print(
+            f"{name}: {figures['images_per_second']:.0f} +- {figures['spread']:.0f} images/s, "
+            f"{figures['ratio_to_first']:.2f} +- {figures['ratio_spread']:.2f} of the first row, "
+            f"n = {options.rounds}"
+        )
+    if options.output:
+        setting = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+        setting |= {"precision": ", ".join(sorted(precisions)), "processor": cpu_model()}
+        content = {"table": options.table.name, **setting, "steps": options.steps, "rows": found}
+        write_atomically(options.output, json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    main()

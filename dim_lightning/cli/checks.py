@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation.search import multiplies_bfloat16
+from dim_lightning.processor import multiplies_bfloat16
 from dim_lightning.run.checkpoint import check_fits
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import differing, num_devices

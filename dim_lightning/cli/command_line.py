@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from dim_lightning.callbacks.matmul_precision import ExactValidation
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import (
     check_clock,
@@ -168,6 +170,8 @@ class CommandLine(LightningCLI):
                 self._open.enter_context(alone_in(self.run_dir))
             settings = self._dumped(self.config)
             keyed = (*(self._get(self.config_init, k) for k in CALLBACKS), *self._start.callbacks)
+            if self._command == "fit":
+                keyed += (ExactValidation(self._option("matmul_precision")),)
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
@@ -237,6 +241,10 @@ class CommandLine(LightningCLI):
     def before_fit(self) -> None:
         """Compiles what is asked for; says what starts and where."""
         compile_parts(self.model, self._option("compile"))
+        self._open.callback(
+            torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()
+        )
+        torch.set_float32_matmul_precision(self._option("matmul_precision"))
         if self._begun is not None:
             self.trainer.print(f"{job_name()} was started again and goes on where it was saved")
         size = sum(parameter.numel() for parameter in self.model.parameters())

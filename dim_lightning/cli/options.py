@@ -9,6 +9,8 @@ from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
 from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
+from dim_lightning.callbacks.matmul_precision import HELP as MATMUL_HELP
+from dim_lightning.callbacks.matmul_precision import Precision
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.callbacks.reconstructions import Reconstructions
@@ -47,6 +49,7 @@ def add_options(parser: LightningArgumentParser) -> None:
     parser.add_argument("--runs_dir", type=str, default="runs", help="Where runs lie.")
     parser.add_argument("--method", type=str, default=DEFAULT, help=HELP)
     parser.add_argument("--compile", type=compiling.Compile, default=None, help=compiling.HELP)
+    parser.add_argument("--matmul_precision", type=Precision, default="highest", help=MATMUL_HELP)
     for key, callback in CALLBACKS.items():
         parser.add_lightning_class_args(callback, key)
     parser.link_arguments("seed_everything", "model.seed")

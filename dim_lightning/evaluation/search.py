@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from dim_lightning.processor import multiplies_bfloat16
+
 _SCORES_AT_ONCE = 2**25  # 128 MiB of float32 scores of a block of queries against the whole bank
 _VALUES_AT_ONCE = 2**22  # of a block of vectors
 _LEAST_DIM = 256  # below it the products take less time than what bounds them
@@ -84,13 +86,6 @@ def largest(
         for ranking, positions, into in zip(rankings, left, found, strict=True):
             _search(ranking, positions, k, chunk, into)
     return found
-
-
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether it is a processor with instructions for products of bfloat16."""
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # as of PyTorch 2.6
-    known = [getattr(torch.cpu, name) for name in names if hasattr(torch.cpu, name)]
-    return device.type == "cpu" and any(has() for has in known)
 
 
 class _Bounds:

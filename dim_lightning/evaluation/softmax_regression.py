@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.labelled import Labelled
-from dim_lightning.evaluation.search import multiplies_bfloat16
+from dim_lightning.processor import multiplies_bfloat16
 
 _VALUES_AT_ONCE = 2**22  # of a block of features: 16 MiB, read once for both products
 _CLASS_MULTIPLE = 16  # matrix products run up to four times faster than with, say, 10 columns

@@ -12,7 +12,7 @@ from dim_lightning.run.settings import read_yaml
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
 # what the processor is quick at: one asked for by --set is that of the runs to come alone
-ARITHMETIC = ("trainer.precision",)
+ARITHMETIC = ("trainer.precision", "matmul_precision")
 _KEYS = ("title", "note", "name", "runs", "overrides", "seeds", "columns", "rows")
 _ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")

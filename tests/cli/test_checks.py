@@ -3,7 +3,7 @@ import torch
 
 from dim_lightning.cli.checks import check_launched, check_trained, slow_precision
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation.search import multiplies_bfloat16
+from dim_lightning.processor import multiplies_bfloat16
 
 
 @pytest.mark.parametrize(

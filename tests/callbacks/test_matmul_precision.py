@@ -1,0 +1,57 @@
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from tiny_run import digits, tiny_module, trainer
+
+from dim_lightning.callbacks.matmul_precision import ExactValidation
+from dim_lightning.cli import main
+
+
+class Seen(Callback):
+    """Notes the precision of products in each part of a training."""
+
+    def __init__(self):
+        self.found = []
+
+    def _note(self, where):
+        self.found.append((where, torch.get_float32_matmul_precision()))
+
+    def on_train_batch_end(self, *_):
+        self._note("training")
+
+    def on_validation_batch_end(self, *_):
+        self._note("validation")
+
+
+@pytest.fixture
+def high():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def test_validation_is_exact_and_training_goes_on_as_before(tmp_path, high):
+    seen = Seen()
+    limits = {"limit_train_batches": 2, "limit_val_batches": 1, "num_sanity_val_steps": 0}
+    trainer(tmp_path, [ExactValidation("high"), seen], 2, **limits).fit(
+        tiny_module(), digits(tmp_path)
+    )
+    epoch = [("training", "high")] * 2 + [("validation", "highest")]
+    assert seen.found == epoch * 2
+
+
+def test_the_command_trains_so_and_leaves_the_process_as_it_was(tmp_path, monkeypatch):
+    seen, before = Seen(), torch.get_float32_matmul_precision()
+    fit = L.Trainer.fit
+    monkeypatch.setattr(
+        L.Trainer, "fit", lambda self, *a, **k: (self.callbacks.append(seen), fit(self, *a, **k))
+    )
+    words = ["fit", "--data.source", "Digits", "--data.root", str(tmp_path), "--data.image_size"]
+    words += ["16", "--runs_dir", str(tmp_path / "runs"), "--trainer.max_epochs", "1"]
+    words += ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
+    words += ["--trainer.accelerator", "cpu", "--matmul_precision", "medium"]
+    main(words)
+    assert seen.found == [("training", "medium"), ("validation", "highest")]
+    assert torch.get_float32_matmul_precision() == before

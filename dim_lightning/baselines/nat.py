@@ -37,7 +37,8 @@ class NAT(EncoderModule):
 
     Args:
         encoder: makes the encoder, given the image size.
-        every_n_epochs: targets are dealt out anew in epochs 0, n, 2n and so on.
+        every_n_epochs: targets are dealt out anew in epochs 0, n, 2n and so on, for which each of
+            their steps waits for the device: an assignment is solved on the host.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
             or one of torch's, stepped once an epoch.

@@ -1,4 +1,5 @@
 import pytest
+import torch
 from jsonargparse import ArgumentParser
 from torch import nn
 
@@ -109,3 +110,12 @@ def test_a_dump_builds_the_same(parser):
 def test_another_librarys_change_of_images_is_told(prefix):
     with pytest.raises(InputError, match=rf"data\.{prefix}augmentation is a Identity; expected"):
         check_views(f"{prefix}views", 1, 1, nn.Identity())
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_batches_lie_in_pinned_memory_where_there_is_a_gpu(has_gpu, tmp_path, monkeypatch):
+    data = ImageDataModule(Digits(), str(tmp_path), image_size=8)
+    data.setup("fit")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    loaders = [data.train_dataloader(), data.val_dataloader(), data.clean_dataloader("train")]
+    assert [loader.pin_memory for loader in loaders] == [has_gpu] * 3

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dim_lightning.evaluation import knn, search
 from dim_lightning.evaluation.search import largest
@@ -108,3 +109,26 @@ def test_no_queries():
     each = ranking("cosine", torch.empty(0, 48), bank)
     (found,) = largest(torch.empty(0, 48), bank, [each], 5, narrowed=True)
     assert found.values.shape == found.rows.shape == (0, 5)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the most numbers that a tensor holds of those that are made."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for each in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(each, torch.Tensor) and each.layout == torch.strided:
+                self.numbers = max(self.numbers, each.numel())
+        return made
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_memory_does_not_grow_with_the_number_of_queries(narrowed, monkeypatch):
+    monkeypatch.setattr(search, "_SCORES_AT_ONCE", 2**15)
+    queries, bank = vectors(3000, 8, 0), vectors(600, 8, 1)  # 1.8 million scores
+    rankings = [ranking(kind, queries, bank) for kind in KINDS]
+    with Largest() as seen:
+        largest(queries, bank, rankings, 5, narrowed=narrowed)
+    assert seen.numbers <= 2**15

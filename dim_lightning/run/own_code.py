@@ -64,8 +64,8 @@ def _source_file(name: str) -> Path | None:
     if not (inspect.isclass(found) or inspect.isroutine(found)):
         return None
     try:
-        path = Path(inspect.getsourcefile(found) or "").resolve()
-    except TypeError:  # it is built in
+        path = Path(inspect.getsourcefile(inspect.unwrap(found)) or "").resolve()
+    except (TypeError, OSError):  # it is built in, or made where there is no file
         return None
     is_known = any(path.is_relative_to(folder.resolve()) for folder in _ELSEWHERE)
     installed = not set(_INSTALLED).isdisjoint(path.parts)

@@ -12,7 +12,18 @@ from dim_lightning.cli.inputs import write_inputs
 from dim_lightning.run.compared import load_runs, not_the_same
 from dim_lightning.run.own_code import changed_code, codes_of, own_code
 
-PARTS = "class Critic:\n    pass\n\n\ndef bound(scores):\n    return scores\n\n\nplain = 3\n"
+PARTS = """
+import contextlib
+
+class Critic:
+    pass
+
+@contextlib.contextmanager  # whose code stands in another file
+def bound(scores):
+    yield scores
+
+plain = 3
+"""
 SETTINGS = {
     "model": {
         "local_critic": {"class_path": "own_parts.Critic", "init_args": {"width": 8}},

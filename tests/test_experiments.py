@@ -86,3 +86,80 @@ def test_the_cifar10_table_has_a_row_for_each_config():
     rows = read_table(EXPERIMENTS / "paper" / "cifar10.yaml").rows
     configs = set((EXPERIMENTS / "paper" / "cifar10").glob("*.yaml"))
     assert {row.config for row in rows if row.config is not None} == configs
+
+
+def _settings(name):
+    return yaml.safe_load((EXPERIMENTS / name).read_text())
+
+
+def test_the_articles_row_has_its_objective_and_the_rest_of_the_papers_rows():
+    made, paper = (_settings(f"paper/cifar10/{name}.yaml") for name in ("blog", "dim_lg"))
+    article = _settings("cifar10/blog.yaml")["model"]
+    model = made.pop("model")
+    assert model["encoder"].pop("class_path") == "PaperEncoder"
+    assert model["encoder"]["init_args"].pop("gaussian")
+    assert model["encoder"]["init_args"] == paper["model"]["encoder"]["init_args"]
+    assert model["optimizer"] == paper["model"]["optimizer"]
+    weights = ("global_weight", "local_weight", "prior_weight", "global_aspect")
+    assert {name: model[name] for name in weights} == {name: article[name] for name in weights}
+    critic = {"class_path": article["local_critic"], "init_args": {"widths": [256, 256, 256]}}
+    assert model["local_critic"] == model["global_critic"] == critic
+    assert model["estimator"].endswith(".jensen_shannon")
+    assert (model["num_negatives"], model["prior"]) == (1, "GaussianKL")
+    assert {key: paper[key] for key in made if key != "experiment"} | {
+        "experiment": "paper_cifar10_blog"
+    } == made
+
+
+def test_the_plain_row_of_the_structure_table_differs_in_its_encoder_alone():
+    made, plain = (
+        _settings(f"paper/cifar10/{name}.yaml")
+        for name in ("dim_l_infonce_residual", "dim_l_infonce")
+    )
+    assert made["model"].pop("encoder") == {
+        "class_path": "ResidualEncoder",
+        "init_args": {
+            **{"widths": [64, 128, 256], "blocks": [2, 2, 2], "bottleneck": True},
+            **{"stem_stride": 2, "local_stage": 2, "pool": False},
+            **{"hidden_dim": 1024, "embedding_dim": 64},
+        },
+    }
+    plain["model"].pop("encoder")
+    assert made == {**plain, "experiment": "paper_cifar10_dim_l_infonce_residual"}
+
+
+def _rows(name):
+    return {row.name: row for row in read_table(EXPERIMENTS / "paper" / name).rows}
+
+
+def test_what_the_structure_tables_rows_add_is_counted_from_a_row_of_it():
+    rows = _rows("cifar10.yaml")
+    plain = rows["DIM(L) infoNCE, residual encoder"]
+    assert plain.paper == {"conv": 77.46, "fc": 73.33, "Y": 70.65}
+    assert plain.overrides == rows["DIM(L) infoNCE, coordinates"].overrides
+    assert rows["the article's, with the paper's encoder"].paper == {}
+
+
+def test_the_measures_are_of_all_layers_and_of_all_trainings_of_the_cifar10_table():
+    rows, trained = _rows("measures.yaml"), _rows("cifar10.yaml")
+    conv = {name: row.paper.get("SVM conv") for name, row in rows.items()}
+    assert conv == {
+        **{"VAE": 53.83, "AAE": 55.22, "BiGAN": 56.40, "NAT": 48.62},
+        **{"DIM(G)": 46.80, "DIM(L) JSD": 63.25, "DIM(L+G)": None},
+    }
+    assert {row.overrides["evaluation.linear_dim"] for row in rows.values()} == {256 * 4 * 4}
+    assert rows["DIM(L) JSD"].seeds == trained["DIM(L) JSD"].seeds == (0, 1, 2)
+
+
+def test_each_encoder_of_ones_own_pictures_has_its_floor():
+    rows = _rows("pictures.yaml")
+    measured = {row.folder for row in rows.values() if row.overrides.get("evaluation.floors")}
+    assert measured == {row.of for row in rows.values() if row.floor == "random"}
+    assert len(measured) == 2
+
+
+def test_three_hours_of_tiny_imagenet_are_a_row_that_the_header_names():
+    row = _rows("tiny_imagenet.yaml")["DIM(L) JSD, 512 units, three hours"]
+    assert row.overrides["trainer.max_time"] == "00:03:00:00"
+    assert row.overrides["model.local_critic.init_args.width"] == 512
+    assert f"--only {row.folder}," in (EXPERIMENTS / "paper" / "tiny_imagenet.yaml").read_text()

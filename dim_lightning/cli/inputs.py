@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.cli.job import JOB, job_name
 from dim_lightning.run.environment import (
@@ -13,6 +14,7 @@ from dim_lightning.run.environment import (
     write_environment,
 )
 from dim_lightning.run.folder import CONFIG, explained, write_atomically
+from dim_lightning.run.own_code import OWN_CODE, changed_code, codes_of, own_code
 
 
 @rank_zero_only
@@ -35,7 +37,11 @@ def write_inputs(
     Raises:
         InputError: the folder cannot be written.
     """
-    environment = describe_environment(arguments)
+    code = own_code(yaml.safe_load(settings))
+    if is_resumed:
+        for name in changed_code([*codes_of(run_dir)[-1:], code]):
+            rank_zero_info(f"{name}: its file was changed since; its new code from here on")
+    environment = {**describe_environment(arguments), OWN_CODE: code}
     with explained(run_dir):
         _keep_previous(run_dir / CONFIG, settings)
         note = add_resumption if is_resumed else write_environment

@@ -27,9 +27,10 @@ from dim_lightning.table.figures import (
     check_layers,
     commits,
     lines_of,
-    mixed_pictures,
     protocols,
 )
+from dim_lightning.table.floors import check_floors
+from dim_lightning.table.mixed import mixed_code, mixed_pictures
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
 from dim_lightning.table.runs import Cell, State, check_devices, is_of, state_of
@@ -122,6 +123,7 @@ def _job(asked: Table, options: Any, command: str) -> _Job:
     ]
     # the first seed of every row before the second of any
     ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
+    check_floors(asked, ordered)
     output = options.output or options.runs_dir / asked.name
     return _Job(asked, ordered, runs_dir, output, command)
 
@@ -243,7 +245,7 @@ def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
     """Writes the table; what to show of it."""
     found = _found(job)
     lines = lines_of(job.table, found, failures)
-    notes = [*_notes(found), *mixed_pictures(found)]
+    notes = [*_notes(found), *mixed_pictures(found), *mixed_code(found)]
     about = About(job.command, now(), commits(found), protocols(found), notes)
     with explained(job.output, "--output"):
         files = write_report(job.output, job.table, lines, about)

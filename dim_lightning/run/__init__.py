@@ -3,7 +3,7 @@
 ```
 runs/<experiment>/<n>/
   config.yaml        every setting; `fit --config` takes it back and gives the same run
-  environment.json   versions, processor, threads, commit, command, start and end
+  environment.json   versions, processor, threads, commit, own code's hashes, command, start and end
   metrics.csv        what was logged, a row a step
   checkpoints/       last.ckpt; previous.ckpt, the one before
   pictures/          neighbours, prior samples, geometry

@@ -9,6 +9,7 @@ import numpy as np
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
+from dim_lightning.run.own_code import changed_code, codes_of
 from dim_lightning.run.report import KNN, PROBE, caveat_of_test, offline_headlines
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config, run_name
@@ -71,6 +72,8 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
     for key in different(runs, [*of_data, *queries]):
         listed = ", ".join(f"{run.config.get(key)} in {run.label}" for run in runs)
         warnings.append(f"{key} is not the same: {listed}")
+    changed = changed_code(code for run in runs for code in codes_of(run.folder))
+    warnings += [f"the file of {name} was changed between the runs" for name in changed]
     return warnings + [
         f"{run.label} was tested{run.tested.lstrip(',')}" for run in runs if run.tested
     ]

@@ -4,8 +4,10 @@
 definition  the file -> Table, or a refusal that names the key
 runs        how far each row and seed is, read off the folders of its runs
 commands    the commands that make them
+floors      which tests measure a floor, and whether these give the same
 runner      starts what is missing, each command a process of its own
 figures     the paper's numbers, ours, and the differences
+mixed       rows whose runs were not trained on the same pictures or by the same code
 report      table.md, table.csv, table.html
 ```
 """

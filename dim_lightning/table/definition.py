@@ -14,7 +14,7 @@ PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
 # what the processor is quick at: one asked for by --set is that of the runs to come alone
 ARITHMETIC = ("trainer.precision", "matmul_precision")
 _KEYS = ("title", "note", "name", "runs", "overrides", "seeds", "columns", "rows")
-_ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor")
+_ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor", "of")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _EXAMPLE = "the project's experiments/paper/cifar10.yaml"
 
@@ -31,6 +31,7 @@ class Row(NamedTuple):
         paper: heading -> the paper's number, as the table shows it.
         from_memory: whether these were never checked against the paper.
         floor: 'random' or 'pixels', what the tests of other rows measure beside them; or None.
+        of: the folder of the row whose tests measure the floor; None if any may that does.
         free: those of the overrides that runs which count need not have.
     """
 
@@ -42,6 +43,7 @@ class Row(NamedTuple):
     paper: dict[str, float]
     from_memory: bool
     floor: str | None
+    of: str | None = None
     free: tuple[str, ...] = ()
 
     @property
@@ -109,6 +111,7 @@ def read_table(
         asked = _seeds(list(seeds), "--seeds")
         rows = [row if row.floor else row._replace(seeds=asked) for row in rows]
     _check_names(rows, path)
+    rows = [_with_source(row, rows, path) for row in rows]
     title, note = str(content.get("title", name)), str(content.get("note") or "")
     overrides = _merged(common, changes or {})
     overrides = {key: value for key, value in overrides.items() if key not in free}
@@ -155,12 +158,15 @@ def _row(
         paper=_paper(found.get("paper"), f"{where}: paper", columns),
         from_memory=_truth(found.get("from_memory", False), f"{where}: from_memory"),
         floor=floor,
+        of=found.get("of"),
     )
 
 
 def _config(found: Mapping[str, Any], where: str, folder: Path) -> Path | None:
     """The row's configuration, given relative to the table file."""
     config, floor = found.get("config"), found.get("floor")
+    if floor is None and "of" in found:
+        raise InputError(f"{where}: of has a meaning for a floor alone; leave it out")
     if floor is not None:
         extra = [key for key in ("config", "overrides", "fixed", "seeds") if key in found]
         if floor not in FLOORS:
@@ -260,6 +266,19 @@ def _check_names(rows: Sequence[Row], path: Path) -> None:
                 f"{path}: row {number + 1} ({row.name}): another row's runs lie in {row.folder}/, "
                 "too; expected names that differ in letters or digits"
             )
+
+
+def _with_source(row: Row, rows: Sequence[Row], path: Path) -> Row:
+    """A floor with the folder of the row that it is of."""
+    if row.of is None:
+        return row
+    folders = {other.name: other.folder for other in rows if not other.floor}
+    if row.of not in folders:
+        raise InputError(
+            f"{path}: row {row.name}: of is {row.of!r}; expected the name of a row with a config; "
+            f"{nearest(str(row.of), folders)}"
+        )
+    return row._replace(of=folders[row.of])
 
 
 def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:

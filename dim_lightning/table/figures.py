@@ -9,7 +9,6 @@ from dim_lightning.errors import InputError, nearest
 from dim_lightning.run.environment import (
     DATA,
     commit_text,
-    known_pictures,
     processors_text,
     read_environment,
     starts_of,
@@ -19,6 +18,7 @@ from dim_lightning.run.report import unsolved
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import Row, Table
+from dim_lightning.table.floors import NOT_ASKED_FOR, measures_floor
 from dim_lightning.table.runs import FLOAT32, Cell, State, figures_of
 
 ACCURACY = "/top1"
@@ -169,23 +169,6 @@ def protocols(found: Found) -> list[str]:
     return [line for line in (tests[0] if tests else ()) if all(line in told for told in tests)]
 
 
-def mixed_pictures(found: Found) -> list[str]:
-    """Rows whose runs were not trained on the same pictures, as far as that is known."""
-    kinds: dict[str, dict[str, tuple[int, list[str]]]] = {}
-    for cell, state in found:
-        pictures = None if state.missing else known_pictures(_run(state))
-        if pictures is not None:
-            number = sum(count for part, count in pictures.items() if part != "sha256")
-            of_row = kinds.setdefault(cell.row.name, {})
-            of_row.setdefault(pictures["sha256"], (number, []))[1].append(str(cell.seed))
-    return [
-        f"{name} was not trained on the same pictures with all seeds, by their names or number: "
-        + "; ".join(f"{number:,} with {', '.join(seeds)}" for number, seeds in found_.values())
-        for name, found_ in kinds.items()
-        if len(found_) > 1
-    ]
-
-
 def commits(found: Found) -> list[str]:
     """Of the code that trained the runs that are done, as they began and went on; once each."""
     known = [read_environment(_run(state)) for _, state in found if not state.missing]
@@ -215,16 +198,17 @@ def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> 
 
 def _floor(table: Table, row: Row, found: Found) -> Line:
     """A floor: what the first test that has it measured beside its own row."""
-    for cell, state in found:
+    own = [(cell, state) for cell, state in found if measures_floor(row, cell)]
+    for cell, state in own:
         figures = {} if state.missing else figures_of(_run(state))
         known = {key: figures.get(_floor_key(key, row.floor)) for key in table.columns}
         values = {key: value for key, value in known.items() if value is not None}
         if values:
-            tests = [values]
-            shown = tuple(_figure(table, row, key, tests) for key in table.columns)
-            return Line(row, shown, 1, (), None, f"measured by test of {cell}", (_run(state),))
+            run, said = _run(state), f"measured by test of {cell}"
+            shown = tuple(_figure(table, row, key, [values]) for key in table.columns)
+            return Line(row, shown, 1, (), None, said, (run,), (_data(run),))
     shown = tuple(_figure(table, row, key, []) for key in table.columns)
-    return Line(row, shown, 0, (), None, "not run", ())
+    return Line(row, shown, 0, (), None, "not run" if own else NOT_ASKED_FOR, ())
 
 
 def _figure(table: Table, row: Row, key: str, tests: Sequence[Mapping[str, float]]) -> Figure:

@@ -23,6 +23,7 @@ from dim_lightning.table.definition import ARITHMETIC, Row
 BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
 _JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
 EVALUATION = "evaluation"
+_LINEAR_DIM = f"{EVALUATION}.linear_dim"  # up to which a test measures layers; null: all
 # what a test measures beside the rest, or, at 0 or false, leaves out
 _MEASURES = (
     "evaluation.decoder_epochs",
@@ -177,9 +178,16 @@ def _other_test(cell: Cell, run: Path) -> list[str]:
     other = {
         key
         for key, value in asked.items()
-        if key in stored and stored[key] != value and (key not in _MEASURES or value)
+        if key in stored and stored[key] != value and not _is_more(key, stored[key], value)
     }
     return [changed(key, stored.get(key), asked[key]) for key in asked if key in named | other]
+
+
+def _is_more(key: str, stored: Any, asked: Any) -> bool:
+    """Whether a test with another value measured what is asked for, and more."""
+    if key == _LINEAR_DIM:
+        return stored is None or (asked is not None and stored > asked)
+    return key in _MEASURES and not asked
 
 
 def _tested_with(run: Path) -> dict[str, Any]:

@@ -97,6 +97,16 @@ def test_rows_are_built_before_anything_runs(bench, capsys):
     assert "too small" in said
 
 
+def test_a_floor_of_rows_that_differ_has_to_say_whose_it_is(bench, capsys):
+    wider = {"model.encoder.init_args.embedding_dim": 16, "evaluation.floors": True}
+    rows = [TABLE["rows"][1], {"name": "wider", "config": "tiny.yaml", "overrides": wider}]
+    floor = {"name": "untrained", "floor": "random"}
+    said = refused(bench.write(rows=[*rows, floor]), capsys)
+    assert "row untrained: local only and wider have other floors: " in said
+    assert "model.encoder.init_args.embedding_dim is 8 in the first and 16 in the second" in said
+    assert bench.write(rows=[*rows, floor | {"of": "wider"}]).table("--report") == 0
+
+
 def test_layers_that_no_row_has(bench, capsys):
     bench.write(columns={"probe/mlp200/z/top1": "MLP"}, rows=TABLE["rows"][1:])
     said = refused(bench, capsys)

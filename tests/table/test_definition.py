@@ -40,6 +40,13 @@ def test_later_overrides_win_and_stand_behind(tmp_path):
     assert (made.overrides["model.lr"], made.overrides["trainer.max_epochs"]) == (0, 9)
 
 
+def test_a_floor_is_of_a_row_by_its_name(tmp_path):
+    rows = [ROW, {"name": "untrained", "floor": "random", "of": ROW["name"]}]
+    row, floor = read_table(write_table(tmp_path, rows=rows)).rows
+    assert floor.of == row.folder
+    assert row.of is None
+
+
 def test_configs_are_looked_for_beside_the_file(tmp_path):
     (tmp_path / "tables").mkdir()
     (tmp_path / "one.yaml").write_text("")
@@ -76,6 +83,13 @@ BAD = {
         "rows": [{"name": "a", "floor": "ground"}]
     },
     "seeds has no meaning for a floor": {"rows": [{"name": "a", "floor": "random", "seeds": [1]}]},
+    "row 1 (DIM(L) JSD): of has a meaning for a floor alone": {"rows": [{**ROW, "of": "VAE"}]},
+    "row a: of is 'DIM(L) JSE'; expected the name of a row with a config; did you mean": {
+        "rows": [ROW, {"name": "a", "floor": "random", "of": "DIM(L) JSE"}]
+    },
+    "row a: of is 'a'; expected the name of a row with a config": {
+        "rows": [ROW, {"name": "a", "floor": "random", "of": "a"}]
+    },
     "no column has the heading 'y'": {"rows": [{**ROW, "paper": {"y": 1.0}}]},
     "paper.Y is 'high'; expected a number": {"rows": [{**ROW, "paper": {"Y": "high"}}]},
     "from_memory is 'no'; expected true or false": {"rows": [{**ROW, "from_memory": "no"}]},

@@ -4,7 +4,7 @@ import csv
 import re
 
 import pytest
-from table_files import SETTINGS, write_run, write_table
+from table_files import CONTENT, SETTINGS, write_run, write_table
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.settings import flat_config
@@ -14,9 +14,10 @@ from dim_lightning.table.figures import (
     check_layers,
     commits,
     lines_of,
-    mixed_pictures,
     protocols,
 )
+from dim_lightning.table.floors import check_floors
+from dim_lightning.table.mixed import mixed_code, mixed_pictures
 from dim_lightning.table.report import COLUMNS, About, write_report
 from dim_lightning.table.runs import Cell, state_of
 
@@ -89,6 +90,71 @@ def test_floors_are_those_of_the_first_test(scene):
     assert [figure.values for figure in random.figures] == [(), (30.0,)]
     assert [figure.values for figure in pixels.figures] == [(), (35.0,)]
     assert random.state == "measured by test of DIM(L) JSD, seed 0"
+
+
+OTHER = {**FIGURES, f"random/{KNN}/y/top1": 0.4, f"{KNN}/pixels/top1": 0.45}
+FLOORS = [
+    {"name": "of JSD", "floor": "random", "of": "DIM(L) JSD"},
+    {"name": "of VAE", "floor": "random", "of": "VAE"},
+    {"name": "pixels of VAE", "floor": "pixels", "of": "VAE"},
+]
+
+
+def test_floors_are_those_of_the_row_that_they_name(tmp_path):
+    scene = Scene(tmp_path, rows=[*CONTENT["rows"][:2], *FLOORS])
+    first, _, vae = scene.cells
+    write_run(first, figures=FIGURES, environment={"data": "CIFAR-10"})
+    assert [line.state for line in scene.lines()[3:]] == ["not run", "not run"]
+    write_run(vae, figures=OTHER, environment={"data": "Tiny ImageNet"})
+    shown = [line.figures[1].values for line in scene.lines()[2:]]
+    assert shown == [(30.0,), (40.0,), (45.0,)]
+    data = {row["row"]: row["data"] for row in scene.rows()}
+    assert [data[row["name"]] for row in FLOORS] == ["CIFAR-10", "Tiny ImageNet", "Tiny ImageNet"]
+
+
+def test_floors_are_of_tests_that_are_to_measure_them_alone(scene):
+    off = {"evaluation.floors": False}
+    scene.cells = [
+        cell._replace(settings={**cell.settings, **off} if cell.row.name == "VAE" else SETTINGS)
+        for cell in scene.cells
+    ]
+    write_run(scene.cells[2], figures=OTHER)  # measured by hand
+    assert [line.state for line in scene.lines()[2:]] == ["not run"] * 2
+    write_run(scene.cells[0], figures=FIGURES)
+    assert scene.lines()[2].figures[1].values == (30.0,)
+    scene.cells = [c._replace(settings={**c.settings, **off}) for c in scene.cells]
+    assert scene.lines()[2].state == "not measured: evaluation.floors is false"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "refused"),
+    [
+        ("model.encoder.init_args.widths", [8], {"random"}),
+        ("data.source.class_path", "mine.Other", {"random", "pixels"}),
+        ("data.image_size", 64, {"random", "pixels"}),
+        ("evaluation.mlp_epochs", 5, {"random", "pixels"}),
+        ("data.source.init_args.keep_mb", 9, set()),
+        ("model.lr", 1.0, set()),
+    ],
+)
+def test_rows_whose_floors_differ_have_to_be_named(tmp_path, setting, value, refused):
+    rows = CONTENT["rows"]
+    for row in rows[2:]:
+        scene = Scene(tmp_path, rows=[*rows[:2], row])
+        *dim, vae = scene.cells
+        cells = [*dim, vae._replace(settings={**vae.settings, setting: value})]
+        if row["floor"] in refused:
+            was = vae.settings.get(setting)
+            with pytest.raises(InputError) as error:
+                check_floors(scene.table, cells)
+            said = f"row {row['name']}: DIM(L) JSD and VAE have other floors: {setting} is {was} "
+            assert f"{said}in the first and {value} in the second; " in str(error.value)
+            assert "; add `of: DIM(L) JSD`" in str(error.value)
+        else:
+            check_floors(scene.table, cells)
+        off = {**cells[-1].settings, "evaluation.floors": False}
+        check_floors(scene.table, [*dim, vae._replace(settings=off)])
+        check_floors(Scene(tmp_path, rows=[*rows[:2], row | {"of": "VAE"}]).table, cells)
 
 
 def test_states_of_rows(scene):
@@ -190,6 +256,19 @@ def test_seeds_that_were_trained_on_other_pictures_are_named(tmp_path):
     assert mixed_pictures(scene.found()) == [f"{said}1,020 with 0, 2; 2,000 with 1"]
 
 
+def test_seeds_that_were_trained_by_other_code_of_ones_own_are_named(tmp_path):
+    row = {"name": "mine", "config": "dim.yaml", "seeds": [0, 1, 2, 3]}
+    scene = Scene(tmp_path, rows=[row])
+    old, new = ({"own_code": {"nets.Critic": code, "nets.Encoder": "e"}} for code in "ab")
+    went_on = {**old, "resumed": [new]}
+    for cell, environment in zip(scene.cells, [old, old, new, went_on], strict=True):
+        write_run(cell, figures=FIGURES, environment=environment)
+    said = "mine was not all trained by the same code, as the file of nets.Critic changed: seeds "
+    assert mixed_code(scene.found()[:2]) == []
+    assert mixed_code(scene.found()[:3]) == [f"{said}0, 1; 2"]
+    assert mixed_code(scene.found()) == [f"{said}0, 1; 2; 3 (as it went on)"]
+
+
 def test_columns_that_no_test_has(tmp_path):
     scene = Scene(tmp_path, columns={"probe/mlp20/y/top1": "Y"})
     check_columns(scene.table, scene.found())
@@ -267,7 +346,8 @@ def test_on_which_images_and_machines_the_rows_were_trained(scene):
     named = {**gpu, "data": "CIFAR-10 (JPEG)"}
     write_run(vae, figures=FIGURES, environment=named)
     text = scene.write()[0].read_text()
-    assert "Data:\n\n- CIFAR10: DIM(L) JSD\n- CIFAR-10 (JPEG): VAE\n\n" in text
+    of_cifar10 = "- CIFAR10: DIM(L) JSD; random encoder; raw pixels\n"
+    assert f"Data:\n\n{of_cifar10}- CIFAR-10 (JPEG): VAE\n\n" in text
     assert (
         "Trained on:\n\n- EPYC, 2 threads, 32-true: DIM(L) JSD\n"
         "- EPYC, 2 threads, then A100, EPYC, 2 threads, 32-true: DIM(L) JSD\n"

@@ -211,6 +211,20 @@ def test_a_test_that_measured_more_counts_as_well(cell):
     assert state(more).missing == "test"
 
 
+@pytest.mark.parametrize(
+    ("stored", "asked", "counts"),
+    [(4096, 1024, True), (None, 1024, True), (1024, 4096, False), (1024, None, False)],
+)
+def test_a_test_that_fitted_probes_to_larger_layers_too_counts_as_well(cell, stored, asked, counts):
+    run = write_run(cell, figures=TESTED)
+    tested, wanted = (
+        cell._replace(settings={**SETTINGS, "evaluation.linear_dim": dim})
+        for dim in (stored, asked)
+    )
+    note_tested(tested, run)
+    assert (state(wanted).text == "done") == counts
+
+
 def test_a_run_that_went_on_after_its_test_is_tested_again(cell):
     run = write_run(cell, figures=TESTED)
     result = json.loads((run / "result.json").read_text())

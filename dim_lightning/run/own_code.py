@@ -1,0 +1,72 @@
+"""The code of a user's own parts: which files they stand in, and whether it was changed since."""
+
+import hashlib
+import inspect
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dim_lightning.run.environment import read_environment, starts_of
+
+OWN_CODE = "own_code"  # its key in environment.json
+_INSTALLED = ("site-packages", "dist-packages")
+_ELSEWHERE = (Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")))
+
+
+def own_code(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Class or function -> SHA-256 of the file that defines it, of those that settings name.
+
+    Left out are this package, whose commit is known, Python's own and what is installed, which has
+    a version. A file that is imported by these files has no hash here.
+
+    Args:
+        settings: of a run that is built, nested, with classes and functions by their import paths.
+    """
+    found = {}
+    for name in sorted(set(_texts(settings))):
+        path = _source_file(name)
+        if path is not None:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def codes_of(run_dir: Path) -> list[dict[str, str]]:
+    """What `own_code` gave when a run was begun and each time it went on, where that was kept."""
+    starts = starts_of(read_environment(run_dir))
+    return [start[OWN_CODE] for start in starts if OWN_CODE in start]
+
+
+def changed_code(codes: Iterable[Mapping[str, str]]) -> list[str]:
+    """The classes and functions whose files are not the same in all that name them."""
+    pairs = {pair for code in codes for pair in code.items()}
+    names = [name for name, _ in sorted(pairs)]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+
+
+def _source_file(name: str) -> Path | None:
+    """The file of a class or function of the user's own; None of anything else.
+
+    Nothing is imported for it: what settings name is there once they are parsed, and a text that is
+    no name, such as that of an experiment, must not start anything.
+    """
+    module, _, last = name.rpartition(".")
+    found = getattr(sys.modules.get(module), last, None)
+    if not (inspect.isclass(found) or inspect.isroutine(found)):
+        return None
+    try:
+        path = Path(inspect.getsourcefile(inspect.unwrap(found)) or "").resolve()
+    except (TypeError, OSError):  # it is built in, or made where there is no file
+        return None
+    is_known = any(path.is_relative_to(folder.resolve()) for folder in _ELSEWHERE)
+    installed = not set(_INSTALLED).isdisjoint(path.parts)
+    return path if path.is_file() and not is_known and not installed else None

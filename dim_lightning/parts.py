@@ -19,6 +19,8 @@ from dim_lightning.errors import InputError
 
 _FREE = ("optimizer", "lr_scheduler", "report")  # may be others from here on
 _NUMPY = (np.bool_, np.number, np.str_)
+# others' layers, by the setting that says how much they drop; to import them takes its time
+_DROPPING = {"StochasticDepth": "p", "DropPath": "drop_prob"}  # torchvision's, timm's
 _MODULES = re.compile(r"(?<!')\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
 
@@ -41,16 +43,36 @@ def check_makers(**makers: Any) -> None:
 
 
 def has_dropout(part: nn.Module) -> bool:
-    """Whether a part draws from PyTorch's global generators, which no checkpoint keeps."""
-    return any(isinstance(each, _DropoutNd) and each.p > 0 for each in part.modules())
+    """Whether layers of a part draw from PyTorch's global generators, which no checkpoint keeps.
+
+    Those of `nn` are known, and stochastic depth. Functions that a part calls itself, such as
+    `torch.nn.functional.dropout`, cannot be seen.
+    """
+    return any(map(_draws, part.modules()))
 
 
-def warn_of_dropout(encoder: nn.Module) -> None:
-    """Warns of an encoder that has some; a critic that has is refused."""
-    if has_dropout(encoder):
+def _draws(layer: nn.Module) -> bool:
+    if isinstance(layer, _DropoutNd):
+        return layer.p > 0
+    if isinstance(layer, nn.MultiheadAttention):
+        return layer.dropout > 0
+    if isinstance(layer, nn.RNNBase):  # LSTM and its like drop between layers
+        return layer.dropout > 0 and layer.num_layers > 1
+    if isinstance(layer, nn.RReLU):
+        return layer.lower < layer.upper
+    return bool(getattr(layer, _DROPPING.get(type(layer).__name__, ""), None))
+
+
+def warn_of_dropout(part: nn.Module) -> None:
+    """Warns of a part of a method that has some; a critic that has is refused.
+
+    To be called by what the method's own constructor calls, for the warning's place.
+    """
+    if has_dropout(part):
         warnings.warn(
-            f"{type(encoder).__name__} has dropout, which draws from PyTorch's global generators: "
-            "a run that goes on after a stop draws otherwise, and several processes draw the same",
+            f"{type(part).__name__} has dropout or other layers that draw from PyTorch's global "
+            "generators: a run that goes on after a stop draws otherwise, and several processes "
+            "draw the same",
             stacklevel=4,
         )
 

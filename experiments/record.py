@@ -48,7 +48,7 @@ from dim_lightning.run.folder import (
     existing_run_folder,
     write_atomically,
 )
-from dim_lightning.run.report import caveat_of_test
+from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES, caveat_of_test
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config
 from dim_lightning.table.runs import FREE
@@ -116,7 +116,8 @@ def check_finished(run_dir: Path) -> None:
     """Looks at whether a run has come to its end, and its test is of that and its pictures.
 
     Raises:
-        InputError: it has not, it went on after its test, or that is of other pictures.
+        InputError: it has not, it went on after its test, or that is of other pictures, those of
+            the run whose state it took up included.
     """
     result = read_result(existing_run_folder(run_dir))
     fit = result.get("fit", {})
@@ -125,12 +126,16 @@ def check_finished(run_dir: Path) -> None:
             f"{run_dir} is {fit.get('status', 'not trained')}; expected a run that has come to its "
             f"end: python -m dim_lightning fit --resume {run_dir}"
         )
-    caveat = caveat_of_test(result)
+    caveat, environment = caveat_of_test(result), read_environment(run_dir)
     if caveat:
-        raise InputError(
-            f"{run_dir} was tested{caveat.lstrip(',')}; test it again: python -m dim_lightning "
-            f"test --run {run_dir}"
+        begun = (environment.get(name) for name in (OTHER_PICTURES, OTHER_SHARES))
+        remedy = (
+            "which stays so, as it began from the state of a run that had them; expected one that "
+            "was trained on its own pictures alone"
+            if any(note and note in caveat for note in begun)
+            else f"test it again: python -m dim_lightning test --run {run_dir}"
         )
+        raise InputError(f"{run_dir} was tested{caveat.lstrip(',')}; {remedy}")
 
 
 def _experiment(run_dir: Path, name: str) -> str:

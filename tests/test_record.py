@@ -207,6 +207,23 @@ def test_runs_that_are_not_at_their_end(make_run, changes, said):
         record.check_finished(run)
 
 
+@pytest.mark.parametrize("name", ["other_pictures", "other_shares"])
+def test_no_other_test_is_asked_for_where_it_would_be_of_the_same_pictures(make_run, name):
+    run, change = make_run(0, 0.5), "there were 9"
+    for file, more in (
+        ("environment.json", {name: change}),
+        (
+            "result.json",
+            {"test": {"other_pictures": f"{change}; data.split_seed is 1 now, 0 then"}},
+        ),
+    ):
+        path = run / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    with pytest.raises(InputError, match="which stays so, as it began from the state") as error:
+        record.check_finished(run)
+    assert "test it again" not in str(error.value)
+
+
 def test_a_second_one_waits_for_the_first(make_run, tmp_path, monkeypatch):
     monkeypatch.setattr(record, "HERE", tmp_path)
     table, page = tmp_path / "results.csv", tmp_path / "README.md"

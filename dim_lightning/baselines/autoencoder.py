@@ -12,13 +12,13 @@ from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimiz
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
-from dim_lightning.parts import check_makers
+from dim_lightning.parts import check_makers, warn_of_dropout
 
 MakeDecoder = Callable[[int, int], Decoder]
 
 
 def made_decoder(make: MakeDecoder, code_dim: int, image_size: int) -> Decoder:
-    """The decoder for these sizes, after a look at the shape of its images.
+    """The decoder for these sizes, after a look at the shape of its images, and for dropout.
 
     Others would broadcast, and something else be trained in silence.
 
@@ -34,6 +34,7 @@ def made_decoder(make: MakeDecoder, code_dim: int, image_size: int) -> Decoder:
             f"{type(decoder).__name__} makes {list(found)} of 2 codes; expected images "
             f"{[2, 3, image_size, image_size]}"
         )
+    warn_of_dropout(decoder)
     return decoder
 
 

@@ -15,7 +15,7 @@ from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimiz
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
-from dim_lightning.parts import check_makers
+from dim_lightning.parts import check_makers, warn_of_dropout
 from dim_lightning.processes import normal_like
 
 
@@ -82,6 +82,18 @@ def _batch_norm(channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
+MakeDiscriminator = Callable[[int, int], JointDiscriminator]
+
+
+def _made_discriminator(
+    make: MakeDiscriminator, code_dim: int, image_size: int
+) -> JointDiscriminator:
+    """The discriminator for these sizes, after a look for dropout."""
+    discriminator = make(code_dim, image_size)
+    warn_of_dropout(discriminator)
+    return discriminator
+
+
 class BiGAN(EncoderModule):
     """Two players in nats: D tells pairs (x, E(x)) from pairs (G(z), z) with z ~ N(0, I).
 
@@ -113,7 +125,7 @@ class BiGAN(EncoderModule):
         self,
         encoder: MakeEncoder = PaperEncoder,
         decoder: MakeDecoder = Decoder,
-        discriminator: Callable[[int, int], JointDiscriminator] = JointDiscriminator,
+        discriminator: MakeDiscriminator = JointDiscriminator,
         optimizer: MakeOptimizer = torch.optim.Adam,
         lr_scheduler: MakeScheduler | None = None,
         image_size: int = 32,
@@ -122,8 +134,9 @@ class BiGAN(EncoderModule):
         check_makers(decoder=decoder, discriminator=discriminator)
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
-        self.decoder = made_decoder(decoder, self.encoder.embedding_dim, image_size)
-        self.discriminator = discriminator(self.encoder.embedding_dim, image_size)
+        sizes = (self.encoder.embedding_dim, image_size)
+        self.decoder = made_decoder(decoder, *sizes)
+        self.discriminator = _made_discriminator(discriminator, *sizes)
 
     def code_and_terms(
         self, batch: Batch, generator: torch.Generator

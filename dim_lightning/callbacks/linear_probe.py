@@ -86,9 +86,15 @@ class LinearProbe(Callback):
         pl_module.log("probe/online/train_loss", joint, batch_size=joint_size(len(labels)))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Starts the count; a checkpoint that is only validated brings its probe along."""
-        if self._probe is None and self._stored is not None:
-            self._build(pl_module)
+        """Starts the count; a checkpoint that is only validated brings its probe along.
+
+        One of other classes is left out then: a fresh one would not be trained.
+        """
+        if self._probe is None and self._stored:
+            if trainer.state.fn == "fit" or self._is_of_these_classes(self._stored):
+                self._build(pl_module)
+            elif self._num_classes is not None:
+                pl_module.print("the linear probe is left out: there are other classes")
         if self._accuracy is not None:
             self._accuracy.reset()
 
@@ -123,7 +129,7 @@ class LinearProbe(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the state until the sizes and the device are known."""
         self._stored = state_dict
-        self._probe = None
+        self._probe = self._optimizer = self._accuracy = None
 
     def _build(self, pl_module: L.LightningModule) -> None:
         if self._num_classes is None or self._probe is not None:
@@ -143,12 +149,15 @@ class LinearProbe(Callback):
         stored, self._stored = self._stored, None
         if not stored:
             return
-        if len(stored["probe"]["1.weight"]) != self._num_classes:
+        if not self._is_of_these_classes(stored):
             pl_module.print("the linear probe begins anew: there are other classes")
             return
         self._probe.load_state_dict(stored["probe"])
         own = {"param_groups": self._optimizer.state_dict()["param_groups"]}  # the rate asked for
         self._optimizer.load_state_dict(stored["optimizer"] | own)
+
+    def _is_of_these_classes(self, state: dict[str, Any]) -> bool:
+        return len(state["probe"]["1.weight"]) == self._num_classes
 
     def _add_over_processes(self) -> None:
         """The gradient of the joint batch's loss, in a single exchange."""

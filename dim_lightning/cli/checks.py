@@ -18,6 +18,7 @@ from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import differing, num_devices
 
 _CLEARLY_SLOWER = 1.2
+_SHELLS = ("bash", "interactive")  # jobs of SLURM's of these names are shells to Lightning
 # the others change the type of the weights, and images are float32
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 _SHORT_PRECISIONS = ("None", "32", "bf16", "16")
@@ -186,12 +187,14 @@ def check_launched(
         environment: the variables of this process.
 
     Raises:
-        InputError: they are not as many.
+        InputError: they are not as many, or SLURM has started several in a job that Lightning
+            takes for a shell.
     """
     name, started = "torchrun", environment.get("WORLD_SIZE")
     if "TORCHELASTIC_RUN_ID" not in environment:
         name, started = "SLURM", environment.get("SLURM_STEP_NUM_TASKS")
-        if environment.get("SLURM_JOB_NAME") in ("bash", "interactive"):  # a shell of SLURM's
+        if environment.get("SLURM_JOB_NAME") in _SHELLS:
+            _check_shell(environment)
             return
         if started is None and "SLURM_NTASKS" in environment:  # a batch job's script, without srun
             started = "1"
@@ -203,6 +206,23 @@ def check_launched(
         f"{devices} and trainer.num_nodes {num_nodes}; expected as many; set them to the processes "
         "of a host and the number of hosts, as the scripts in experiments/cluster do, which in a "
         "job of SLURM start them by srun"
+    )
+
+
+def _check_shell(environment: Mapping[str, str]) -> None:
+    """Refuses several tasks of SLURM where Lightning starts processes itself: it would in each.
+
+    Raises:
+        InputError: there are several. The shell of `srun --pty` is the first of them, and alone.
+    """
+    started = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    is_typed = "SLURM_PTY_PORT" in environment and environment.get("SLURM_PROCID") == "0"
+    if started == "1" or is_typed:
+        return
+    raise InputError(
+        f"SLURM has started {started} processes, but Lightning takes a job of the name "
+        f"{environment['SLURM_JOB_NAME']} for a shell, so that each would train alone; expected "
+        "another name, such as salloc --job-name=train gives, or a single process: leave srun out"
     )
 
 

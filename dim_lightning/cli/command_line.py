@@ -36,7 +36,7 @@ from dim_lightning.cli.options import (
     parser_settings,
 )
 from dim_lightning.cli.parser import Parser, check_files
-from dim_lightning.cli.pictures import check_pictures, say_others
+from dim_lightning.cli.pictures import check_pictures, run_of, say_others
 from dim_lightning.cli.place import is_first_process, work_folder
 from dim_lightning.cli.resources import explained_resources
 from dim_lightning.cli.resume import (
@@ -200,14 +200,15 @@ class CommandLine(LightningCLI):
 
     def _compared_pictures(self) -> dict[str, Any]:
         """Which pictures there are, compared with those of the run that the command is about."""
-        data, folder = self.datamodule, Path(str(self._folder))
+        data = self.datamodule
         pictures = data.contents.to_json()
+        run = None if self._folder is None else Path(self._folder)
+        if self._command == "fit" and run is None and self._start.path is not None:
+            run = run_of(self._start.path)  # another one, whose state this one takes up
         if self._is_resumed:
-            check_pictures(folder, pictures)
-        elif self._folder is not None and self._command != "predict":
-            self._noted = say_others(self._command, folder, pictures, data.shares)
-        elif self._command == "fit" and self._start.path is not None:  # another run's state
-            self._noted = say_others("fit", self._start.path.parent.parent, pictures, data.shares)
+            check_pictures(Path(str(run)), pictures)
+        elif run is not None and self._command != "predict":
+            self._noted = say_others(self._command, run, pictures, data.shares)
         return pictures
 
     def _run_subcommand(self, subcommand: str) -> None:

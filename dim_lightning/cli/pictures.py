@@ -9,8 +9,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import known_pictures, read_environment
-from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT
-from dim_lightning.run.report import OTHER_PICTURES
+from dim_lightning.run.folder import CHECKPOINTS, CONFIG, LAST_CHECKPOINT
+from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import changes, flat_config
 
@@ -36,22 +36,33 @@ def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
         )
 
 
+def run_of(checkpoint: Path) -> Path | None:
+    """The folder of the run that a checkpoint lies in, however it is named; None if in none."""
+    folder = checkpoint.absolute().parent  # what links lead to may lie elsewhere
+    return folder.parent if folder.name == CHECKPOINTS else None
+
+
 def say_others(
     command: str, run_dir: Path, found: Mapping[str, Any], shares: Shares
 ) -> dict[str, str | None]:
     """What to note beside the figures of `validate` and `test`; says it, if there is anything.
 
     Args:
-        command: whose figures they are; `fit` for what a run notes that takes up another's state.
-        run_dir: the run's folder; for `fit` the other one's, if it is that of a run.
+        command: whose figures they are; `fit` for what a run notes in its environment.json that
+            takes up another's state: whether the pictures are others, and whether they are dealt
+            otherwise, which plays no part in a `test` of pictures that no share is taken from.
+        run_dir: the run's folder; for `fit` the other one's.
         found: which pictures there are now.
         shares: how they are dealt now.
     """
     of_its_own = command == "test" and "test" in found  # pictures that no share is taken from
-    others, dealt = _change(run_dir, found), _dealt_otherwise(run_dir, found, shares, of_its_own)
-    begun = read_environment(run_dir).get(OTHER_PICTURES)  # when it took up another run's state
-    others = "; ".join(filter(None, (begun, others)))
-    change = "; ".join(filter(None, (others, dealt)))
+    begun = read_environment(run_dir)  # with notes, if it took up another run's state
+    others = _joined(begun.get(OTHER_PICTURES), _change(run_dir, found))
+    dealt = _joined(
+        None if of_its_own else begun.get(OTHER_SHARES),
+        _dealt_otherwise(run_dir, found, shares, of_its_own),
+    )
+    change = _joined(others, dealt)
     if change:
         effect = (
             "the probes are fitted to more or fewer pictures than it was trained on"
@@ -60,6 +71,9 @@ def say_others(
             "figures be too good"
         )
         rank_zero_info(f"{run_dir} was trained on other pictures: {change}; {effect}")
+    if command == "fit":
+        notes = {OTHER_PICTURES: others, OTHER_SHARES: dealt}
+        return {name: note for name, note in notes.items() if note}
     was_noted = OTHER_PICTURES in read_result(run_dir).get(command, {})
     return {OTHER_PICTURES: change or None} if change or was_noted else {}
 
@@ -87,6 +101,10 @@ def _dealt_otherwise(
     known = flat_config(run_dir) if (run_dir / CONFIG).is_file() else {}
     stored = {key: value for key, value in known.items() if key in asked}
     return changes({key: asked[key] for key in stored}, stored)
+
+
+def _joined(*notes: str | None) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _listed(pictures: Mapping[str, Any]) -> str:

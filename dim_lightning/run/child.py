@@ -56,7 +56,8 @@ class Child:
         Raises:
             InputError: there is no such program, or the disk has no locks.
         """
-        lock = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR)
+        path = self.folder / _LOCK
+        lock = os.open(path, os.O_CREAT | os.O_RDWR)
         try:
             _lock(lock, fcntl.LOCK_EX, self.folder)
             with (self.folder / OUTPUT).open("ab") as output:
@@ -72,6 +73,9 @@ class Child:
             self.pid, self.place = self._process.pid, place
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{self.pid} {place}".encode(), 0)
+        except InputError:  # without locks; the file would stop whoever looks what is at work
+            path.unlink()
+            raise
         except (FileNotFoundError, PermissionError) as error:
             raise InputError(f"the command {command} cannot be started: {error}") from error
         finally:

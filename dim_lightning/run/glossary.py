@@ -106,12 +106,12 @@ _MEANINGS = (
         "standard deviation over seeds of the probe.",
     ),
     (
-        r"probe/mlp200_paper/.*",
+        r"(random/)?probe/mlp200_paper/.*",
         "The same network trained as in the paper, 200 epochs at 1e-4 on the features as they are; "
         "mean test accuracy of the last 100 epochs.",
     ),
     (
-        r"probe/mlp200_paper_chosen/.*",
+        r"(random/)?probe/mlp200_paper_chosen/.*",
         "The same training; test accuracy after the epoch that is best on validation images.",
     ),
     (

@@ -15,7 +15,10 @@ KNN = "knn/cosine/k20_t0.07/top1"
 RANK = "geometry/effective_rank"
 VAL_LOSS = "val/loss"
 ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
-OTHER_PICTURES = "other_pictures"  # in result.json: which the figures are of, if of others
+# in result.json: which the figures are of, if of others than those of the training; in
+# environment.json of a run that took up another's state: which that one had, and how it dealt them
+OTHER_PICTURES = "other_pictures"
+OTHER_SHARES = "other_shares"
 _OF_VALIDATION = (*ACCURACIES, VAL_LOSS)
 _PROBES = {
     "linear": "linear probe",

@@ -156,6 +156,22 @@ def test_a_probe_of_other_classes_begins_anew(tmp_path, digits_root, capsys):
     assert_equal(probe_state(first), probe_state(second))
 
 
+def test_of_a_checkpoint_of_other_classes_validation_leaves_the_probe_out(
+    tmp_path, digits_root, capsys
+):
+    first, second = LinearProbe(), LinearProbe()
+    fit(tmp_path, digits(digits_root), [first], limit_train_batches=1)
+    state = first.state_dict()
+    state["probe"]["1.weight"] = state["probe"]["1.weight"][:4]
+    second.load_state_dict(state)
+    run = trainer(tmp_path, [second])
+    (metrics,) = run.validate(tiny_module(), digits(digits_root), verbose=False)
+    assert "val/loss" in metrics
+    assert "probe/online/top1" not in metrics
+    assert "the linear probe is left out: there are other classes" in capsys.readouterr().out
+    assert second.state_dict() is state
+
+
 def test_without_labels_the_probe_says_so_and_is_off(tmp_path, capsys):
     callbacks = [LinearProbe(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
     _, run = fit(tmp_path, unlabelled(tmp_path), callbacks)

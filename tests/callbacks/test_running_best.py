@@ -55,6 +55,17 @@ def test_the_largest_value_so_far_is_logged_and_survives_a_restart(tmp_path, dig
     assert first + second == whole
 
 
+# early checkpoints do not say how many classes there were
+@pytest.mark.parametrize(("num_classes", "best"), [(10, 0.75), (None, 0.75), (4, 0.5)])
+def test_values_of_other_classes_are_forgotten(tmp_path, digits_root, num_classes, best):
+    kept = RunningBest()
+    kept.load_state_dict({"knn/top1": 0.75, "num_classes": num_classes})
+    run = trainer(tmp_path, [Accuracy([0.5]), kept], **OPTIONS)
+    run.fit(tiny_module(), digits(digits_root))
+    assert run.callback_metrics["best/knn/top1"] == best
+    assert kept.state_dict() == {"knn/top1": best, "num_classes": 10}
+
+
 def test_it_does_not_change_the_training(tmp_path, digits_root):
     weights = []
     for name, callbacks in (("without", []), ("with", [RunningBest()])):

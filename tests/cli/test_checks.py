@@ -39,6 +39,19 @@ def test_processes_that_nobody_started_are_started_by_lightning():
     check_launched(4, 1, {"SLURM_JOB_NAME": "blog"})
 
 
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("name", ["bash", "interactive"])
+def test_several_tasks_in_a_job_that_passes_for_a_shell_are_refused(name, devices):
+    """Each would train alone, and Lightning start further processes in each."""
+    task = {"SLURM_JOB_NAME": name, "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "0"}
+    said = f"has started 4 processes, but Lightning takes a job of the name {name} for a shell"
+    # a shell of `srun --pty` hands its terminal's port down to the tasks that are started in it
+    for other in ({}, {"SLURM_PROCID": "1"}, {"SLURM_PROCID": "1", "SLURM_PTY_PORT": "34889"}):
+        with pytest.raises(InputError, match=rf"{said}.*salloc --job-name=train"):
+            check_launched(devices, 1, {**task, **other})
+    check_launched(devices, 1, {**task, "SLURM_PTY_PORT": "34889"})  # of `srun -n4 --pty bash`
+
+
 def test_a_batch_job_without_srun_is_one_process():
     """There Lightning starts none either, where the job says how many tasks it has."""
     job = {"SLURM_JOB_NAME": "blog", "SLURM_NTASKS": "8"}

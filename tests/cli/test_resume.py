@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from dim_lightning.cli import main
-from dim_lightning.cli.pictures import check_pictures, say_others
+from dim_lightning.cli.pictures import check_pictures, run_of, say_others
 from dim_lightning.cli.resume import (
     Start,
     allowed_changes,
@@ -284,6 +285,52 @@ def test_a_run_from_the_state_of_one_with_other_pictures_notes_them(workshop, co
     assert json.loads((run / "environment.json").read_text())["other_pictures"] == change
     assert main(["test", "--run", str(run), "--evaluation.mlp_epochs", "0"]) == 0
     assert read_result(run)["test"]["other_pictures"] == change
+
+
+def test_a_run_from_the_state_of_one_with_other_shares_notes_them(workshop, finished, caplog):
+    """They play no part in a test of pictures that no share is taken from."""
+    words = ["--ckpt_path", str(finished / "checkpoints" / "last.ckpt"), "--data.split_seed", "1"]
+    words += ["--trainer.max_epochs", "2"]
+    assert workshop.fit("--experiment", "dealt_anew", *words) == 0
+    change = "data.split_seed is 1 now, 0 then"
+    assert f"{finished} was trained on other pictures: {change}; as they are dealt" in caplog.text
+    run = workshop.runs / "dealt_anew" / "1"
+    path = run / "environment.json"
+    known = json.loads(path.read_text())
+    assert known["other_shares"] == change
+    assert "other_pictures" not in known
+    found, dealt = known["pictures"], Shares(0.1, 0.2, split_seed=1)
+    with_own_test = {**found, "test": 9}
+    for command in ("validate", "test"):
+        assert say_others(command, run, found, dealt) == {"other_pictures": change}
+    assert say_others("fit", run, found, dealt) == {"other_shares": change}
+    path.write_text(json.dumps({**known, "pictures": with_own_test}))
+    assert say_others("validate", run, with_own_test, dealt) == {"other_pictures": change}
+    assert say_others("test", run, with_own_test, dealt) == {}
+
+
+def test_the_run_of_a_checkpoint_is_known_however_it_is_named(tmp_path, monkeypatch):
+    folder, disk = tmp_path / "run" / "checkpoints", tmp_path / "disk"
+    disk.mkdir()
+    folder.parent.mkdir()
+    folder.symlink_to(disk)
+    assert run_of(folder / "last.ckpt") == tmp_path / "run"
+    monkeypatch.chdir(folder.parent)
+    assert run_of(Path("checkpoints/last.ckpt")) == tmp_path / "run"
+    folder.unlink()
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert run_of(Path("last.ckpt")) == tmp_path / "run"
+
+
+def test_what_lies_around_a_checkpoint_out_of_a_run_is_not_looked_at(workshop, finished, tmp_path):
+    folder = tmp_path / "states"
+    folder.mkdir()
+    shutil.copy(finished / "checkpoints" / "last.ckpt", folder / "a.ckpt")
+    for name in ("config.yaml", "environment.json"):
+        (tmp_path / name).write_text("[of something else")
+    words = ["--ckpt_path", str(folder / "a.ckpt"), "--trainer.max_epochs", "2"]
+    assert workshop.fit("--experiment", "from_elsewhere", *words) == 0
 
 
 def test_what_ended_a_training_before_its_first_step_is_named():

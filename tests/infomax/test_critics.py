@@ -273,6 +273,12 @@ class Forgetful(Scaled):
         self.code_side = torch.nn.Sequential(torch.nn.Dropout(0.1))
 
 
+class Attentive(Scaled):
+    def __init__(self, source_dim, code_dim):
+        super().__init__(source_dim, code_dim)
+        self.attention = torch.nn.MultiheadAttention(4, 2, dropout=0.1)
+
+
 class Summed(Scaled):
     def pair(self, source, code):
         return super().pair(source, code).sum(-1)
@@ -284,7 +290,8 @@ class Summed(Scaled):
         (OneTooMany, r"gives scores \[2, 3, 1\]"),
         (Summed, r"gives scores \[2\]"),
         (Untold, "uses parameters, and Untold.pair_parameters gives none"),
-        (Forgetful, "Forgetful has dropout, whose draws differ where activations are computed"),
+        (Forgetful, "Forgetful has dropout or other layers that draw, and the draws differ where"),
+        (Attentive, "Attentive has dropout or other layers that draw"),
     ],
 )
 def test_a_critic_whose_scores_mean_something_else_is_refused(make, said):

@@ -190,6 +190,8 @@ def test_durations(seconds, text):
         "knn/cosine/k20_t0.07/top1",
         "random/knn/euclidean/k200/embedding/top1",
         "probe/mlp200/conv/top1",
+        "random/probe/mlp200_paper/conv/top1",
+        "random/probe/mlp200_paper_chosen/conv/top1",
         "geometry/dead_share",
     ],
 )

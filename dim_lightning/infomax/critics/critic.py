@@ -94,13 +94,14 @@ def check_critic(critic: Critic, source_dim: int, code_dim: int) -> None:
 
     Raises:
         InputError: scores of another shape, `pair` has parameters it does not tell of, or there is
-            dropout.
+            dropout or another layer that draws.
     """
     name, is_training = type(critic).__name__, critic.training
     if has_dropout(critic):
         raise InputError(
-            f"{name} has dropout, whose draws differ where activations are computed again for the "
-            "gradient, so that it would be of another network; leave it out"
+            f"{name} has dropout or other layers that draw, and the draws differ where activations "
+            "are computed again for the gradient, so that it would be of another network; leave "
+            "them out"
         )
     critic.eval()
     with torch.no_grad():

@@ -26,7 +26,7 @@ import numpy as np
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import cpu_model
-from dim_lightning.run.folder import CONFIG, METRICS, existing_run_folder, write_atomically
+from dim_lightning.run.folder import CONFIG, METRICS, RESULT, existing_run_folder, write_atomically
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import KNN
 from dim_lightning.run.result import read_result
@@ -47,8 +47,11 @@ def minutes_to(run: Path, metric: str, levels: Sequence[float]) -> list[float | 
             checkpoint.
     """
     series, fit = read_metrics(run), read_result(run).get("fit", {})
-    if SPEED not in series:
-        raise InputError(f"{run / METRICS} has no {SPEED}; expected a run that finished an epoch")
+    if SPEED not in series or not fit.get("images_seen"):
+        raise InputError(
+            f"{run} has no {SPEED} in {METRICS}, or no images_seen in {RESULT}; expected a run "
+            "that finished an epoch"
+        )
     if metric not in series:
         listed = ", ".join(sorted(series))
         raise InputError(f"{run / METRICS} has no {metric}; give --metric one of {listed}")

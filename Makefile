@@ -47,11 +47,12 @@ check: install
 
 # Each beside the others' results; nothing else should run on the machine meanwhile.
 bench: install
-	cd experiments/benchmarks && for script in 'training_step.py --steps 200' where_time_goes.py start_up.py; do \
-		$(CURDIR)/$(BIN)/python $$script --root $(abspath $(ROOT)) --output $${script%%.py*}.json || exit 1; done
-	cd experiments/benchmarks && for script in all_pairs.py 'all_pairs.py --step --batches 8192' communication.py \
-			stream.py 'linear_probe.py --probe --images 9000 --dim 1024 --classes 50 --repeats 3' neighbours.py; do \
-		$(CURDIR)/$(BIN)/python $$script --output $${script%%.py*}.json || exit 1; done
+	cd experiments/benchmarks && for script in 'training_step.py --steps 200' where_time_goes.py start_up.py \
+			communication.py; do \
+		$(abspath $(BIN))/python $$script --root $(abspath $(ROOT)) --output $${script%%.py*}.json || exit 1; done
+	cd experiments/benchmarks && for script in all_pairs.py 'all_pairs.py --step --batches 8192' \
+			stream.py augmentation.py 'linear_probe.py --probe --images 9000 --dim 1024 --classes 50 --repeats 3' neighbours.py; do \
+		$(abspath $(BIN))/python $$script --output $${script%%.py*}.json || exit 1; done
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -135,9 +135,9 @@ class Counting(SoftmaxSolver):
 
 def measure_probe(way: str, layer: str, splits: Splits, classes: int) -> Row:
     """Seconds of the whole probe, what it did and what it found."""
-    names = ("SoftmaxSolver", "_SEARCH_TOLERANCE", "_TOLERANCE", "_RISE")
-    kept = {name: getattr(probes, name) for name in names}
     to_the_end = {"_SEARCH_TOLERANCE": 1e-7, "_TOLERANCE": 1e-7, "_RISE": float("inf")}
+    to_the_end["_SEARCH_PRODUCTS"] = probes._MOST_PRODUCTS
+    kept = {name: getattr(probes, name) for name in ("SoftmaxSolver", *to_the_end)}
     Counting.work.update(products=0, evaluations=0)
     vars(probes).update(to_the_end if way == TO_THE_END else {}, SoftmaxSolver=Counting)
     processor = time.process_time()

@@ -1,4 +1,4 @@
-"""Seconds of a command: `--help`, and `fit` until its first training step.
+"""Seconds of a command: `--help`, `fit --help`, and `fit` until its first training step.
 
     python experiments/benchmarks/start_up.py --root data --output start_up.json
     python experiments/benchmarks/start_up.py --configs experiments/digits/blog.yaml --repeats 10
@@ -54,7 +54,7 @@ def measure(words: list[str]) -> dict[str, float]:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     clock = time.perf_counter() - clock
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if words[0] == "fit":
+    if "--help" not in words:
         return json.loads(done.stdout.splitlines()[-1])
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"clock": clock, "processor": used}
@@ -62,7 +62,7 @@ def measure(words: list[str]) -> dict[str, float]:
 
 def commands(configs: list[Path], data: list[str], folder: str) -> dict[str, list[str]]:
     """What is measured, by name."""
-    found = {"--help": ["--help"]}
+    found = {"--help": ["--help"], "fit --help": ["fit", "--help"]}
     for path in configs:
         words = ["fit", "--config", str(path), *data, "--runs_dir", folder]
         words += ["--trainer.callbacks=start_up.FirstStep"]

@@ -7,8 +7,11 @@ process, and looks at ten of the steps. Writes, beside the JSON file:
 
 - where_time_goes.png: each encoder's step by kind of operation, in the time they take themselves;
 - flame.png: the loop of the blog's config, from the outside to single operations;
-- roofline.png: each convolution's rate, forward and backward, under the rate of matrix products
-  and of copies measured in the same run.
+- roofline.png: each convolution's rate, forward and backward, under the largest rate of matrix
+  products and the rate of copies measured in the same run.
+
+The precision is the quickest here, as the command `doctor` finds it, unless `--precision` says
+another.
 
 Printed are the shares of the loop's time inside the steps and in the online probe, without the
 profiler.
@@ -17,12 +20,10 @@ profiler.
 import argparse
 import io
 import json
-import statistics
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -31,21 +32,17 @@ import lightning as L
 import matplotlib.pyplot as plt
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from roofline import BATCH, TYPES, WIDTHS, draw_roofline, roofline
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from dim_lightning.cli import main as command
-from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
+from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.folder import write_atomically
 
-FIRST, STEPS, BATCH = 20, 10, 64
+FIRST, STEPS = 20, 10
 CONFIG = Path(__file__).parent.parent / "cifar10" / "blog.yaml"
-WIDTHS = {
-    BlogEncoder: [64, 128, 256],
-    PaperEncoder: [64, 128, 256],
-    ResidualEncoder: [64, 128, 256, 512],
-    StridedEncoder: [64, 128, 256, 512],
-}
 KINDS = {  # what the names of operations begin with
     "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward"),
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
@@ -111,7 +108,7 @@ class Watch(Callback):
             self.found["events"] = self.profiler.events()
 
 
-def watched(encoder: type, root: Path) -> dict[str, Any]:
+def watched(encoder: type, root: Path, precision: str) -> dict[str, Any]:
     """The findings of a short training of the blog's config with this encoder."""
     found: dict[str, Any] = {}
     fit = L.Trainer.fit
@@ -123,6 +120,7 @@ def watched(encoder: type, root: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as runs:
         sys.argv = ["dim_lightning", "fit", "--config", str(CONFIG), "--data.root", str(root)]
         sys.argv += ["--runs_dir", runs, "--trainer.max_epochs", "1"]
+        sys.argv += ["--trainer.precision", precision]
         sys.argv += ["--trainer.limit_train_batches", str(FIRST + 2 * STEPS + 2)]
         sys.argv += ["--trainer.limit_val_batches", "0"]
         if encoder is not BlogEncoder:
@@ -206,103 +204,26 @@ def draw_kinds(kinds: dict[str, dict[str, float]], path: Path) -> None:
     plt.close(figure)
 
 
-def roofline() -> dict[str, Any]:
-    """Rates in bfloat16: of matrix products, of copies, and of each encoder's convolutions."""
-    square = torch.randn(2048, 2048, dtype=torch.bfloat16)
-    block = torch.randn(2**25)
-    product = 2 * 2048**3 / _seconds(lambda: square @ square) / 1e9
-    copy = torch.empty_like(block)  # fresh memory would be timed with it
-    copying = 2 * 4 * len(block) / _seconds(lambda: copy.copy_(block)) / 1e9
-    rates = {
-        encoder.__name__: [
-            _rates(layer, size) for layer, size in _convolutions(encoder(32, widths=widths))
-        ]
-        for encoder, widths in WIDTHS.items()
-    }
-    return {"product_gflops": product, "copy_gbytes": copying, "convolutions": rates}
-
-
-def _convolutions(encoder: nn.Module) -> list[tuple[nn.Conv2d, torch.Size]]:
-    """Each convolution and the shape of what it is given."""
-    seen: list[tuple[nn.Conv2d, torch.Size]] = []
-    for layer in encoder.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.register_forward_pre_hook(
-                lambda part, inputs: seen.append((part, inputs[0].shape))  # type: ignore
-            )
-    with torch.no_grad():
-        encoder(torch.rand(BATCH, 3, 32, 32))
-    return seen
-
-
-def _rates(layer: nn.Conv2d, shape: torch.Size) -> dict[str, float]:
-    """Operations a byte, and Gflop/s forward and backward."""
-    layer._forward_pre_hooks.clear()
-    layer = layer.to(torch.bfloat16)
-    x = torch.randn(shape, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
-    x.requires_grad_(shape[1] > 3)
-    y = layer(x)
-    gradient = torch.randn_like(y)
-    needed: list[Tensor] = [layer.weight] + ([x] if x.requires_grad else [])
-    operations = 2 * y.numel() * layer.weight[0].numel()
-    forward = _seconds(lambda: layer(x))
-    both = _seconds(lambda: torch.autograd.grad(layer(x), needed, gradient))
-    read = 2 * (x.numel() + y.numel() + layer.weight.numel())
-    return {
-        "intensity": operations / read,
-        "forward_gflops": operations / forward / 1e9,
-        "backward_gflops": len(needed) * operations / (both - forward) / 1e9,
-    }
-
-
-def _seconds(run: Callable[[], Any], repeats: int = 15) -> float:
-    times = []
-    for _ in range(repeats + 3):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[3:])
-
-
-def draw_roofline(found: dict[str, Any], path: Path) -> None:
-    """Each convolution: operations a byte against the rate."""
-    figure, axes = plt.subplots(figsize=(9, 5))
-    peak, copying = found["product_gflops"], found["copy_gbytes"]
-    left, right = 5.0, 2000.0
-    bend = peak / copying
-    axes.plot([left, bend, right], [left * copying, peak, peak], "k-", label="copies, products")
-    for i, (name, layers) in enumerate(found["convolutions"].items()):
-        x = [layer["intensity"] for layer in layers]
-        for mark, way in (("o", "forward"), ("v", "backward")):
-            y = [layer[f"{way}_gflops"] for layer in layers]
-            axes.plot(x, y, mark, color=f"C{i}", label=f"{name}, {way}", alpha=0.7)
-    axes.set(xscale="log", yscale="log", xlabel="operations a byte", ylabel="Gflop/s, bfloat16")
-    axes.set_yticks([50, 100, 200, 400, 800], ["50", "100", "200", "400", "800"])
-    axes.set_yticks([], minor=True)
-    axes.legend(loc="lower right", fontsize=8)
-    axes.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def main() -> None:
     """Measure, draw, print, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path("data"), help="where CIFAR-10 lies")
+    parser.add_argument("--precision", choices=list(TYPES))
     parser.add_argument("--output", type=Path, default=Path("where_time_goes.json"))
     options = parser.parse_args()
-    found = {encoder.__name__: watched(encoder, options.root) for encoder in WIDTHS}
+    measured = {} if options.precision else seconds_by_precision("cpu")
+    precision = options.precision or min(measured, key=lambda name: measured[name])
+    found = {encoder.__name__: watched(encoder, options.root, precision) for encoder in WIDTHS}
     kinds = {name: by_kind(each["events"]) for name, each in found.items()}
     for name, each in found.items():
         shares = f"{each['inside']:.1%} inside it, online probe {each['online_probe']:.1%}"
         print(f"{name}: {each['step_ms']:.1f} ms a step, {shares}")
         print("  " + ", ".join(f"{kind} {ms:.1f}" for kind, ms in kinds[name].items()))
-    rates = roofline()
+    rates = roofline(TYPES[precision])
     folder = options.output.parent
     draw_flame(tree(found["BlogEncoder"]["events"]), folder / "flame.png")
     draw_kinds(kinds, folder / "where_time_goes.png")
-    draw_roofline(rates, folder / "roofline.png")
+    draw_roofline(rates, TYPES[precision], folder / "roofline.png")
     steps = {
         name: {
             **{key: each[key] for key in ("step_ms", "inside", "online_probe")},
@@ -311,6 +232,7 @@ def main() -> None:
         for name, each in found.items()
     }
     setting = {"torch": torch.__version__, "threads": torch.get_num_threads(), "batch": BATCH}
+    setting |= {"precision": precision, "processor": cpu_model()}
     write_atomically(options.output, json.dumps({**setting, "steps": steps, **rates}, indent=1))
 
 

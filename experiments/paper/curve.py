@@ -11,9 +11,13 @@ and further with more numbers, also on another machine to which the run's folder
 
 Writes, into the run's folder, curve.json, a row a test as they come, and curve.png. From four
 numbers of epochs on, to each layer's accuracies is fitted a - b n^-c by least squares, n the
-epochs. What that is at 1,000 stands beside the paper's number, with the lowest and highest of the
-same fits without one of the points each. It is a guess, which the two last rows of the table check:
-the last point, and what the points before it promised for it.
+epochs. What that is at 1,000 stands beside the paper's number, with two standard errors below and
+above, by the jackknife over the points. Where the points do not tell how high the curve will get
+(the least c that is tried, or a above 100 %), it is "no limit seen".
+
+The two last rows of the table are the last point, and what the points before it promised for it:
+how the fit does over the last step, often a factor of two. That is no check of the guess, which
+reaches further: from 80 epochs 12.5 times as far.
 """
 
 import argparse
@@ -60,28 +64,41 @@ class Power(NamedTuple):
         """What it is after n epochs."""
         return self.a - self.b * n**-self.c
 
+    @property
+    def has_limit(self) -> bool:
+        """Whether it tends to a percentage, by an exponent that is not the least of the grid."""
+        return self.c > POWERS[0] and self.a <= 100
+
 
 def fitted(epochs: Sequence[float], values: Sequence[float]) -> Power:
     """The curve of least squares: for each c of a grid, a and b are a linear problem."""
-    best, smallest = Power(0.0, 0.0, 1.0), np.inf
-    for c in POWERS:
-        design = np.stack([np.ones(len(epochs)), -(np.asarray(epochs, float) ** -c)], axis=1)
-        (a, b), *_ = np.linalg.lstsq(design, np.asarray(values), rcond=None)
-        error = float(((design @ [a, b] - values) ** 2).sum())
-        if error < smallest:
-            best, smallest = Power(float(a), float(b), float(c)), error
-    return best
+    powers = -(np.asarray(epochs, float) ** -POWERS[:, None])
+    design = np.stack([np.ones_like(powers), powers], axis=2)  # [c, n, 2]
+    solved = np.linalg.pinv(design) @ np.asarray(values)
+    errors = ((design @ solved[:, :, None])[:, :, 0] - values) ** 2
+    best = int(errors.sum(axis=1).argmin())
+    return Power(*solved[best].tolist(), float(POWERS[best]))
 
 
 def promised(
     epochs: Sequence[float], values: Sequence[float], goal: float
-) -> tuple[float, float, float]:
-    """What the curve is after `goal` epochs, and the least and most without one of the points."""
+) -> tuple[float, float, float] | None:
+    """What the curve is after `goal` epochs, less and plus two standard errors; None without limit.
+
+    In percent, as `values` are. The errors are the jackknife's (Tukey, 1958), of the fits without
+    one of the points each. With the noise of 10,000 test images the range holds the true value
+    about nine times in ten.
+    """
+    curve, n = fitted(epochs, values), len(epochs)
+    if not curve.has_limit:
+        return None
     rest = [
         fitted([*epochs[:i], *epochs[i + 1 :]], [*values[:i], *values[i + 1 :]])(goal)
-        for i in range(len(epochs))
+        for i in range(n)
     ]
-    return fitted(epochs, values)(goal), min(rest), max(rest)
+    half = 2 * math.sqrt(n - 1) * float(np.std(rest))
+    value = curve(goal)
+    return value, value - half, value + half
 
 
 def run_in(folder: Path) -> Path | None:
@@ -166,7 +183,7 @@ def text(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, flo
         lines.append(f"| {row['epochs']} | " + " | ".join(cells) + " |")
     each = [series(rows, key) for key in known]
     if len(rows) >= FEWEST:
-        guesses = ["{:.1f} ({:.1f} to {:.1f})".format(*promised(*s, GOAL)) for s in each]
+        guesses = [_guess(promised(*s, GOAL)) for s in each]
         lines.append(f"| fitted, {GOAL} | " + " | ".join(guesses) + " |")
     papers = [columns[key][1] for key in known]
     lines.append(f"| paper, {GOAL} | " + " | ".join(map(_number, papers)) + " |")
@@ -176,6 +193,10 @@ def text(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, flo
         lines.append(f"| {rows[-1]['epochs']}, as measured | " + " | ".join(last) + " |")
         lines.append(f"| {rows[-1]['epochs']}, by the others | " + " | ".join(before) + " |")
     return "\n".join(lines)
+
+
+def _guess(found: tuple[float, float, float] | None) -> str:
+    return "no limit seen" if found is None else "{:.1f} ({:.1f} to {:.1f})".format(*found)
 
 
 def _number(value: float | None) -> str:
@@ -194,16 +215,17 @@ def draw(
             epochs, values = series(rows, key)
             if not epochs:  # the encoder has no such layer, or the method no classifier
                 continue
-            axes.plot(epochs, values, "o", color=colour, label=heading)
-            if len(epochs) >= FEWEST:
+            guess = promised(epochs, values, GOAL) if len(epochs) >= FEWEST else None
+            unknown = ", no limit seen" if len(epochs) >= FEWEST and guess is None else ""
+            axes.plot(epochs, values, "o", color=colour, label=heading + unknown)
+            if guess is not None:
                 grid = np.geomspace(epochs[0], GOAL, 100)
                 axes.plot(grid, [fitted(epochs, values)(n) for n in grid], color=colour)
-                _, low, high = promised(epochs, values, GOAL)
-                axes.plot([GOAL, GOAL], [low, high], color=colour, linewidth=3, alpha=0.4)
+                axes.plot([GOAL, GOAL], guess[1:], color=colour, linewidth=3, alpha=0.4)
             if paper is not None:
                 axes.plot([GOAL], [paper], "*", color=colour, markersize=12)
         axes.set(xscale="log", xlabel="epochs", ylabel="test accuracy, %")
-        axes.set_title("points: measured; stars: the paper's; bars: fits without a point each")
+        axes.set_title("points: measured; stars: the paper's; bars: fit ± 2 standard errors")
         axes.legend(frameon=False, fontsize=8, loc="upper left")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)

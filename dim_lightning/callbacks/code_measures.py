@@ -69,11 +69,13 @@ def code_figures(
     Args:
         trainer: of the run.
         pl_module: has the encoder.
-        taken: codes of the three splits.
+        taken: codes of all images of the three splits, if anything is asked for that needs them.
         measures: what is asked for.
         name: of the code among the layers.
         seed: of all draws.
     """
+    if not measures.without_labels:
+        return {}
     codes = [part.code.to(pl_module.device) for part in taken]
     figures: dict[str, float] = {}
     if measures.decoder_epochs:
@@ -111,8 +113,8 @@ def fine_tuned_top1(
     num_classes: Any = data_of(trainer).num_classes
     return fine_tuned(
         encoder,
-        _labelled(_pictures(trainer, "train")),
-        _labelled(_pictures(trainer, "test")),
+        _pictures(trainer, "train", labelled=True),
+        _pictures(trainer, "test", labelled=True),
         num_classes,
         epochs,
         seed=seed,
@@ -137,12 +139,7 @@ def _decoded(
     return reconstruction(decoder, train, test, epochs, seed=seed, context=context)
 
 
-def _labelled(pictures: LabelledImages) -> LabelledImages:
-    known = pictures.labels >= 0
-    return LabelledImages(pictures.images[known], pictures.labels[known])
-
-
-def _pictures(trainer: L.Trainer, split: SplitName) -> LabelledImages:
-    batches = list(data_of(trainer).clean_dataloader(split))
+def _pictures(trainer: L.Trainer, split: SplitName, labelled: bool = False) -> LabelledImages:
+    batches = list(data_of(trainer).clean_dataloader(split, labelled=labelled))
     images = torch.cat([batch.images for batch in batches])
     return LabelledImages(images, torch.cat([batch.labels for batch in batches]))

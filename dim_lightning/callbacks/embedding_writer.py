@@ -29,8 +29,8 @@ SOURCE, LAYER = b"dim_lightning.source", b"dim_lightning.layer"  # of the file's
 class EmbeddingWriter(Callback):
     """Writes the codes of `predict` to a Parquet file, whole or not at all, a row an image.
 
-    Columns: `index` int64 (position in the split, ascending), `path` string (of the file, as the
-    data set was given; null where the images were no files), `label` string (name of the class;
+    Columns: `index` int64 (position in the split, ascending), `path` string (of the file, absolute
+    of a PictureFolder; null where the images were no files), `label` string (name of the class;
     null where unlabelled), `vector` fixed-size list of d float32 (the code), and of a stream `row`
     int64 (position in the source, whose order its shards do not keep). Rows are written as they
     come, so that memory does not grow with them. What several processes computed is put together,

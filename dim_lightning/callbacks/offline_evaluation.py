@@ -10,7 +10,6 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dim_lightning.callbacks.code_measures import (
     NAMES,
@@ -35,7 +34,6 @@ from dim_lightning.callbacks.offline_table import (
     protocol_text,
     table,
 )
-from dim_lightning.data import Batch
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import (
@@ -57,12 +55,12 @@ class OfflineEvaluation(Callback):
 
     Linear probe, the paper's MLP probe with 200 units, and kNN (k = 20, T = 0.07 and k = 200,
     T = 0.1; cosine and Euclidean) on each layer of the encoder; beside them the floors: the same on
-    each layer of the same encoder with random weights, and on raw pixels. All training images are
-    used. The features of all layers are held in memory at once, 4 bytes each.
+    each layer of the same encoder with random weights, and on raw pixels. All labelled training
+    images are used. The features of all layers are held in memory at once, 4 bytes each.
 
     The rest of the paper's measures is there for the asking. Those of the decoder, MINE and NDM
-    need no labels; MINE and the floor of pixels hold all images in memory as floats. The figures
-    are sent to the run's loggers as well.
+    need no labels, and take all images; MINE holds them in memory as floats, as the floor of pixels
+    does those with a label. The figures are sent to the run's loggers as well.
 
     Attributes:
         figures: name -> figure of the last test, such as probe/linear/conv/top1, in [0, 1]; on the
@@ -142,15 +140,17 @@ class OfflineEvaluation(Callback):
 
     def _report(self, trainer: L.Trainer, pl_module: L.LightningModule, labelled: bool) -> None:
         start = time.monotonic()
-        pl_module.print("offline evaluation: taking the features of all images")
-        loaders = [data_of(trainer).clean_dataloader(name) for name in NAMES]
+        of_all = self.measures.without_labels
+        which = "all images" if of_all else "all images with a label"
+        pl_module.print(f"offline evaluation: taking the features of {which}")
+        loaders = [data_of(trainer).clean_dataloader(name, labelled=not of_all) for name in NAMES]
         layers = None if labelled else ()
         taken = [features_of(trainer, pl_module, each, layers, labelled=True) for each in loaders]
         name = list(taken[0].layers)[-1] if labelled else "code"
         results: dict[str, LayerResult] = {}
         rest: dict[str, Any] = {}
         if labelled:
-            results, rest = self._layers(trainer, pl_module, loaders, taken)
+            results, rest = self._layers(trainer, pl_module, taken)
         others = code_figures(trainer, pl_module, taken, self.measures, name, self.seed)
         rows = {row: result.figures for row, result in results.items()}
         if labelled and self.measures.fine_tune_epochs:
@@ -189,7 +189,6 @@ class OfflineEvaluation(Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        loaders: Sequence[DataLoader[Batch]],
         taken: Sequence[Extracted],
     ) -> tuple[dict[str, LayerResult], dict[str, Any]]:
         """Row -> what was found, and what else there is to know."""
@@ -197,7 +196,7 @@ class OfflineEvaluation(Callback):
         assert num_classes is not None
         results: dict[str, LayerResult] = {}
         facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}, "not_converged": []}
-        for row, splits in self._kinds(trainer, pl_module, loaders, taken):
+        for row, splits in self._kinds(trainer, pl_module, taken):
             dim = splits.train.features.shape[1]
             pl_module.print(f"offline evaluation: {label(row)} ({dim:,} features)")
             results[row] = result = layer_figures(
@@ -226,7 +225,6 @@ class OfflineEvaluation(Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        loaders: Sequence[DataLoader[Batch]],
         taken: Sequence[Extracted],
     ) -> Iterator[tuple[str, Splits]]:
         """Layers in the encoder's order, then the floors; each let go before the next is made."""
@@ -236,6 +234,7 @@ class OfflineEvaluation(Callback):
             yield name, _splits([part.layers.pop(name) for part in taken], taken, device)
         if not self.floors:
             return
+        loaders = [data_of(trainer).clean_dataloader(each, labelled=True) for each in NAMES]
         try:
             statistics = data_of(trainer).clean_dataloader("train", limit=_STATISTICS_IMAGES)
             encoder = untrained(pl_module.encoder, statistics, device, self.seed)  # type: ignore
@@ -243,11 +242,11 @@ class OfflineEvaluation(Callback):
             pl_module.print(f"offline evaluation: no floor of an untrained encoder: {error}")
         else:
             with trainer.precision_plugin.forward_context():
-                fresh = [extract(encoder, each, device, names, labelled=True) for each in loaders]
+                fresh = [extract(encoder, each, device, names) for each in loaders]
             for name in names:
                 features = [part.layers.pop(name) for part in fresh]
                 yield RANDOM + name, _splits(features, taken, device)
-        floor = [pixels(loader, labelled=True) for loader in loaders]
+        floor = [pixels(loader) for loader in loaders]
         yield PIXELS, _splits(floor, taken, device)
 
 

@@ -132,11 +132,12 @@ class CommandLine(LightningCLI):
     def _prepare_subcommand_parser(
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
-        """Lightning's, with its table of figures off: the closing message has them."""
+        """Lightning's, without what is had elsewhere: the table of figures, the codes in memory."""
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         add_folder_option(parser, subcommand)
-        if "verbose" in self._subcommand_method_arguments[subcommand]:
-            parser.set_defaults({"verbose": False})
+        for name in ("verbose", "return_predictions"):
+            if name in self._subcommand_method_arguments[subcommand]:
+                parser.set_defaults({name: False})
         return parser
 
     def instantiate_classes(self) -> None:

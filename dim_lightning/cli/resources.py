@@ -47,7 +47,8 @@ def explained_resources(command: str, batch_size: int, eval_batch_size: int) -> 
         if is_out_of_memory(error):
             if command == "fit":
                 raise InputError(_too_large(error, "batch_size", batch_size)) from error
-            raise InputError(_too_large(error, "eval_batch_size", eval_batch_size)) from error
+            explained = _too_many_features if command == "test" else _too_large
+            raise InputError(explained(error, "eval_batch_size", eval_batch_size)) from error
         worker = _WORKER.search(str(error))
         if worker is None:
             raise
@@ -62,4 +63,14 @@ def _too_large(error: BaseException, name: str, size: int) -> str:
         f"out of memory: {amount_of(error)} more could not be had, with data.{name} {size}; set "
         f"data.{name} to {max(2, size // 2)}, which takes about half as much, or lower; or choose "
         "a smaller model.encoder or data.image_size"
+    )
+
+
+def _too_many_features(error: BaseException, name: str, size: int) -> str:
+    return (
+        f"out of memory: {amount_of(error)} more could not be had; probes and neighbours have a "
+        "layer's features of all labelled images on the device, 4 bytes each, beside batches of "
+        f"data.{name} {size}; set trainer.accelerator to cpu, where they lie in the machine's "
+        f"memory, or data.{name} to {max(2, size // 2)}, or lower; or choose a model.encoder with "
+        "smaller layers"
     )

@@ -15,6 +15,7 @@ from dim_lightning.cli.words import config_files
 from dim_lightning.data import Source
 from dim_lightning.data.checks import check_fraction
 from dim_lightning.data.datamodule import DEFAULT_SOURCE
+from dim_lightning.data.decoding import MAX_UNREADABLE
 from dim_lightning.data.shards import convert
 from dim_lightning.data.shards.layout import Layout
 from dim_lightning.data.splits import Shares
@@ -41,6 +42,7 @@ class _Pictures:
         validation_fraction: float = 0.1,
         test_fraction: float = 0.2,
         split_seed: int = 0,
+        max_unreadable: float = MAX_UNREADABLE,
     ) -> None:
         """Choose the pictures.
 
@@ -51,6 +53,8 @@ class _Pictures:
             validation_fraction: share of the training images that validation takes.
             test_fraction: share set aside for testing where the source has no test part.
             split_seed: chooses these shares.
+            max_unreadable: share of the pictures, in [0, 1), at which conversion ends with an
+                error, as too many cannot be read; fewer are left out.
 
         Raises:
             InputError: a number is out of its range.
@@ -58,11 +62,13 @@ class _Pictures:
         check_least("data.image_size", image_size, 1, "a size in pixels")
         check_fraction("validation_fraction", validation_fraction)
         check_fraction("test_fraction", test_fraction)
+        check_fraction("max_unreadable", max_unreadable, zero=True)
         check_least("data.split_seed", split_seed, 0, "a seed")
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size
         self.shares = Shares(validation_fraction, test_fraction, split_seed)
+        self.max_unreadable = max_unreadable
 
 
 def shard(arguments: list[str]) -> int:
@@ -79,9 +85,11 @@ def shard(arguments: list[str]) -> int:
             f"--shard_mb is {config.shard_mb}; expected more than 0 and at most {_MOST_MB}"
         )
     data, output = parser.instantiate_classes(config).data, Path(config.OUTPUT)
-    found = data.source.find(data.root)
+    found, shard_bytes = data.source.find(data.root), int(config.shard_mb * _MB)
     try:
-        layout = convert(found, data.image_size, data.shares, output, int(config.shard_mb * _MB))
+        layout = convert(
+            found, data.image_size, data.shares, output, shard_bytes, data.max_unreadable
+        )
     except KeyboardInterrupt as stop:
         raise StoppedError(stop, full_command(["shard", *arguments])) from stop
     print(_closing(layout, output))  # noqa: T201

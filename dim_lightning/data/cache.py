@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dim_lightning.data.decoding import decoded, judge, say_passed_by
+from dim_lightning.data.decoding import MAX_UNREADABLE, Unreadable, decoded, say_passed_by
 from dim_lightning.data.disk import check_space, folder_when_done, lasting_file, locked, writing_to
 from dim_lightning.data.progress import progress
 from dim_lightning.data.sources.listing import CACHE_TAG
@@ -49,7 +49,9 @@ class Cached(NamedTuple):
         return np.load(self.folder / f"{part}_labels.npy")
 
 
-def cached(found: Found, size: int, cache_dir: Path) -> Cached:
+def cached(
+    found: Found, size: int, cache_dir: Path, max_unreadable: float = MAX_UNREADABLE
+) -> Cached:
     """The data set decoded to `size` x `size`, at once if that was done before.
 
     The folder's name says what it was made from and how. A change in the source, in the size or in
@@ -61,6 +63,7 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
         found: the data set.
         size: height and width in pixels.
         cache_dir: folder of all caches.
+        max_unreadable: share of the pictures, in [0, 1), at which too many are unreadable.
 
     Raises:
         InputError: too many pictures are unreadable, or `cache_dir` cannot be written.
@@ -73,7 +76,7 @@ def cached(found: Found, size: int, cache_dir: Path) -> Cached:
     with locked(cache_dir / f".{folder.name}.lock", SETTING):
         ready = _open(folder)  # another process may have come first
         if ready is None:
-            _build(found, size, folder)
+            _build(found, size, folder, max_unreadable)
             ready = _open(folder)
     if ready is None:
         raise InputError(f"{folder} cannot be read back; expected what was just written; remove it")
@@ -128,7 +131,7 @@ def _open(folder: Path) -> Cached | None:
         return None
 
 
-def _build(found: Found, size: int, folder: Path) -> None:
+def _build(found: Found, size: int, folder: Path, max_unreadable: float) -> None:
     """Decode the data set into `folder`, which is not there until it is whole."""
     parts = found.read()
     say_passed_by(found)
@@ -137,7 +140,8 @@ def _build(found: Found, size: int, folder: Path) -> None:
         given = {name: _unlabelled(part) for name, part in given.items()}
         class_names = None
     total = sum(len(part.labels) for part in given.values())
-    unreadable: list[str] = []
+    listed = folder.absolute().with_name(f"{found.name}-{size}px.unreadable.txt")
+    unreadable = Unreadable(total, max_unreadable, found.origin, listed)
     what = f"decoding {found.origin} once to {size}x{size}, into {folder.absolute()}"
     with writing_to(folder.parent, SETTING):
         check_space(folder.parent, total * size * size * 3)
@@ -146,13 +150,12 @@ def _build(found: Found, size: int, folder: Path) -> None:
             for name, part in given.items():
                 pixels = decoded(part, range(len(part.labels)), size, unreadable, advance)
                 counts[name] = _write(partial, name, part, size, pixels)
-            listed = folder.with_name(f"{found.name}-{size}px.unreadable.txt")
-            judge(unreadable, total, found.origin, listed.absolute(), folder.absolute())
+            unreadable.say(folder.absolute())
             meta = {
                 "origin": found.origin,
                 "class_names": class_names,
                 "parts": counts,
-                "unreadable": unreadable,
+                "unreadable": unreadable.names,
             }
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())

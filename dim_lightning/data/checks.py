@@ -28,16 +28,20 @@ def check_views(name: str, number: int, least: int, augmentation: object) -> Non
         )
 
 
-def check_fraction(name: str, value: float) -> None:
+def check_fraction(name: str, value: float, zero: bool = False) -> None:
     """Look at a share.
+
+    Args:
+        name: of the setting.
+        value: what was given.
+        zero: whether it may be none.
 
     Raises:
         InputError: it is none, or all.
     """
-    if not 0 < value < 1:
-        raise InputError(
-            f"data.{name} is {value}; expected a share between 0 and 1; set data.{name}"
-        )
+    if not 0 < value < 1 and not (zero and value == 0):
+        expected = f"{'0 or ' if zero else ''}a share between 0 and 1"
+        raise InputError(f"data.{name} is {value}; expected {expected}; set data.{name}")
 
 
 def check_workers(streamed: bool, num_workers: int) -> None:

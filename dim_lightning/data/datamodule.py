@@ -17,6 +17,7 @@ from dim_lightning.data.batch_sizes import check_training_batches, shared_batch_
 from dim_lightning.data.cache import Cached, cached
 from dim_lightning.data.checks import check_fraction, check_view_sizes, check_views, check_workers
 from dim_lightning.data.contents import Contents
+from dim_lightning.data.decoding import MAX_UNREADABLE
 from dim_lightning.data.joint_order import JointOrder, Sampling
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.signals import leave_signals
@@ -59,6 +60,7 @@ class ImageDataModule(LightningDataModule):
         num_small_views: int = 0,
         num_workers: int = 0,
         cache_dir: str | None = None,
+        max_unreadable: float = MAX_UNREADABLE,
     ) -> None:
         """Choose the images.
 
@@ -85,6 +87,8 @@ class ImageDataModule(LightningDataModule):
             num_workers: processes that fetch batches; a copy from memory needs none, a stream takes
                 none.
             cache_dir: folder of decoded pictures; <root>/cache if null.
+            max_unreadable: share of the pictures, in [0, 1), at which decoding ends with an error,
+                as too many cannot be read; fewer are left out.
 
         Raises:
             InputError: a number is out of its range.
@@ -100,6 +104,7 @@ class ImageDataModule(LightningDataModule):
         check_view_sizes(view_sizes, augmentation)
         check_fraction("validation_fraction", validation_fraction)
         check_fraction("test_fraction", test_fraction)
+        check_fraction("max_unreadable", max_unreadable, zero=True)
         check_least("data.split_seed", split_seed, 0, "a seed")
         self.source = source
         self.root = Path(root).expanduser()
@@ -117,6 +122,7 @@ class ImageDataModule(LightningDataModule):
         )
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else self.root / "cache"
+        self.max_unreadable = max_unreadable
         self.class_names: list[str] | None = None
         self._cached: Cached | None = None
         self._splits: Splits | None = None
@@ -152,7 +158,8 @@ class ImageDataModule(LightningDataModule):
                 self.image_size, self.shares, self.cache_dir
             )
         elif self._cached is None:
-            self._cached = cached(self.source.find(self.root), self.image_size, self.cache_dir)
+            found = self.source.find(self.root)
+            self._cached = cached(found, self.image_size, self.cache_dir, self.max_unreadable)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the decoded pictures and split them; quick where `prepare_data` came before.

@@ -96,15 +96,12 @@ def extract(
     )
 
 
-def pixels(
-    batches: Iterable[Batch], largest: int = 32, labelled: bool = False
-) -> Float[Tensor, "n k"]:
+def pixels(batches: Iterable[Batch], largest: int = 32) -> Float[Tensor, "n k"]:
     """The images themselves, flattened, values in [0, 1]: k = 3 h w.
 
     Args:
         batches: images as bytes or as floats in [0, 1].
         largest: images with a longer side are averaged down to `largest` x `largest` first.
-        labelled: whether to take labelled images only.
 
     Raises:
         InputError: if there are no images.
@@ -114,8 +111,7 @@ def pixels(
         images = as_floats(batch.images).contiguous()
         if max(images.shape[2:]) > largest:
             images = F.adaptive_avg_pool2d(images, largest)
-        flat = images.flatten(1)
-        rows.append(flat[batch.labels >= 0] if labelled else flat)
+        rows.append(images.flatten(1))
     if not rows:
         raise InputError("no images to take the pixels of; expected at least one batch")
     return torch.cat(rows)

@@ -14,6 +14,7 @@ WHERE = (
     "checkpoint",
     "data.root",
     "data.cache_dir",
+    "data.max_unreadable",
     "data.num_workers",
     "data.source.init_args.keep_mb",
     "data.source.init_args.storage_options",

@@ -8,7 +8,8 @@ from tiny_run import tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import OfflineEvaluation
 from dim_lightning.callbacks.code_measures import CodeMeasures, decoder_for
-from dim_lightning.data import ImageDataModule, PictureFolder
+from dim_lightning.data import Arrays, ImageDataModule, PictureFolder
+from dim_lightning.data.batch import ImageSplit
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, pixels
 from dim_lightning.evaluation.dependency import Paired, mutual_information, total_correlation
@@ -102,6 +103,51 @@ def test_what_needs_no_labels_is_measured_without_any(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "no labels" in out
     assert "NDM" in out
+
+
+@pytest.fixture
+def partly_labelled(tmp_path):
+    """A hundred and twenty pictures, every third with a class."""
+    labels = np.where(np.arange(120) % 3 == 0, np.arange(120) % 2, -1)
+    pixels = np.random.default_rng(0).integers(0, 128, (120, 16, 16, 3), np.uint8)
+    pixels[labels == 1] += 100
+    source = Arrays(pixels, labels)
+    return ImageDataModule(source, str(tmp_path), 16, batch_size=8, eval_batch_size=8)
+
+
+def figures_of(folder, data, **settings):
+    evaluation = OfflineEvaluation(mlp_epochs=0, **settings)
+    trainer(folder, [evaluation]).test(tiny_module(), data, verbose=False)
+    return evaluation.figures
+
+
+def test_of_pictures_without_labels_only_those_are_read_that_are_measured(
+    tmp_path, partly_labelled, monkeypatch
+):
+    run, module, seen = trainer(tmp_path), tiny_module(), []
+    run.test(module, partly_labelled, verbose=False)
+    read = ImageSplit.__getitems__
+
+    def watched(split, indices):
+        seen.extend(split.labels[indices].tolist())
+        return read(split, indices)
+
+    monkeypatch.setattr(ImageSplit, "__getitems__", watched)
+    OfflineEvaluation(mlp_epochs=0, floors=False, fine_tune_epochs=1).on_test_end(run, module)
+    assert len(seen) == 40 + sum(
+        int((partly_labelled.split(name).labels >= 0).sum()) for name in ("train", "test")
+    )
+    assert min(seen) == 0
+    seen.clear()
+    OfflineEvaluation(mlp_epochs=0, floors=False, ndm_epochs=1).on_test_end(run, module)
+    assert len(seen) == 120
+
+
+def test_accuracies_are_the_same_whatever_else_is_measured(tmp_path, partly_labelled):
+    alone = figures_of(tmp_path, partly_labelled)
+    beside = figures_of(tmp_path, partly_labelled, ndm_epochs=1)
+    assert beside.keys() - alone.keys() == {"ndm/embedding/nats"}
+    assert {name: beside[name] for name in alone} == pytest.approx(alone, abs=0.05)
 
 
 def test_what_cannot_be_measured_is_refused_before_anything_is():

@@ -16,6 +16,9 @@ from dim_lightning import DeepInfoMax
 from dim_lightning.callbacks import LinearProbe
 from dim_lightning.callbacks.screen import TerminalBar
 from dim_lightning.cli import main
+from dim_lightning.cli.command_line import CommandLine
+from dim_lightning.cli.entry import _quiet
+from dim_lightning.cli.place import with_run_files
 from dim_lightning.cli.trainer import trainer_in
 from dim_lightning.encoder_module import PARTS
 from dim_lightning.parts import part_text
@@ -150,6 +153,13 @@ def test_the_other_commands_work_on_a_run(finished, capsys):
     assert (finished / "config.yaml").read_text() == config
     assert main(["predict", "--run", str(finished)]) == 0
     assert (finished / "embeddings.parquet").is_file()
+
+
+def test_codes_are_written_and_not_kept_in_memory(finished):
+    with _quiet():
+        command = CommandLine(with_run_files(["predict", "--run", str(finished)]))
+    assert (finished / "embeddings.parquet").is_file()
+    assert command.trainer.predict_loop.predictions == []
 
 
 def test_one_line_an_epoch_and_a_closing_message(workshop, capsys):

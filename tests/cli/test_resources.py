@@ -37,6 +37,15 @@ def test_a_batch_that_does_not_fit(raiser):
         _with(raiser, "test")
 
 
+def test_features_that_do_not_fit():
+    """They are of all images: no batch may be too large."""
+    with pytest.raises(InputError, match=r"features of all.*set trainer\.accelerator to cpu"):
+        _with(_cuda, "test")
+    with pytest.raises(InputError) as caught:
+        _with(_cuda, "predict")
+    assert "features" not in str(caught.value)
+
+
 def test_the_amount_is_said():
     with pytest.raises(RuntimeError) as caught:
         _torch()

@@ -86,6 +86,15 @@ def test_a_changed_source_is_decoded_anew(class_folders, tmp_path, draw, change,
     assert not (same and first.class_names == again.class_names)
 
 
+def test_a_folder_has_one_cache_however_it_is_spelt(class_folders, tmp_path, monkeypatch, capfd):
+    ready = build(class_folders, tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    assert build("pictures", tmp_path / "cache") == ready
+    monkeypatch.chdir(class_folders)
+    assert build(".", tmp_path / "cache") == ready
+    assert "an older state" not in capfd.readouterr().err
+
+
 def test_sizes_lie_side_by_side(class_folders, tmp_path):
     assert arrays(build(class_folders, tmp_path / "cache", 8))[0].shape[1:3] == (8, 8)
     assert arrays(build(class_folders, tmp_path / "cache", 4))[0].shape[1:3] == (4, 4)
@@ -208,6 +217,31 @@ def test_one_in_a_hundred_unreadable_is_an_error(tmp_path, draw):
         build(folder, tmp_path / "cache", 4)
     assert str(broken) in str(error.value)
     assert left_behind(tmp_path / "cache") == []
+
+
+def of_arrays(count, broken):
+    """Pictures of which the first few are none."""
+    arrays = [np.zeros((4, 4) if row >= broken else (4, 4, 5), np.uint8) for row in range(count)]
+    part = Part(arrays, np.zeros(count, np.int64))
+    return Found("arrays", "nowhere", [count, broken], lambda: Parts(part, None, ["a"]))
+
+
+def test_decoding_ends_as_soon_as_too_many_are_unreadable(tmp_path):
+    text = r"12 of 1,200 pictures in nowhere cannot be read, and 688 were not looked at: .*max_unr"
+    with pytest.raises(InputError, match=text):
+        cached(of_arrays(1200, 12), 4, tmp_path / "cache")
+    assert cached(of_arrays(1200, 11), 4, tmp_path / "cache").parts == {"train": 1189}
+
+
+def test_how_many_are_too_many_can_be_set_and_makes_no_other_cache(tmp_path):
+    with pytest.raises(InputError, match=r"fewer than 1%;.* set data\.max_unreadable"):
+        cached(of_arrays(10, 4), 4, tmp_path / "cache")
+    ready = cached(of_arrays(10, 4), 4, tmp_path / "cache", 0.5)
+    assert ready.parts == {"train": 6}
+    assert cached(of_arrays(10, 4), 4, tmp_path / "cache", 0.6) == ready
+    with pytest.raises(InputError, match=r"expected none;.* set data\.max_unreadable"):
+        cached(of_arrays(1000, 1), 4, tmp_path / "cache", 0.0)
+    assert cached(of_arrays(1000, 0), 4, tmp_path / "cache", 0.0).parts == {"train": 1000}
 
 
 def test_of_many_unreadable_a_file_names_all_and_others_are_counted(tmp_path, draw, capfd):

@@ -1,8 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 
 from dim_lightning.data.cache import cached
-from dim_lightning.data.contents import cached_contents
+from dim_lightning.data.contents import cached_contents, hash_of_parts
 from dim_lightning.data.sources import Found, Part, Parts, PictureFolder
 
 
@@ -34,6 +36,14 @@ def test_they_are_the_same_seen_from_within(class_folders, monkeypatch, below):
     monkeypatch.chdir(folder)
     found = PictureFolder(".").find(class_folders.parent)
     assert cached_contents(cached(found, 8, class_folders.parent / "within")) == before
+
+
+def test_they_are_those_of_runs_that_know_the_folder_by_a_relative_path():
+    hashes = set()
+    for start in ("", f".{os.sep}", "pictures/", "/data/pictures/"):
+        names = [f"{start}{name}" for name in ("ant/0.png", "bee/1.png")]
+        hashes.add(hash_of_parts(Parts(Part(names, np.zeros(2, np.int64)), None, None)))
+    assert len(hashes) == 1
 
 
 def added(folder, draw):

@@ -30,6 +30,8 @@ def test_a_single_image_in_a_batch_has_no_negatives():
         {"validation_fraction": 0.0},
         {"validation_fraction": 1.0},
         {"test_fraction": float("nan")},
+        {"max_unreadable": 1.0},
+        {"max_unreadable": -0.01},
     ],
 )
 def test_impossible_numbers_are_named(settings):
@@ -55,6 +57,20 @@ def test_a_split_without_labels_is_told_where_others_have_some(tmp_path, class_f
     with pytest.raises(InputError, match=r"none of the \d+ pictures of the split \w+ has a label"):
         datamodule.setup()
     datamodule.setup("predict")
+
+
+def test_how_many_pictures_may_be_unreadable_is_a_setting(class_folders, tmp_path):
+    for number in range(3):
+        (class_folders / "ant" / f"{number}.png").write_bytes(b"nothing")
+    source = PictureFolder(str(class_folders))
+    settings = {"root": str(tmp_path), "image_size": 8, "batch_size": 2}
+    with pytest.raises(
+        InputError, match=r"3 of 30 pictures.*fewer than 10%;.*data\.max_unreadable"
+    ):
+        ImageDataModule(source, **settings, max_unreadable=0.1).prepare_data()
+    data = ImageDataModule(source, **settings, max_unreadable=0.2)
+    data.prepare_data()
+    assert data._cached.parts == {"train": 27}
 
 
 def test_a_single_picture_is_enough_to_predict(tmp_path, draw):

@@ -146,6 +146,12 @@ def test_any_mode_and_size_comes_out_as_rgb_of_the_size_asked(
     assert decode(path, size).shape == (size, size, 3)
 
 
+def test_a_picture_of_more_than_179_million_pixels_is_an_error(tmp_path):
+    (tmp_path / "vast.ppm").write_bytes(b"P6 14000 14000 255\n")  # nothing is read but this
+    with pytest.raises(Image.DecompressionBombError, match="exceeds limit of 178956970 pixels"):
+        decode(str(tmp_path / "vast.ppm"), 8)
+
+
 def test_a_truncated_picture_is_an_error(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     path = tmp_path / "cut.jpg"

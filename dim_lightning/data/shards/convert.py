@@ -12,7 +12,13 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from dim_lightning.data.contents import hash_of_parts
-from dim_lightning.data.decoding import decoded, judge, say_passed_by
+from dim_lightning.data.decoding import (
+    MAX_UNREADABLE,
+    Unreadable,
+    any_readable,
+    decoded,
+    say_passed_by,
+)
 from dim_lightning.data.disk import check_space, lasting_file, locked, writing_to
 from dim_lightning.data.progress import progress
 from dim_lightning.data.shards.card import CARD, card
@@ -44,12 +50,20 @@ class _Written(NamedTuple):
     unreadable: list[str]
 
 
-def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: int) -> Layout:
+def convert(
+    found: Found,
+    size: int,
+    shares: Shares,
+    output: Path,
+    shard_bytes: int,
+    max_unreadable: float = MAX_UNREADABLE,
+) -> Layout:
     """Write a data set to shards; what is known of them.
 
     Parquet files of decoded pictures, the training images in a random order. They are written
     beside `output`, whole or not at all each, and the folder is renamed when all are there. After
-    an interruption the same call goes on; shards that are there are not decoded again.
+    an interruption the same call goes on; shards that are there are not decoded again, but for
+    those of which pictures could not be read that now can. Labels are part of the shards.
 
     Args:
         found: the data set.
@@ -57,9 +71,12 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
         shares: how its training part is shared out.
         output: the folder to make.
         shard_bytes: size of a file.
+        max_unreadable: share of the pictures, in [0, 1), at which too many are unreadable. With a
+            higher one, a conversion that has met them goes on.
 
     Raises:
-        InputError: `output` is there or cannot be written, pictures are unreadable or too few.
+        InputError: `output` is there or cannot be written, what was begun is of other pictures,
+            pictures are unreadable or too few.
     """
     _check_free(output)
     parts = found.read()
@@ -74,7 +91,8 @@ def convert(found: Found, size: int, shares: Shares, output: Path, shard_bytes: 
     ):
         _check_free(output)
         _begin(partial, plan)
-        layout = _fill(partial, found, parts, size, shares, shard_bytes)._replace(plan=plan)
+        layout = _fill(partial, found, parts, size, shares, shard_bytes, max_unreadable)
+        layout = layout._replace(plan=plan)
         _write_text(partial / CARD, card(layout))
         _write_text(partial / META, layout.to_json())
         partial.rename(output)
@@ -91,38 +109,52 @@ def _check_free(output: Path) -> None:
 
 
 def _begin(partial: Path, plan: str) -> None:
-    """The folder to fill, with what an interrupted conversion of the same plan left in it."""
+    """The folder to fill, with what an interrupted conversion of the same plan left in it.
+
+    Raises:
+        InputError: there are shards of another plan, perhaps of hours.
+    """
     partial.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         if (partial / PLAN).read_text("utf-8") == plan:
             return
-    for path in [*partial.glob("*.parquet"), *partial.glob(".*.parquet")]:
+    there = len(list(partial.glob("*.parquet")))
+    if there:
+        raise InputError(
+            f"{partial.absolute()} holds {there} shard{'s' * (there != 1)} of other pictures, "
+            "labels or settings, or of another version; expected those of this conversion, to go "
+            "on with; bring the former ones back, or remove that folder to begin anew"
+        )
+    for path in partial.glob(".*.parquet"):
         path.unlink()
     _write_text(partial / PLAN, plan)
 
 
 def _fill(
-    folder: Path, found: Found, parts: Parts, size: int, shares: Shares, shard_bytes: int
+    folder: Path,
+    found: Found,
+    parts: Parts,
+    size: int,
+    shares: Shares,
+    shard_bytes: int,
+    max_unreadable: float,
 ) -> Layout:
     per_shard = max(1, shard_bytes // (3 * size**2))
     planned = [shard for split in SPLITS for shard in _planned(split, parts, shares, per_shard)]
     total = sum(len(shard.rows) for shard in planned)
-    there = {shard.name: written for shard in planned if (written := _there(folder / shard.name))}
+    listed = folder.absolute().with_suffix(".unreadable.txt")
+    unreadable = Unreadable(total, max_unreadable, found.origin, listed)
+    there = {s.name: w for s in planned if (w := _there(folder / s.name, s, size))}
     done = sum(len(shard.rows) for shard in planned if shard.name in there)
+    unreadable.add([name for each in there.values() for name in each.unreadable], done)
     check_space(folder, (total - done) * 3 * size**2)
     what = f"converting {found.origin} at {size}x{size} to {len(planned)} shards"
     with progress(what, total, unit="pictures", done=done) as advance:
         for shard in planned:
             if shard.name not in there:
-                there[shard.name] = _write(folder / shard.name, shard, size, advance)
-    unreadable = [name for each in there.values() for name in each.unreadable]
-    try:
-        listed = folder.absolute().with_suffix(".unreadable.txt")
-        judge(unreadable, total, found.origin, listed, folder.absolute())
-    except InputError:  # they may be readable next time: of a disk that was away
-        for name in (name for name, written in there.items() if written.unreadable):
-            (folder / name).unlink()
-        raise
+                path = folder / shard.name
+                there[shard.name] = _write(path, shard, size, unreadable, advance)
+    unreadable.say(folder.absolute())
     return _layout(found, parts, size, shares, planned, there)
 
 
@@ -143,16 +175,23 @@ def _planned(split: str, parts: Parts, shares: Shares, per_shard: int) -> Iterat
         yield _Planned(split, shard_name(split, number, count), part, some)
 
 
-def _write(path: Path, shard: _Planned, size: int, advance: Callable[[int], object]) -> _Written:
+def _write(
+    path: Path,
+    shard: _Planned,
+    size: int,
+    unreadable: Unreadable,
+    advance: Callable[[int], object],
+) -> _Written:
     """Decode the pictures of a shard into a file that is whole or is not there."""
     kept: list[int] = []
     pixels: list[bytes] = []
-    unreadable: list[str] = []
+    before = len(unreadable.names)
     for window in decoded(shard.part, shard.rows.tolist(), size, unreadable, advance):
         kept += [row for row, _ in window]
         pixels += [np.ascontiguousarray(picture).tobytes() for _, picture in window]
     table = _table(shard.part, kept, pixels)
-    table = table.replace_schema_metadata({_UNREADABLE: json.dumps(unreadable)})
+    left_out = unreadable.names[before:]
+    table = table.replace_schema_metadata({_UNREADABLE: json.dumps(left_out)})
     passing = path.with_name(f".{path.name}")
     with lasting_file(passing) as file:
         # Decoded pictures hardly shrink, repeat in nothing, and have no order.
@@ -160,7 +199,7 @@ def _write(path: Path, shard: _Planned, size: int, advance: Callable[[int], obje
             table, file, compression="none", use_dictionary=False, write_statistics=False
         )
     passing.replace(path)
-    return _Written(len(kept), unreadable)
+    return _Written(len(kept), left_out)
 
 
 def _table(part: Part, rows: list[int], pixels: list[bytes]) -> pa.Table:
@@ -177,13 +216,22 @@ def _table(part: Part, rows: list[int], pixels: list[bytes]) -> pa.Table:
     )
 
 
-def _there(path: Path) -> _Written | None:
-    """What an interrupted conversion has written, None if it had not come so far."""
+def _there(path: Path, shard: _Planned, size: int) -> _Written | None:
+    """What an interrupted conversion has written, None if there is more to write.
+
+    Pictures that could not be read may be readable by now: of a disk that was away.
+    """
     try:
         metadata = parquet.read_metadata(path)
     except (OSError, pa.ArrowException):
         return None
-    return _Written(metadata.num_rows, json.loads(metadata.metadata[_UNREADABLE]))
+    written = _Written(metadata.num_rows, json.loads(metadata.metadata[_UNREADABLE]))
+    if written.unreadable:
+        kept = parquet.read_table(path, columns=["row"])["row"].to_numpy()
+        left_out = np.setdiff1d(shard.rows, kept).tolist()
+        if any_readable(shard.part, left_out, size):
+            return None
+    return written
 
 
 def _layout(

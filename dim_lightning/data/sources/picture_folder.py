@@ -62,11 +62,11 @@ class PictureFolder(Source):
             InputError: no such folder, no pictures in it, a class folder without pictures, or
                 pictures beside train/, which would be left aside.
         """
-        folder = Path(self.path).expanduser()
+        folder = Path(self.path).expanduser().absolute()  # one cache, however it is spelt
         if not folder.is_dir():
             found = "a file" if folder.exists() else "not there"
             raise InputError(
-                f"{folder.absolute()} is {found}; expected a folder of pictures, {LAYOUTS}; "
+                f"{folder} is {found}; expected a folder of pictures, {LAYOUTS}; "
                 "set data.source.init_args.path"
             )
         train, test = _parts_of(folder)
@@ -75,7 +75,7 @@ class PictureFolder(Source):
         if self.labels is not None:
             parts = labelled_parts(parts, Path(self.labels).expanduser(), folder)
         paths = [*parts.train.pictures, *(parts.test.pictures if parts.test else ())]
-        name = "pictures-" + "".join(c if c.isalnum() else "_" for c in folder.absolute().name)
+        name = "pictures-" + "".join(c if c.isalnum() else "_" for c in folder.name)
         labels = None
         if self.labels is not None:
             numbers = [part.labels.tolist() for part in parts[:2] if part is not None]
@@ -83,7 +83,7 @@ class PictureFolder(Source):
         names = None if labels else parts.class_names
         return Found(
             name,
-            str(folder.absolute()),
+            str(folder),
             [names, *stamps(paths)],
             lambda: parts,
             lambda: _passed_by(folder, test),
@@ -148,7 +148,7 @@ def _check_beside(folder: Path) -> None:
     aside += [Path(path).name for path in pictures_in(folder)]
     if aside:
         raise InputError(
-            f"{folder.absolute()} holds a folder train/, the training part, and beside it pictures "
+            f"{folder} holds a folder train/, the training part, and beside it pictures "
             f"that would be left aside: {shortened(aside)}; expected {LAYOUTS}; rename train/ if "
             "it is a class, or move the others into it or elsewhere"
         )
@@ -171,7 +171,7 @@ def _unlabelled(folder: Path) -> Part:
 def _no_pictures(folder: Path) -> InputError:
     others = others_below(folder)
     return InputError(
-        f"no pictures in {folder.absolute()} nor in the folders below"
+        f"no pictures in {folder} nor in the folders below"
         f"{f' ({others})' if others else ''}; expected {LAYOUTS} "
         "(.jpg, .png, ...); set data.source.init_args.path to a folder of pictures"
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -162,14 +163,31 @@ def test_a_file_cut_short_by_a_crash_is_written_again(pictures, tmp_path):
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-def test_what_was_begun_of_other_pictures_is_thrown_away(pictures, tmp_path):
+def test_what_was_begun_of_other_pictures_is_kept_until_it_is_removed(pictures, tmp_path):
+    """Hours of work, perhaps: of a folder that has one picture more by now."""
     pictures.stop_at = 28
     with pytest.raises(KeyboardInterrupt):
         convert(found(pictures, "before"), 8, SHARES, tmp_path / "out", BYTES)
+    partial = tmp_path / "out.partial"
+    before = files(partial)
     pictures.looked_at, pictures.stop_at = 0, None
+    words = rf"{partial} holds 2 shards of other pictures, labels or settings.* remove that folder"
+    for other, shares in (("after", SHARES), ("before", Shares(0.2, 0.2, 4))):
+        with pytest.raises(InputError, match=words):
+            convert(found(pictures, other), 8, shares, tmp_path / "out", BYTES)
+        assert files(partial) == before
+    shutil.rmtree(partial)
     convert(found(pictures, "after"), 8, SHARES, tmp_path / "out", BYTES)
     assert pictures.looked_at == 2 * 40 + 2
-    assert not (tmp_path / "out.partial").exists()
+    assert not partial.exists()
+
+
+def test_what_was_begun_and_has_no_shard_yet_is_no_loss(pictures, tmp_path):
+    pictures.stop_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        convert(found(pictures, "before"), 8, SHARES, tmp_path / "out", BYTES)
+    pictures.stop_at = None
+    convert(found(pictures, "after"), 8, SHARES, tmp_path / "out", BYTES)
 
 
 @pytest.mark.parametrize("there", [Path.mkdir, lambda path: path.symlink_to("nothing")])
@@ -197,6 +215,22 @@ def test_few_unreadable_pictures_are_left_out_and_many_are_an_error(tmp_path, dr
         convert(found(paths), 8, SHARES, tmp_path / "again", BYTES)
     draw(tmp_path / "8.png", seed=8)  # as when the disk they lie on is back
     assert convert(found(paths), 8, SHARES, tmp_path / "again", BYTES) == layout
+
+
+def test_with_more_unreadable_ones_allowed_a_conversion_goes_on(pictures, tmp_path):
+    for number in range(10, 20):
+        Path(pictures[number]).write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"fewer than 20%;.* set data\.max_unreadable"):
+        convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES, 0.2)
+    partial = tmp_path / "out.partial"
+    times = {path.name: path.stat().st_mtime_ns for path in partial.glob("*.parquet")}
+    assert len(times) > 2
+    layout = convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES, 0.3)
+    for name, time in times.items():
+        assert (tmp_path / "out" / name).stat().st_mtime_ns == time
+    assert len(layout.unreadable) == 10
+    convert(found(list(pictures)), 8, SHARES, tmp_path / "whole", BYTES, 0.3)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
 def test_digits_have_no_paths(digits, tmp_path):

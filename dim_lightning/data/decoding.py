@@ -16,6 +16,7 @@ from dim_lightning.data.sources.source import Found, Part
 from dim_lightning.errors import InputError
 
 MAX_UNREADABLE = 0.01  # share of the pictures
+ADVICE = "mend or remove them, or set data.max_unreadable higher"
 WINDOW = 512  # pictures decoded at a time: bounds the memory
 
 
@@ -26,7 +27,9 @@ class Unreadable:
         names: theirs, each with the reason.
     """
 
-    def __init__(self, total: int, limit: float, origin: str, listed: Path) -> None:
+    def __init__(
+        self, total: int, limit: float, origin: str, listed: Path, advice: str = ADVICE
+    ) -> None:
         """Begin with none.
 
         Args:
@@ -34,12 +37,14 @@ class Unreadable:
             limit: share of these at which they are too many; at 0, one is.
             origin: where they lie.
             listed: the file to write the names to, if they are more than a message shows.
+            advice: what to do where they are too many.
         """
         self.names: list[str] = []
         self._total = total
         self._limit = limit
         self._origin = origin
         self._listed = listed
+        self._advice = advice
         self._seen = 0
 
     def add(self, names: Sequence[str], among: int) -> None:
@@ -60,8 +65,7 @@ class Unreadable:
         more = f", and {left:,} were not looked at" if left else ""
         expected = f"fewer than {100 * self._limit:g}%" if self._limit else "none"
         raise InputError(
-            f"{self._found()}{more}: {self._shown()}; expected {expected}; mend or remove them, or "
-            "set data.max_unreadable higher"
+            f"{self._found()}{more}: {self._shown()}; expected {expected}; {self._advice}"
         )
 
     def say(self, kept: Path) -> None:

@@ -73,7 +73,7 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
         listed = ", ".join(f"{run.config.get(key)} in {run.label}" for run in runs)
         warnings.append(f"{key} is not the same: {listed}")
     changed = changed_code(code for run in runs for code in codes_of(run.folder))
-    warnings += [f"the file of {name} was changed between the runs" for name in changed]
+    warnings += [f"the file of {name} was changed between or in the runs" for name in changed]
     return warnings + [
         f"{run.label} was tested{run.tested.lstrip(',')}" for run in runs if run.tested
     ]

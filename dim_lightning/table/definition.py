@@ -273,12 +273,12 @@ def _with_source(row: Row, rows: Sequence[Row], path: Path) -> Row:
     if row.of is None:
         return row
     folders = {other.name: other.folder for other in rows if not other.floor}
-    if row.of not in folders:
+    if str(row.of) not in folders:
         raise InputError(
             f"{path}: row {row.name}: of is {row.of!r}; expected the name of a row with a config; "
             f"{nearest(str(row.of), folders)}"
         )
-    return row._replace(of=folders[row.of])
+    return row._replace(of=folders[str(row.of)])
 
 
 def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import Row, Table
 from dim_lightning.table.floors import NOT_ASKED_FOR, measures_floor
-from dim_lightning.table.runs import FLOAT32, Cell, State, figures_of
+from dim_lightning.table.runs import EXACT, FLOAT32, Cell, State, figures_of
 
 ACCURACY = "/top1"
 IN_PERCENT = (ACCURACY, f"{ACCURACY}_std")
@@ -263,7 +263,12 @@ def _machine(run: Path) -> str:
     """Processors, threads and precision; several where a run went on elsewhere."""
     texts = [(processors_text(s), threads_text(s)) for s in starts_of(read_environment(run))]
     found = dict.fromkeys(", ".join(filter(None, text)) for text in texts)
-    return f"{', then '.join(found)}, {flat_config(run).get('trainer.precision') or FLOAT32}"
+    config = flat_config(run)
+    products = config.get("matmul_precision") or EXACT
+    precision = config.get("trainer.precision") or FLOAT32
+    if products != EXACT:
+        precision += f", products of float32 {products}"
+    return f"{', then '.join(found)}, {precision}"
 
 
 def _told(run: Path) -> list[str]:

@@ -39,6 +39,7 @@ _PLACE = ("runs_dir", "experiment")
 # on these the figures of a training do not depend, as far as there is to see
 FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
 FLOAT32 = "32-true"  # the precision, if none is given
+EXACT = "highest"  # that of float32's matrix products likewise
 NOT_TESTED = "trained, not tested"
 _EACH_EPOCH = "speed/images_per_second"
 

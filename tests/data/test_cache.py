@@ -92,6 +92,7 @@ def test_a_folder_has_one_cache_however_it_is_spelt(class_folders, tmp_path, mon
     assert build("pictures", tmp_path / "cache") == ready
     monkeypatch.chdir(class_folders)
     assert build(".", tmp_path / "cache") == ready
+    assert build("../pictures", tmp_path / "cache") == ready
     assert "an older state" not in capfd.readouterr().err
 
 

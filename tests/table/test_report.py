@@ -333,11 +333,16 @@ def test_on_which_images_and_machines_the_rows_were_trained(scene):
     first, second, vae = scene.cells
     sizes = {"num_train": 45000, "num_val": 5000, "num_test": 10000}
     here = {"cpu": "EPYC", "threads": 2}
-    write_run(first, figures={**FIGURES, **sizes}, environment=here)
+    run = write_run(first, figures={**FIGURES, **sizes}, environment=here)
     text = scene.write()[0].read_text()
     assert "Data: CIFAR10.\n" in text
     assert "Images: 45,000 to train on, 5,000 to validate, 10,000 to test.\n" in text
     assert "Trained on: EPYC, 2 threads, 32-true.\n" in text
+    settings = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(f"{settings}matmul_precision: high\n")
+    text = scene.write()[0].read_text()
+    assert "Trained on: EPYC, 2 threads, 32-true, products of float32 high.\n" in text
+    (run / "config.yaml").write_text(settings)
 
     gpu = {"gpus": ["A100"], "cpu": "Xeon", "threads": 1}
     moved = {**here, "resumed": [{"started": "later"}, {"gpus": ["A100"], "commit": "f" * 40}]}

@@ -32,6 +32,10 @@ PLAN = "plan"  # says of what an unfinished conversion is
 _DEALING = 2  # another number where rows come to other shards: nothing goes on across that
 SETTING = "OUTPUT"
 _UNREADABLE = b"dim_lightning.unreadable"
+_ADVICE = (
+    "set data.max_unreadable higher, with which the same command goes on; with pictures mended or "
+    "removed a conversion begins anew"
+)
 
 
 class _Planned(NamedTuple):
@@ -143,7 +147,7 @@ def _fill(
     planned = [shard for split in SPLITS for shard in _planned(split, parts, shares, per_shard)]
     total = sum(len(shard.rows) for shard in planned)
     listed = folder.absolute().with_suffix(".unreadable.txt")
-    unreadable = Unreadable(total, max_unreadable, found.origin, listed)
+    unreadable = Unreadable(total, max_unreadable, found.origin, listed, _ADVICE)
     there = {s.name: w for s in planned if (w := _there(folder / s.name, s, size))}
     done = sum(len(shard.rows) for shard in planned if shard.name in there)
     unreadable.add([name for each in there.values() for name in each.unreadable], done)
@@ -154,7 +158,7 @@ def _fill(
             if shard.name not in there:
                 path = folder / shard.name
                 there[shard.name] = _write(path, shard, size, unreadable, advance)
-    unreadable.say(folder.absolute())
+    unreadable.say(folder.absolute().with_suffix(""))  # as it will be called
     return _layout(found, parts, size, shares, planned, there)
 
 

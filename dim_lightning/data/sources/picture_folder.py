@@ -1,5 +1,6 @@
 """A folder of one's own pictures."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ class PictureFolder(Source):
             InputError: no such folder, no pictures in it, a class folder without pictures, or
                 pictures beside train/, which would be left aside.
         """
-        folder = Path(self.path).expanduser().absolute()  # one cache, however it is spelt
+        # one cache, however it is spelt; links are kept
+        folder = Path(os.path.abspath(Path(self.path).expanduser()))  # noqa: PTH100
         if not folder.is_dir():
             found = "a file" if folder.exists() else "not there"
             raise InputError(

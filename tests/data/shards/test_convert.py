@@ -209,7 +209,9 @@ def test_few_unreadable_pictures_are_left_out_and_many_are_an_error(tmp_path, dr
     assert sum(s.rows for shards in layout.shards.values() for s in shards) == 119
     kept = json.loads((tmp_path / "out" / "dim_lightning.json").read_text())["unreadable"]
     assert [name.split(" ")[0] for name in kept] == [paths[7]]
-    assert "1 of 120 pictures in nowhere cannot be read and are left out" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 120 pictures in nowhere cannot be read and are left out" in said
+    assert f"remove {tmp_path / 'out'} to look again" in said
     (tmp_path / "8.png").write_bytes(b"nothing")
     with pytest.raises(InputError, match="2 of 120 pictures in nowhere cannot be read"):
         convert(found(paths), 8, SHARES, tmp_path / "again", BYTES)

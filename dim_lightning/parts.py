@@ -60,6 +60,8 @@ def _draws(layer: nn.Module) -> bool:
         return layer.dropout > 0 and layer.num_layers > 1
     if isinstance(layer, nn.RReLU):
         return layer.lower < layer.upper
+    if isinstance(layer, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
+        return layer._random_samples is None  # else where it pools was given
     return bool(getattr(layer, _DROPPING.get(type(layer).__name__, ""), None))
 
 

@@ -249,6 +249,20 @@ def test_time_to_accuracy_trains_configs_in_turn(tmp_path):
     assert "| time_to_accuracy_digits_blog |" in done.stdout
 
 
+@pytest.mark.slow
+@parses
+def test_the_rows_of_a_table_take_turns(run, tmp_path):
+    table, words = tmp_path / "table.yaml", ["--rounds", "2", "--steps", "1"]
+    rows = [{"name": name, "config": str(DIGITS)} for name in ("one", "two")]
+    columns = {"probe/linear/conv/top1": "conv"}
+    table.write_text(json.dumps({"columns": columns, "rows": rows}))
+    found = run("table_rows", str(table), *words, "--set", f"data.root={tmp_path}")["rows"]
+    assert list(found) == ["one", "two"]
+    assert found["one"]["ratio_to_first"] == 1
+    assert found["two"]["images_per_second"] > 0
+    assert len(found["two"]["rounds"]) == 2
+
+
 def test_make_bench_finds_data_and_environment_wherever_they_are(tmp_path):
     command = ["make", "-n", "bench", f"VENV={tmp_path}/venv", f"ROOT={tmp_path}/data"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout

@@ -1,6 +1,7 @@
 """Layers that draw from PyTorch's global generators are seen, and said of each part."""
 
 import pytest
+import torch
 from small_methods import build, decoder, discriminator, encoder
 from torch import nn
 from torchvision.ops import StochasticDepth
@@ -23,6 +24,10 @@ DRAWING = {
     "attention": (nn.MultiheadAttention(4, 2, dropout=0.1), nn.MultiheadAttention(4, 2)),
     "recurrence": (nn.LSTM(3, 4, num_layers=2, dropout=0.1), nn.LSTM(3, 4, num_layers=2)),
     "random slopes": (nn.RReLU(), nn.RReLU(0.2, 0.2)),
+    "fractional pooling": (
+        nn.FractionalMaxPool2d(2, output_size=2),
+        nn.FractionalMaxPool2d(2, output_size=2, _random_samples=torch.rand(1, 4, 2)),
+    ),
     "stochastic depth": (StochasticDepth(0.1, "row"), StochasticDepth(0.0, "row")),
     "drop path": (DropPath(0.1), DropPath(None)),
 }

@@ -77,6 +77,14 @@ def test_a_row_a_figure_with_where_it_comes_from(make_run):
     assert rows["probe/online/top1"]["split"] == "val"
 
 
+def test_products_of_less_than_full_precision_are_part_of_the_precision(make_run):
+    def of(more):
+        return record.rows_of(make_run(7, 0.5, more=more))[0]["precision"]
+
+    assert of("") == of("matmul_precision: highest\n") == "bf16-mixed"
+    assert of("matmul_precision: high\n") == "bf16-mixed with products high"
+
+
 def test_a_run_recorded_again_replaces_its_rows_only(make_run, tmp_path):
     table = tmp_path / "results.csv"
     record.add(record.rows_of(make_run(0, 0.5)), table)

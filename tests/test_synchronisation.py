@@ -87,19 +87,21 @@ class Watch(Callback):
     """Watches some steps from one to the next, everything between them included."""
 
     def __init__(self):
-        self.found = Counter()
+        self.found, self.is_on = Counter(), False
         self.modes = [Values(self.found), Calls(self.found)]
 
     def on_train_batch_start(self, trainer, module, batch, batch_idx):
         if batch_idx == FIRST:
+            self.is_on = True
             for mode in self.modes:
                 mode.__enter__()
         if batch_idx == STEPS:
             self.stop()
 
     def stop(self):
-        for mode in reversed(self.modes):
+        for mode in reversed(self.modes if self.is_on else []):
             mode.__exit__(None, None, None)
+        self.is_on = False
 
 
 class Curious(Callback):
@@ -137,7 +139,10 @@ def reads(tmp_path, *callbacks, method=blog, accelerator="cpu", watch=None, **se
         callbacks=[watch, *observers, NonFiniteGuard(tmp_path / "x"), Checkpoints(), *callbacks],
     )
     datamodule = ImageDataModule(Digits(), str(tmp_path), image_size=16, **data)
-    trainer.fit(method(image_size=16, **settings), datamodule)
+    try:
+        trainer.fit(method(image_size=16, **settings), datamodule)
+    finally:
+        watch.stop()  # whatever ended it: later tests are not watched
     return watch.found
 
 

@@ -49,6 +49,8 @@ class LinearProbe(Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Learns the number of classes; says so where there are none."""
         self._num_classes = data_of(trainer).num_classes
+        if self._probe is not None and not self._is_of_these_classes(self.state_dict()):
+            self.load_state_dict(self.state_dict())  # as one that a checkpoint brings along
         if stage == "fit" and self._num_classes is None:
             pl_module.print(
                 "the pictures have no labels: linear probe and kNN accuracy are off, the pictures "

@@ -1,5 +1,6 @@
 """Whether the pictures are those that a run was begun with: others are dealt to other splits."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
 
 def run_of(checkpoint: Path) -> Path | None:
     """The folder of the run that a checkpoint lies in, however it is named; None if in none."""
-    folder = checkpoint.absolute().parent  # what links lead to may lie elsewhere
-    return folder.parent if folder.name == CHECKPOINTS else None
+    # as it is named first: where a run's folder of checkpoints is a link, they lie elsewhere
+    named = Path(os.path.abspath(checkpoint))  # noqa: PTH100
+    folders = [path.parent for path in (named, checkpoint.resolve())]
+    return next((folder.parent for folder in folders if folder.name == CHECKPOINTS), None)
 
 
 def say_others(

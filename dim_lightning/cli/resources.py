@@ -47,7 +47,8 @@ def explained_resources(command: str, batch_size: int, eval_batch_size: int) -> 
         if is_out_of_memory(error):
             if command == "fit":
                 raise InputError(_too_large(error, "batch_size", batch_size)) from error
-            explained = _too_many_features if command == "test" else _too_large
+            on_device = type(error).__name__ == "OutOfMemoryError"  # torch's, of no processor
+            explained = _too_many_features if command == "test" and on_device else _too_large
             raise InputError(explained(error, "eval_batch_size", eval_batch_size)) from error
         worker = _WORKER.search(str(error))
         if worker is None:

@@ -1,11 +1,12 @@
 """Minutes of training until the validation accuracy reaches given levels.
 
     python experiments/benchmarks/time_to_accuracy.py --runs runs/cifar10_fast_10/* --levels 50 60
-    python experiments/benchmarks/time_to_accuracy.py --levels 30 40 50 --minutes 10 --rounds 3 \
+    python experiments/benchmarks/time_to_accuracy.py --levels 30 40 50 --minutes 15 --rounds 3 \
         --fit experiments/cifar10/blog.yaml experiments/cifar10/fast_10.yaml --data.root data
 
 Of finished runs, which are read only; or of the configs given with `--fit`, which are trained in
-turn, each round with another seed, until `trainer.max_time`. Other options go to `fit`.
+turn, each round with another seed, until `trainer.max_time` or their own end, with neighbours after
+each epoch. Other options go to `fit`.
 
 Counted are minutes of training, validation left out, up to the first validation that is as good as
 the level; so no time is more exact than the validations are frequent. Runs of one experiment are
@@ -78,7 +79,7 @@ def fit(config: Path, minutes: float, seed: int, runs: Path, words: Sequence[str
     name = f"time_to_accuracy_{config.parent.name}_{config.stem}"
     command = [sys.executable, "-m", "dim_lightning", "fit", "--config", str(config)]
     command += ["--runs_dir", str(runs), "--experiment", name, "--trainer.max_time", time]
-    command += ["--seed_everything", str(seed), *words]
+    command += ["--seed_everything", str(seed), "--neighbours.every_n_epochs", "1", *words]
     code = subprocess.run(command, check=False).returncode
     if code:
         raise SystemExit(code)  # it has said why

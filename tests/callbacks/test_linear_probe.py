@@ -172,6 +172,20 @@ def test_of_a_checkpoint_of_other_classes_validation_leaves_the_probe_out(
     assert second.state_dict() is state
 
 
+def test_a_live_probe_is_left_out_of_the_validation_of_other_classes_too(
+    tmp_path, digits_root, capsys, monkeypatch
+):
+    probe, others = LinearProbe(), digits(digits_root)
+    fit(tmp_path, digits(digits_root), [probe], limit_train_batches=1)
+    others.setup("validate")
+    monkeypatch.setattr(others, "setup", lambda stage: None)  # which would find the digits again
+    others.class_names = others.class_names[:4]
+    others.split("val").labels[:] %= 4
+    (metrics,) = trainer(tmp_path, [probe]).validate(tiny_module(), others, verbose=False)
+    assert "probe/online/top1" not in metrics
+    assert "the linear probe is left out: there are other classes" in capsys.readouterr().out
+
+
 def test_without_labels_the_probe_says_so_and_is_off(tmp_path, capsys):
     callbacks = [LinearProbe(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
     _, run = fit(tmp_path, unlabelled(tmp_path), callbacks)

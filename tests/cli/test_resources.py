@@ -41,9 +41,10 @@ def test_features_that_do_not_fit():
     """They are of all images: no batch may be too large."""
     with pytest.raises(InputError, match=r"features of all.*set trainer\.accelerator to cpu"):
         _with(_cuda, "test")
-    with pytest.raises(InputError) as caught:
-        _with(_cuda, "predict")
-    assert "features" not in str(caught.value)
+    for raiser, command in [(_cuda, "predict"), (_numpy, "test"), (_torch, "test")]:
+        with pytest.raises(InputError) as caught:
+            _with(raiser, command)
+        assert "accelerator" not in str(caught.value)
 
 
 def test_the_amount_is_said():

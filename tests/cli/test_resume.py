@@ -321,6 +321,9 @@ def test_the_run_of_a_checkpoint_is_known_however_it_is_named(tmp_path, monkeypa
     folder.mkdir()
     monkeypatch.chdir(folder)
     assert run_of(Path("last.ckpt")) == tmp_path / "run"
+    assert run_of(Path("below/../last.ckpt")) == tmp_path / "run"
+    (tmp_path / "named.ckpt").symlink_to(folder / "last.ckpt")
+    assert run_of(tmp_path / "named.ckpt") == tmp_path / "run"
 
 
 def test_what_lies_around_a_checkpoint_out_of_a_run_is_not_looked_at(workshop, finished, tmp_path):

@@ -25,6 +25,7 @@ from dim_lightning.run.folder import write_atomically
 START = "local and global critic of 512 units, 64 locations"
 VARIED = {"local critic": 512, "global critic": 512, "location": 64}  # word of a row: START's
 _LEAST_SPAN = 5.0  # percent points: ten standard errors of 10,000 images
+_TICKS = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 3, 5)]
 Point = tuple[int, float, float]  # what was set, ms an image, accuracy in percent
 
 
@@ -62,6 +63,11 @@ def draw_panel(
     half = max(_LEAST_SPAN, high - low) / 2  # what chance alone does is not to fill the panel
     span = ((low + high) / 2 - half, (low + high) / 2 + half)
     axis.set(title=f"{heading}, test accuracy, %", xlabel="ms an image in training", ylim=span)
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    ticks = [tick for tick in _TICKS if low <= tick <= high]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_xticks([], minor=True)
 
 
 def draw(path: Path, speeds: Path) -> bytes:

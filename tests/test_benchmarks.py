@@ -249,6 +249,17 @@ def test_time_to_accuracy_trains_configs_in_turn(tmp_path):
     assert "| time_to_accuracy_digits_blog |" in done.stdout
 
 
+def test_ratios_are_those_of_each_round(benchmark, capsys):
+    script = benchmark("turns")
+    found = script["summary"]({"a": [10, 20], "b": [30, 20]}, "a", "first")
+    assert found["a"]["ratio_to_first"] == 1
+    assert found["a"]["ratio_spread"] == 0
+    assert (found["b"]["ratio_to_first"], found["b"]["images_per_second"]) == (2, 25)
+    assert found["b"]["ratio_spread"] == pytest.approx(2**0.5)
+    script["say"](found, "first")
+    assert "b: 25 +- 7 images/s, 2.00 +- 1.41 of first, n = 2" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @parses
 def test_the_rows_of_a_table_take_turns(run, tmp_path):

@@ -12,14 +12,13 @@ round.
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
+from turns import say, summary
 
 from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.folder import write_atomically
@@ -46,22 +45,6 @@ def measured(row: Row, steps: int) -> tuple[float, str]:
         return rate, str(flat_config(run)["trainer.precision"])
 
 
-def summary(rates: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
-    """Mean, spread and ratio to the first row of each."""
-    first = next(iter(rates.values()))
-    found = {}
-    for name, values in rates.items():
-        ratios = [value / start for value, start in zip(values, first, strict=True)]
-        found[name] = {
-            "images_per_second": statistics.mean(values),
-            "spread": statistics.stdev(values) if len(values) > 1 else 0.0,
-            "ratio_to_first": statistics.mean(ratios),
-            "ratio_spread": statistics.stdev(ratios) if len(ratios) > 1 else 0.0,
-            "rounds": values,
-        }
-    return found
-
-
 def main() -> None:
     """Measure, print a line a row, write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -82,13 +65,8 @@ def main() -> None:
             rates[row.name].append(rate)
             precisions.add(precision)
             print(f"{row.name} {rate:.0f}", flush=True)
-    found = summary(rates)
-    for name, figures in found.items():
-        print(
-            f"{name}: {figures['images_per_second']:.0f} +- {figures['spread']:.0f} images/s, "
-            f"{figures['ratio_to_first']:.2f} +- {figures['ratio_spread']:.2f} of the first row, "
-            f"n = {options.rounds}"
-        )
+    found = summary(rates, rows[0].name, "first")
+    say(found, "first")
     if options.output:
         setting = {"torch": torch.__version__, "threads": torch.get_num_threads()}
         setting |= {"precision": ", ".join(sorted(precisions)), "processor": cpu_model()}

@@ -19,16 +19,15 @@ Printed is each kind's mean and spread over the rounds, and its ratio to `bare`,
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from turns import say, summary
 
 from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoders import BlogEncoder
@@ -99,21 +98,6 @@ def in_own_process(kind: str, root: Path, steps: int, precision: str) -> float:
     return float(done.stdout)
 
 
-def summary(rates: dict[str, list[float]]) -> dict[str, Any]:
-    """Mean, spread and ratio to `bare` of each kind."""
-    found = {}
-    for kind, values in rates.items():
-        ratios = [value / bare for value, bare in zip(values, rates["bare"], strict=True)]
-        found[kind] = {
-            "images_per_second": statistics.mean(values),
-            "spread": statistics.stdev(values) if len(values) > 1 else 0.0,
-            "ratio_to_bare": statistics.mean(ratios),
-            "ratio_spread": statistics.stdev(ratios) if len(ratios) > 1 else 0.0,
-            "rounds": values,
-        }
-    return found
-
-
 def main() -> None:
     """Measure, print a line a kind, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -134,13 +118,8 @@ def main() -> None:
         for kind in KINDS:
             rates[kind].append(in_own_process(kind, options.root, options.steps, precision))
             print(f"{kind} {rates[kind][-1]:.0f}", flush=True)
-    found = summary(rates)
-    for kind, figures in found.items():
-        print(
-            f"{kind}: {figures['images_per_second']:.0f} +- {figures['spread']:.0f} images/s, "
-            f"{figures['ratio_to_bare']:.2f} +- {figures['ratio_spread']:.2f} of bare, "
-            f"n = {options.rounds}"
-        )
+    found = summary(rates, "bare", "bare")
+    say(found, "bare")
     if options.output:
         setting = {"torch": torch.__version__, "threads": torch.get_num_threads(), "batch": BATCH}
         setting |= {"precision": precision, "processor": cpu_model()}

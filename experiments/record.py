@@ -24,7 +24,6 @@ import re
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,8 @@ from dim_lightning.run.folder import (
 )
 from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES, caveat_of_test
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import belongs, flat_config
-from dim_lightning.table.runs import EXACT, FLOAT32, FREE
+from dim_lightning.run.settings import belongs, flat_config, precision_text
+from dim_lightning.table.runs import FREE
 
 HERE = Path(__file__).parent
 RUN_COLUMNS = [
@@ -88,7 +87,7 @@ def rows_of(run_dir: Path) -> Rows:
         "epochs": fit["epochs"],
         "minutes": round(fit["seconds"] / 60, 1),
         "images_per_second": round(fit["images_per_second"]),
-        "precision": _precision(config),
+        "precision": precision_text(flat_config(run_dir)),
         "machine": BETWEEN.join(machine for machine, _ in machines),
         "threads": BETWEEN.join(str(threads) for _, threads in machines),
         "settings": settings_hash(run_dir),
@@ -101,13 +100,6 @@ def rows_of(run_dir: Path) -> Rows:
         for split, name, value in figures
         if isinstance(value, int | float) and "/" in name and not name.startswith("train/")
     ]
-
-
-def _precision(config: Mapping[str, Any]) -> str:
-    """The Trainer's, and that of float32's matrix products where it was not the highest."""
-    products = config.get("matmul_precision") or EXACT
-    own = config["trainer"]["precision"] or FLOAT32
-    return own if products == EXACT else f"{own} with products {products}"
 
 
 def settings_hash(run_dir: Path) -> str:

@@ -82,7 +82,7 @@ def test_products_of_less_than_full_precision_are_part_of_the_precision(make_run
         return record.rows_of(make_run(7, 0.5, more=more))[0]["precision"]
 
     assert of("") == of("matmul_precision: highest\n") == "bf16-mixed"
-    assert of("matmul_precision: high\n") == "bf16-mixed with products high"
+    assert of("matmul_precision: high\n") == "bf16-mixed with products in high"
 
 
 def test_a_run_recorded_again_replaces_its_rows_only(make_run, tmp_path):

@@ -1,5 +1,7 @@
 """How exactly products of float32 matrices are computed while an encoder trains."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import lightning as L
@@ -13,6 +15,17 @@ HELP = (
 )
 
 
+@contextmanager
+def multiplying(precision: Precision) -> Iterator[None]:
+    """Multiplies in a precision of `torch.set_float32_matmul_precision`, and then as before."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 class ExactValidation(Callback):
     """Validates with exact products of float32 matrices, whatever a training is told.
 
@@ -21,7 +34,7 @@ class ExactValidation(Callback):
     otherwise.
 
     Args:
-        precision: of the training, as `torch.set_float32_matmul_precision` takes it.
+        precision: of the training.
     """
 
     def __init__(self, precision: Precision) -> None:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from dim_lightning.callbacks.matmul_precision import ExactValidation
+from dim_lightning.callbacks.matmul_precision import ExactValidation, multiplying
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import (
     check_clock,
@@ -243,10 +242,7 @@ class CommandLine(LightningCLI):
     def before_fit(self) -> None:
         """Compiles what is asked for; says what starts and where."""
         compile_parts(self.model, self._option("compile"))
-        self._open.callback(
-            torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()
-        )
-        torch.set_float32_matmul_precision(self._option("matmul_precision"))
+        self._open.enter_context(multiplying(self._option("matmul_precision")))
         if self._begun is not None:
             self.trainer.print(f"{job_name()} was started again and goes on where it was saved")
         size = sum(parameter.numel() for parameter in self.model.parameters())

@@ -127,7 +127,7 @@ def orthogonalised(matrix: Float[Tensor, "a b"]) -> Float[Tensor, "a b"]:
     """The matrix with most of its singular values brought to between about 0.7 and 1.2.
 
     Five iterations of a polynomial of X X', X <- a X + b (X X') X + c (X X')^2 X, in bfloat16;
-    in float32 on a processor without instructions for bfloat16, where that takes half as long.
+    in float32 on a processor without instructions for bfloat16, where that is quicker.
 
     Source: Jordan et al., 2024, the Newton-Schulz iteration.
     """

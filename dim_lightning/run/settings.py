@@ -28,6 +28,8 @@ WHERE = (
     "trainer.profiler",
     "trainer.strategy",
 )
+FLOAT32 = "32-true"  # the precision, if none is given
+_EXACT = "highest"  # that of float32's matrix products likewise
 _SHOWN = 4
 _CONFIGURATION = "the project's experiments/digits/blog.yaml"
 _RUN = f"runs/digits/1/{CONFIG}"
@@ -175,3 +177,14 @@ def _problem(error: Exception) -> str:
     if problem.startswith("found unconstructable recursive"):
         problem = "it contains itself by an alias (*name); write it out instead"
     return line + problem
+
+
+def precision_text(settings: Mapping[str, Any]) -> str:
+    """The Trainer's precision, and that of float32's matrix products where it is not the highest.
+
+    Args:
+        settings: of a run, by their full names.
+    """
+    products = settings.get("matmul_precision") or _EXACT
+    precision = settings.get("trainer.precision") or FLOAT32
+    return precision if products == _EXACT else f"{precision} with products in {products}"

@@ -16,10 +16,10 @@ from dim_lightning.run.environment import (
 )
 from dim_lightning.run.report import unsolved
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import flat_config
+from dim_lightning.run.settings import flat_config, precision_text
 from dim_lightning.table.definition import Row, Table
 from dim_lightning.table.floors import NOT_ASKED_FOR, measures_floor
-from dim_lightning.table.runs import EXACT, FLOAT32, Cell, State, figures_of
+from dim_lightning.table.runs import Cell, State, figures_of
 
 ACCURACY = "/top1"
 IN_PERCENT = (ACCURACY, f"{ACCURACY}_std")
@@ -263,12 +263,7 @@ def _machine(run: Path) -> str:
     """Processors, threads and precision; several where a run went on elsewhere."""
     texts = [(processors_text(s), threads_text(s)) for s in starts_of(read_environment(run))]
     found = dict.fromkeys(", ".join(filter(None, text)) for text in texts)
-    config = flat_config(run)
-    products = config.get("matmul_precision") or EXACT
-    precision = config.get("trainer.precision") or FLOAT32
-    if products != EXACT:
-        precision += f", products of float32 {products}"
-    return f"{', then '.join(found)}, {precision}"
+    return f"{', then '.join(found)}, {precision_text(flat_config(run))}"
 
 
 def _told(run: Path) -> list[str]:

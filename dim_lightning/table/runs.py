@@ -17,7 +17,15 @@ from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import caveat_of_test, flat_figures
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import WHERE, belongs, changed, changes, flat_config, num_devices
+from dim_lightning.run.settings import (
+    FLOAT32,
+    WHERE,
+    belongs,
+    changed,
+    changes,
+    flat_config,
+    num_devices,
+)
 from dim_lightning.table.definition import ARITHMETIC, Row
 
 BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
@@ -38,8 +46,6 @@ _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions"
 _PLACE = ("runs_dir", "experiment")
 # on these the figures of a training do not depend, as far as there is to see
 FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
-FLOAT32 = "32-true"  # the precision, if none is given
-EXACT = "highest"  # that of float32's matrix products likewise
 NOT_TESTED = "trained, not tested"
 _EACH_EPOCH = "speed/images_per_second"
 

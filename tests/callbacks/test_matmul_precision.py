@@ -1,10 +1,9 @@
 import lightning as L
-import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from tiny_run import digits, tiny_module, trainer
 
-from dim_lightning.callbacks.matmul_precision import ExactValidation
+from dim_lightning.callbacks.matmul_precision import ExactValidation, multiplying
 from dim_lightning.cli import main
 
 
@@ -24,20 +23,12 @@ class Seen(Callback):
         self._note("validation")
 
 
-@pytest.fixture
-def high():
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
-def test_validation_is_exact_and_training_goes_on_as_before(tmp_path, high):
+def test_validation_is_exact_and_training_goes_on_as_before(tmp_path):
     seen = Seen()
     limits = {"limit_train_batches": 2, "limit_val_batches": 1, "num_sanity_val_steps": 0}
-    trainer(tmp_path, [ExactValidation("high"), seen], 2, **limits).fit(
-        tiny_module(), digits(tmp_path)
-    )
+    run = trainer(tmp_path, [ExactValidation("high"), seen], 2, **limits)
+    with multiplying("high"):
+        run.fit(tiny_module(), digits(tmp_path))
     epoch = [("training", "high")] * 2 + [("validation", "highest")]
     assert seen.found == epoch * 2
 

@@ -341,7 +341,7 @@ def test_on_which_images_and_machines_the_rows_were_trained(scene):
     settings = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(f"{settings}matmul_precision: high\n")
     text = scene.write()[0].read_text()
-    assert "Trained on: EPYC, 2 threads, 32-true, products of float32 high.\n" in text
+    assert "Trained on: EPYC, 2 threads, 32-true with products in high.\n" in text
     (run / "config.yaml").write_text(settings)
 
     gpu = {"gpus": ["A100"], "cpu": "Xeon", "threads": 1}

@@ -99,7 +99,7 @@ def _parser() -> PlainParser:
     add("--runs_dir", type=Path, default=Path("runs"), help="its runs lie in <runs_dir>/<runs>")
     add("--output", type=Path, help="folder of the table; <runs_dir>/<name>")
     add("--jobs", type=int, default=1, help="runs at once; 1")
-    add("--only", type=lambda text: text.split(","), metavar="ROW,ROW", help="run these rows alone")
+    add("--only", metavar="ROW,ROW", help="run these rows alone, by name or folder")
     add("--seeds", type=_whole_numbers, metavar="N,N", help="of all rows, in place of the file's")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all rows")
     add("--dry", action="store_true", help="only say what would be run")

@@ -118,20 +118,27 @@ def read_table(
     return Table(path, name, runs, title, columns, tuple(rows), overrides, note)
 
 
-def chosen(table: Table, names: Sequence[str] | None) -> tuple[Row, ...]:
-    """The rows of these names, or folders; all if None.
+def chosen(table: Table, names: str | None) -> tuple[Row, ...]:
+    """The rows of these names, or folders, with commas between; all if None.
+
+    A name may hold commas itself: the longest that there is counts.
 
     Raises:
         InputError: there is no row of a name.
     """
     if names is None:
         return table.rows
-    known = {key: row for row in table.rows for key in (row.name, row.folder)}
-    for name in names:
-        if name not in known:
-            advice = nearest(name, [row.folder for row in table.rows], str(table.path))
-            raise InputError(f"--only: {table.path} has no row {name!r}; {advice}")
-    wanted = {known[name].folder for name in names}
+    known = {key: row.folder for row in table.rows for key in (row.name, row.folder)}
+    wanted = set()
+    left = names.split(",")
+    while left:
+        heads = [",".join(left[:end]).strip() for end in range(len(left), 0, -1)]
+        name = next((head for head in heads if head in known), None)
+        if name is None:
+            advice = nearest(heads[-1], [row.folder for row in table.rows], str(table.path))
+            raise InputError(f"--only: {table.path} has no row {heads[-1]!r}; {advice}")
+        wanted.add(known[name])
+        left = left[len(heads) - heads.index(name) :]
     return tuple(row for row in table.rows if row.folder in wanted)
 
 

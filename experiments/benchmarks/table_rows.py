@@ -49,7 +49,7 @@ def main() -> None:
     """Measure, print a line a row, write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("table", type=Path, help="a table file")
-    parser.add_argument("--only", action="append", help="a row, by name; all if not given")
+    parser.add_argument("--only", metavar="ROW,ROW", help="rows, by name; all if not given")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40, help="of each of the two short epochs")

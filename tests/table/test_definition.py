@@ -56,9 +56,18 @@ def test_configs_are_looked_for_beside_the_file(tmp_path):
 
 def test_rows_are_chosen_by_name_or_folder(tmp_path):
     table = read_table(write_table(tmp_path))
-    assert [row.name for row in chosen(table, ["VAE", "dim_l_jsd"])] == ["DIM(L) JSD", "VAE"]
+    assert [row.name for row in chosen(table, "VAE, dim_l_jsd")] == ["DIM(L) JSD", "VAE"]
     with pytest.raises(InputError, match=r"no row 'vaes'; did you mean vae\?"):
-        chosen(table, ["vaes"])
+        chosen(table, "dim_l_jsd,vaes")
+
+
+def test_names_of_rows_may_hold_commas(tmp_path):
+    rows = [{**ROW, "name": name} for name in ("DIM", "DIM, both", "DIM, both, long")]
+    table = read_table(write_table(tmp_path, rows=rows))
+    for names in (["DIM, both"], ["DIM"], ["DIM", "DIM, both, long"]):
+        assert [row.name for row in chosen(table, ",".join(names))] == names
+    with pytest.raises(InputError, match=r"no row 'both'"):
+        chosen(table, "DIM, both, both")
 
 
 BAD = {

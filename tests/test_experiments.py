@@ -39,10 +39,9 @@ def test_one_batch(name, root, tmp_path):
     own = ["--data.source.path", str(root / "mine")] if name.startswith("pictures/") else []
     if name.endswith("supervised.yaml"):
         own = ["--model.num_classes", "6"]  # the CIFAR-10 of the test has but six
-    if name.endswith(("two_views.yaml", "fast_10.yaml", "fast_60.yaml")):
-        own = ["--data.batch_size", "8"]  # it has few pictures, too
     options = {
         "data.root": root,
+        "data.batch_size": 8,
         "runs_dir": tmp_path,
         "trainer.max_epochs": 1,
         "trainer.limit_train_batches": 1,

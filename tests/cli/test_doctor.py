@@ -12,7 +12,6 @@ from dim_lightning.cli.doctor.asked import Asked, read_asked
 from dim_lightning.cli.doctor.command import examine
 from dim_lightning.cli.doctor.finding import Finding, looked_at, page
 from dim_lightning.cli.doctor.speed import seconds_by_precision
-from dim_lightning.run.limits import usable_cores
 
 
 def _only(findings, subject):
@@ -133,8 +132,10 @@ def test_a_place_that_cannot_be_written(tmp_path, monkeypatch):
 
 def test_more_threads_than_cores(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 10_000)
-    finding = _only(machine.threads(Asked()), "threads")
-    assert finding.advice.endswith(f"OMP_NUM_THREADS={max(1, int(usable_cores()))}")
+    for cores, threads in ((3.7, 3), (0.5, 1)):
+        monkeypatch.setattr(machine, "usable_cores", lambda found=cores: found)
+        finding = _only(machine.threads(Asked()), "threads")
+        assert finding.advice.endswith(f"OMP_NUM_THREADS={threads}")
 
 
 def test_every_precision_is_measured():

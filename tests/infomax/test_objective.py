@@ -125,6 +125,9 @@ def test_terms_are_means_over_the_pairs_of_views(encoder):
         torch.testing.assert_close(both[name], (forth[name] + back[name]) / 2)
     swapped = objective([other, one], [(1, 0)])
     torch.testing.assert_close(swapped["local"], forth["local"])
+    (local,) = objective.contrasts["local"]
+    expected = info_nce(local(one, other, None))  # the locations of one, the codes of the other
+    torch.testing.assert_close(forth["local"], expected)
 
 
 @pytest.mark.parametrize(

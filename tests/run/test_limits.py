@@ -2,7 +2,17 @@
 
 import os
 
-from dim_lightning.run.limits import quotas, usable_cores
+import pytest
+
+from dim_lightning.run import limits
+from dim_lightning.run.limits import available_memory, quotas, usable_cores
+
+
+@pytest.fixture
+def cgroup(tmp_path, monkeypatch):
+    """The folder of a cgroup of version 2 that this process is in."""
+    monkeypatch.setattr(limits, "_cgroups", lambda kind: iter(() if kind else [tmp_path]))
+    return tmp_path
 
 
 def test_quotas_of_both_versions(tmp_path):
@@ -14,3 +24,23 @@ def test_quotas_of_both_versions(tmp_path):
     (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
     assert list(quotas([tmp_path], [tmp_path])) == [0.5, 1.5]
     assert 0 < usable_cores() <= (os.cpu_count() or 1)
+
+
+def test_a_quota_of_the_cgroup_bounds_the_cores(cgroup, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert usable_cores() == 8
+    (cgroup / "cpu.max").write_text("150000 100000\n")
+    assert usable_cores() == 1.5
+
+
+def test_a_limit_of_the_cgroup_bounds_the_memory(cgroup):
+    free = available_memory()
+    if free is None:
+        pytest.skip("the system does not say how much memory is free")
+    assert free > 2000
+    (cgroup / "memory.current").write_text("1000\n")
+    for limit, left in (("3000", 2000), ("500", 0)):
+        (cgroup / "memory.max").write_text(f"{limit}\n")
+        assert available_memory() == left
+    (cgroup / "memory.max").write_text("max\n")
+    assert available_memory() > 2000

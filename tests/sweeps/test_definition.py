@@ -11,6 +11,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.sweep.definition import read_definition, searched
 from dim_lightning.sweep.runner import number_of_trials
 from dim_lightning.sweep.search import random_point, values_at
+from dim_lightning.sweep.space import value_at
 
 PROJECT = Path(__file__).parent.parent.parent
 FILES = sorted((PROJECT / "experiments" / "sweeps").glob("*.yaml"))
@@ -43,9 +44,14 @@ def test_wandb_reads_the_same_distributions(path):
     for name, settings in theirs.items():
         if settings.get("distribution") == "uniform":
             assert isinstance(point[name], float)
-            assert settings["min"] <= point[name] <= settings["max"]
+            assert value_at(ours[name], 0.5) == (settings["min"] + settings["max"]) / 2
+        elif settings.get("distribution") == "log_uniform_values":
+            middle = (settings["min"] * settings["max"]) ** 0.5
+            assert value_at(ours[name], 0.5) == pytest.approx(middle)
         elif "values" in settings:
             assert point[name] in settings["values"]
+        else:
+            assert point[name] == settings["value"]
 
 
 def test_a_constant_is_not_searched(bench):

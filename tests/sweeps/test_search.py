@@ -70,11 +70,16 @@ def test_bayes_leaves_the_surroundings_of_failures():
     assert sum(point["kind"]["class_path"] == "A" for point in found[-10:]) >= 7
 
 
-def test_bayes_knows_what_is_under_way():
+def test_bayes_keeps_away_from_what_is_under_way():
     parameters = {"x": parameter("x", {"min": 0.0, "max": 1.0})}
-    past = [Past({"x": 0.1 + 0.01 * i}, float(i), ended=i != 5) for i in range(15)]
-    past[5] = past[5]._replace(value=None)
-    assert 0 <= bayes_point(parameters, 0, 16, past, maximise=False)["x"] <= 1
+    ended = [Past({"x": i / 20}, abs(i / 20 - 0.7), ended=True) for i in range(20)]
+    running = [Past({"x": 0.69 + i / 500}, None, ended=False) for i in range(12)]
+
+    def distance(past):
+        points = [bayes_point(parameters, 0, n, past, maximise=False)["x"] for n in range(40, 60)]
+        return sum(abs(x - 0.7) for x in points) / len(points)
+
+    assert distance(ended + running) > 2 * distance(ended)
 
 
 @pytest.mark.parametrize(

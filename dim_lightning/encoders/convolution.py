@@ -8,11 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
-MOST_LOCATIONS = 36  # of an output whose weight gradient is taken as a matrix product
+# Of an output whose weight gradient is taken as a matrix product
+MOST_LOCATIONS = {torch.bfloat16: 36, torch.float32: 9}
 
 
 class Convolution(nn.Conv2d):
-    """`nn.Conv2d`, with a quicker backward pass for small feature maps in bfloat16 on a CPU.
+    """`nn.Conv2d`, with a quicker backward pass for small feature maps on a CPU.
 
     The convolution library's gradient of the weights runs at a third of the rate of its other
     passes where the map has few locations and many channels; the same sum, written as one product
@@ -33,14 +34,15 @@ class Convolution(nn.Conv2d):
         plain = self.groups == 1 and self.dilation == (1, 1) and self.padding_mode == "zeros"
         if not plain or isinstance(self.padding, str) or x.device.type != "cpu":
             return False
-        if torch.compiler.is_compiling() or _computed_in(x) != torch.bfloat16:
+        if torch.compiler.is_compiling():
             return False
         locations = 1
         for side, size, stride, pad in zip(
             x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True
         ):
             locations *= (side + 2 * int(pad) - size) // stride + 1
-        return torch.is_grad_enabled() and self.weight.requires_grad and locations <= MOST_LOCATIONS
+        few = locations <= MOST_LOCATIONS.get(_computed_in(x), 0)
+        return few and torch.is_grad_enabled() and self.weight.requires_grad
 
 
 class _Convolved(torch.autograd.Function):

@@ -166,7 +166,7 @@ def mlp_probe(
 
         def loss_of(rows: Tensor) -> Tensor:
             rows = rows.to(device)
-            x = (train.features[rows].float() - mean) / scale
+            x = train.features.index_select(0, rows).float().sub_(mean).div_(scale)
             return F.cross_entropy(network(x), train.labels[rows])
 
         steps = passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed)

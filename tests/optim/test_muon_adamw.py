@@ -51,6 +51,21 @@ def test_singular_values_come_to_about_one(shape, quick):
     )
 
 
+@pytest.mark.parametrize("shape", [(24, 90), (90, 24), (40, 40)])
+@pytest.mark.parametrize(("decades", "tolerance"), [(0, 1e-5), (5, 1e-3)])
+def test_float32_gives_the_iterates_of_the_polynomial(shape, decades, tolerance, monkeypatch):
+    monkeypatch.setattr(muon_adamw, "multiplies_bfloat16", lambda device: False)
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    values = values * torch.logspace(0, -decades, len(values), dtype=torch.float64)
+    found = orthogonalised((left * values @ right).float()).double()
+    values = values / values.norm()
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    difference = found - left * values @ right
+    assert difference.norm() < tolerance * values.norm()
+
+
 @pytest.mark.parametrize(("inputs", "outputs"), [(6, 4), (4, 60)])
 def test_filters_move_as_torchs_muon_moves_their_matrix(inputs, outputs, monkeypatch):
     monkeypatch.setattr(muon_adamw, "multiplies_bfloat16", lambda device: True)  # torch's always do

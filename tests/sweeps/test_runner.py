@@ -50,6 +50,7 @@ def test_the_page_needs_nothing_else(bench):
     assert "<script" not in page
     assert set(re.findall(r"https?://[^\"<\s]+", page)) <= {"http://www.w3.org/2000/svg"}
     assert page.count('<g class="trial">') == 4
+    assert 'aria-label="Parallel coordinates of 4 trials; the table below has the same"' in page
     assert "&lt;Small&gt;" in page
     assert "a.<Small>" not in page
     assert 'href="trials/1/1/summary.html"' in page

@@ -223,7 +223,12 @@ def _description(path: Path) -> dict[str, Any]:
             f"{path} is {kind!r} version {version}; expected {FORMAT!r} up to version {VERSION}; "
             "a newer dim_lightning may read it"
         )
-    types = {"encoder": [str, dict], "image_size": [int], "outputs": [dict], "files": [dict]}
+    types: dict[str, list[type]] = {
+        "encoder": [str, dict],
+        "image_size": [int],
+        "outputs": [dict],
+        "files": [dict],
+    }
     _check_types(about, types, path)
     _check_types(about["files"].get(WEIGHTS), {"sha256": [str]}, path)
     return about

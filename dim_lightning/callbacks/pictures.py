@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from dim_lightning.evaluation import Geometry
 from dim_lightning.evaluation.code_prior import CodePrior
-from dim_lightning.run.curves import figure_png
+from dim_lightning.run.curves import figure_png, font
 from dim_lightning.run.folder import explained, write_atomically
 
 _RIGHT, _WRONG = (34, 150, 84), (208, 58, 52)
@@ -67,13 +67,13 @@ def write_grid(
     head = _MARGIN + 86
     page = Image.new("RGB", (width, head + rows * pitch_y + _MARGIN - _GAP), _PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((_MARGIN, _MARGIN - 6), title, _INK, _font(22, bold=True))
-    draw.text((_MARGIN, _MARGIN + 26), subtitle, _FAINT, _font(15))
+    draw.text((_MARGIN, _MARGIN - 6), title, _INK, font(22, bold=True))
+    draw.text((_MARGIN, _MARGIN + 26), subtitle, _FAINT, font(15))
     if legend:
         _draw_legend(draw, width)
     left = _MARGIN
     for block in blocks:
-        draw.text((left + _FRAME, head - 24), block.heading, _INK, _font(14, bold=True))
+        draw.text((left + _FRAME, head - 24), block.heading, _INK, font(14, bold=True))
         for row in range(rows):
             for column in range(block.images.shape[1]):
                 corner = (left + column * pitch_x, head + row * pitch_y)
@@ -222,42 +222,34 @@ def _draw_picture(
         draw.rectangle(frame, fill=_RIGHT if right else _WRONG)
     page.paste(Image.fromarray(pixels).resize(tile, resample), (left + _FRAME, top + _FRAME))
     if block.captions is not None:
-        font = _font(12)
-        text = _shortened(block.captions[row][column], font, tile[0] + 2 * _FRAME)
+        small = font(12)
+        text = _shortened(block.captions[row][column], small, tile[0] + 2 * _FRAME)
         middle = left + _FRAME + tile[0] / 2
-        draw.text((middle, top + tile[1] + 2 * _FRAME + 2), text, _FAINT, font, anchor="ma")
+        draw.text((middle, top + tile[1] + 2 * _FRAME + 2), text, _FAINT, small, anchor="ma")
 
 
 def _head_width(title: str, subtitle: str, legend: bool) -> int:
-    first = _font(22, bold=True).getlength(title) + (_LEGEND_WIDTH if legend else 0)
-    return math.ceil(max(first, _font(15).getlength(subtitle)))
+    first = font(22, bold=True).getlength(title) + (_LEGEND_WIDTH if legend else 0)
+    return math.ceil(max(first, font(15).getlength(subtitle)))
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, width: int) -> None:
     """What the frames mean, at the upper right."""
-    right, font = width - _MARGIN, _font(13)
+    right, small = width - _MARGIN, font(13)
     for text, colour in (("another class", _WRONG), ("class of the query", _RIGHT)):
-        right -= int(font.getlength(text))
-        draw.text((right, _MARGIN), text, _INK, font)
+        right -= int(small.getlength(text))
+        draw.text((right, _MARGIN), text, _INK, small)
         draw.rectangle((right - 20, _MARGIN + 1, right - 8, _MARGIN + 13), outline=colour, width=3)
         right -= 40
 
 
-def _shortened(text: str, font: Any, width: int) -> str:
+def _shortened(text: str, drawn_in: Any, width: int) -> str:
     """`text`, cut to fit `width` pixels."""
-    if font.getlength(text) <= width:
+    if drawn_in.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > width:
+    while text and drawn_in.getlength(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
-
-
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The font that comes with matplotlib: present everywhere, and it knows many alphabets."""
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
 def _save(page: Image.Image, path: Path) -> None:

@@ -45,7 +45,7 @@ def sweep(arguments: list[str]) -> int:
     if definition.method == "bayes":
         check_optuna()
     training = _checked_training(definition, options.file)
-    output = _output(options.output, definition)
+    output = _output(options.output, definition.name, options.file)
     refusal = f"another sweep is at work in {output}; wait for it, or give another --output"
     with explained(output, "--output"), alone_in(output, refusal):
         seed = open_sweep(output, definition, options.seed, training)
@@ -130,9 +130,16 @@ def _run(
     return 0
 
 
-def _output(asked: Path | None, definition: Definition) -> Path:
+def _output(asked: Path | None, name: str, file: Path) -> Path:
+    """The folder to write into; of a name that leads out of sweeps/ none is made."""
     if asked is None:
-        return new_numbered_folder(Path("sweeps") / definition.name)
+        place = Path(name)
+        if place.is_absolute() or ".." in place.parts or not name.isprintable():
+            raise InputError(
+                f"{file}: name is {name!r}, which names no folder below sweeps/; expected a name "
+                "such as digits; change it, or give --output"
+            )
+        return new_numbered_folder(Path("sweeps") / place)
     with explained(asked, "--output"):
         asked.mkdir(parents=True, exist_ok=True)
     return asked

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +88,8 @@ def export_encoder(
 def load(path: str | Path) -> PictureEncoder:
     """The encoder in a folder that `export` wrote, or of a run's last checkpoint; on the CPU.
 
-    `load(PATH)(pictures)` are embeddings [n, d]; see `PictureEncoder`.
+    `load(PATH)(pictures)` are embeddings [n, d]; see `PictureEncoder`. The module that encoder.json
+    or config.yaml names for the encoder is imported: load folders of people you trust.
 
     Args:
         path: the folder of an export or of a run.
@@ -213,12 +214,31 @@ def _load_export(folder: Path) -> PictureEncoder:
 def _description(path: Path) -> dict[str, Any]:
     try:
         about = json.loads(path.read_text("utf-8"))
-        kind, version = about["format"], about["version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is no description of an encoder; export it again") from error
+    _check_types(about, {"format": [str], "version": [int]}, path)
+    kind, version = about["format"], about["version"]
     if kind != FORMAT or version > VERSION:
         raise InputError(
             f"{path} is {kind!r} version {version}; expected {FORMAT!r} up to version {VERSION}; "
             "a newer dim_lightning may read it"
         )
+    types: dict[str, list[type]] = {
+        "encoder": [str, dict],
+        "image_size": [int],
+        "outputs": [dict],
+        "files": [dict],
+    }
+    _check_types(about, types, path)
+    _check_types(about["files"].get(WEIGHTS), {"sha256": [str]}, path)
     return about
+
+
+def _check_types(found: Any, types: Mapping[str, Sequence[type]], path: Path) -> None:
+    """Looks whether `found` is a mapping with these keys of these types."""
+    for name, expected in types.items():
+        value = found.get(name) if isinstance(found, dict) else None
+        if type(value) not in expected:
+            raise InputError(
+                f"{path} is no description of an encoder: {name} is {value!r}; export it again"
+            )

@@ -10,7 +10,16 @@ import numpy as np
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.compared import CLASS, METHOD, RunData, different, not_the_same
-from dim_lightning.run.curves import COLOURS, STYLE, Curve, Panel, draw_panel, figure_png, run_curve
+from dim_lightning.run.curves import (
+    COLOURS,
+    STYLE,
+    Curve,
+    Panel,
+    draw_panel,
+    figure_png,
+    font,
+    run_curve,
+)
 from dim_lightning.run.folder import PICTURES, write_atomically
 from dim_lightning.run.metrics import METRICS
 from dim_lightning.run.report import KNN, PROBE
@@ -155,7 +164,7 @@ def _draw_bars(axes: "Axes", runs: Sequence[RunData]) -> None:
 
 def _neighbours_png(runs: Sequence[RunData]) -> bytes | None:
     """The runs' neighbour pictures beside one another, named; None if a run has none."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     paths = [run.folder / _NEIGHBOURS for run in runs]
     if not all(path.is_file() for path in paths):
@@ -167,7 +176,7 @@ def _neighbours_png(runs: Sequence[RunData]) -> bytes | None:
     sheet = Image.new("RGB", (width, height), "white")
     draw, left = ImageDraw.Draw(sheet), 0
     for run, picture in zip(runs, pictures, strict=True):
-        draw.text((left + 8, 8), run.label, fill="#0f172a", font=ImageFont.load_default(22))
+        draw.text((left + 8, 8), run.label, fill="#0f172a", font=font(22))
         sheet.paste(picture, (left, heading))
         left += picture.width + gap
     buffer = io.BytesIO()

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from dim_lightning.run.report import KNN, PROBE, RANK
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.ImageFont import FreeTypeFont
 
 COLOURS = ("#2563a8", "#d97706", "#2e8b57", "#8b5cf6", "#c2410c", "#64748b")
 STYLE: Any = {  # matplotlib types its keys as one long Literal
@@ -164,6 +166,15 @@ def figure_png(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()
+
+
+def font(size: int, bold: bool = False) -> "FreeTypeFont":
+    """The font that comes with matplotlib: present everywhere, and it knows many alphabets."""
+    import matplotlib
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
 def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
@@ -23,6 +23,21 @@ from dim_lightning.run.settings import run_name
 _STATE = "wandb.json"
 _SECONDS_TO_ANSWER = 5
 _SECONDS_TO_SEND = 300
+_UNSENT = ("offline", "dryrun", "disabled")  # dryrun is an older name of offline
+
+
+class NotSent(NamedTuple):
+    """Why nothing reaches the server.
+
+    Attributes:
+        mode: "offline", "dryrun", or "disabled", which keeps nothing on the disk either.
+        reason: what says so, or what is missing.
+        remedy: what to do for runs to be sent.
+    """
+
+    mode: str
+    reason: str
+    remedy: str
 
 
 class WandbLogger(LightningWandbLogger):
@@ -35,8 +50,9 @@ class WandbLogger(LightningWandbLogger):
         group: a name that several runs share.
         tags: labels of the run.
         notes: what the run is about.
-        mode: "online", "offline" or "disabled"; if None online when a server answers and a key is
-            known, offline otherwise, which is said in one line.
+        mode: "online", "offline" or "disabled"; if None what WANDB_MODE says, then what
+            `wandb offline` or `wandb disabled` said, then online when a server answers and a key
+            is known, offline otherwise. Where nothing is sent, that is said in one line.
 
     Raises:
         InputError: wandb is not installed.
@@ -72,7 +88,7 @@ class WandbLogger(LightningWandbLogger):
             run_dir: the run's folder; W&B's files go to wandb/ in it.
             config: every setting, nested, for the run's page.
         """
-        mode = self._mode or os.environ.get("WANDB_MODE") or self._reachable_mode()
+        mode = self._mode or os.environ.get("WANDB_MODE") or self._own_mode()
         import wandb
 
         # the process-wide WANDB_MODE, which Lightning's `offline` sets, would outlive this run
@@ -149,16 +165,17 @@ class WandbLogger(LightningWandbLogger):
                 f"without it; `wandb sync` sends what is in {self._save_dir}/wandb"
             )
 
-    def _reachable_mode(self) -> str:
-        """Offline, and a line that says why, if there is no login or nobody answers."""
-        problem = reason_offline()
-        if problem is None:
+    def _own_mode(self) -> str:
+        """Online, or the mode of `not_sent` and a line that says why."""
+        unsent = not_sent()
+        if unsent is None:
             return "online"
+        kept = "records offline; `wandb sync` on its wandb folder sends it later"
         rank_zero_info(
-            f"Weights & Biases: {problem}, so this run records offline; "
-            "`wandb sync` on its wandb folder sends it later"
+            f"Weights & Biases: {unsent.reason} ({unsent.remedy}), so this run "
+            f"{'is not recorded there' if unsent.mode == 'disabled' else kept}"
         )
-        return "offline"
+        return unsent.mode
 
 
 def _end_service() -> None:
@@ -169,14 +186,25 @@ def _end_service() -> None:
         wandb.teardown()
 
 
-def reason_offline() -> str | None:
-    """Why nothing can be sent, or None."""
+def not_sent() -> NotSent | None:
+    """Why a run that names no mode shall not or cannot be sent, or None."""
+    asked = os.environ.get("WANDB_MODE")
+    if asked in _UNSENT:
+        return NotSent(asked, f"WANDB_MODE is {asked}", "unset WANDB_MODE")
     import wandb
 
     settings = wandb.setup().settings
+    # wandb.init takes the mode it is given, whatever its own settings say
+    if not asked and settings.mode in _UNSENT:
+        files = f"{settings.settings_workspace} or {settings.settings_system}"
+        remedy = f"`wandb online`, or take the mode out of {files}"
+        return NotSent(settings.mode, f"wandb's settings say {settings.mode}", remedy)
     if not (settings.api_key or _has_login(settings.base_url)):
-        return "not logged in (`wandb login`)"
-    return None if _answers(settings.base_url) else f"no answer from {settings.base_url}"
+        return NotSent("offline", "not logged in", "`wandb login`")
+    if not _answers(settings.base_url):
+        remedy = "look at the network, or at WANDB_BASE_URL"
+        return NotSent("offline", f"no answer from {settings.base_url}", remedy)
+    return None
 
 
 def _answers(server: str) -> bool:

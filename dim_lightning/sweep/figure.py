@@ -45,6 +45,7 @@ def parallel_coordinates(
     ]
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" class="coordinates" '
+        f'aria-label="Parallel coordinates of {len(trials)} trials; the table below has the same" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(lines)}{"".join(drawn)}</svg>'
     )
 

@@ -140,5 +140,5 @@ def _can_vary(found: Parameter) -> bool:
     return isinstance(found, Range) or len(found.values) > 1
 
 
-def _listed(found: Parameter) -> list[Any]:
+def _listed(found: Parameter) -> Sequence[Any]:
     return found.values if isinstance(found, Choice) else found.grid or []

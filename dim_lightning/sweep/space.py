@@ -38,14 +38,28 @@ class Choice(NamedTuple):
 
 
 class Range(NamedTuple):
-    """A number, by its quantile function; `grid` are its values where they can be listed."""
+    """A number, by its quantile function; `grid` are its values where they can be counted."""
 
     quantile: Quantile
-    grid: list[Any] | None = None
+    grid: Sequence[Any] | None = None
     log: bool = False
 
 
 Parameter = Choice | Range
+
+
+class Steps(Sequence[Any]):
+    """min, min + q, ... without max, as W&B's grid has them; any number, for none is stored."""
+
+    def __init__(self, low: float | int, high: float | int, step: float | int) -> None:
+        self._low, self._step = low, step
+        self._count = math.ceil(round((high - low) / step, 9))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return _tidy(self._low + range(self._count)[index] * self._step)
 
 
 def parameter(name: str, settings: Any) -> Parameter:
@@ -63,9 +77,11 @@ def parameter(name: str, settings: Any) -> Parameter:
             f"parameters.{name} is {settings!r}; expected value, values or min and max"
         )
     if "parameters" in settings:
+        group = settings["parameters"]
+        key = next(iter(group), "key") if isinstance(group, Mapping) else "key"
         raise InputError(
             f"parameters.{name} is a group of parameters; write each with its full name and dots, "
-            f"such as {name}.{next(iter(settings['parameters']), 'key')}"
+            f"such as {name}.{key}"
         )
     kind = settings.get("distribution") or _unnamed(name, settings)
     if kind not in DISTRIBUTIONS:
@@ -150,13 +166,14 @@ def _range(name: str, kind: str, settings: Mapping[str, Any]) -> Range:
     numbers = {key: _number(name, settings, key) for key in settings}
     numbers = {**optional, **numbers}
     _check_numbers(name, plain, numbers)
-    quantile, grid = _quantile(plain, numbers), None
+    quantile = _quantile(plain, numbers)
+    grid: Sequence[Any] | None = None
     if plain == "int_uniform":
-        grid = list(range(int(numbers["min"]), int(numbers["max"]) + 1))
+        grid = range(int(numbers["min"]), int(numbers["max"]) + 1)
     if kind in _STEPPED:
         quantile = _stepped(quantile, numbers["q"])
     if kind == "q_uniform":
-        grid = _steps(numbers["min"], numbers["max"], numbers["q"])
+        grid = Steps(numbers["min"], numbers["max"], numbers["q"])
     return Range(quantile, grid, "log" in kind)
 
 
@@ -204,12 +221,6 @@ def _gaussian(of_log: bool, mu: float, sigma: float) -> Quantile:
 def _stepped(quantile: Quantile, step: float | int) -> Quantile:
     """round(X / q) q; whole for a whole q."""
     return lambda share: _tidy(round(quantile(share) / step) * step)
-
-
-def _steps(low: float | int, high: float | int, step: float | int) -> list[Any]:
-    """min, min + q, ... without max, as W&B's grid has them."""
-    count = math.ceil(round((high - low) / step, 9))
-    return [_tidy(low + i * step) for i in range(count)]
 
 
 def _tidy(number: float | int) -> float | int:

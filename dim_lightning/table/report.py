@@ -70,17 +70,21 @@ def markdown(table: Table, lines: Sequence[Line], about: About) -> str:
     for heading in table.columns.values():
         header += [heading, "paper", "difference"] if heading in compared else [heading]
     header += ["seeds", "epochs", "training", "state"]
-    rows = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 2) + "---|"]
+    rows = [_row(header), "|---|" + "---:|" * (len(header) - 2) + "---|"]
     for line in lines:
         cells = [line.row.name]
         for figure in line.figures:
             shown = [ours(figure, line), paper(figure, line), difference(figure)]
             cells += shown if figure.heading in compared else shown[:1]
         cells += [_seeds(line), _epochs(line), _time(line), line.state]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        rows.append(_row(cells))
     notes = [part for note in _notes(table, lines, about) for part in _paragraphs(note)]
     parts = [f"# {table.title}", "\n".join(rows), *notes, f"    {about.command}"]
     return "\n\n".join(parts) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _paragraphs(note: Note) -> list[str]:

@@ -167,6 +167,26 @@ def test_damaged_exports_are_refused(run):
         dim_lightning.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("version", [None, "1", True]),
+        ("encoder", [None, 3]),
+        ("image_size", [None, "8", True]),
+        ("outputs", [None, ["embedding"]]),
+        ("files", [None, [], {}, {"encoder.safetensors": {"sha256": None}}]),
+    ],
+)
+def test_edited_descriptions_are_refused(run, key, values):
+    path = export_run(run, formats=[]).folder / "encoder.json"
+    about = json.loads(path.read_text())
+    left = {name: value for name, value in about.items() if name != key}
+    for edited in (left, *(about | {key: value} for value in values)):
+        path.write_text(json.dumps(edited))
+        with pytest.raises(InputError, match=f"is no description of an encoder: ({key}|sha256) is"):
+            dim_lightning.load(path.parent)
+
+
 def shifted(image_size: int, low: float = 0.0) -> Encoder:
     return BlogEncoder(image_size, widths=(4,), embedding_dim=6, pixel_range=(low, 1.0))
 

@@ -1,6 +1,7 @@
 """Several runs in one figure, and what makes them hard to compare."""
 
 import csv
+import io
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from dim_lightning.cli import main
 from dim_lightning.errors import InputError
 from dim_lightning.run.compared import load_runs, not_the_same
-from dim_lightning.run.comparison import timed
+from dim_lightning.run.comparison import _neighbours_png, timed
 from dim_lightning.run.curves import Curve
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.result import update_result
@@ -127,6 +128,15 @@ def test_a_run_without_figures(runs, tmp_path):
     (tmp_path / "new" / "1" / "config.yaml").write_text("data: {}\n")
     with pytest.raises(InputError, match="no finished epoch"):
         load_runs([runs[0], tmp_path / "new" / "1"])
+
+
+@pytest.mark.parametrize("names", [("опыт", "тест"), ("αβγδ", "δεζη")])
+def test_headings_in_any_alphabet_are_told_apart(make_run, tmp_path, names):
+    runs = load_runs([make_run(tmp_path / name / "1") for name in names])
+    assert [run.label for run in runs] == [f"{name}/1" for name in names]
+    pixels = np.asarray(Image.open(io.BytesIO(_neighbours_png(runs))))
+    first, second = pixels[:44, :60], pixels[:44, 84:]  # 60 pixels each, with 24 between them
+    assert (first != second).any()
 
 
 def test_against_minutes(runs, tmp_path):

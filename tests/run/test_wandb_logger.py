@@ -4,9 +4,15 @@ import json
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
+import wandb
+from wandb.sdk.wandb_setup import singleton
 
+from dim_lightning.cli.doctor.asked import Asked
+from dim_lightning.cli.doctor.service import service
+from dim_lightning.run import wandb_logger
 from dim_lightning.run.wandb_logger import WandbLogger, _answers, _has_login
 
 
@@ -70,3 +76,38 @@ def test_a_server_that_speaks_no_tls_that_python_takes_is_there(monkeypatch):
     server.shutdown()
     server.server_close()
     assert not _answers(f"http://{address}")
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.parametrize(
+    ("said", "asked", "mode"),
+    [
+        ("offline", None, "offline"),  # as `wandb offline` writes it
+        ("disabled", None, "disabled"),
+        ("online", None, "online"),
+        ("disabled", "offline", "offline"),  # the environment comes first, as in wandb
+        ("offline", "online", "online"),
+    ],
+)
+def test_what_is_not_to_be_sent_is_not(alone, monkeypatch, caplog, said, asked, mode):
+    home = alone.parents[1]
+    monkeypatch.chdir(home)
+    (home / "wandb").mkdir()
+    (home / "wandb" / "settings").write_text(f"[default]\nmode = {said}\n")
+    monkeypatch.setenv("WANDB_API_KEY", 40 * "x")
+    if asked:
+        monkeypatch.setenv("WANDB_MODE", asked)
+    monkeypatch.setattr(wandb_logger, "_answers", lambda server: True)
+    monkeypatch.setattr(WandbLogger, "_opened", lambda self: SimpleNamespace(id="r1"))
+    monkeypatch.setattr(wandb, "setup", singleton)  # without wandb's own process
+    wandb.teardown()  # it reads its settings once
+    with caplog.at_level("INFO", "lightning"):
+        WandbLogger().place_in(alone, {})
+    found = list(service(Asked(trainer={"logger": "WandbLogger"})))
+    wandb.teardown()
+    assert json.loads((alone / "wandb.json").read_text())["mode"] == mode
+    assert (str(home / "wandb" / "settings") in caplog.text) == (asked is None and mode != "online")
+    assert [finding.grade for finding in found] == ["ok" if mode == "online" else "hint"]
+    if mode != "online":
+        source = f"WANDB_MODE is {mode}" if asked else f"wandb's settings say {mode}"
+        assert source in found[0].found

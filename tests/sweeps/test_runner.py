@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
+from dim_lightning.cli import main
+from dim_lightning.cli.sweep import _output
 from dim_lightning.run.child import Child
 from dim_lightning.sweep.definition import read_definition
 from dim_lightning.sweep.record import Trial, read_trials, trial_folder, write_trial
@@ -47,9 +50,31 @@ def test_the_page_needs_nothing_else(bench):
     assert "<script" not in page
     assert set(re.findall(r"https?://[^\"<\s]+", page)) <= {"http://www.w3.org/2000/svg"}
     assert page.count('<g class="trial">') == 4
+    assert 'aria-label="Parallel coordinates of 4 trials; the table below has the same"' in page
     assert "&lt;Small&gt;" in page
     assert "a.<Small>" not in page
     assert 'href="trials/1/1/summary.html"' in page
+
+
+@pytest.mark.parametrize("name", ["../../out", "{}/absolute", "a\nb", "\0"])
+def test_a_name_that_leads_out_of_the_folder_of_sweeps(bench, capsys, monkeypatch, tmp_path, name):
+    name = name.format(tmp_path)
+    here = tmp_path / "some" / "folder"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    bench.write(name=name)
+    assert main(["sweep", str(bench.file)]) == 2
+    said = f"error: {bench.file}: name is {name!r}, which names no folder below sweeps/"
+    assert capsys.readouterr().err.startswith(said)
+    assert set(tmp_path.rglob("*")) == {here.parent, here, bench.file}
+    asked = tmp_path / "asked"
+    assert _output(asked, name, bench.file) == asked  # any name will do
+
+
+def test_a_name_may_be_of_several_words(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    name = "lr: JSD, all widths"
+    assert _output(None, name, Path("a.yaml")) == Path("sweeps", name, "1")
 
 
 def test_a_failed_trial_does_not_stop_the_others(bench, capsys):

@@ -1,6 +1,7 @@
 """Every distribution against its definition, and what is refused."""
 
 import math
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dim_lightning.errors import InputError
-from dim_lightning.sweep.search import random_point, values_at
+from dim_lightning.sweep.search import grid_point, grid_size, random_point, values_at
 from dim_lightning.sweep.space import Choice, coordinate, parameter, value_at
 
 shares = hypothesis_settings(max_examples=50)
@@ -87,14 +88,28 @@ def test_a_value_of_probability_zero_is_never_drawn(weights, share):
 
 def test_the_type_of_the_bounds_decides():
     whole, real = parameter("x", {"min": 1, "max": 3}), parameter("x", {"min": 1.0, "max": 3.0})
-    assert whole.grid == [1, 2, 3]
+    assert list(whole.grid) == [1, 2, 3]
     assert [value_at(whole, u) for u in (0.0, 0.5, 1.0)] == [1, 2, 3]
     assert value_at(real, 0.25) == 1.5
     steps = parameter("x", {"distribution": "q_uniform", "min": 0.1, "max": 0.5, "q": 0.1})
-    assert steps.grid == [0.1, 0.2, 0.3, 0.4]  # W&B's grid leaves max out as well
+    assert list(steps.grid) == [0.1, 0.2, 0.3, 0.4]  # W&B's grid leaves max out as well
     assert value_at(steps, 0.5) == 0.3
     batch = parameter("x", {"distribution": "q_uniform", "min": 32, "max": 128, "q": 32})
     assert isinstance(value_at(batch, 0.4), int)
+
+
+@pytest.mark.parametrize("end", [10**6, 2**32 - 1])  # the last of seeds
+@pytest.mark.parametrize("kind", ["int_uniform", "q_uniform"])
+def test_a_long_range_is_not_listed(kind, end):
+    tracemalloc.start()
+    found = {"x": parameter("x", {"distribution": kind, "min": 0, "max": end})}
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10**5
+    size = grid_size(found)
+    assert size == end + (kind == "int_uniform")
+    assert values_at(found, grid_point(found, size), grid=True) == {"x": size - 1}
+    assert 0 <= values_at(found, random_point(found, 0, 1), grid=False)["x"] <= end
 
 
 @pytest.mark.parametrize(
@@ -115,6 +130,8 @@ def test_the_type_of_the_bounds_decides():
         ({"distribution": "log_uniform_values", "min": 0, "max": 1}, "expected more than 0"),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, "expected more than 0"),
         ({"parameters": {"a": {"value": 1}}}, r"such as lr\.a"),
+        ({"parameters": None}, r"such as lr\.key"),
+        ({"parameters": 3}, r"such as lr\.key"),
         (3, "expected value, values"),
     ],
 )

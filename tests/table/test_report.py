@@ -215,6 +215,12 @@ def test_figures_that_are_no_accuracies_keep_their_size(tmp_path):
     assert "| DIM(L) JSD | 0.72 |" in scene.write()[0].read_text()
 
 
+def test_a_bar_in_a_heading_begins_no_cell(tmp_path):
+    scene = Scene(tmp_path, columns={"probe/mlp200/y/top1": "linear | conv", f"{KNN}/y/top1": "Y"})
+    text = scene.write()[0].read_text()
+    assert "|  | linear \\| conv | Y | paper |" in text
+
+
 def test_deviations_over_repetitions_are_in_percent_as_well(tmp_path):
     scene = Scene(tmp_path, columns={"probe/mlp200/y/top1_std": "Y"})
     write_run(scene.cells[0], figures={"probe/mlp200/y/top1_std": 0.0012})

@@ -1,9 +1,7 @@
 """Weights & Biases: whether a run would be sent."""
 
-import os
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
 
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
@@ -11,7 +9,7 @@ from dim_lightning.extras import installation
 
 
 def service(asked: Asked) -> Iterator[Finding]:
-    """Installed, logged in, reachable; a run records offline where it is not."""
+    """Installed, logged in, reachable, not turned off; a run records offline where it is not."""
     wanted = "wandb" in str(asked.trainer.get("logger")).lower()
     if find_spec("wandb") is None:
         if wanted:
@@ -20,13 +18,14 @@ def service(asked: Asked) -> Iterator[Finding]:
         else:
             yield Finding("W&B", "not installed; only needed for trainer.logger WandbLogger")
         return
-    from dim_lightning.run.wandb_logger import reason_offline
+    from dim_lightning.run.wandb_logger import not_sent
 
-    mode: Any = os.environ.get("WANDB_MODE")
-    reason = f"WANDB_MODE is {mode}" if mode in ("offline", "disabled") else reason_offline()
-    if reason is None:
+    unsent = not_sent()
+    if unsent is None:
         yield Finding("W&B", "logged in, and the server answers")
-    elif wanted:
-        yield Finding("W&B", f"records offline: {reason}", "wandb login", "hint")
+        return
+    what = "nothing" if unsent.mode == "disabled" else "offline"
+    if wanted:
+        yield Finding("W&B", f"records {what}: {unsent.reason}", unsent.remedy, "hint")
     else:
-        yield Finding("W&B", f"installed; would record offline: {reason}")
+        yield Finding("W&B", f"installed; would record {what}: {unsent.reason}")

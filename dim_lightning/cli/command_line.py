@@ -90,6 +90,10 @@ class CommandLine(LightningCLI):
             args=arguments,
         )
 
+    def __deepcopy__(self, memo: Any) -> "CommandLine":
+        """Itself: a copy of the model, such as an average of its weights, has the same one."""
+        return self
+
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Lightning's; where one is asked for it alone, as the parser of each takes its time."""
         known = LightningCLI.subcommands()

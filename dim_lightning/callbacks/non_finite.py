@@ -10,9 +10,17 @@ from torch import Tensor
 
 from dim_lightning.errors import InputError
 
+_LEAST_SCALE = 1e-4  # what fairseq stops at; a training that gets on stays far above it
+_GENTLER = "a lower learning rate (model.optimizer) or --trainer.gradient_clip_val 1"
+_WIDER = "--trainer.precision bf16-mixed or 32-true"
+
 
 class NonFiniteGuard(Callback):
     """Watches the terms of every step and the weights; says which term and which step.
+
+    In 16-mixed a step whose gradients are not finite is left out, and they are scaled down for the
+    next one. Where that has no end, nothing is trained while terms and weights stay finite: the
+    scale tells.
 
     The watching stays on the device and asks nothing back: the flags are read every
     `trainer.log_every_n_steps` steps, at the end of each epoch and before a checkpoint is written.
@@ -37,7 +45,7 @@ class NonFiniteGuard(Callback):
         """Marks the terms that are not finite.
 
         Raises:
-            InputError: a term or a weight is not finite.
+            InputError: a term or a weight is not finite, or gradients never are.
         """
         self._mark(outputs["terms"], trainer.global_step)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
@@ -48,7 +56,7 @@ class NonFiniteGuard(Callback):
         """Looks at the terms and the weights of the epoch that is validated.
 
         Raises:
-            InputError: a term or a weight is not finite.
+            InputError: a term or a weight is not finite, or gradients never are.
         """
         self._check(trainer, pl_module)
 
@@ -56,7 +64,7 @@ class NonFiniteGuard(Callback):
         """Looks at the terms and the weights.
 
         Raises:
-            InputError: a term or a weight is not finite.
+            InputError: a term or a weight is not finite, or gradients never are.
         """
         self._check(trainer, pl_module)
 
@@ -66,7 +74,7 @@ class NonFiniteGuard(Callback):
         """Looks at them once more before a file keeps the state.
 
         Raises:
-            InputError: a term or a weight is not finite.
+            InputError: a term or a weight is not finite, or gradients never are.
         """
         self._check(trainer, pl_module)
 
@@ -88,21 +96,28 @@ class NonFiniteGuard(Callback):
         if bad:
             step, _, name = bad[0]
             what = "the loss" if name == "loss" else f"the {name} term"
-            raise InputError(
-                self._message(f"{what} became NaN or infinite at step {step}", trainer)
-            )
+            what = f"{what} became NaN or infinite at step {step}"
+            raise InputError(self._message(what, _GENTLER, trainer))
         tensor = _first_bad_tensor(pl_module)
         if tensor:
             what = f"{tensor} became NaN or infinite by step {trainer.global_step}"
-            raise InputError(self._message(what, trainer))
+            raise InputError(self._message(what, _GENTLER, trainer))
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is not None and scaler.get_scale() < _LEAST_SCALE:
+            what = (
+                "the gradients are NaN or infinite in 16-mixed however they are scaled: the scale "
+                f"is {scaler.get_scale():.0e} at step {trainer.global_step}, as step after step "
+                "was left out"
+            )
+            raise InputError(self._message(what, _WIDER, trainer))
 
-    def _message(self, what: str, trainer: L.Trainer) -> str:
+    def _message(self, what: str, advice: str, trainer: L.Trainer) -> str:
         kept = "no checkpoint was kept yet"
         if self._checkpoint is not None and self._checkpoint.is_file():
             kept = f"the last good checkpoint is {self._checkpoint}"
         return (
-            f"{what} (epoch {trainer.current_epoch + 1}); expected finite numbers; {kept}; try a "
-            "lower learning rate (model.optimizer) or --trainer.gradient_clip_val 1"
+            f"{what} (epoch {trainer.current_epoch + 1}); expected finite numbers; {kept}; "
+            f"try {advice}"
         )
 
 

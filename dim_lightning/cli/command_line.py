@@ -21,7 +21,7 @@ from dim_lightning.cli.checks import (
     check_weights_only,
     say_slow_precision,
 )
-from dim_lightning.cli.compiling import check_compile, compile_parts
+from dim_lightning.cli.compiling import UncompiledValidation, check_compile, compile_parts
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import write_inputs
 from dim_lightning.cli.job import begun_run, job_name
@@ -89,6 +89,10 @@ class CommandLine(LightningCLI):
             auto_configure_optimizers=False,
             args=arguments,
         )
+
+    def __deepcopy__(self, memo: Any) -> "CommandLine":
+        """Itself: a copy of the model, such as an average of its weights, has the same one."""
+        return self
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Lightning's; where one is asked for it alone, as the parser of each takes its time."""
@@ -172,6 +176,8 @@ class CommandLine(LightningCLI):
             keyed = (*(self._get(self.config_init, k) for k in CALLBACKS), *self._start.callbacks)
             if self._command == "fit":
                 keyed += (ExactValidation(self._option("matmul_precision")),)
+                if self._option("compile") is not None:
+                    keyed += (UncompiledValidation(),)
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
@@ -191,7 +197,8 @@ class CommandLine(LightningCLI):
         if self._command == "fit":
             check_clock(interval, trainer.world_size)
             self.model.check_data(self.datamodule, joint_batch)
-            check_compile(self._option("compile"), trainer.strategy.root_device.type == "cpu")
+            on_cpu = trainer.strategy.root_device.type == "cpu"
+            check_compile(self._option("compile"), on_cpu, trainer.accumulate_grad_batches)
             say_slow_precision(trainer)
         if self._is_resumed or self._start.batches:
             check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)

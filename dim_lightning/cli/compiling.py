@@ -8,8 +8,11 @@ compiled, as Lightning's own calls there do not bear it.
 import os
 import shutil
 import sys
-from typing import Literal
+from typing import Any, Literal
 
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from dim_lightning.encoders import Encoder
@@ -22,19 +25,48 @@ HELP = (
     "max-autotune; aot_eager traces them only, to look for errors. Pays on a GPU; not if null."
 )
 _TRACED = "aot_eager"
+_BY_GRAPHS = ("reduce-overhead", "max-autotune")
 _COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
-def check_compile(mode: Compile, on_cpu: bool) -> None:
-    """Looks, before training, at whether there is what compiles.
+class UncompiledValidation(Callback):
+    """Validates by what is not compiled, as the other commands do.
+
+    A CUDA graph may write where the outputs of one before it lie as soon as no gradient is waited
+    for: in a validation a critic's over the feature map of the encoder, which it reads.
+    """
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Calls the parts as they are from here on."""
+        torch.compiler.set_stance("force_eager")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Goes on compiled."""
+        torch.compiler.set_stance("default")
+
+    def on_exception(self, *_: Any) -> None:
+        """Leaves the process as it was."""
+        torch.compiler.set_stance("default")
+
+
+def check_compile(mode: Compile, on_cpu: bool, batches_a_step: int) -> None:
+    """Looks, before training, at whether there is what compiles, and whether it can.
 
     Args:
         mode: how to compile; not at all if None.
         on_cpu: whether the model trains on a processor.
+        batches_a_step: how many the gradients of a step are added up over.
 
     Raises:
-        InputError: it is to be compiled for a processor, and there is no compiler for C++.
+        InputError: it is to be compiled for a processor, and there is no compiler for C++; or to
+            CUDA graphs, and gradients are added up over several batches.
     """
+    if mode in _BY_GRAPHS and not on_cpu and batches_a_step > 1:
+        raise InputError(
+            f"compile is {mode} and trainer.accumulate_grad_batches {batches_a_step}, but CUDA "
+            "graphs write each batch's gradients over those of the one before; expected a single "
+            "batch a step; take --compile default, or a larger data.batch_size instead"
+        )
     if mode in (None, _TRACED) or not on_cpu:
         return
     known = [os.environ["CXX"]] if "CXX" in os.environ else _COMPILERS

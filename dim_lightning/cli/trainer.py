@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 import yaml
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, Timer
+from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, Timer, WeightAveraging
 from lightning.pytorch.loggers import Logger
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
@@ -51,6 +51,8 @@ def trainer_in(
             "figures that a run is made of"
         )
     own = _as_list(config["callbacks"])
+    if command != "fit":  # a checkpoint's weights are the average already
+        own = [callback for callback in own if not isinstance(callback, WeightAveraging)]
     has_bar = any(isinstance(callback, ProgressBar) for callback in own)
     wants_bar = config["enable_progress_bar"] is not False and not has_bar
     callbacks = [*own, *keyed, *_fixed_callbacks(run_dir, command, wants_bar)]
@@ -69,8 +71,7 @@ def trainer_in(
         raise
     except Exception as error:  # of nearly any kind: the Trainer trusts its arguments
         raise InputError(f"trainer: {shortened(str(error) or repr(error))}") from error
-    # the clock of max_time comes first: what logs at a stop has to know of it
-    trainer.callbacks.sort(key=lambda callback: not isinstance(callback, Timer))  # type: ignore
+    trainer.callbacks.sort(key=_turn)  # type: ignore
     return trainer
 
 
@@ -124,6 +125,16 @@ def _fixed_callbacks(run_dir: Path, command: str, bar: bool) -> list[Callback]:
     else:
         callbacks.append(StopAtOnce())
     return callbacks
+
+
+def _turn(callback: Callback) -> int:
+    """Which callbacks are called before others, whose order stays.
+
+    The clock of max_time is first: what logs at a stop has to know of it. An average of the weights
+    is last: it takes their place from the start of a validation to its end, where all others are
+    to see the same weights, and for good when training ends, after the state was saved.
+    """
+    return isinstance(callback, WeightAveraging) - isinstance(callback, Timer)
 
 
 def _loggers(asked: Any, run_dir: Path, command: str) -> list[Logger]:

@@ -1,7 +1,11 @@
 """A number that is none is found at its first step, by its name, before a checkpoint."""
 
+from contextlib import nullcontext
+
 import pytest
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 from small_module import Small, train
 
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
@@ -45,6 +49,24 @@ def test_no_checkpoint_keeps_a_broken_state(tmp_path):
 def test_looks_at_the_weights_too():
     with pytest.raises(InputError, match=r"weight became NaN or infinite by step 6 "):
         train([NonFiniteGuard()], Small(spoil_weight=True), log_every_n_steps=100)
+
+
+@pytest.mark.parametrize(("steps", "stops"), [(29, False), (30, True)])
+def test_a_training_whose_every_step_is_left_out_ends(steps, stops):
+    """The loss and the weights are finite all the while."""
+    module = Small()
+    module.weight.register_hook(lambda gradient: gradient * NAN)
+    scaler = torch.amp.GradScaler("cpu")  # begins at 2^16 and halves
+    options = {
+        "plugins": [MixedPrecision("16-mixed", "cpu", scaler)],
+        "max_epochs": -1,
+        "max_steps": steps,
+        "log_every_n_steps": steps,
+    }
+    said = r"scale is 6e-05 at step 30.*no checkpoint.*--trainer\.precision bf16-mixed"
+    with pytest.raises(InputError, match=said) if stops else nullcontext():
+        train([NonFiniteGuard()], module, **options)
+    assert module.weight.tolist() == [1, 1]
 
 
 def test_is_content_with_finite_numbers():

@@ -18,7 +18,7 @@ STEP = """
 import copy, sys
 from functools import partial
 import torch
-from dim_lightning.cli.compiling import compile_parts
+from dim_lightning.cli.compiling import UncompiledValidation, compile_parts
 from dim_lightning.data import Batch
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
@@ -42,6 +42,17 @@ for num_negatives in [1] if sys.argv[1] == "aot_eager" else [1, "all"]:
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 counted = torch._dynamo.utils.counters["stats"]["unique_graphs"]
 assert counted > 0, "nothing was compiled"
+
+def validated():
+    with torch.inference_mode():
+        compiled.eval().code_and_terms(batch, torch.Generator().manual_seed(1))
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+plainly = UncompiledValidation()
+plainly.on_validation_start(None, None)
+assert validated() == counted, "compiled in a validation"
+plainly.on_validation_end(None, None)
+assert validated() > counted, "no longer compiled after it"
 """
 BFLOAT16 = """
 import copy
@@ -70,13 +81,21 @@ for plain in encoders:
     alike = torch.cosine_similarity(*gradients, dim=0)
     assert alike > 0.98, (type(plain).__name__, alike)
 """
-MAIN = "import sys; from dim_lightning.cli import main; sys.exit(main(sys.argv[1:]))"
+MAIN = """
+import sys
+from dim_lightning.cli import main
+
+code = main(sys.argv[1:])
+print("graphs:", sys.modules["torch._dynamo"].utils.counters["stats"]["unique_graphs"])
+sys.exit(code)
+"""
 
 
 def run(code, *words):
     command = [sys.executable, "-c", code, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def test_a_traced_step_is_the_step():
@@ -105,17 +124,35 @@ def test_a_machine_without_a_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match="compile is default, but there is no compiler"):
-        check_compile("default", on_cpu=True)
-    check_compile("aot_eager", on_cpu=True)
-    check_compile(None, on_cpu=True)
-    check_compile("default", on_cpu=False)
+        check_compile("default", on_cpu=True, batches_a_step=1)
+    check_compile("aot_eager", on_cpu=True, batches_a_step=1)
+    check_compile(None, on_cpu=True, batches_a_step=1)
+    check_compile("default", on_cpu=False, batches_a_step=1)
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_cuda_graphs_do_not_add_gradients_up(mode):
+    with pytest.raises(InputError, match=rf"{mode} and trainer.accumulate_grad_batches 2, but"):
+        check_compile(mode, on_cpu=False, batches_a_step=2)
+    check_compile(mode, on_cpu=False, batches_a_step=1)
+    check_compile("default", on_cpu=False, batches_a_step=2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_a_run_by_cuda_graphs_is_validated_and_goes_on(workshop, mode):
+    places = ["--data.root", str(workshop.folder / "data"), "--runs_dir", str(workshop.runs)]
+    words = ["--trainer.accelerator", "gpu", "--trainer.max_epochs", "2", "--compile", mode]
+    run(MAIN, "fit", "--config", workshop.config, *places, "--experiment", mode, *words)
 
 
 @pytest.mark.slow
 def test_a_compiled_run_goes_on_uncompiled_and_is_exported(workshop, finished, tmp_path):
     places = ["--data.root", str(workshop.folder / "data"), "--runs_dir", str(workshop.runs)]
     words = ["--experiment", "traced", "--compile", "aot_eager"]
-    run(MAIN, "fit", "--config", workshop.config, *places, *words)
+    said = run(MAIN, "fit", "--config", workshop.config, *places, *words)
+    assert "graphs: 3" in said  # of the encoder and two critics, in training alone
     traced = workshop.runs / "traced" / "1"
     assert yaml.safe_load((traced / "config.yaml").read_text())["compile"] == "aot_eager"
     states = [

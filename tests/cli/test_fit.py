@@ -118,6 +118,27 @@ def test_a_stopped_run_goes_on_exactly(workshop):
     assert [f"--resume {run}" in entry["command"] for entry in resumed] == [True]
 
 
+def test_averaged_weights_are_what_is_measured_and_kept(workshop):
+    """And the run goes on exactly, with the weights themselves."""
+    words = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay", "0.5"]
+    assert workshop.fit("--experiment", "average", *words, "--trainer.max_epochs", "2") == 0
+    assert workshop.fit("--experiment", "averages", *words) == 0
+    whole, run = (workshop.runs / name / "1" for name in ("average", "averages"))
+    logged = {name: points[-1].value for name, points in read_metrics(run).items()}
+    assert main(["validate", "--run", str(run)]) == 0
+    found = read_result(run)["validate"]
+    for name in ("val/loss", "knn/cosine/k20_t0.07/top1", "geometry/effective_rank"):
+        assert found[name] == pytest.approx(logged[name], rel=1e-6)
+    assert main(["fit", "--resume", str(run), "--trainer.max_epochs", "2"]) == 0
+    states = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+        for folder in (whole, run)
+    ]
+    for name in ("state_dict", "current_model_state", "averaging_state"):
+        assert _same(*(state[name] for state in states))
+    assert not _same(states[0]["state_dict"], states[0]["current_model_state"])
+
+
 def test_what_is_asked_for_wins_over_the_checkpoint_and_the_difference_is_said(
     workshop, finished, caplog
 ):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import CONFIG, METRICS, write_atomically
+from dim_lightning.run.folder import CONFIG, METRICS, read_json, write_atomically
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.settings import changes, flat_settings
 from dim_lightning.sweep.definition import Definition
@@ -116,13 +116,13 @@ def open_sweep(
         training: the settings that all trials share; None where they are not known.
 
     Raises:
-        InputError: the folder holds another sweep, or something else.
+        InputError: the folder holds another sweep, a damaged one, or something else.
     """
     path = output / SWEEP
     is_new = not path.is_file()
     if is_new and any(not p.name.startswith(".") for p in output.iterdir()):
         raise InputError(f"{output} holds other files than a sweep's; give another --output")
-    known = {} if is_new else json.loads(path.read_text("utf-8"))
+    known = read_json(path, "bring it back, or give another --output")
     seed = known.get("seed", 0) if seed is None else seed
     same = {key: definition.content.get(key) for key in _SAME}
     asked = json.loads(json.dumps({"seed": seed, **same, _TRAINING: training}))

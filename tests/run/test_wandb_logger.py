@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from dim_lightning.errors import InputError
 from dim_lightning.run.wandb_logger import WandbLogger, _answers, _has_login
 
 
@@ -40,6 +41,12 @@ def test_offline_by_itself_nested_config_and_the_same_run_again(alone, caplog):
     again.place_in(alone, {})
     assert again.experiment.id == state["id"]
     again.finish()
+
+
+def test_a_damaged_record_of_the_run_is_named(alone):
+    (alone / "wandb.json").write_text("[]")
+    with pytest.raises(InputError, match=r"wandb\.json holds \[\]; expected .*; remove it"):
+        WandbLogger(mode="offline").place_in(alone, {})
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,15 @@ def test_when_all_fail_the_sweep_fails(bench, capsys):
     assert "all 2 trials failed; the last said:" in capsys.readouterr().err
 
 
+def test_a_damaged_record_of_the_sweep_is_named(bench, capsys):
+    bench.write()
+    bench.output.mkdir()
+    (bench.output / "sweep.json").write_text("null")
+    assert bench.sweep() == 2
+    said = "sweep.json holds None; expected names and values; bring it back, or give another"
+    assert said in capsys.readouterr().err
+
+
 def test_a_metric_that_is_never_logged(bench, capsys):
     bench.write(metric={"name": "best/y"})
     assert bench.sweep("--count", "1") == 2

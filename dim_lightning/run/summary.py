@@ -32,7 +32,7 @@ _CAPTIONS = {
     "prior_samples": "Training images nearest to codes drawn from the prior: if the "
     "codes follow the prior, every row is a coherent set.",
     "reconstructions": "Validation images, each beside what is decoded from its code.",
-    "samples": "Images decoded from codes drawn from the prior N(0, I).",
+    "samples": "Images decoded from codes drawn from the prior.",
     "embedding_statistics": "Mean and standard deviation of each dimension of the code, against "
     "those of the prior if there is one.",
 }

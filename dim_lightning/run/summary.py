@@ -78,7 +78,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
 
 
 def _method(config: Path) -> str:
-    """What trained the encoder; runs from before there was a choice do not say it."""
+    """What trained the encoder; DeepInfoMax where no configuration says it."""
     content = yaml.safe_load(config.read_text("utf-8")) if config.is_file() else {}
     name = str((content or {}).get("method", "DeepInfoMax")).rsplit(".", 1)[-1]
     return "Deep InfoMax" if name == "DeepInfoMax" else name

@@ -203,7 +203,7 @@ def test_a_trial_found_at_work_keeps_its_gpu(bench, monkeypatch):
 def test_a_trial_that_was_killed_with_its_sweep_is_run_again(bench):
     assert bench.sweep("--count", "2") == 0
     record = bench.output / "trials" / "2" / "trial.json"
-    content = json.loads(record.read_text()) | {"status": "running", "process": 1, "history": []}
+    content = json.loads(record.read_text()) | {"status": "running", "history": []}
     record.write_text(json.dumps(content))
     assert bench.sweep() == 0
     assert sorted(row["run"] for row in bench.rows()) == ["trials/1/1", "trials/2/2", "trials/3/1"]

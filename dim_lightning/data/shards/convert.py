@@ -96,8 +96,7 @@ def convert(
     ):
         _check_free(output)
         _begin(partial, plan)
-        layout = _fill(partial, found, parts, size, shares, shard_bytes, max_unreadable)
-        layout = layout._replace(plan=plan)
+        layout = _fill(partial, plan, found, parts, size, shares, shard_bytes, max_unreadable)
         _write_text(partial / CARD, card(layout))
         _write_text(partial / META, layout.to_json())
         partial.rename(output)
@@ -137,6 +136,7 @@ def _begin(partial: Path, plan: str) -> None:
 
 def _fill(
     folder: Path,
+    plan: str,
     found: Found,
     parts: Parts,
     size: int,
@@ -160,7 +160,7 @@ def _fill(
                 path = folder / shard.name
                 there[shard.name] = _write(path, shard, size, unreadable, advance)
     unreadable.say(folder.absolute().with_suffix(""))  # as it will be called
-    return _layout(found, parts, size, shares, planned, there)
+    return _layout(plan, found, parts, size, shares, planned, there)
 
 
 def _planned(split: str, parts: Parts, shares: Shares, per_shard: int) -> Iterator[_Planned]:
@@ -240,6 +240,7 @@ def _there(path: Path, shard: _Planned, size: int) -> _Written | None:
 
 
 def _layout(
+    plan: str,
     found: Found,
     parts: Parts,
     size: int,
@@ -260,6 +261,7 @@ def _layout(
             for split in SPLITS
         },
         unreadable=[name for s in planned for name in there[s.name].unreadable],
+        plan=plan,
         contents=found.contents or hash_of_parts(parts),
     )
 

@@ -5,6 +5,7 @@ The path of an image, which is the order of the folders and of the imports:
     data         images uint8 [n, 3, h, w] --augmentation--> float in [0, 1]
     encoders     images -> Features: feature map C [n, c, h, w], layers to probe, mean and
                  log variance of p(z|x) [n, d]
+    optim        what torch.optim has not: Muon, a schedule of short trainings
     encoder_module  what every method that trains an encoder shares
     infomax      critics: (images, C, z) -> Scores: joint [n, m], marginal [n, k, m]
                  estimators: Scores -> nats; priors: Features -> nats
@@ -14,6 +15,7 @@ The path of an image, which is the order of the folders and of the imports:
     evaluation   frozen features -> accuracies and geometry, plain functions
     run          the folder of a run: config, environment, metrics, pictures, page
     sweep        searches over settings: W&B's sweep files, run here
+    table        tables of runs: what is missing of them, and how near they come
     callbacks    probe, neighbours, geometry, pictures: they observe, and never change the training
     export       the encoder as files for those who have none of this code, and `load`
     cli          python -m dim_lightning fit --config FILE

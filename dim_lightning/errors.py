@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend, a look at numbers, and the name probably meant."""
+"""The one error that is the user's to mend, and what its messages are made with."""
 
 import difflib
 from collections.abc import Iterable
@@ -29,6 +29,11 @@ def check_least(key: str, value: int | float | None, least: int | float, why: st
     if value is not None and not value >= least:
         reason = f" ({why})" if why else ""
         raise InputError(f"{key} is {value}; expected at least {least}{reason}; set {key}")
+
+
+def cut(text: str, longest: int) -> str:
+    """`text`, or what of it `longest` characters hold with an ellipsis at the end."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def nearest(name: str, known: Iterable[str], listed_in: str = "`fit --help`") -> str:

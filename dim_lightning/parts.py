@@ -169,7 +169,7 @@ def check_parts(method: str, stored: Mapping[str, str], given: Mapping[str, Any]
         InputError: some differ; names them and says how to give the same.
     """
     now = {name: part_text(given[name]) for name in stored if name in given and name not in _FREE}
-    others = [name for name, text in now.items() if not _equal(stored[name], text)]
+    others = [name for name, text in now.items() if stored[name] != text]
     told = {name: f"{name} was {stored[name]}, here it is {now[name]}" for name in others}
     changed = [name for name in others if _unplaced(now[name]) != _unplaced(stored[name])]
     if changed:
@@ -202,12 +202,6 @@ def warn_of_unknown(
             f"have: {', '.join(unknown)}; they have no effect",
             stacklevel=3,
         )
-
-
-def _equal(stored: str, now: str) -> bool:
-    """Of an object or a mapping, early checkpoints have the class without what is in it."""
-    kind = "builtins.dict" if now.startswith("{") else now.partition("(")[0]
-    return stored in (now, kind)
 
 
 def _unplaced(text: str) -> str:

@@ -100,11 +100,6 @@ def total(values: Tensor) -> Tensor:
     return _Total.apply(values) if _is_distributed() else values
 
 
-def joint_mean(means: Tensor, num_rows: int) -> Tensor:
-    """Means over the joint batch, of means over the `num_rows` rows of each process."""
-    return total(means * num_rows) / joint_size(num_rows) if _is_distributed() else means
-
-
 def joint_terms(terms: Mapping[str, Tensor], num_rows: int) -> dict[str, Tensor]:
     """Scalars of each process's `num_rows` rows, as means over the joint batch, without gradient.
 
@@ -113,7 +108,8 @@ def joint_terms(terms: Mapping[str, Tensor], num_rows: int) -> dict[str, Tensor]
     own = {name: term.detach() for name, term in terms.items()}
     if not _is_distributed():
         return own
-    return dict(zip(own, joint_mean(torch.stack([*own.values()]), num_rows), strict=True))
+    joint = total(torch.stack([*own.values()]) * num_rows) / joint_size(num_rows)
+    return dict(zip(own, joint, strict=True))
 
 
 def take_from_first(tensors: Iterable[Tensor]) -> None:

@@ -205,14 +205,15 @@ class Counting:
 def test_an_object_is_its_class_and_its_settings():
     part, name = Counting(2), f"{__name__}.Counting"
     assert part_text(part) == f"{name}(step=2)"
-    check_parts("Own", {"report": name, "prior": f"{name}(step=2)"}, vars_of(part))
+    check_parts("Own", {"prior": f"{name}(step=2)"}, vars_of(part))
+    with pytest.raises(InputError, match=r"prior was .*Counting, here it is .*\(step=2\)"):
+        check_parts("Own", {"prior": name}, vars_of(part))  # of a class that had no settings
     with pytest.raises(InputError, match=r"prior was .*Counting\(step=1\)"):
         check_parts("Own", {"prior": f"{name}(step=1)"}, vars_of(part))
     assert part_text({"a": Counting, 1: [Mode.FAST]}) == (
         f"{{'a': {name}, 1: [{__name__}.Mode.FAST]}}"
     )
     assert part_text({1: [Mode.FAST], "a": Counting}) == part_text({"a": Counting, 1: [Mode.FAST]})
-    check_parts("Own", {"report": "builtins.dict"}, {"report": {"a": Counting}})
     assert part_text(torch.float16) == "torch.float16"
 
 

@@ -45,6 +45,14 @@ def test_type_checkers_see_the_public_names():
     assert (PACKAGE / "py.typed").is_file()
 
 
+@pytest.mark.parametrize("folder", ["", "evaluation", "sweep", "table"])
+def test_a_docstring_that_lists_a_folder_is_complete(folder):
+    listed = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text()))
+    named = set(re.findall(r"^ *(\w+)(?:\.py)? ", listed, re.MULTILINE))
+    inside = (PACKAGE / folder).glob("[a-z]*.py" if folder else "*/__init__.py")
+    assert {path.stem if folder else path.parent.name for path in inside} <= named
+
+
 def test_every_package_that_is_imported_is_declared():
     project = _project()
     optional = [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]

@@ -20,7 +20,7 @@ from dim_lightning.data.sources.listing import as_text
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.projection import principal_projection
-from dim_lightning.run.folder import explained
+from dim_lightning.writing import explained
 
 EMBEDDINGS = "embeddings.parquet"
 SOURCE, LAYER = b"dim_lightning.source", b"dim_lightning.layer"  # of the file's metadata

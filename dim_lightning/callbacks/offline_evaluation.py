@@ -25,11 +25,8 @@ from dim_lightning.callbacks.observation import (
 from dim_lightning.callbacks.offline_section import joined, weights_hash
 from dim_lightning.callbacks.offline_table import (
     FINE_TUNED,
-    PIXELS,
-    RANDOM,
     by_protocol,
     figure_name,
-    label,
     others_list,
     protocol_text,
     table,
@@ -45,6 +42,7 @@ from dim_lightning.evaluation.offline import (
     layer_figures,
 )
 from dim_lightning.evaluation.untrained import untrained
+from dim_lightning.run.report import PIXELS, RANDOM, row_name
 from dim_lightning.run.result import change_result
 
 _STATISTICS_IMAGES = 2500
@@ -198,7 +196,7 @@ class OfflineEvaluation(Callback):
         facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}, "not_converged": []}
         for row, splits in self._kinds(trainer, pl_module, taken):
             dim = splits.train.features.shape[1]
-            pl_module.print(f"offline evaluation: {label(row)} ({dim:,} features)")
+            pl_module.print(f"offline evaluation: {row_name(row)} ({dim:,} features)")
             results[row] = result = layer_figures(
                 splits,
                 num_classes,

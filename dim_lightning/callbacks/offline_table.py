@@ -7,10 +7,9 @@ from typing import Any
 
 from dim_lightning.evaluation.offline import CHOSEN, LINEAR, MLP, PAPER, SVM
 from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
-from dim_lightning.run.report import unsolved
+from dim_lightning.run.report import RANDOM, is_floor, row_name, unsolved
 
 FINE_TUNED = "fine_tuned"
-PIXELS, RANDOM = "pixels", "random/"
 
 _BOUND = (
     "the Donsker-Varadhan formula on test images, of a network fitted to the training split for "
@@ -122,7 +121,7 @@ def table(rows: Rows, facts: Mapping[str, Any], deviations: Rows | None = None) 
     heads = [("", "layer"), ("", "size"), *map(_heading, protocols)]
     spread = deviations or {}
     cells = [
-        [label(row), f"{facts['dim'][row]:,}"]
+        [row_name(row), f"{facts['dim'][row]:,}"]
         + [_cell(figures.get(p), spread.get(row, {}).get(p)) for p in protocols]
         for row, figures in rows.items()
     ]
@@ -153,18 +152,6 @@ def others_list(figures: Mapping[str, float]) -> str:
         for name, (kind, _, last) in parts.items()
     ]
     return "\n".join(["", "Of the code, test images:", *lines]) if lines else ""
-
-
-def label(row: str) -> str:
-    """A row as a person reads it."""
-    if row.startswith(RANDOM):
-        return f"random encoder, {row.removeprefix(RANDOM)}"
-    return "raw pixels" if row == PIXELS else row
-
-
-def is_floor(row: str) -> bool:
-    """Whether the row is there to be compared with."""
-    return row == PIXELS or row.startswith(RANDOM)
 
 
 def _kinds(names: Iterable[str]) -> list[str]:
@@ -202,7 +189,7 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
     lines = [f"always the largest training class: {100 * facts['chance']:.2f}"]
     penalties = {"L2 of the linear probe": facts["l2"], "C of the SVM": facts.get("svm_c", {})}
     for name, values in penalties.items():
-        listed = ", ".join(f"{label(row)} {value:g}" for row, value in values.items())
+        listed = ", ".join(f"{row_name(row)} {value:g}" for row, value in values.items())
         if listed or name.startswith("L2"):
             text = f"{name}, {chosen}{listed or 'none'}"
             lines += textwrap.wrap(text, 100, subsequent_indent="  ")

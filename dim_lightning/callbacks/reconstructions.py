@@ -13,6 +13,7 @@ from dim_lightning.callbacks.neighbours import chosen_queries
 from dim_lightning.callbacks.observation import (
     after_epochs,
     checked_interval,
+    code_prior_of,
     data_of,
     features_of,
     is_due,
@@ -22,6 +23,7 @@ from dim_lightning.callbacks.observation import (
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
 from dim_lightning.errors import check_least
+from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.evaluation.features import observing
 from dim_lightning.seeding import generator_for
 
@@ -33,7 +35,7 @@ class Reconstructions(Callback):
 
     In `pictures/`, every few epochs and on the last, of the same images and draws each time:
     `reconstructions.png`: validation images beside what is decoded from their codes, and
-    `samples.png`: what is decoded from draws of N(0, I), where the method draws the codes to it.
+    `samples.png`: what is decoded from draws of the prior, where the method draws codes to one.
 
     Args:
         every_n_epochs: how often; the last epoch is always drawn, early stopping aside.
@@ -54,8 +56,8 @@ class Reconstructions(Callback):
         if not trainer.is_global_zero:
             return
         paths = [self._draw_reconstructions(trainer, pl_module)]
-        if getattr(pl_module, "code_prior", None) == "gaussian":
-            paths.append(self._draw_samples(trainer, pl_module))
+        if prior := code_prior_of(pl_module):
+            paths.append(self._draw_samples(trainer, pl_module, prior))
         send_pictures(trainer, pl_module, paths)
 
     def _draw_reconstructions(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Path:
@@ -74,15 +76,15 @@ class Reconstructions(Callback):
         write_grid(path, title, subtitle, blocks)
         return path
 
-    def _draw_samples(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Path:
+    def _draw_samples(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, prior: CodePrior
+    ) -> Path:
         code_dim: Any = pl_module.embedding_dim
-        draws = torch.randn(
-            self.num_rows * _COLUMNS, code_dim, generator=generator_for(self.seed, 2)
-        )
+        draws = prior.draws(self.num_rows * _COLUMNS, code_dim, generator_for(self.seed, 2))
         images = self._decoded(trainer, pl_module, draws).unflatten(0, (self.num_rows, _COLUMNS))
         path = picture_path(trainer, "samples")
         title = f"Samples, {after_epochs(trainer, pl_module)}"
-        subtitle = "Images decoded from codes drawn from the prior, z ~ N(0, I)."
+        subtitle = f"Images decoded from codes drawn from the prior ({prior.name})."
         write_grid(path, title, subtitle, [Block("decoded", images)])
         return path
 

@@ -60,8 +60,8 @@ class RunRecord(Callback):
         """Goes on counting."""
         self._num_images = state_dict["num_images"]
         self._seconds = state_dict["seconds"]
-        self._epoch_images = state_dict.get("epoch_images", 0)
-        self._epoch_seconds = state_dict.get("epoch_seconds", 0.0)
+        self._epoch_images = state_dict["epoch_images"]
+        self._epoch_seconds = state_dict["epoch_seconds"]
         self._speeds = list(state_dict["speeds"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

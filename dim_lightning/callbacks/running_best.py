@@ -51,4 +51,4 @@ class RunningBest(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them up."""
         self._best = {name: value for name, value in state_dict.items() if name != _CLASSES}
-        self._num_classes = state_dict.get(_CLASSES)  # which early checkpoints do not have
+        self._num_classes = state_dict[_CLASSES]

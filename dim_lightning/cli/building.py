@@ -16,7 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from dim_lightning.cli.messages import shortened
 from dim_lightning.cli.resources import is_out_of_memory
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, cut
 
 _FITS_NULL = (None, type(None), Any, object, inspect.Parameter.empty)
 _LIGHTNING = str(Path(L.__file__).parent)
@@ -94,10 +94,10 @@ def _is_from_trainer(error: Exception) -> bool:
 def _cannot_be_built(values: Mapping[str, Any], error: Exception) -> str:
     name = getattr(values.get("class_type"), "__name__", "a class")
     given = ", ".join(f"{key}={value!r}" for key, value in values.get("kwargs", {}).items())
-    given = given if len(given) <= _LONGEST else f"{given[: _LONGEST - 1]}…"
+    given = cut(given, _LONGEST) or "no settings"
     said = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
     place = _place(values.get("class_type"), error)
-    return f"{name} cannot be built with {given or 'no settings'}: {said} ({place})"
+    return f"{name} cannot be built with {given}: {said} ({place})"
 
 
 def _place(kind: Any, error: Exception) -> str:

@@ -6,8 +6,9 @@ from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.run.compared import load_runs
 from dim_lightning.run.comparison import write_comparison
-from dim_lightning.run.folder import explained, new_numbered_folder
+from dim_lightning.run.folder import new_numbered_folder
 from dim_lightning.run.settings import run_name
+from dim_lightning.writing import explained
 
 
 def compare(arguments: list[str]) -> int:

@@ -3,7 +3,7 @@
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
@@ -19,8 +19,8 @@ from dim_lightning.cli.place import (
 )
 from dim_lightning.cli.resources import amount_of, is_out_of_memory
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import DISK_ERRORS, disk_error
 from dim_lightning.run.signals import terminable
+from dim_lightning.writing import DISK_ERRORS, disk_error
 
 USER_ERROR = 2
 
@@ -28,7 +28,6 @@ _HINTS = (
     "💡 Tip",  # advertises other products
     "GPU available",  # the opening line says what is used
     "TPU available",
-    "HPU available",
     "Using bfloat16 Automatic Mixed Precision",
     "Seed set to",
     "`Trainer.fit` stopped",
@@ -60,13 +59,8 @@ _NOISE = (
 )
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit code.
-
-    Args:
-        arguments: the command line after the program's name; the process's own if None.
-    """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+def run(words: list[str]) -> int:
+    """Runs one command, given as words after the program's name; the exit code."""
     try:
         with _quiet(), terminable():
             return _dispatch(words)

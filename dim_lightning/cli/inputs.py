@@ -13,8 +13,9 @@ from dim_lightning.run.environment import (
     describe_environment,
     write_environment,
 )
-from dim_lightning.run.folder import CONFIG, explained, write_atomically
+from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.own_code import OWN_CODE, changed_code, codes_of, own_code
+from dim_lightning.writing import explained
 
 
 @rank_zero_only

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from dim_lightning.cli.overview import OWN_COMMANDS
-from dim_lightning.errors import nearest
+from dim_lightning.errors import cut, nearest
 
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments:(?P<words>.*)")
 _UNKNOWN_KEY = re.compile(
@@ -261,8 +261,7 @@ def _parameters(path: str) -> list[str]:
 
 def shortened(message: str, longest: int = _LONGEST) -> str:
     """One line of at most `longest` characters."""
-    text = " ".join(message.split())
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return cut(" ".join(message.split()), longest)
 
 
 _EXPLANATIONS = (

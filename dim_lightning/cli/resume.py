@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.callbacks.own_settings import OwnSettings
 from dim_lightning.cli.checks import check_checkpoint
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, cut
 from dim_lightning.run.checkpoint import (
     JOINT_BATCH,
     METRICS_ROWS,
@@ -234,4 +234,4 @@ def _begun_by_another(
 
 def _shown(value: Any) -> str:
     text = "null" if value is None else str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return cut(text, _LONGEST)

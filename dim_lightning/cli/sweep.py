@@ -1,5 +1,6 @@
 """`sweep`: a sweep file of W&B, run on this machine."""
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +11,15 @@ from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command
-from dim_lightning.run.folder import alone_in, explained, new_numbered_folder
+from dim_lightning.run.folder import alone_in, new_numbered_folder
 from dim_lightning.run.settings import WHERE, belongs
-from dim_lightning.sweep.command import filled_command, parameters_json
+from dim_lightning.sweep.command import filled_command
 from dim_lightning.sweep.definition import Definition, read_definition
 from dim_lightning.sweep.record import Trial, open_sweep
 from dim_lightning.sweep.report import CSV, PAGE, line, table, write_report
 from dim_lightning.sweep.runner import Runner, number_of_trials
 from dim_lightning.sweep.search import check_optuna, grid_point, random_point, values_at
+from dim_lightning.writing import explained
 
 _DESCRIPTION = (
     "Runs a sweep file of Weights & Biases on this machine, without the service. A sweep that was "
@@ -86,7 +88,7 @@ def _shared(definition: Definition) -> dict[str, Any] | None:
     values = values_at(parameters, point, grid)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "arguments.json"
-        file.write_text(parameters_json(values), "utf-8")
+        file.write_text(json.dumps(values), "utf-8")
         words = filled_command(definition.command, definition.program, values, file)
         starts = [n for n in range(len(words)) if words[n : n + 3] == _TRAINING]
         if not starts:

@@ -17,7 +17,7 @@ from dim_lightning.cli.resolved import parts_of, resolved_settings
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command, now
-from dim_lightning.run.folder import CONFIG, alone_in, explained
+from dim_lightning.run.folder import CONFIG, alone_in
 from dim_lightning.run.settings import flat_settings
 from dim_lightning.table.commands import next_run, settings_words, words_of
 from dim_lightning.table.definition import Row, Table, chosen, read_table
@@ -34,6 +34,7 @@ from dim_lightning.table.mixed import mixed_code, mixed_pictures
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
 from dim_lightning.table.runs import Cell, State, check_devices, is_of, state_of
+from dim_lightning.writing import explained
 
 _DESCRIPTION = (
     "Runs what a table file lists and is not there yet, fit and then test, and writes table.md, "

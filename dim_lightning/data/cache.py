@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dim_lightning.data.decoding import MAX_UNREADABLE, Unreadable, decoded, say_passed_by
-from dim_lightning.data.disk import check_space, folder_when_done, lasting_file, locked, writing_to
+from dim_lightning.data.disk import check_space, folder_when_done, lasting_file, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.data.sources.listing import CACHE_TAG
 from dim_lightning.data.sources.source import Found, Part
 from dim_lightning.errors import InputError
+from dim_lightning.writing import explained
 
 FORMAT = 2  # to be raised whenever the same pictures would be stored in another way
 SETTING = "data.cache_dir"
@@ -107,7 +108,7 @@ def _key(found: Found, size: int) -> str:
 
 def make_cache_dir(cache_dir: Path) -> None:
     """Make the folder and mark it as a cache, so that nobody takes it for a class of pictures."""
-    with writing_to(cache_dir, SETTING):
+    with explained(cache_dir, SETTING):
         if not cache_dir.exists():
             cache_dir.mkdir(parents=True, exist_ok=True)
             signature = "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -143,8 +144,8 @@ def _build(found: Found, size: int, folder: Path, max_unreadable: float) -> None
     listed = folder.absolute().with_name(f"{found.name}-{size}px.unreadable.txt")
     unreadable = Unreadable(total, max_unreadable, found.origin, listed)
     what = f"decoding {found.origin} once to {size}x{size}, into {folder.absolute()}"
-    with writing_to(folder.parent, SETTING):
-        check_space(folder.parent, total * size * size * 3)
+    with explained(folder.parent, SETTING):
+        check_space(folder.parent, total * size * size * 3, SETTING)
         with folder_when_done(folder) as partial, progress(what, total, unit="pictures") as advance:
             counts = {}
             for name, part in given.items():

@@ -115,11 +115,9 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self.augmentation = augmentation
         self.num_views = num_views
+        self.view_sizes = view_sizes
         self.small_augmentation = small_augmentation
         self.num_small_views = num_small_views
-        self._views = Views(
-            augmentation, num_views, view_sizes, small_augmentation, num_small_views, seed
-        )
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else self.root / "cache"
         self.max_unreadable = max_unreadable
@@ -252,7 +250,9 @@ class ImageDataModule(LightningDataModule):
             return batch._replace(images=images, more_views=())
         # Lightning counts a batch as ready only after this hook.
         step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        first, *more = self._views.of(images, self.trainer.current_epoch, step)
+        small = self.small_augmentation, self.num_small_views  # as a script may have set them
+        views = Views(self.augmentation, self.num_views, self.view_sizes, *small, self.seed)
+        first, *more = views.of(images, self.trainer.current_epoch, step)
         return batch._replace(images=first, more_views=tuple(more))
 
     def _ready(self) -> Splits:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dim_lightning.data.pictures import decode
-from dim_lightning.data.sources.listing import SHOWN, as_text, shortened
+from dim_lightning.data.sources.listing import SHOWN, as_text, first_few
 from dim_lightning.data.sources.source import Found, Part
 from dim_lightning.errors import InputError
 
@@ -86,10 +86,10 @@ class Unreadable:
 
     def _shown(self) -> str:
         if len(self.names) <= SHOWN:
-            return shortened(self.names)
+            return first_few(self.names)
         text = "".join(f"{as_text(name)}\n" for name in self.names)
         self._listed.write_text(text, "utf-8")
-        return f"{shortened(self.names)} (all are listed in {self._listed})"
+        return f"{first_few(self.names)} (all are listed in {self._listed})"
 
 
 def decoded(

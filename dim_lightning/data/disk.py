@@ -1,6 +1,5 @@
 """Writing into folders that may be full, read-only or somebody else's at the same time."""
 
-import errno
 import os
 import shutil
 import sys
@@ -12,42 +11,27 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from dim_lightning.errors import InputError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@contextmanager
-def writing_to(folder: Path, setting: str) -> Iterator[None]:
-    """Turn the system's error about writing into one that names `folder` and `setting`.
-
-    Raises:
-        InputError: the folder is full, read-only or no folder.
-    """
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in _FULL
-        raise InputError(
-            f"cannot write into {folder.absolute()}: {error.strerror or error}; expected a folder "
-            f"that can be written{', with space left' if full else ''}; "
-            f"{'free some space or ' if full else ''}set {setting} to another folder"
-        ) from error
+from dim_lightning.writing import explained
 
 
-def check_space(folder: Path, needed: int) -> None:
+def check_space(folder: Path, needed: int, setting: str) -> None:
     """Look at the space that is left in `folder`.
 
     Args:
         folder: where something will be written.
         needed: how much, in bytes.
+        setting: what chooses the folder.
 
     Raises:
-        OSError: there is too little.
+        InputError: there is too little.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
         sizes = f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free"
-        raise OSError(errno.ENOSPC, f"too little space, {sizes}")
+        raise InputError(
+            f"cannot write {folder}: too little space, {sizes}; free some space or point {setting} "
+            "to another disk"
+        )
 
 
 @contextmanager
@@ -58,7 +42,7 @@ def locked(path: Path, setting: str) -> Iterator[None]:
         InputError: the lock's folder cannot be written.
     """
     lock = FileLock(path)
-    with writing_to(path.parent, setting):
+    with explained(path.parent, setting):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)

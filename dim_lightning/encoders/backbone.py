@@ -51,7 +51,7 @@ class TorchvisionEncoder(Encoder):
         gaussian: bool = False,
     ):
         super().__init__()
-        check_sizes("TorchvisionEncoder", (hidden_dim, embedding_dim), (0.0, 1.0), 2)
+        check_sizes("TorchvisionEncoder", (hidden_dim, embedding_dim), 2)
         nodes = {"local_node": local_node, "last_node": last_node}
         self.trunk = Trunk(name, nodes)
         shapes = _shapes(self.trunk, image_size, nodes)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dim_lightning.encoders.attention import SelfAttention
 from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
-from dim_lightning.encoders.head import check_sizes
+from dim_lightning.encoders.head import check_halvings, check_sizes
 from dim_lightning.errors import InputError
 
 
@@ -54,8 +54,8 @@ class BlogEncoder(Encoder):
         scales: int = 0,
     ):
         super().__init__()
-        check_sizes("BlogEncoder", (*widths, embedding_dim), pixel_range, 2)
-        _check_halvings(image_size, len(widths))
+        check_sizes("BlogEncoder", (*widths, embedding_dim), 2, pixel_range)
+        check_halvings(image_size, len(widths), least=2)
         _check_options(len(widths), attention_heads, scales)
         shapes = _map_shapes(image_size, widths)
         self.feature_shape = shapes[-1]
@@ -114,15 +114,6 @@ def _map_shapes(image_size: int, widths: Sequence[int]) -> list[FeatureShape]:
     """What each block of the local trunk gives: half the height and width of what it is given."""
     sides = [image_size // 2**halvings for halvings in range(1, len(widths) + 1)]
     return [FeatureShape(width, side, side) for width, side in zip(widths, sides, strict=True)]
-
-
-def _check_halvings(image_size: int, halvings: int) -> None:
-    if image_size // 2**halvings < 2:
-        raise InputError(
-            f"image size {image_size} is too small for an encoder that halves it {halvings} "
-            f"times; expected at least {2 ** (halvings + 1)} pixels; set data.image_size higher "
-            "or give model.encoder fewer widths"
-        )
 
 
 def _check_options(num_blocks: int, attention_heads: int, scales: int) -> None:

@@ -28,9 +28,9 @@ class Head(nn.Module):
         for before, after in zip((inputs, *hidden_dims), hidden_dims, strict=False):
             layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
         self.hidden = nn.Sequential(*layers)
-        self.mean = nn.Linear((inputs, *hidden_dims)[-1], embedding_dim)
-        # made last: the layers above start from the same draws with and without it
         last = (inputs, *hidden_dims)[-1]
+        self.mean = nn.Linear(last, embedding_dim)
+        # made last: the layers above start from the same draws with and without it
         self.log_variance = nn.Linear(last, embedding_dim) if gaussian else None
 
     def forward(
@@ -60,16 +60,42 @@ class Head(nn.Module):
 
 
 def check_sizes(
-    name: str, sizes: Sequence[int], pixel_range: tuple[float, float], num_layers: int
+    name: str,
+    sizes: Sequence[int],
+    num_layers: int,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
 ) -> None:
     """Refuses layers that cannot be.
 
     Raises:
         InputError: a size below 1, another number of widths, or an empty range of pixels.
     """
-    if len(sizes) < num_layers or min(sizes) < 1 or pixel_range[0] >= pixel_range[1]:
+    if len(sizes) < num_layers or min(sizes) < 1:
         raise InputError(
-            f"{name} got sizes {list(sizes)} and pixel_range {list(pixel_range)}; expected at "
-            f"least {num_layers} sizes of at least 1, and a range from low to high; set "
-            "model.encoder.init_args"
+            f"{name} got sizes {list(sizes)}; expected at least {num_layers} sizes of at least 1; "
+            "set model.encoder.init_args"
+        )
+    if pixel_range[0] >= pixel_range[1]:
+        raise InputError(
+            f"{name} got pixel_range {list(pixel_range)}; expected a range from low to high; set "
+            "model.encoder.init_args.pixel_range"
+        )
+
+
+def check_halvings(image_size: int, halvings: int, least: int = 1) -> None:
+    """Refuses an image too small to be halved as often.
+
+    Args:
+        image_size: height and width, in pixels.
+        halvings: how often both are halved.
+        least: height and width that are to be left.
+
+    Raises:
+        InputError: less is left.
+    """
+    if image_size // 2**halvings < least:
+        raise InputError(
+            f"image size {image_size} is too small for an encoder that halves it {halvings} times; "
+            f"expected at least {least * 2**halvings} pixels; set data.image_size higher or give "
+            "model.encoder fewer widths"
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
-from dim_lightning.encoders.head import Head, check_sizes
+from dim_lightning.encoders.head import Head, check_halvings, check_sizes
 from dim_lightning.errors import InputError
 
 
@@ -46,14 +46,9 @@ class PaperEncoder(Encoder):
         pixel_range: tuple[float, float] = (-1.0, 1.0),
     ):
         super().__init__()
-        check_sizes("PaperEncoder", (*widths, hidden_dim, embedding_dim), pixel_range, 4)
+        check_sizes("PaperEncoder", (*widths, hidden_dim, embedding_dim), 4, pixel_range)
+        check_halvings(image_size, len(widths))
         sides = [image_size // 2 ** (i + 1) for i in range(len(widths))]
-        if sides[-1] < 1:
-            raise InputError(
-                f"image size {image_size} is too small for an encoder that halves it {len(widths)} "
-                f"times; expected at least {2 ** len(widths)} pixels; set data.image_size higher "
-                "or give model.encoder fewer widths"
-            )
         self.feature_shape = FeatureShape(widths[-2], sides[-2], sides[-2])
         self.embedding_dim = embedding_dim
         self.is_gaussian = gaussian
@@ -114,7 +109,7 @@ class PaperEncoder64(Encoder):
         pixel_range: tuple[float, float] = (-1.0, 1.0),
     ):
         super().__init__()
-        check_sizes("PaperEncoder64", (*widths, hidden_dim, embedding_dim), pixel_range, 7)
+        check_sizes("PaperEncoder64", (*widths, hidden_dim, embedding_dim), 7, pixel_range)
         local_side = _pooled(_pooled(image_size))
         side = _pooled(local_side)
         if side < 1:

@@ -59,7 +59,7 @@ class ResidualEncoder(Encoder):
     ):
         super().__init__()
         check_sizes(
-            "ResidualEncoder", (*widths, *blocks, hidden_dim, embedding_dim), pixel_range, 4
+            "ResidualEncoder", (*widths, *blocks, hidden_dim, embedding_dim), 4, pixel_range
         )
         _check_stages(widths, blocks, stem_stride, local_stage)
         first = -(-image_size // stem_stride)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dim_lightning.encoders.convolution import Convolution
 from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape
-from dim_lightning.encoders.head import check_sizes
+from dim_lightning.encoders.head import check_halvings, check_sizes
 from dim_lightning.encoders.residual import ResidualBlock
 from dim_lightning.errors import InputError
 
@@ -46,15 +46,11 @@ class StridedEncoder(Encoder):
         pixel_range: tuple[float, float] = (-2.0, 2.0),
     ):
         super().__init__()
-        check_sizes("StridedEncoder", widths, pixel_range, 2)
+        check_sizes("StridedEncoder", widths, 2, pixel_range)
         _check_blocks(blocks, widths)
-        side = image_size // 2 ** (len(widths) - 1)
-        if side < 1:
-            raise InputError(
-                f"image size {image_size} is too small for an encoder that halves it "
-                f"{len(widths) - 1} times; expected at least {2 ** (len(widths) - 1)} pixels; set "
-                "data.image_size higher or give model.encoder fewer widths"
-            )
+        halvings = len(widths) - 1
+        check_halvings(image_size, halvings)
+        side = image_size // 2**halvings
         self.feature_shape = FeatureShape(widths[-1], side, side)
         self.embedding_dim = widths[-1]
         self.pixel_range = pixel_range

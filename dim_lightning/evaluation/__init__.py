@@ -2,11 +2,13 @@
 
 features.py   an encoder and batches of images -> features, layer by layer, and pixels
 labelled.py   features with a class of each
+search.py     the rows of a bank that come first for a query
 knn.py        nearest neighbours and the accuracy of their vote
 softmax_regression.py   the convex problem of the linear probe, solved to convergence
 probes.py     the linear probe with its penalty chosen, and the paper's MLP with 200 units
 paper_probe.py   that network trained and reported as in the paper
 svm.py        a linear support vector machine, its penalty chosen
+offline.py    the figures of the test images, layer by layer
 reconstruction.py   MS-SSIM of what a decoder makes of the codes
 untrained.py   an encoder with fresh weights, the floor of the others
 dependency.py   nats between image and code (MINE), and among a code's dimensions (NDM)
@@ -14,6 +16,7 @@ fine_tuning.py   the whole encoder trained on with labels
 fitting.py    what all networks fitted here share: draws and epochs
 geometry.py   effective rank and the moments of the codes
 code_prior.py   what codes that follow their prior look like
+projection.py   two coordinates of a code, to be looked at
 """
 
 from dim_lightning.evaluation.features import Extracted, extract, observing, pixels

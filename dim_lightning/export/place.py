@@ -22,7 +22,8 @@ from dim_lightning.export.programs import (
 )
 from dim_lightning.export.rebuild import encoder_from, load_weights, of_module, of_run
 from dim_lightning.extras import installation
-from dim_lightning.run.folder import CONFIG, explained
+from dim_lightning.run.folder import CONFIG
+from dim_lightning.writing import explained
 
 DESCRIPTION = "encoder.json"
 WEIGHTS = "encoder.safetensors"

@@ -12,12 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import (
-    LAST_CHECKPOINT,
-    PREVIOUS_CHECKPOINT,
-    disk_error,
-    write_atomically,
-)
+from dim_lightning.run.folder import LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
+from dim_lightning.writing import disk_error
 
 # what a run adds to Lightning's
 METRICS_ROWS, JOINT_BATCH, PROCESSES = "metrics_rows", "joint_batch_size", "processes"

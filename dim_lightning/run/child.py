@@ -178,7 +178,7 @@ def own_gpus(
 def _pid_and_place(folder: Path) -> tuple[int | None, int | None]:
     """Those of the process at work in the folder; None where it has not written them yet."""
     words = (folder / _LOCK).read_text("utf-8").split() if is_at_work(folder) else []
-    pid, place, *_ = [*map(int, words), None, None]  # of an earlier version there is no place
+    pid, place = map(int, words) if words else (None, None)
     return pid, place
 
 

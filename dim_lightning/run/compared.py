@@ -104,7 +104,5 @@ def _load(folder: Path, label: str) -> RunData:
     # and those of another run, with whose checkpoint it began, took it no time
     all_epochs = range(max(speeds, default=-1) + 1)
     minutes = np.cumsum([images / speeds.get(e, np.inf) / 60 for e in all_epochs]).tolist()
-    # runs from before there was a choice do not say it
-    config = {METHOD: "DeepInfoMax", **flat_config(folder)}
     tested = caveat_of_test(result)
-    return RunData(label, folder, config, series, finals, epochs, minutes, tested)
+    return RunData(label, folder, flat_config(folder), series, finals, epochs, minutes, tested)

@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from dim_lightning.errors import InputError
-from dim_lightning.run.folder import ENVIRONMENT, write_atomically
+from dim_lightning.run.folder import ENVIRONMENT, read_json, write_atomically
 from dim_lightning.version import version_of
 
 KNOWN_PICTURES = "pictures"  # which a run was begun with
@@ -105,16 +104,7 @@ def read_environment(run_dir: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is damaged.
     """
-    path = run_dir / ENVIRONMENT
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not readable as JSON ({error}); bring it back") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds {content!r:.40}; expected names and values; bring it back")
-    return content
+    return read_json(run_dir / ENVIRONMENT, "bring it back")
 
 
 def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:

@@ -1,16 +1,18 @@
 """Where a run lies: numbered folders that never overwrite one another."""
 
-import errno
+import json
 import os
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import filelock
 
 from dim_lightning.errors import InputError
+from dim_lightning.writing import explained
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -26,51 +28,6 @@ _LOCK = ".lock"
 # the names that write_atomically gives to what is not in its place yet
 _LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
 _NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
-_REASONS = {
-    errno.ENOSPC: "the disk is full; free some space or point {setting} to another disk",
-    errno.EDQUOT: "your disk quota is used up; free some space or point {setting} to another disk",
-    errno.EROFS: "the file system is read-only; point {setting} to a folder you can write to",
-    errno.EACCES: "you may not write there; point {setting} to a folder you can write to",
-    errno.EPERM: "you may not write there; point {setting} to a folder you can write to",
-    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another {setting}",
-    errno.EEXIST: "a file of that name is in the way; choose another {setting}",
-    errno.ENAMETOOLONG: "that name is too long; choose a shorter one",
-}
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-
-
-def disk_error(
-    error: OSError, path: Path | str | None = None, setting: str = "runs_dir"
-) -> InputError:
-    """What a failed write means to the user, and what to do about it.
-
-    Args:
-        error: what the operating system said.
-        path: what was being written; the error's own file name if None.
-        setting: what chooses the place.
-    """
-    where = path if path is not None else error.filename or "the run folder"
-    code = error.errno or 0
-    reason = _REASONS.get(code, "").replace("{setting}", setting)
-    reason = reason or f"{error.strerror or error}; choose another {setting}"
-    return InputError(f"cannot write {where}: {reason}")
-
-
-@contextmanager
-def explained(path: Path, setting: str = "runs_dir") -> Iterator[None]:
-    """Turns an operating system's error into an `InputError` that names `path`.
-
-    Args:
-        path: what is written.
-        setting: what chooses the place.
-
-    Raises:
-        InputError: what could not be written, why, and what to do.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise disk_error(error, path, setting) from error
 
 
 def new_numbered_folder(parent: Path) -> Path:
@@ -161,6 +118,27 @@ def remove_leftovers(run_dir: Path) -> None:
         for path in folder.glob(".*"):
             if _LEFTOVER.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """The names and values that a file holds; empty if there is no file.
+
+    Args:
+        path: the file.
+        advice: what to do where it is damaged.
+
+    Raises:
+        InputError: it is no JSON, or of something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not readable as JSON ({error}); {advice}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {content!r:.40}; expected names and values; {advice}")
+    return content
 
 
 def write_atomically(path: Path, content: str | bytes, kept: Path | None = None) -> None:

@@ -19,6 +19,7 @@ ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
 # environment.json of a run that took up another's state: which that one had, and how it dealt them
 OTHER_PICTURES = "other_pictures"
 OTHER_SHARES = "other_shares"
+PIXELS, RANDOM = "pixels", "random/"  # rows of the offline evaluation that are floors
 _OF_VALIDATION = (*ACCURACIES, VAL_LOSS)
 _PROBES = {
     "linear": "linear probe",
@@ -111,7 +112,19 @@ def offline_headlines(test: Mapping[str, Any]) -> list[tuple[Headline, float]]:
 def unsolved(test: Mapping[str, Any]) -> list[str]:
     """The probes that ended before they were solved, as a person reads it."""
     places = [_place(name) for name in test.get("not_converged", [])]
-    return [f"{column} on {row}" for row, column in places]
+    return [f"{column} on {row_name(row)}" for row, column in places]
+
+
+def row_name(row: str) -> str:
+    """A row of the offline evaluation, conv, random/conv or pixels, as a person reads it."""
+    if row.startswith(RANDOM):
+        return f"random encoder, {row.removeprefix(RANDOM)}"
+    return "raw pixels" if row == PIXELS else row
+
+
+def is_floor(row: str) -> bool:
+    """Whether a row is there to be compared with."""
+    return row == PIXELS or row.startswith(RANDOM)
 
 
 def flat_figures(values: Mapping[str, Any]) -> dict[str, float]:
@@ -227,7 +240,11 @@ def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "columns": columns,
         "rows": [
-            {"name": row, "floor": _is_floor(row), "cells": [cell(row, c) for c in columns]}
+            {
+                "name": row_name(row),
+                "floor": is_floor(row),
+                "cells": [cell(row, c) for c in columns],
+            }
             for row in rows
         ],
     }
@@ -238,9 +255,9 @@ def _place(name: str) -> tuple[str, str]:
     *protocol, layer, _ = name.split("/")
     if not protocol:  # test/top1, of a network trained with labels
         return "its own classifier", "no probe"
-    if protocol[0] == "random":
-        return f"random encoder, {layer}", _protocol(protocol[1:])
-    return ("raw pixels" if layer == "pixels" else layer), _protocol(protocol)
+    if f"{protocol[0]}/" == RANDOM:
+        return f"{RANDOM}{layer}", _protocol(protocol[1:])
+    return layer, _protocol(protocol)
 
 
 def _protocol(parts: list[str]) -> str:
@@ -253,18 +270,13 @@ def _protocol(parts: list[str]) -> str:
 
 def _layers(test: Mapping[str, Any]) -> list[str]:
     """Those that the last test has looked at, in the encoder's order, the code last."""
-    names = [name for name in test.get("dim", {}) if not name.startswith("random/")]
-    return [name for name in names if name != "pixels"]
+    return [name for name in test.get("dim", {}) if not is_floor(name)]
 
 
 def _in_order(rows: Iterable[str], layers: Sequence[str]) -> list[str]:
     """Layers in the encoder's order, others behind them, floors last."""
     order = {name: place for place, name in enumerate(layers)}
-    return sorted(rows, key=lambda row: (_is_floor(row), order.get(row, len(order))))
-
-
-def _is_floor(row: str) -> bool:
-    return row.startswith("random encoder") or row == "raw pixels"
+    return sorted(rows, key=lambda row: (is_floor(row), order.get(row, len(order))))
 
 
 def _chosen(test: Mapping[str, Any]) -> dict[str, float]:

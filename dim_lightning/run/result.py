@@ -10,9 +10,10 @@ from typing import Any
 import filelock
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import RESULT, write_atomically
+from dim_lightning.run.folder import RESULT, read_json, write_atomically
 
 _LOCK = f".{RESULT}.lock"
+_ADVICE = "remove it and run test again"
 _PATIENCE = 10.0  # seconds; it is held for milliseconds
 
 
@@ -22,20 +23,11 @@ def read_result(run_dir: Path) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: the file is no JSON, or of something else.
     """
-    path = run_dir / RESULT
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    content = read_json(run_dir / RESULT, _ADVICE)
+    if not all(isinstance(each, dict) for each in content.values()):
         raise InputError(
-            f"{path} is not readable as JSON ({error}); remove it and run test again"
-        ) from error
-    sections = content.values() if isinstance(content, dict) else [content]
-    if not all(isinstance(each, dict) for each in sections):
-        raise InputError(
-            f"{path} holds {content!r:.40}; expected sections, each of names and figures; remove "
-            "it and run test again"
+            f"{run_dir / RESULT} holds {content!r:.40}; expected sections, each of names and "
+            f"figures; {_ADVICE}"
         )
     return content
 

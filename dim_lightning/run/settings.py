@@ -29,7 +29,7 @@ WHERE = (
     "trainer.strategy",
 )
 FLOAT32 = "32-true"  # the precision, if none is given
-_EXACT = "highest"  # that of float32's matrix products likewise
+EXACT = "highest"  # that of float32's matrix products likewise
 _SHOWN = 4
 _CONFIGURATION = "the project's experiments/digits/blog.yaml"
 _RUN = f"runs/digits/1/{CONFIG}"
@@ -185,6 +185,6 @@ def precision_text(settings: Mapping[str, Any]) -> str:
     Args:
         settings: of a run, by their full names.
     """
-    products = settings.get("matmul_precision") or _EXACT
+    products = settings.get("matmul_precision") or EXACT
     precision = settings.get("trainer.precision") or FLOAT32
-    return precision if products == _EXACT else f"{precision} with products in {products}"
+    return precision if products == EXACT else f"{precision} with products in {products}"

@@ -32,7 +32,7 @@ _CAPTIONS = {
     "prior_samples": "Training images nearest to codes drawn from the prior: if the "
     "codes follow the prior, every row is a coherent set.",
     "reconstructions": "Validation images, each beside what is decoded from its code.",
-    "samples": "Images decoded from codes drawn from the prior N(0, I).",
+    "samples": "Images decoded from codes drawn from the prior.",
     "embedding_statistics": "Mean and standard deviation of each dimension of the code, against "
     "those of the prior if there is one.",
 }
@@ -78,7 +78,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
 
 
 def _method(config: Path) -> str:
-    """What trained the encoder; runs from before there was a choice do not say it."""
+    """What trained the encoder; DeepInfoMax where no configuration says it."""
     content = yaml.safe_load(config.read_text("utf-8")) if config.is_file() else {}
     name = str((content or {}).get("method", "DeepInfoMax")).rsplit(".", 1)[-1]
     return "Deep InfoMax" if name == "DeepInfoMax" else name

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.errors import InputError
 from dim_lightning.extras import installation
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.folder import read_json, write_atomically
 from dim_lightning.run.settings import run_name
 
 _STATE = "wandb.json"
@@ -87,6 +87,9 @@ class WandbLogger(LightningWandbLogger):
         Args:
             run_dir: the run's folder; W&B's files go to wandb/ in it.
             config: every setting, nested, for the run's page.
+
+        Raises:
+            InputError: what the run's folder has kept of W&B's run is damaged.
         """
         mode = self._mode or os.environ.get("WANDB_MODE") or self._own_mode()
         import wandb
@@ -247,5 +250,5 @@ def _patience() -> dict[str, Any]:
 
 
 def _stored_id(run_dir: Path) -> str | None:
-    path = run_dir / _STATE
-    return json.loads(path.read_text("utf-8"))["id"] if path.is_file() else None
+    advice = "remove it, and the run goes on as a new one of Weights & Biases"
+    return read_json(run_dir / _STATE, advice).get("id")

@@ -10,5 +10,7 @@ record      what is known of a trial, in trials/<n>/trial.json: the state of the
 process     one trial: a process of its own, which outlives a sweep that is killed
 runner      starts, watches and records trials until there are enough
 report      table, sweep.csv, sweep.html
+figure      the trials as lines from parameter to parameter
+page        the template of sweep.html
 ```
 """

@@ -61,7 +61,7 @@ def filled_command(
         command: from `check_command`.
         program: what ${program} stands for.
         parameters: the trial's, by their full names.
-        json_file: what ${args_json_file} stands for; `parameters_json` is its content.
+        json_file: what ${args_json_file} stands for, a file of the parameters as JSON.
     """
     pairs = [f"{name}={value}" for name, value in parameters.items()]
     flags = {n: v for n, v in parameters.items() if v is not False}
@@ -75,7 +75,7 @@ def filled_command(
         "args_no_boolean_flags": [
             f"--{n}" if v is True else f"--{n}={v}" for n, v in flags.items()
         ],
-        "args_json": [parameters_json(parameters)],
+        "args_json": [json.dumps(parameters)],
         "args_json_file": [str(json_file)],
     }
     words: list[str] = []
@@ -83,11 +83,6 @@ def filled_command(
         match = _MACRO.fullmatch(word)
         words += meanings[match["name"]] if match else [_with_variables(word)]
     return words
-
-
-def parameters_json(parameters: Mapping[str, Any]) -> str:
-    """The parameters as `fit --config` takes them."""
-    return json.dumps(parameters)
 
 
 def _with_variables(word: str) -> str:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from dim_lightning.errors import cut
 from dim_lightning.sweep.definition import Definition, searched
 from dim_lightning.sweep.record import Trial
 from dim_lightning.sweep.space import Choice, Range
@@ -70,7 +71,7 @@ def _told_apart(labels: Sequence[str]) -> list[str]:
     shared = next((i for i, letters in columns if len(set(letters)) > 1), 0)
     if shared and max(map(len, labels)) > _LONGEST:
         labels = [f"…{label[shared - 1 :]}" for label in labels]
-    return [n if len(n) <= _LONGEST else f"{n[: _LONGEST - 1]}…" for n in labels]
+    return [cut(label, _LONGEST) for label in labels]
 
 
 def _metric_axis(definition: Definition, trials: Sequence[Trial]) -> Axis:

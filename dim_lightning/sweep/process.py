@@ -1,5 +1,6 @@
 """One trial at work: a process of its own, which outlives a sweep that is killed."""
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from dim_lightning.run.child import Child
 from dim_lightning.run.folder import LAST_CHECKPOINT, write_atomically
 from dim_lightning.run.result import read_result
-from dim_lightning.sweep.command import filled_command, parameters_json
+from dim_lightning.sweep.command import filled_command
 from dim_lightning.sweep.definition import Definition
 from dim_lightning.sweep.record import (
     TRIALS,
@@ -113,7 +114,7 @@ class Process:
         if run is not None and (run / LAST_CHECKPOINT).is_file():
             return [sys.executable, "-m", "dim_lightning", "fit", "--resume", str(run)]
         arguments = folder / _ARGUMENTS
-        write_atomically(arguments, parameters_json(self.trial.parameters) + "\n")
+        write_atomically(arguments, json.dumps(self.trial.parameters) + "\n")
         definition = self.definition
         words = (definition.command, definition.program, self.trial.parameters, arguments)
         return [*filled_command(*words), *self._place()]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import CONFIG, METRICS, write_atomically
+from dim_lightning.run.folder import CONFIG, METRICS, read_json, write_atomically
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.settings import changes, flat_settings
 from dim_lightning.sweep.definition import Definition
@@ -23,7 +23,6 @@ TRIALS = "trials"
 ENDED = ("finished", "stopped", "failed")
 _RECORD = "trial.json"
 _SAME = ("method", "metric", "parameters", "command", "program", "early_terminate")
-_TRAINING = "training"
 
 
 @dataclass
@@ -85,9 +84,7 @@ def read_trials(output: Path) -> dict[int, Trial]:
     trials = {}
     for path in (output / TRIALS).glob(f"*/{_RECORD}"):
         try:
-            content = {"process": None, **json.loads(path.read_text("utf-8"))}
-            del content["process"]  # of earlier versions
-            trial = Trial(**content)
+            trial = Trial(**json.loads(path.read_text("utf-8")))
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{path} is no record of a trial ({error}); delete {path.parent} to run it again"
@@ -116,20 +113,19 @@ def open_sweep(
         training: the settings that all trials share; None where they are not known.
 
     Raises:
-        InputError: the folder holds another sweep, or something else.
+        InputError: the folder holds another sweep, a damaged one, or something else.
     """
     path = output / SWEEP
     is_new = not path.is_file()
     if is_new and any(not p.name.startswith(".") for p in output.iterdir()):
         raise InputError(f"{output} holds other files than a sweep's; give another --output")
-    known = {} if is_new else json.loads(path.read_text("utf-8"))
+    known = read_json(path, "bring it back, or give another --output")
     seed = known.get("seed", 0) if seed is None else seed
     same = {key: definition.content.get(key) for key in _SAME}
-    asked = json.loads(json.dumps({"seed": seed, **same, _TRAINING: training}))
+    asked = json.loads(json.dumps({"seed": seed, **same, "training": training}))
     if is_new:
         write_atomically(path, json.dumps(asked, indent=2) + "\n")
         return seed
-    known = {_TRAINING: asked[_TRAINING], **known}  # the first sweeps did not keep it
     other = changes(flat_settings(asked), flat_settings(known))
     if other:
         raise InputError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dim_lightning.errors import cut
 from dim_lightning.run.folder import write_atomically
 from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
@@ -82,7 +83,7 @@ def short(value: Any) -> str:
         text = f"{value:.4g}"
     else:
         text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return cut(text, _LONGEST)
 
 
 def figure(value: float | None) -> str:

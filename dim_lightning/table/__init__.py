@@ -9,5 +9,6 @@ runner      starts what is missing, each command a process of its own
 figures     the paper's numbers, ours, and the differences
 mixed       rows whose runs were not trained on the same pictures or by the same code
 report      table.md, table.csv, table.html
+page        the template of table.html
 ```
 """

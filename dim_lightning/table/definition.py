@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError, nearest
-from dim_lightning.run.settings import read_yaml
+from dim_lightning.run.settings import EXACT, FLOAT32, read_yaml
 
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
-# what the processor is quick at: one asked for by --set is that of the runs to come alone
-ARITHMETIC = ("trainer.precision", "matmul_precision")
+# setting -> what it is without being named; as it is what the processor is quick at, one asked for
+# by --set is that of the runs to come alone
+ARITHMETIC = {"trainer.precision": FLOAT32, "matmul_precision": EXACT}
 _KEYS = ("title", "note", "name", "runs", "overrides", "seeds", "columns", "rows")
 _ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor", "of")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")

@@ -18,7 +18,6 @@ from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import caveat_of_test, flat_figures
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import (
-    FLOAT32,
     WHERE,
     belongs,
     changed,
@@ -227,7 +226,7 @@ def _identity(
     """
     named = [key for key in ARITHMETIC if key in cell.row.kept]
     own = {key: value for key, value in settings.items() if not belongs(key, FREE)}
-    own |= {key: settings.get(key) or FLOAT32 for key in named}
+    own |= {key: settings.get(key) or ARITHMETIC[key] for key in named}
     if BATCH_SIZE in own:
         devices = num_devices(settings.get("trainer.devices")) or 1
         processes = devices * settings.get("trainer.num_nodes", 1)

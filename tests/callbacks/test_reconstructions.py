@@ -24,6 +24,17 @@ def test_pictures_of_what_the_method_has(method, tmp_path, digits_root):
     assert found == EXPECTED[method]
 
 
+def test_codes_of_every_prior_are_decoded(tmp_path, digits_root):
+    module = build(Autoencoder)
+    module.code_prior = "uniform"
+    module.decoder = OneColour()
+    one = trainer(tmp_path, max_epochs=1, callbacks=[Reconstructions(num_rows=2)])
+    one.validate(module, digits(digits_root), verbose=False)
+    draws = module.decoder.codes[-1]
+    assert (draws.abs() > 5).any()  # logistic, which N(0, 1) is not so far out
+    assert {path.stem for path in tmp_path.rglob("*.png")} == {"reconstructions", "samples"}
+
+
 def test_images_stand_beside_what_is_decoded_from_their_codes(tmp_path, digits_root):
     data = digits(digits_root)
     module = build(Autoencoder)
@@ -42,10 +53,12 @@ class OneColour(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
+        self.codes = []
         self.colour = torch.nn.Parameter(torch.tensor([200.0, 100.0, 50.0]) / 255)
 
     def forward(self, code):
         assert not self.training
+        self.codes.append(code)
         return self.colour.reshape(1, 3, 1, 1).expand(len(code), 3, 8, 8)
 
 

@@ -55,7 +55,7 @@ def test_the_largest_value_so_far_is_logged_and_survives_a_restart(tmp_path, dig
     assert first + second == whole
 
 
-# early checkpoints do not say how many classes there were
+# of data that does not say how many classes it has, all are taken for the same
 @pytest.mark.parametrize(("num_classes", "best"), [(10, 0.75), (None, 0.75), (4, 0.5)])
 def test_values_of_other_classes_are_forgotten(tmp_path, digits_root, num_classes, best):
     kept = RunningBest()

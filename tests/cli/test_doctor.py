@@ -126,8 +126,8 @@ def test_a_place_that_cannot_be_written(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(places.tempfile, "TemporaryFile", full)
-    finding = _only(places.disk(Asked(runs_dir=tmp_path)), "runs_dir")
-    assert "the disk is full" in finding.found
+    finding = _only(places.disk(Asked(runs_dir=tmp_path / "a: b")), "runs_dir")
+    assert finding.found == f"{tmp_path / 'a: b'} cannot be written: the disk is full"
 
 
 def test_more_threads_than_cores(monkeypatch):

@@ -299,8 +299,8 @@ def test_a_full_disk_is_explained_and_leaves_nothing(class_folders, tmp_path):
     cache_dir = tmp_path / "cache"
     command = [sys.executable, "-c", FULL_DISK, str(class_folders), str(cache_dir)]
     message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert message.startswith(f"cannot write into {cache_dir}: File too large")
-    assert "free some space or set data.cache_dir" in message
+    assert message.startswith(f"cannot write {cache_dir}: a file became larger than")
+    assert "free some space or point data.cache_dir" in message
     assert left_behind(cache_dir) == []
 
 

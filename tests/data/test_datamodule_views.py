@@ -1,11 +1,12 @@
 from itertools import product
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
 import torch
 from jsonargparse import ArgumentParser
 
-from dim_lightning.data import CropAndFlip, CropColour, Digits, ImageDataModule
+from dim_lightning.data import Batch, CropAndFlip, CropColour, Digits, ImageDataModule
 from dim_lightning.data.augmentation import Augmentation
 from dim_lightning.data.views import Views
 from dim_lightning.errors import InputError
@@ -155,6 +156,19 @@ def test_every_setting_of_the_views_is_reached_by_a_dotted_key_and_survives_a_du
     assert data.augmentation.blur_prob == 0.5
     assert data.augmentation.jitter == (0.4, 0.4, 0.4, 0.1)
     assert data.small_augmentation.size == 16
+
+
+def test_a_script_may_change_what_makes_the_views():
+    data = ImageDataModule(augmentation=CropColour())
+    progress = SimpleNamespace(current=SimpleNamespace(ready=0))
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    data.trainer = SimpleNamespace(training=True, current_epoch=0, fit_loop=loop)
+    images = torch.arange(2 * 3 * 32 * 32).remainder(256).to(torch.uint8).view(2, 3, 32, 32)
+    batch = Batch(images, torch.zeros(2), torch.arange(2))
+    as_it_is = images / 255
+    assert not torch.equal(data.on_after_batch_transfer(batch, 0).images, as_it_is)
+    data.augmentation = None
+    assert torch.equal(data.on_after_batch_transfer(batch, 0).images, as_it_is)
 
 
 def test_views_grow_from_epoch_to_epoch(seen):

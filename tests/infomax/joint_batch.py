@@ -110,11 +110,8 @@ def joint_images():
 
 def terms_without_gradient(images):
     """For each of SETTINGS the terms of these images, as a mean over the joint batch."""
-    found = {}
-    for name, (terms, _) in losses_and_gradients(images).items():
-        shares = torch.stack(list(terms.values()))
-        found[name] = dict(zip(terms, processes.joint_mean(shares, len(images)), strict=True))
-    return found
+    found = losses_and_gradients(images)
+    return {name: processes.joint_terms(terms, len(images)) for name, (terms, _) in found.items()}
 
 
 def losses_and_gradients(images):

@@ -64,7 +64,7 @@ def found(rank):
         "shares": shares.detach(),
         "gradient of joint": of_joint,
         "gradient of each": of_each,
-        "joint mean": processes.joint_mean(codes.detach().mean(), len(codes)),
+        "joint mean": processes.joint_terms({"mean": codes.mean()}, len(codes))["mean"],
         "first": torch.tensor(processes.first_own_row(len(codes))),
         "size": torch.tensor(processes.joint_size(len(codes))),
         "total": processes.total(torch.tensor([1, rank])),

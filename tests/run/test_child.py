@@ -39,8 +39,6 @@ def test_another_finds_it_at_work_and_ends_it(tmp_path):
     assert (other.pid, other.place) == (starter.pid, 2)
     (tmp_path / ".lock").write_text("")  # as it is until the starter has written there
     assert (Child(tmp_path).pid, Child(tmp_path).place) == (None, None)
-    (tmp_path / ".lock").write_text(f"{starter.pid}")  # as an earlier version has it
-    assert (Child(tmp_path).pid, Child(tmp_path).place) == (starter.pid, None)
     other.end()
     wait(starter)
     assert not other.running()

@@ -65,14 +65,14 @@ def test_of_classes_that_differ_there_is_the_name(make_run, tmp_path, capsys):
 def test_of_methods_that_differ_there_is_the_name(make_run, tmp_path, capsys):
     encoder, data = "encoder: {n: 8}", "{split_seed: 0, source: {class_path: a.A}}"
     configs = {
-        "old": f"model: {{{encoder}, local_weight: 1.5}}\ndata: {data}\n",
+        "dim": f"method: DeepInfoMax\nmodel: {{{encoder}, local_weight: 1.5}}\ndata: {data}\n",
         "vae": f"method: mine.VAE\nmodel: {{encoder: {{n: 9}}, beta: 1.0}}\ndata: {data}\n",
     }
     runs = [make_run(tmp_path / name / "1", config=text) for name, text in configs.items()]
     assert main(["compare", *map(str, runs), "--output", str(tmp_path / "mine")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("| run | method | encoder.n | epochs |")
-    assert lines[2].startswith("| old/1 | DeepInfoMax | 8 | 3 |")
+    assert lines[2].startswith("| dim/1 | DeepInfoMax | 8 | 3 |")
     assert lines[3].startswith("| vae/1 | VAE | 9 | 3 |")
     assert not any(line.startswith("warning") for line in lines)
 

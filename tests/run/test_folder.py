@@ -1,6 +1,5 @@
 """Run folders: numbered, never shared, and errors a person can act on."""
 
-import errno
 import multiprocessing
 import os
 from pathlib import Path
@@ -11,8 +10,8 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.folder import (
     alone_in,
     existing_run_folder,
-    explained,
     new_run_folder,
+    read_json,
     remove_leftovers,
     remove_unused_folder,
     write_atomically,
@@ -48,34 +47,10 @@ def test_refuses_names_that_leave_the_folder(tmp_path, name):
         new_run_folder(tmp_path, name)
 
 
-def test_what_to_choose_another_of(tmp_path):
-    with (
-        pytest.raises(InputError, match="is in the way; choose another --output"),
-        explained(tmp_path, "--output"),
-    ):
-        raise FileExistsError(errno.EEXIST, "File exists")
-
-
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*runs/digits: .* is a file"):
         new_run_folder(tmp_path / "runs", "digits")
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        (errno.ENOSPC, "disk is full"),
-        (errno.EROFS, "read-only"),
-        (errno.EACCES, "may not write"),
-        (errno.EIO, "Input/output error"),
-    ],
-)
-def test_a_failed_write_says_what_to_do(tmp_path, code, said):
-    with pytest.raises(InputError, match=said) as caught, explained(tmp_path):
-        raise OSError(code, "Input/output error")
-    assert str(tmp_path) in str(caught.value)
-    assert "runs_dir" in str(caught.value)
 
 
 def test_a_folder_that_is_no_run_names_runs_nearby(tmp_path):
@@ -97,6 +72,22 @@ def test_an_unused_folder_goes_and_others_stay(tmp_path):
     assert not second.exists()
     remove_unused_folder(first)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is not readable as JSON"),
+        ("[]", r"holds \[\]; expected names and values"),
+        ("null", "holds None; expected names and values"),
+    ],
+)
+def test_a_damaged_file_of_names_and_values(tmp_path, content, said):
+    path = tmp_path / "sweep.json"
+    assert read_json(path, "bring it back") == {}
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"sweep\.json {said}.*; bring it back"):
+        read_json(path, "bring it back")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):

@@ -12,6 +12,7 @@ from wandb.sdk.wandb_setup import singleton
 
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.service import service
+from dim_lightning.errors import InputError
 from dim_lightning.run import wandb_logger
 from dim_lightning.run.wandb_logger import WandbLogger, _answers, _has_login
 
@@ -46,6 +47,12 @@ def test_offline_by_itself_nested_config_and_the_same_run_again(alone, caplog):
     again.place_in(alone, {})
     assert again.experiment.id == state["id"]
     again.finish()
+
+
+def test_a_damaged_record_of_the_run_is_named(alone):
+    (alone / "wandb.json").write_text("[]")
+    with pytest.raises(InputError, match=r"wandb\.json holds \[\]; expected .*; remove it"):
+        WandbLogger(mode="offline").place_in(alone, {})
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,15 @@ def test_when_all_fail_the_sweep_fails(bench, capsys):
     assert "all 2 trials failed; the last said:" in capsys.readouterr().err
 
 
+def test_a_damaged_record_of_the_sweep_is_named(bench, capsys):
+    bench.write()
+    bench.output.mkdir()
+    (bench.output / "sweep.json").write_text("null")
+    assert bench.sweep() == 2
+    said = "sweep.json holds None; expected names and values; bring it back, or give another"
+    assert said in capsys.readouterr().err
+
+
 def test_a_metric_that_is_never_logged(bench, capsys):
     bench.write(metric={"name": "best/y"})
     assert bench.sweep("--count", "1") == 2
@@ -219,7 +228,7 @@ def test_a_trial_found_at_work_keeps_its_gpu(bench, monkeypatch):
 def test_a_trial_that_was_killed_with_its_sweep_is_run_again(bench):
     assert bench.sweep("--count", "2") == 0
     record = bench.output / "trials" / "2" / "trial.json"
-    content = json.loads(record.read_text()) | {"status": "running", "process": 1, "history": []}
+    content = json.loads(record.read_text()) | {"status": "running", "history": []}
     record.write_text(json.dumps(content))
     assert bench.sweep() == 0
     assert sorted(row["run"] for row in bench.rows()) == ["trials/1/1", "trials/2/2", "trials/3/1"]

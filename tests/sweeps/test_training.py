@@ -112,9 +112,6 @@ def test_a_sweep_goes_on_with_the_settings_it_was_begun_with(bench, capsys, tmp_
     assert "training.model.num_negatives is 1 now, None then" in error
     assert "training.model.gone is None now, 1 then" in error
     assert "then; give another --output" in error
-    del content["training"]
-    record.write_text(json.dumps(content))
-    assert goes_on in said(**longer)
 
 
 def test_a_setting_that_fit_does_not_know_is_refused_before_the_first_trial(

@@ -124,6 +124,16 @@ def test_a_precision_that_the_file_asks_for_counts_and_one_of_the_command_line_d
     assert "trainer.precision is bf16-mixed now, 32-true then" in state(cell).outdated[0]
 
 
+def test_what_a_run_was_too_early_to_know_of_arithmetic_has_its_default(tmp_path):
+    asked = {"trainer.precision": "32-true", "matmul_precision": "highest"}
+    row = read_table(write_table(tmp_path, overrides=asked)).rows[0]
+    cell = Cell(row, 0, tmp_path / "runs", SETTINGS)
+    run = write_run(cell)
+    assert is_of(cell._replace(settings=SETTINGS | asked), run, flat_config)
+    asked["matmul_precision"] = "high"
+    assert not is_of(cell._replace(settings=SETTINGS | asked), run, flat_config)
+
+
 @pytest.mark.parametrize(
     ("batch_size", "devices", "num_nodes", "counts"),
     [

@@ -10,18 +10,14 @@ from typing import Any
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import disk_error
+from dim_lightning.writing import disk_reason
 
 _LITTLE = 1e9  # bytes of disk: a run of the CIFAR-10 configuration takes about a tenth
-_FETCH = {
-    "CIFAR10": "fit --data.source CIFAR10",
-    "CIFAR100": "fit --data.source CIFAR100",
-    "TinyImageNet": "fit --data.source TinyImageNet --data.image_size 64",
-    "STL10": "fit --data.source STL10 --data.image_size 64",
-}
-_SIZES = {
-    **{"CIFAR10": "170 MB", "CIFAR100": "170 MB"},
-    **{"TinyImageNet": "248 MB", "STL10": "2.6 GB"},
+_FETCH = {  # what downloads it, and how much that is
+    "CIFAR10": ("fit --data.source CIFAR10", "170 MB"),
+    "CIFAR100": ("fit --data.source CIFAR100", "170 MB"),
+    "TinyImageNet": ("fit --data.source TinyImageNet --data.image_size 64", "248 MB"),
+    "STL10": ("fit --data.source STL10 --data.image_size 64", "2.6 GB"),
 }
 
 
@@ -39,7 +35,7 @@ def _place(setting: str, folder: Path) -> Finding:
             file.write(b"x" * 4096)
             file.flush()
     except OSError as error:
-        reason = str(disk_error(error, folder)).partition(": ")[2].partition(";")[0]
+        reason, _ = disk_reason(error, setting)
         return Finding(setting, f"{folder} cannot be written: {reason}", other, "FIX")
     free = shutil.disk_usage(there).free
     found = f"{folder}, {free / 1e9:.1f} GB free"
@@ -77,8 +73,9 @@ def _found(name: str, settings: Mapping[str, Any], asked: Asked) -> Finding:
         if not said.startswith("did not find"):  # there, but not whole
             return Finding(name, said, "remove it to have it downloaded anew", "FIX")
     root = "" if asked.root == Path("data") else f" --data.root {asked.root}"
-    command = f"python -m dim_lightning {_FETCH[name]}{root}"
-    advice = f"{'' if wanted else 'if wanted: '}{command} downloads it ({_SIZES[name]})"
+    words, size = _FETCH[name]
+    command = f"python -m dim_lightning {words}{root}"
+    advice = f"{'' if wanted else 'if wanted: '}{command} downloads it ({size})"
     return Finding(name, f"not below {asked.root}", advice, "hint" if wanted else "ok")
 
 

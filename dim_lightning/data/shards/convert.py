@@ -19,7 +19,7 @@ from dim_lightning.data.decoding import (
     decoded,
     say_passed_by,
 )
-from dim_lightning.data.disk import check_space, lasting_file, locked, writing_to
+from dim_lightning.data.disk import check_space, lasting_file, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.data.shards.card import CARD, card
 from dim_lightning.data.shards.layout import FORMAT, META, SPLITS, Layout, Shard, shard_name
@@ -27,6 +27,7 @@ from dim_lightning.data.sources.listing import as_text
 from dim_lightning.data.sources.source import Found, Part, Parts
 from dim_lightning.data.splits import Shares, check_sizes
 from dim_lightning.errors import InputError
+from dim_lightning.writing import explained
 
 PLAN = "plan"  # says of what an unfinished conversion is
 _DEALING = 2  # another number where rows come to other shards: nothing goes on across that
@@ -91,12 +92,11 @@ def convert(
     partial = output.with_name(f"{output.name}.partial")
     with (
         locked(output.with_name(f".{output.name}.lock"), SETTING),
-        writing_to(output.parent, SETTING),
+        explained(output.parent, SETTING),
     ):
         _check_free(output)
         _begin(partial, plan)
-        layout = _fill(partial, found, parts, size, shares, shard_bytes, max_unreadable)
-        layout = layout._replace(plan=plan)
+        layout = _fill(partial, plan, found, parts, size, shares, shard_bytes, max_unreadable)
         _write_text(partial / CARD, card(layout))
         _write_text(partial / META, layout.to_json())
         partial.rename(output)
@@ -136,6 +136,7 @@ def _begin(partial: Path, plan: str) -> None:
 
 def _fill(
     folder: Path,
+    plan: str,
     found: Found,
     parts: Parts,
     size: int,
@@ -151,7 +152,7 @@ def _fill(
     there = {s.name: w for s in planned if (w := _there(folder / s.name, s, size))}
     done = sum(len(shard.rows) for shard in planned if shard.name in there)
     unreadable.add([name for each in there.values() for name in each.unreadable], done)
-    check_space(folder, (total - done) * 3 * size**2)
+    check_space(folder, (total - done) * 3 * size**2, SETTING)
     what = f"converting {found.origin} at {size}x{size} to {len(planned)} shards"
     with progress(what, total, unit="pictures", done=done) as advance:
         for shard in planned:
@@ -159,7 +160,7 @@ def _fill(
                 path = folder / shard.name
                 there[shard.name] = _write(path, shard, size, unreadable, advance)
     unreadable.say(folder.absolute().with_suffix(""))  # as it will be called
-    return _layout(found, parts, size, shares, planned, there)
+    return _layout(plan, found, parts, size, shares, planned, there)
 
 
 def _planned(split: str, parts: Parts, shares: Shares, per_shard: int) -> Iterator[_Planned]:
@@ -239,6 +240,7 @@ def _there(path: Path, shard: _Planned, size: int) -> _Written | None:
 
 
 def _layout(
+    plan: str,
     found: Found,
     parts: Parts,
     size: int,
@@ -259,6 +261,7 @@ def _layout(
             for split in SPLITS
         },
         unreadable=[name for s in planned for name in there[s.name].unreadable],
+        plan=plan,
         contents=found.contents or hash_of_parts(parts),
     )
 

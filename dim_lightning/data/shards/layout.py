@@ -52,14 +52,12 @@ class Layout(NamedTuple):
     named: bool
     shards: dict[str, list[Shard]]
     unreadable: list[str]
-    plan: str = ""  # shards of earlier versions have none; nor have they `contents`
-    contents: str = ""
+    plan: str
+    contents: str
 
     def to_json(self) -> str:
         """The text of META."""
         content = {**self._asdict(), "format": FORMAT, "shares": self.shares._asdict()}
-        if not self.contents:  # as it was written, by which copies of its shards are known
-            del content["contents"]
         content["shards"] = {
             split: {shard.name: shard.rows for shard in shards}
             for split, shards in self.shards.items()
@@ -106,6 +104,5 @@ def _layout(content: dict[str, Any]) -> Layout:
     strange = {s.name for each in shards.values() for s in each if not NAME.fullmatch(s.name)}
     if set(shards) != set(SPLITS) or strange:
         raise ValueError(f"splits {sorted(shards)}, files {sorted(strange)}")
-    known = {field: content[field] for field in set(Layout._fields) - set(Layout._field_defaults)}
-    known |= {field: content[field] for field in Layout._field_defaults if field in content}
+    known = {field: content[field] for field in Layout._fields}
     return Layout(**known | {"shares": Shares(**content["shares"]), "shards": shards})

@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from dim_lightning.data.disk import lasting_file, writing_to
+from dim_lightning.data.disk import lasting_file
 from dim_lightning.errors import InputError
 from dim_lightning.extras import installation
+from dim_lightning.writing import explained
 
 SETTING = "data.cache_dir"
 WAITS = (0.5, 2.0)  # seconds before another attempt to read from object storage
@@ -119,7 +120,7 @@ class Store:
 
     def _copy(self, name: str, path: Path) -> None:
         content = self._fetch(name)
-        with writing_to(path.parent, SETTING):
+        with explained(path.parent, SETTING):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Of this process alone, and with the rights of any new file: caches are shared.
             passing = path.with_name(f".{name}.{secrets.token_hex(4)}")

@@ -104,8 +104,7 @@ def _contents(layout: Layout, sizes: dict[str, int]) -> Contents:
     The plan would differ where the same were made in another place.
     """
     shards = (shard for name in SPLITS for shard in layout.shards[name])
-    pictures = [layout.contents] if layout.contents else []
-    return Contents(sizes, hash_of([*pictures, *(f"{s.name} {s.rows}" for s in shards)]))
+    return Contents(sizes, hash_of([layout.contents, *(f"{s.name} {s.rows}" for s in shards)]))
 
 
 def _copies(store: Store, layout: Layout) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dim_lightning.data.disk import folder_when_done, locked, writing_to
+from dim_lightning.data.disk import folder_when_done, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.errors import InputError
+from dim_lightning.writing import explained
 
 ATTEMPTS = 3
 TIMEOUT = 30  # seconds without a byte
@@ -48,7 +49,7 @@ def fetch_folder(
         if folder.exists():  # another process has brought it meanwhile
             return
         fetch(url, archive, md5, missing)
-        with writing_to(archive.parent, ROOT), folder_when_done(folder) as partial:
+        with explained(archive.parent, ROOT), folder_when_done(folder) as partial:
             # Pythons before 3.10.12 and 3.11.4 lack the filter; the checksum was right in any case.
             filters = archive.suffix != ".zip" and hasattr(tarfile, "data_filter")
             safe: dict[str, Any] = {"filter": "data"} if filters else {}
@@ -121,11 +122,11 @@ def _store(
     answer: http.client.HTTPResponse, partial: Path, start: int, advance: Callable[[int], object]
 ) -> None:
     """Append what the server sends to the first `start` bytes of `partial`."""
-    with writing_to(partial.parent, ROOT):
+    with explained(partial.parent, ROOT):
         file = partial.open("ab" if start else "wb")
     with file:
         while block := answer.read(BLOCK):
-            with writing_to(partial.parent, ROOT):
+            with explained(partial.parent, ROOT):
                 file.write(block)
                 file.flush()
             advance(len(block))

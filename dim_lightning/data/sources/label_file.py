@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dim_lightning.data.sources.listing import shortened
+from dim_lightning.data.sources.listing import first_few
 from dim_lightning.data.sources.source import Part, Parts
 from dim_lightning.errors import InputError
 
@@ -35,7 +35,7 @@ def labelled_parts(parts: Parts, file: Path, folder: Path) -> Parts:
     if strange or not labels:
         raise InputError(
             f"{file} labels {len(labels)} pictures, {len(strange)} of them not among those of "
-            f"{folder}: {shortened(strange) or 'none'}; expected some of these, by their paths "
+            f"{folder}: {first_few(strange) or 'none'}; expected some of these, by their paths "
             "below that folder; correct them, or set data.source.init_args.labels to null"
         )
     numbers = {name: number for number, name in enumerate(names)}

@@ -93,7 +93,7 @@ def others_below(folder: Path) -> str:
     """How many files in `folder` and below are no pictures, by their suffix; "" if none."""
     counts = Counter(Path(name).suffix.lower() for name in _others(folder))
     ordered = counts.most_common()
-    return shortened([f"{count:,} {suffix or 'without a suffix'}" for suffix, count in ordered])
+    return first_few([f"{count:,} {suffix or 'without a suffix'}" for suffix, count in ordered])
 
 
 def _others(folder: Path) -> Iterator[str]:
@@ -126,13 +126,13 @@ def class_folders(folders: list[Path], otherwise: str = "") -> dict[str, list[st
     if empty:
         raise InputError(
             f"no pictures in {len(empty)} of the {len(classes)} class folders of "
-            f"{folders[0].parent}: {shortened(empty)}; expected picture files in each; "
+            f"{folders[0].parent}: {first_few(empty)}; expected picture files in each; "
             f"fill or remove the empty ones{otherwise}"
         )
     return classes
 
 
-def shortened(names: list[str], limit: int = SHOWN) -> str:
+def first_few(names: list[str], limit: int = SHOWN) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

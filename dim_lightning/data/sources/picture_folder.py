@@ -9,10 +9,10 @@ from dim_lightning.data.sources.label_file import labelled_parts
 from dim_lightning.data.sources.listing import (
     class_folders,
     class_part,
+    first_few,
     others_below,
     pictures_below,
     pictures_in,
-    shortened,
     stamps,
     subfolders,
 )
@@ -116,7 +116,7 @@ class PictureFolder(Source):
             return Parts(class_part(classes, names), None, names)
         tested = class_folders(subfolders(test), _UNLABELLED)
         if not tested or not set(tested) <= set(names):
-            strange = shortened(sorted(set(tested) - set(names)))
+            strange = first_few(sorted(set(tested) - set(names)))
             raise InputError(
                 f"{test} holds {len(tested)} classes, not in {train.name}/ are: "
                 f"{strange or 'none'}; expected classes of {train.name}/; rename or remove others"
@@ -151,7 +151,7 @@ def _check_beside(folder: Path) -> None:
     if aside:
         raise InputError(
             f"{folder} holds a folder train/, the training part, and beside it pictures "
-            f"that would be left aside: {shortened(aside)}; expected {LAYOUTS}; rename train/ if "
+            f"that would be left aside: {first_few(aside)}; expected {LAYOUTS}; rename train/ if "
             "it is a class, or move the others into it or elsewhere"
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dim_lightning.data.sources.download import fetch_folder
-from dim_lightning.data.sources.listing import pictures_in, shortened, stamps
+from dim_lightning.data.sources.listing import first_few, pictures_in, stamps
 from dim_lightning.data.sources.source import Found, Part, Parts, Source
 from dim_lightning.errors import InputError
 
@@ -71,7 +71,7 @@ def _train_part(folder: Path, wnids: list[str]) -> Part:
     if empty or not wnids:
         raise InputError(
             f"Tiny ImageNet in {folder} has no pictures of {len(empty)} of the {len(wnids)} "
-            f"classes of wnids.txt: {shortened(empty)}; expected them in "
+            f"classes of wnids.txt: {first_few(empty)}; expected them in "
             "train/<class>/images/; remove the folder to have it downloaded anew"
         )
     labels = np.repeat(np.arange(len(wnids), dtype=np.int64), [len(paths) for paths in classes])
@@ -88,7 +88,7 @@ def _test_part(folder: Path, wnids: list[str]) -> Part:
     if wrong or not rows:
         raise InputError(
             f"{folder / 'val_annotations.txt'} has {len(rows)} lines, {len(wrong)} of them about a "
-            f"picture or a class that is not there: {shortened(wrong)}; expected one line a "
+            f"picture or a class that is not there: {first_few(wrong)}; expected one line a "
             "picture; remove the folder of Tiny ImageNet to have it downloaded anew"
         )
     labels = np.asarray([label_of[wnid] for _, wnid in rows], np.int64)

@@ -1,0 +1,63 @@
+"""What the system's errors about writing mean, and what to do about them."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dim_lightning.errors import InputError
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+
+_ANOTHER_DISK = "free some space or point {setting} to another disk"
+_ANOTHER_FOLDER = "point {setting} to a folder you can write to"
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", _ANOTHER_DISK),
+    errno.EDQUOT: ("your disk quota is used up", _ANOTHER_DISK),
+    errno.EFBIG: ("a file became larger than the disk or a limit allows", _ANOTHER_DISK),
+    errno.EROFS: ("the file system is read-only", _ANOTHER_FOLDER),
+    errno.EACCES: ("you may not write there", _ANOTHER_FOLDER),
+    errno.EPERM: ("you may not write there", _ANOTHER_FOLDER),
+    errno.ENOTDIR: ("a part of that path is a file, not a folder", "choose another {setting}"),
+    errno.EEXIST: ("a file of that name is in the way", "choose another {setting}"),
+    errno.ENAMETOOLONG: ("that name is too long", "choose a shorter one"),
+}
+
+
+def disk_reason(error: OSError, setting: str) -> tuple[str, str]:
+    """Why a write failed, and what to do; `setting` is what chooses the place."""
+    other = error.strerror or str(error), "choose another {setting}"
+    reason, advice = _REASONS.get(error.errno or 0, other)
+    return reason, advice.replace("{setting}", setting)
+
+
+def disk_error(
+    error: OSError, path: Path | str | None = None, setting: str = "runs_dir"
+) -> InputError:
+    """What a failed write means to the user, and what to do about it.
+
+    Args:
+        error: what the operating system said.
+        path: what was being written; the error's own file name if None.
+        setting: what chooses the place.
+    """
+    where = path if path is not None else error.filename or "the run folder"
+    reason, advice = disk_reason(error, setting)
+    return InputError(f"cannot write {where}: {reason}; {advice}")
+
+
+@contextmanager
+def explained(path: Path, setting: str = "runs_dir") -> Iterator[None]:
+    """Turns an operating system's error into an `InputError` that names `path`.
+
+    Args:
+        path: what is written.
+        setting: what chooses the place.
+
+    Raises:
+        InputError: what could not be written, why, and what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, path, setting) from error

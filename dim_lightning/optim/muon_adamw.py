@@ -155,15 +155,20 @@ def _product_of_iterations(square: Float[Tensor, "a a"]) -> Float[Tensor, "a a"]
 
     Not in bfloat16, where X X' has no digits left for singular values below a sixteenth.
     """
-    a, b, c = _COEFFICIENTS
-    product = None
-    for last in (False,) * (_ITERATIONS - 1) + (True,):
-        polynomial = torch.addmm(square, square, square, beta=b, alpha=c)
-        polynomial.diagonal().add_(a)
-        product = polynomial if product is None else polynomial @ product
-        if not last:
-            square = polynomial @ (square @ polynomial)
+    factor = product = _factor(square)
+    for _ in range(_ITERATIONS - 1):
+        square = factor @ (square @ factor)
+        factor = _factor(square)
+        product = factor @ product
     return product
+
+
+def _factor(square: Float[Tensor, "a a"]) -> Float[Tensor, "a a"]:
+    """a + b S + c S^2."""
+    a, b, c = _COEFFICIENTS
+    factor = torch.addmm(square, square, square, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor
 
 
 def _is_filter(parameter: Tensor) -> bool:

@@ -164,7 +164,7 @@ def _product_of_iterations(square: Float[Tensor, "a a"]) -> Float[Tensor, "a a"]
 
 
 def _factor(square: Float[Tensor, "a a"]) -> Float[Tensor, "a a"]:
-    """a + b S + c S^2."""
+    """The polynomial of S that X is multiplied by, a + b S + c S^2."""
     a, b, c = _COEFFICIENTS
     factor = torch.addmm(square, square, square, beta=b, alpha=c)
     factor.diagonal().add_(a)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dim_lightning.errors import InputError
+from dim_lightning.infomax.negatives import check_num_images
 from dim_lightning.infomax.precision import wide_type, widened
 from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet
 from dim_lightning.processes import first_own_row, gather, of_each, to_owners
@@ -37,12 +38,16 @@ class AllPairs(ScoreSet):
         source: the critic's side of the images of this process, [n, m, w].
         code: the critic's side of their codes, [n, w].
         parameters: what `pair` is made of, as far as it is trained.
+        is_product: whether `pair` is a matrix product, see `Critic`.
 
     Attributes:
         tile_scores: most numbers of a tile, its scores or what the layers before them hold, but
             for a single code and image.
         tile_codes: most codes of a tile.
         whole_scores: most of these numbers that are not cut into tiles.
+
+    Raises:
+        InputError: the processes have a single image together.
     """
 
     tile_scores = 2**20  # 4 MiB in float32, which stays in the cache of a CPU
@@ -55,12 +60,15 @@ class AllPairs(ScoreSet):
         source: Float[Tensor, "n m w"],
         code: Float[Tensor, "n w"],
         parameters: Sequence[Tensor] = (),
+        is_product: bool = False,
     ):
         self.pair = pair
         self.joint = pair(source, code)
         self.source = source
         self.parameters = tuple(parameters)
+        self.held = 1 if is_product else source.shape[-1]  # numbers in memory for a score
         self.all_codes = gather(code)
+        check_num_images(len(self.all_codes))
 
     @property
     def num_negatives(self) -> int:
@@ -96,8 +104,9 @@ class AllPairs(ScoreSet):
 
     def _reduced(self, reduction: "_Sum | _LogSumExp") -> Tensor:
         """The reduction of the scores of all pairs of a code and an image of this process."""
-        (num_images, m, width), all_images = self.source.shape, len(self.all_codes)
-        held = width if self.parameters else 1  # numbers for a score: its layers' or itself
+        _check_fixed(reduction.function, self.joint)
+        num_images, m, _ = self.source.shape
+        all_images, held = len(self.all_codes), self.held
         num_codes = min(all_images, self.tile_codes, max(1, self.tile_scores // (m * held)))
         images_a_tile = max(1, self.tile_scores // (num_codes * m * held))
         tiling = _Tiling(self.pair, reduction, num_codes, images_a_tile)
@@ -110,6 +119,20 @@ class AllPairs(ScoreSet):
 
 def _as_it_is(scores: Tensor) -> Tensor:
     return scores
+
+
+def _check_fixed(function: Pointwise, scores: Tensor) -> None:
+    """Refuses a function that is trained itself: through tiles it would have no gradient.
+
+    Raises:
+        InputError: it is.
+    """
+    if function(widened(scores.detach()[:1, :1])).requires_grad:
+        raise InputError(
+            "the estimator applies a function with parameters of its own to the scores of all "
+            "pairs; expected a fixed one; let the critic's pair do what is learned, such as "
+            "subtract a baseline, or set model.num_negatives to a number"
+        )
 
 
 @dataclass(frozen=True)
@@ -215,6 +238,7 @@ class _Tiled(torch.autograd.Function):
         return total
 
     @staticmethod
+    @torch.autograd.function.once_differentiable  # a second derivative would lack the tiles' part
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         source, codes, total, *parameters = ctx.saved_tensors
         tiling, first = ctx.tiling, first_own_row(len(source))

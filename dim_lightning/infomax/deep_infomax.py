@@ -28,7 +28,9 @@ class DeepInfoMax(EncoderModule):
     """Trains an encoder by -alpha I_global - beta I_local + gamma prior; labels are never used.
 
     Where the data gives several views of an image (data.num_views, data.num_small_views), the code
-    of each view is paired with the images and feature maps of the others, never with its own.
+    of each view is paired with the images and feature maps of the others, never with its own. In
+    validation and test there is one view, the image itself, so that terms there are of an easier
+    task than in training: with ImageCode, `val/global` compares a code with itself.
 
     Args:
         encoder: makes the encoder, given the image size.

@@ -25,17 +25,26 @@ def shuffled(
     Raises:
         InputError: for fewer than two images, or for more negatives than there are other images.
     """
-    if num_images < 2:
-        raise InputError(
-            f"a batch of {num_images} image has no negatives; expected at least 2 images; "
-            "set data.batch_size to 2 or more"
-        )
+    check_num_images(num_images)
     check_num_negatives(num_negatives, num_images)
     order = torch.randperm(num_images, generator=generator, device=device)
     negatives = torch.empty(num_images, num_negatives, dtype=torch.int64, device=device)
     for k in range(num_negatives):
         negatives[order, k] = order.roll(k + 1)
     return negatives
+
+
+def check_num_images(num_images: int) -> None:
+    """Refuses a joint batch in which there is no other image.
+
+    Raises:
+        InputError: it has fewer than two.
+    """
+    if num_images < 2:
+        raise InputError(
+            f"a batch of {num_images} image has no negatives; expected at least 2 images; "
+            "set data.batch_size to 2 or more"
+        )
 
 
 def check_num_negatives(num_negatives: int, num_images: int) -> None:

@@ -1,7 +1,7 @@
 """Contrasts, estimator, prior and structure tasks, joined to the named terms of the objective."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -78,6 +78,7 @@ class Objective(nn.Module):
         self.coordinates = coordinates
         self.num_negatives = num_negatives
         self.report = tuple(report)
+        self.reported = {f"{name}_{name_of(f)}" for name in contrasts for f in report}
 
     def forward(
         self,
@@ -103,7 +104,7 @@ class Objective(nn.Module):
         if self.prior is not None:
             for b in sorted({b for _, b in pairs}):
                 given = self.prior(views[b].features, views[b].code, generator)
-                _check_prior(type(self.prior).__name__, given)
+                _check_prior(type(self.prior).__name__, given, self.reported)
                 _collect(values, given)
         for name, parts in values.items():
             for part in parts:
@@ -140,10 +141,9 @@ class Objective(nn.Module):
 
     def _loss(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum; what a prior gives beside 'prior' trains networks of its own."""
-        reported = {f"{name}_{name_of(f)}" for name in self.contrasts for f in self.report}
         parts = []
         for name, value in terms.items():
-            if name in reported:
+            if name in self.reported:
                 continue
             sign = -1 if name in self.contrasts else 1
             weight = self.weights.get(_WEIGHED_AS.get(name, name), 1.0)
@@ -192,8 +192,19 @@ def _collect(values: dict[str, list[Tensor]], terms: Mapping[str, Tensor]) -> No
         values[name].append(value)
 
 
-def _check_prior(name: str, terms: object) -> None:
-    """Refuses terms none of which has the prior's weight; there may be no terms at all."""
+def _check_prior(name: str, terms: object, reported: Collection[str]) -> None:
+    """Refuses terms none of which has the prior's weight; there may be no terms at all.
+
+    Raises:
+        InputError: so it is, or a term has a name by which it would be weighed as another one.
+    """
     if not isinstance(terms, Mapping) or (terms and "prior" not in terms):
         found = list(terms) if isinstance(terms, Mapping) else type(terms).__name__
         raise InputError(f"{name} gives {found}; expected a dict of terms with 'prior' in it")
+    others = {"loss", *WEIGHTS, *_WEIGHED_AS, *reported} - {"prior"}
+    taken = next((term for term in terms if term in others), None)
+    if taken is not None:
+        raise InputError(
+            f"{name} gives a term {taken!r}, which is the name of another term of the objective; "
+            "expected one of its own; call it something else"
+        )

@@ -37,7 +37,7 @@ class ScoreSet(ABC):
 
     @abstractmethod
     def marginal_mean(self, function: Pointwise) -> Float[Tensor, ""]:
-        """E_M[function(T)], this process's share."""
+        """E_M[function(T)], this process's share; a function without parameters of its own."""
 
     @abstractmethod
     def marginal_logsumexp(
@@ -48,7 +48,7 @@ class ScoreSet(ABC):
         Args:
             over: 'all' pairs of all processes, a scalar; all pairs of a 'code', [n]; pairs of a
                 code with one 'location' of other images, [n, m].
-            function: applied to T first; none if None.
+            function: applied to T first, without parameters of its own; none if None.
         """
 
     def marginal_log_mean_exp(self, function: Pointwise | None = None) -> Float[Tensor, ""]:

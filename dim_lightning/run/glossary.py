@@ -12,7 +12,9 @@ _MEANINGS = (
         r"(train|val|test)/local",
         "The estimator's value, in nats, on pairs of a code and one location of a feature map: "
         "real pairs against those of other images. Larger is better. With jensen_shannon it lies "
-        "between -2 log 2 = -1.386, chance, and 0.",
+        "between -2 log 2 = -1.386, chance, and 0. Methods trained on several views have a single "
+        "view outside training, the whole image, paired with itself, which is easier: no sign of "
+        "overfitting if it is above train/local.",
     ),
     (
         r"(train|val|test)/global",

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from every_estimator import ALL
@@ -8,12 +10,12 @@ from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, CosineCr
 from dim_lightning.infomax.estimators import info_nce, name_of, nwj
 from dim_lightning.infomax.negatives import shuffled
 
-CRITICS = [
-    lambda: DotCritic(6, 5, width=8),
-    lambda: BilinearCritic(6, 5),
-    lambda: CosineCritic(6, 5, width=8),
-    lambda: ConcatCritic(6, 5, widths=(8, 8)),
-]
+CRITICS = {
+    "dot": lambda: DotCritic(6, 5, width=8),
+    "bilinear": lambda: BilinearCritic(6, 5),
+    "cosine": lambda: CosineCritic(6, 5, width=8),
+    "concat": lambda: ConcatCritic(6, 5, widths=(8, 8)),
+}
 N, M = 11, 3
 
 
@@ -24,7 +26,7 @@ def sides(critic, seed=0):
     return source, code
 
 
-@pytest.fixture(params=range(3), ids=["dot", "bilinear", "concat"])
+@pytest.fixture(params=CRITICS)
 def critic(request):
     torch.manual_seed(0)
     return CRITICS[request.param]().double()
@@ -37,7 +39,8 @@ def cut(scores, tile_scores, tile_codes=1024):
 
 def tiled(critic, source, code, *tile):
     sides = critic.encode_source(source), critic.encode_code(code)
-    return cut(AllPairs(critic.pair, *sides, critic.pair_parameters()), *tile)
+    pairs = AllPairs(critic.pair, *sides, critic.pair_parameters(), critic.is_product)
+    return cut(pairs, *tile)
 
 
 def test_an_estimator_that_reads_all_scores_is_told_why_it_cannot(critic):
@@ -89,9 +92,8 @@ def test_no_score_tensor_is_ever_larger_than_a_tile():
         return scores
 
     source, code = sides(critic)
-    pairs = cut(
-        AllPairs(pair, critic.encode_source(source), critic.encode_code(code)), 2 * M * 4, 4
-    )
+    encoded = critic.encode_source(source), critic.encode_code(code)
+    pairs = cut(AllPairs(pair, *encoded, is_product=True), 2 * M * 4, 4)
     forward = len(sizes)
     info_nce(pairs).backward()
     assert max(sizes) <= max(2 * M * 4, N * M)  # N * M are the real pairs
@@ -108,6 +110,50 @@ def test_a_tile_holds_no_more_than_it_may_of_the_layers_before_the_scores():
     held.clear()
     info_nce(pairs)
     assert max(held) == 4 * M * 8
+
+
+class Distance(DotCritic):
+    """What `pair` holds has no parameters, and is as wide as both sides all the same."""
+
+    is_product = False
+
+    def pair(self, source, code):
+        difference = source - code.unsqueeze(-2)
+        self.held.append(difference.numel())
+        return -difference.square().sum(-1)
+
+
+def test_nor_do_layers_without_parameters():
+    critic = Distance(6, 5, width=8).double()
+    critic.held = []
+    pairs = tiled(critic, *sides(critic), 4 * M * 8)
+    critic.held.clear()
+    info_nce(pairs).backward()
+    assert max(critic.held) == 4 * M * 8
+
+
+def test_a_second_derivative_is_refused(critic):
+    """It would lack what the tiles do not keep."""
+    source, code = sides(critic)
+    value = info_nce(tiled(critic, source, code, 4 * M))
+    (first,) = torch.autograd.grad(value, code, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()
+
+
+def test_a_function_that_is_trained_is_refused(critic):
+    """Its gradient would depend on whether the batch is large enough to be cut."""
+    baseline = torch.zeros((), requires_grad=True)
+    scores = critic(*sides(critic), None)
+    for reduce in (scores.marginal_mean, partial(scores.marginal_logsumexp, "all")):
+        with pytest.raises(InputError, match="expected a fixed one"):
+            reduce(lambda t: t - baseline)
+
+
+def test_a_single_image_is_refused(critic):
+    source, code = sides(critic)
+    with pytest.raises(InputError, match="a batch of 1 image has no negatives"):
+        critic(source[:1], code[:1], None)
 
 
 def test_reporting_keeps_no_graph():

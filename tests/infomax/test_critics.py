@@ -267,6 +267,28 @@ class OneTooMany(Scaled):
         return super().pair(source, code)[..., None]
 
 
+class TellingAll(Scaled):
+    def pair_parameters(self):
+        return list(self.parameters())
+
+
+class Half(Scaled):
+    """Tells of one of two."""
+
+    def __init__(self, source_dim, code_dim):
+        super().__init__(source_dim, code_dim)
+        self.shift = torch.nn.Parameter(torch.zeros(()))
+
+    def pair(self, source, code):
+        return super().pair(source, code) + self.shift
+
+
+class Normed(Scaled):
+    def __init__(self, source_dim, code_dim):
+        super().__init__(source_dim, code_dim)
+        self.norm = torch.nn.BatchNorm1d(8)
+
+
 class Forgetful(Scaled):
     def __init__(self, source_dim, code_dim):
         super().__init__(source_dim, code_dim)
@@ -289,7 +311,10 @@ class Summed(Scaled):
     [
         (OneTooMany, r"gives scores \[2, 3, 1\]"),
         (Summed, r"gives scores \[2\]"),
-        (Untold, "uses parameters, and Untold.pair_parameters gives none"),
+        (Untold, "Untold.pair uses scale, and Untold.pair_parameters does not give it"),
+        (Half, "Half.pair uses shift, and Half.pair_parameters does not give it"),
+        (TellingAll, r"does not use code_side\..*, and TellingAll.pair_parameters gives it"),
+        (Normed, "Normed has batch norm"),
         (Forgetful, "Forgetful has dropout or other layers that draw, and the draws differ where"),
         (Attentive, "Attentive has dropout or other layers that draw"),
     ],

@@ -246,6 +246,9 @@ class OwnPrior(GaussianKL):
     [
         ({"vicreg": torch.zeros(())}, r"OwnPrior gives \['vicreg'\]; expected a dict of terms"),
         (torch.zeros(()), "OwnPrior gives Tensor; expected a dict of terms"),
+        ({"prior": torch.zeros(()), "penalty": torch.ones(())}, "OwnPrior gives a term 'penalty'"),
+        ({"prior": torch.zeros(()), "loss": torch.ones(())}, "OwnPrior gives a term 'loss'"),
+        ({"prior": torch.zeros(()), "local": torch.ones(())}, "OwnPrior gives a term 'local'"),
         ({"prior": torch.zeros(8)}, r"term 'prior' gives \[8\]; expected a scalar"),
     ],
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
@@ -23,7 +24,13 @@ class Critic(nn.Module, ABC):
     """The interface of all critics: made with the sizes of a source and of a code.
 
     A method tries it with zeros (`check_critic`).
+
+    Attributes:
+        is_product: whether `pair` is one matrix product, so that a score holds a single number; if
+            not, it is counted as `w` numbers, those of the layers before it.
     """
+
+    is_product: bool = False
 
     @abstractmethod
     def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
@@ -64,7 +71,7 @@ class Critic(nn.Module, ABC):
         if negatives is None:
             source = encoded_in_pieces(self.encode_source, source)
             trained = [p for p in self.pair_parameters() if p.requires_grad]
-            return AllPairs(self.pair, source, in_autocast_type(code), trained)
+            return AllPairs(self.pair, source, in_autocast_type(code), trained, self.is_product)
         source = self.encode_source(source)
         others = gather(source)[negatives]  # [n, k, m, w]
         scores = self.pair(torch.cat([source[:, None], others], dim=1), code[:, None])
@@ -93,8 +100,8 @@ def check_critic(critic: Critic, source_dim: int, code_dim: int) -> None:
         code_dim: d, the size of a code.
 
     Raises:
-        InputError: scores of another shape, `pair` has parameters it does not tell of, or there is
-            dropout or another layer that draws.
+        InputError: scores of another shape, `pair` has other parameters than it tells of, or there
+            is batch norm, or dropout or another layer that draws.
     """
     name, is_training = type(critic).__name__, critic.training
     if has_dropout(critic):
@@ -102,6 +109,11 @@ def check_critic(critic: Critic, source_dim: int, code_dim: int) -> None:
             f"{name} has dropout or other layers that draw, and the draws differ where activations "
             "are computed again for the gradient, so that it would be of another network; leave "
             "them out"
+        )
+    if any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
+        raise InputError(
+            f"{name} has batch norm, by which a score would depend on the other images of the "
+            "batch; use layer norm in its place, or none"
         )
     critic.eval()
     with torch.no_grad():
@@ -115,10 +127,33 @@ def check_critic(critic: Critic, source_dim: int, code_dim: int) -> None:
             f"{list(source.shape)} with codes {list(code.shape)} and {list(code[:, None].shape)}; "
             "expected [2, 3] and [2, 2, 3]: a score for each source, leading axes broadcast"
         )
-    if joint.requires_grad and not any(p.requires_grad for p in critic.pair_parameters()):
+    if torch.is_grad_enabled():  # else nothing tells what pair uses
+        _check_pair_parameters(critic, joint)
+
+
+def _check_pair_parameters(critic: Critic, joint: Tensor) -> None:
+    """Looks at whether the trained parameters of `pair` are those that it tells of.
+
+    Args:
+        critic: any.
+        joint: scores whose graph begins at `pair`.
+
+    Raises:
+        InputError: it tells of fewer, or of more.
+    """
+    trained = {name: p for name, p in critic.named_parameters() if p.requires_grad}
+    found: Sequence[Tensor | None] = [None] * len(trained)
+    if joint.requires_grad and trained:
+        found = torch.autograd.grad(joint.sum(), list(trained.values()), allow_unused=True)
+    used = {name for name, part in zip(trained, found, strict=True) if part is not None}
+    told = {name for name, p in trained.items() if any(p is t for t in critic.pair_parameters())}
+    wrong = min(used ^ told, default=None)
+    if wrong is not None:
+        kind = type(critic).__name__
+        uses, gives = ("uses", "does not give") if wrong in used else ("does not use", "gives")
         raise InputError(
-            f"{name}.pair uses parameters, and {name}.pair_parameters gives none; expected a list "
-            "of them, as pairs in tiles have gradients for these alone"
+            f"{kind}.pair {uses} {wrong}, and {kind}.pair_parameters {gives} it; expected a list "
+            "of the parameters of pair, as pairs in tiles have gradients for these alone"
         )
 
 

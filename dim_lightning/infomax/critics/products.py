@@ -37,6 +37,8 @@ class DotCritic(Critic):
         InputError: no units, or a clip that is not above 0.
     """
 
+    is_product = True
+
     def __init__(
         self,
         source_dim: int,
@@ -84,6 +86,8 @@ class BilinearCritic(Critic):
         InputError: a clip that is not above 0.
     """
 
+    is_product = True
+
     def __init__(
         self, source_dim: int, code_dim: int, scale: bool = True, clip: float | None = None
     ):
@@ -128,6 +132,8 @@ class CosineCritic(Critic):
     Raises:
         InputError: no units, or a temperature that is not above 0.
     """
+
+    is_product = True
 
     def __init__(
         self,

@@ -246,7 +246,8 @@ def tables(rows: Rows) -> str:
             is_alone = named.count((name, epochs, precision)) == 1 or not settings
             which = "" if is_alone else f", settings {settings}"
             found = _lines(f"{name}, {epochs} epochs, {precision}{which}", group)
-            lines += [line for line in found if not _is_known_floor(line, lines)]
+            lines += [line for line in found if line.startswith(PIXELS) or line not in lines]
+        lines = _with_one_floor_of_pixels(lines)
         lines += ["", *_footnotes(experiments.values())]
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
@@ -283,11 +284,15 @@ def _lines(title: str, group: Rows) -> list[str]:
     return lines
 
 
-def _is_known_floor(line: str, lines: list[str]) -> bool:
-    """Whether it is a floor that is there already: all runs of a data set have the same pixels."""
-    if line.startswith(PIXELS):
-        return any(other.startswith(PIXELS) for other in lines)
-    return line in lines
+def _with_one_floor_of_pixels(lines: list[str]) -> list[str]:
+    """Of the pixels, which all runs of a data set share, the first row that has most figures."""
+    floors = [line for line in lines if line.startswith(PIXELS)]
+    if not floors:
+        return lines
+    fullest = max(floors, key=lambda line: len(re.findall(r"\d\.\d", line)))
+    first = lines.index(floors[0])
+    others = [line for line in lines[first:] if not line.startswith(PIXELS)]
+    return [*lines[:first], fullest, *others]
 
 
 def _mean_and_spread(values: list[float], num_runs: int) -> str:

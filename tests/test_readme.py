@@ -97,6 +97,9 @@ def test_the_script_finds_duplicates_and_guesses(tmp_path, monkeypatch):
     assert set(place["closest_first"][:2]) == {"a", "a2"}
     assert place["nearest"][:, 0].tolist() == [2, 3, 0, 1]
     assert place["table"]["guess"].tolist() == ["cat", "dog", "cat", "dog"]
+    monkeypatch.setattr("dim_lightning.load", lambda _: lambda _: torch.tensor([[1.0, 0.004]]))
+    exec(_script("most_like_it"), place)
+    assert place["most_like_it"].tolist() == ["a", "a2"]
 
 
 def test_there_are_commands():

@@ -184,6 +184,24 @@ def test_pixels_stand_once_however_many_experiments_there_are(make_run):
     assert any(line.startswith("| other, 3 epochs") for line in lines)
 
 
+def test_of_the_pixels_the_fullest_row_counts(make_run):
+    one = record.rows_of(make_run(0, 0.5))
+    other = [row | {"experiment": "other"} for row in record.rows_of(make_run(1, 0.75))]
+    pixels = "probe/linear/pixels/top1"
+    added = [
+        row | {"metric": "probe/mlp200/pixels/top1", "value": "0.3"}
+        for row in other
+        if row["metric"] == pixels
+    ]
+    lines = record.tables([*one, *other, *added]).splitlines()
+    assert [line for line in lines if line.startswith("| raw pixels")] == [
+        "| raw pixels | pixels | 25.00 | 30.00 |  |  |"
+    ]
+    assert lines.index("| raw pixels | pixels | 25.00 | 30.00 |  |  |") < next(
+        n for n, line in enumerate(lines) if line.startswith("| other")
+    )
+
+
 def test_a_training_that_stands_there_under_two_names_is_seen(make_run, tmp_path):
     def rows(name, seed=0):
         folder = tmp_path / "a_table" / name / f"seed{seed}" / "1"

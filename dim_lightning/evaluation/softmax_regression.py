@@ -258,7 +258,7 @@ class SoftmaxSolver:
         gradient, probabilities = torch.zeros_like(solution), []
         for x, y in zip(self._centred(), self.labels.split(self._rows), strict=True):
             log_prob = torch.addmm(intercept, x, scaled).log_softmax(dim=1)
-            loss -= log_prob.gather(1, y[:, None]).sum(dtype=_wide(x.device)).item()
+            loss -= log_prob.gather(1, y[:, None]).sum(dtype=wide(x.device)).item()
             residual = log_prob.exp_()
             probabilities.append(residual.clone())
             residual.scatter_add_(1, y[:, None], -torch.ones_like(residual[:, :1]))
@@ -278,7 +278,7 @@ def standardisation(features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
     columns = max(1, _VALUES_AT_ONCE // len(features))
     mean, scale = features.new_empty(dim), features.new_empty(dim)
     for start in range(0, dim, columns):  # wide numbers, a few columns at a time
-        block = features[:, start : start + columns].to(_wide(features.device))
+        block = features[:, start : start + columns].to(wide(features.device))
         mean[start : start + columns] = block.mean(dim=0)
         scale[start : start + columns] = block.std(dim=0, correction=0)
     dead = scale <= 1e-6 * (mean.abs() + scale.max())
@@ -286,10 +286,10 @@ def standardisation(features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
 
 
 def _dot(one: Tensor, other: Tensor) -> float:
-    return (one * other).sum(dtype=_wide(one.device)).item()
+    return (one * other).sum(dtype=wide(one.device)).item()
 
 
-def _wide(device: torch.device) -> torch.dtype:
+def wide(device: torch.device) -> torch.dtype:
     """float64; float32 on Apple's GPUs, which have no wider numbers."""
     return torch.float32 if device.type == "mps" else torch.float64
 

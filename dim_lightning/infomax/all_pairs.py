@@ -46,11 +46,14 @@ class AllPairs(ScoreSet):
         tile_codes: most codes of a tile.
         whole_scores: most of these numbers that are not cut into tiles.
 
+    On a CPU tiles stay in its cache. A GPU takes larger ones, as each costs tens of kernels however
+    small it is; how large is best there was not measured.
+
     Raises:
         InputError: the processes have a single image together.
     """
 
-    tile_scores = 2**20  # 4 MiB in float32, which stays in the cache of a CPU
+    tile_scores = 2**20  # 4 MiB in float32
     tile_codes = 1024
     whole_scores = 2**24  # so few are quicker all at once
 
@@ -67,6 +70,8 @@ class AllPairs(ScoreSet):
         self.source = source
         self.parameters = tuple(parameters)
         self.held = 1 if is_product else source.shape[-1]  # numbers in memory for a score
+        if source.device.type != "cpu":
+            self.tile_scores, self.tile_codes, self.whole_scores = 2**25, 2**15, 2**26
         self.all_codes = gather(code)
         check_num_images(len(self.all_codes))
 

@@ -40,7 +40,8 @@ class DeepInfoMax(EncoderModule):
         global_aspect: what of the image T_global sees, given the feature map's shape and the size
             of the code: WholeImage, WholeMap or ImageCode.
         patch_critic: makes the critic of two local features of an image, given their sizes.
-        estimator: the bound on the information, in nats.
+        estimator: what is maximised, a lower bound of a divergence of real pairs from others; in
+            nats where its docstring names no other unit.
         report: further estimators, logged beside the trained one.
         num_negatives: other images that each code is contrasted with: 1 is a shuffled batch, all
             are all other images of all processes' batches.

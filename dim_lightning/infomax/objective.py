@@ -45,7 +45,8 @@ class Objective(nn.Module):
     Args:
         weights: of the terms named in `WEIGHTS`; what is not there has weight 0.
         contrasts: 'global', 'local', 'patches': the contrasts of each information term.
-        estimator: the bound on the information, in nats.
+        estimator: what is maximised, a lower bound of a divergence of real pairs from others; in
+            nats where its docstring names no other unit.
         prior: how codes are drawn, and how far they are from where they should be.
         coordinates: the networks that predict where a local feature lies.
         num_negatives: other images each code is contrasted with, drawn anew at each step; or 'all'.

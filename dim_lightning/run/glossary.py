@@ -10,7 +10,8 @@ _MEANINGS = (
     ),
     (
         r"(train|val|test)/local",
-        "The estimator's value, in nats, on pairs of a code and one location of a feature map: "
+        "The estimator's value (in nats; squared_hellinger and pearson_chi2 have no unit) on pairs "
+        "of a code and one location of a feature map: "
         "real pairs against those of other images. Larger is better. With jensen_shannon it lies "
         "between -2 log 2 = -1.386, chance, and 0. Methods trained on several views have a single "
         "view outside training, the whole image, paired with itself, which is easier: no sign of "
@@ -31,9 +32,11 @@ _MEANINGS = (
     ),
     (
         r"(train|val|test)/prior",
-        "How far the codes are from their prior. GaussianKL: the KL divergence to N(0, I), in nats "
-        "a dimension. AdversarialPrior: the encoder's loss, log 2 = 0.693 where the discriminator "
-        "is fooled. SIGReg: a test statistic, about 1 at N(0, I). Smaller is closer.",
+        "GaussianKL: the KL divergence of the codes to N(0, I), in nats a dimension; smaller is "
+        "closer. SIGReg: a test statistic, about 1 at N(0, I); smaller is closer. "
+        "AdversarialPrior: the encoder's loss, log 2 = 0.693 where the discriminator is fooled; "
+        "no distance, as it is low also where the discriminator is bad: read it beside "
+        "`discriminator`.",
     ),
     (
         r"(train|val|test)/discriminator",

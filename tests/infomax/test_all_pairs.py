@@ -156,6 +156,19 @@ def test_a_single_image_is_refused(critic):
         critic(source[:1], code[:1], None)
 
 
+def test_elsewhere_than_on_a_cpu_tiles_are_few():
+    """Each costs a launch of all its kernels; counted on the device without values."""
+    calls = []
+
+    def pair(source, code):
+        calls.append(1)
+        return (source + code.unsqueeze(-2)).sum(-1)
+
+    source, code = torch.empty(256, 64, 512, device="meta"), torch.empty(256, 512, device="meta")
+    AllPairs(pair, source, code).marginal_mean(torch.square)
+    assert len(calls) <= 70
+
+
 def test_reporting_keeps_no_graph():
     critic = DotCritic(6, 5, width=8).double()
     with torch.no_grad():

@@ -156,8 +156,11 @@ def test_a_single_image_is_refused(critic):
         critic(source[:1], code[:1], None)
 
 
-def test_elsewhere_than_on_a_cpu_tiles_are_few():
+def test_elsewhere_than_on_a_cpu_tiles_are_few(monkeypatch):
     """Each costs a launch of all its kernels; counted on the device without values."""
+    # of which that device knows nothing
+    monkeypatch.setattr(torch, "get_autocast_dtype", lambda _: torch.float16)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
     calls = []
 
     def pair(source, code):

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.data.checks import check_one_size
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
@@ -55,6 +56,7 @@ class EncoderModule(L.LightningModule, ABC):
     Attributes:
         encoder: what is trained, and all that evaluation and export look at.
         uses_views: whether the method has a use for several views of an image.
+        needs_image_size: whether views have to be of image_size, as those that a decoder makes are.
         code_prior: what the method draws the codes to: 'gaussian' is N(0, I), 'uniform' is uniform
             on [0, 1]^d after a sigmoid; None if to neither.
         trained: how far the weights are, those of a checkpoint included.
@@ -72,6 +74,7 @@ class EncoderModule(L.LightningModule, ABC):
     """
 
     uses_views: bool = False
+    needs_image_size: bool = False
     code_prior: Literal["gaussian", "uniform"] | None = None
 
     def __init__(
@@ -132,6 +135,9 @@ class EncoderModule(L.LightningModule, ABC):
                 f"{type(self).__name__} has a use for one; set data.num_views to 1 and "
                 "data.num_small_views to 0"
             )
+        if self.needs_image_size:
+            name = type(self).__name__
+            check_one_size(name, self.image_size, data.view_sizes, data.augmentation)
 
     def on_fit_start(self) -> None:
         """Looks at the data, as the command line does before it makes a run's folder.

@@ -40,6 +40,7 @@ class AdversarialAutoencoder(EncoderModule):
         InputError: a weight that cannot be, or a discriminator with an empty layer.
     """
 
+    needs_image_size = True
     code_prior = "gaussian"
 
     def __init__(

@@ -55,6 +55,8 @@ class Autoencoder(EncoderModule):
         seed: of the draws; the command line sets it from seed_everything.
     """
 
+    needs_image_size = True
+
     def __init__(
         self,
         encoder: MakeEncoder = PaperEncoder,

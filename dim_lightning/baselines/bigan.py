@@ -121,6 +121,7 @@ class BiGAN(EncoderModule):
         seed: of the draws; the command line sets it from seed_everything.
     """
 
+    needs_image_size = True
     code_prior = "gaussian"
 
     def __init__(

@@ -44,6 +44,7 @@ class VAE(EncoderModule):
         InputError: a deterministic encoder, or a beta or pixel_std that cannot be.
     """
 
+    needs_image_size = True
     code_prior = "gaussian"
 
     def __init__(

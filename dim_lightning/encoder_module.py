@@ -20,6 +20,7 @@ from dim_lightning.optim import WarmupCosine
 from dim_lightning.parts import (
     check_makers,
     check_parts,
+    check_scheduler,
     check_terms,
     is_plain,
     shown,
@@ -65,7 +66,7 @@ class EncoderModule(L.LightningModule, ABC):
         encoder: makes the encoder, given the image size.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images.
         seed: of the draws.
 
@@ -215,7 +216,11 @@ class EncoderModule(L.LightningModule, ABC):
         return {"embedding": embedding, "labels": batch.labels, "indices": batch.indices}
 
     def configure_optimizers(self) -> Any:
-        """The optimiser over all parameters, and the schedule if there is one."""
+        """The optimiser over all parameters, and the schedule if there is one.
+
+        Raises:
+            InputError: the schedule needs a figure.
+        """
         optimizer = self.make_optimizer(list(self.parameters()))  # which it may read twice
         if self.trainer.gradient_clip_val:
             # a fused step can unscale float16 gradients itself; Lightning then refuses to clip them
@@ -223,6 +228,7 @@ class EncoderModule(L.LightningModule, ABC):
         if self.make_lr_scheduler is None:
             return optimizer
         scheduler = self.make_lr_scheduler(optimizer)
+        check_scheduler(scheduler)
         if not isinstance(scheduler, WarmupCosine):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         stepped = {"scheduler": scheduler, "interval": "step"}

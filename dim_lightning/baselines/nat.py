@@ -43,7 +43,7 @@ class NAT(EncoderModule):
             their steps waits for the device: an assignment is solved on the host.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the targets, unless training goes on with those of a checkpoint; the command line
             sets it from seed_everything.

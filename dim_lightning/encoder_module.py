@@ -13,12 +13,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.data.checks import check_one_size
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
 from dim_lightning.parts import (
     check_makers,
     check_parts,
+    check_scheduler,
     check_terms,
     is_plain,
     shown,
@@ -55,6 +57,7 @@ class EncoderModule(L.LightningModule, ABC):
     Attributes:
         encoder: what is trained, and all that evaluation and export look at.
         uses_views: whether the method has a use for several views of an image.
+        needs_image_size: whether views have to be of image_size, as those that a decoder makes are.
         code_prior: what the method draws the codes to: 'gaussian' is N(0, I), 'uniform' is uniform
             on [0, 1]^d after a sigmoid; None if to neither.
         trained: how far the weights are, those of a checkpoint included.
@@ -63,7 +66,7 @@ class EncoderModule(L.LightningModule, ABC):
         encoder: makes the encoder, given the image size.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images.
         seed: of the draws.
 
@@ -72,6 +75,7 @@ class EncoderModule(L.LightningModule, ABC):
     """
 
     uses_views: bool = False
+    needs_image_size: bool = False
     code_prior: Literal["gaussian", "uniform"] | None = None
 
     def __init__(
@@ -132,6 +136,9 @@ class EncoderModule(L.LightningModule, ABC):
                 f"{type(self).__name__} has a use for one; set data.num_views to 1 and "
                 "data.num_small_views to 0"
             )
+        if self.needs_image_size:
+            name = type(self).__name__
+            check_one_size(name, self.image_size, data.view_sizes, data.augmentation)
 
     def on_fit_start(self) -> None:
         """Looks at the data, as the command line does before it makes a run's folder.
@@ -209,7 +216,11 @@ class EncoderModule(L.LightningModule, ABC):
         return {"embedding": embedding, "labels": batch.labels, "indices": batch.indices}
 
     def configure_optimizers(self) -> Any:
-        """The optimiser over all parameters, and the schedule if there is one."""
+        """The optimiser over all parameters, and the schedule if there is one.
+
+        Raises:
+            InputError: the schedule needs a figure.
+        """
         optimizer = self.make_optimizer(list(self.parameters()))  # which it may read twice
         if self.trainer.gradient_clip_val:
             # a fused step can unscale float16 gradients itself; Lightning then refuses to clip them
@@ -217,6 +228,7 @@ class EncoderModule(L.LightningModule, ABC):
         if self.make_lr_scheduler is None:
             return optimizer
         scheduler = self.make_lr_scheduler(optimizer)
+        check_scheduler(scheduler)
         if not isinstance(scheduler, WarmupCosine):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         stepped = {"scheduler": scheduler, "interval": "step"}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from dim_lightning.errors import InputError
 
@@ -40,6 +40,20 @@ def check_makers(**makers: Any) -> None:
                 f"{name} is an object of class {kind}; expected what makes one: the class itself, "
                 f"or functools.partial({kind}, setting=value)"
             )
+
+
+def check_scheduler(scheduler: LRScheduler) -> None:
+    """Refuses a schedule that nobody would give what it goes by.
+
+    Raises:
+        InputError: it goes by a figure, such as a loss.
+    """
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise InputError(
+            "model.lr_scheduler is ReduceLROnPlateau, a schedule that needs a figure, which cannot "
+            "be used here; expected one of steps or epochs alone; set model.lr_scheduler to "
+            "WarmupCosine, or another of torch's, e.g. CosineAnnealingLR"
+        )
 
 
 def has_dropout(part: nn.Module) -> bool:

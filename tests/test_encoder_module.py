@@ -109,6 +109,12 @@ def test_groups_of_parameters_hold_all_of_them(tmp_path):
     assert sum(sizes) == len(list(module.parameters()))
 
 
+def test_a_schedule_that_needs_a_figure_is_refused(tmp_path):
+    module = build(Autoencoder, lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
+    with pytest.raises(InputError, match=r"ReduceLROnPlateau, .* set model\.lr_scheduler to Warm"):
+        trainer(tmp_path, max_steps=1).fit(module, digits(tmp_path))
+
+
 class Kind(str, Enum):
     """A text that is a class as well."""
 

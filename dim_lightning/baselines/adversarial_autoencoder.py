@@ -32,7 +32,7 @@ class AdversarialAutoencoder(EncoderModule):
         widths: units of the discriminator's hidden layers.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the draws; the command line sets it from seed_everything.
 
@@ -40,6 +40,7 @@ class AdversarialAutoencoder(EncoderModule):
         InputError: a weight that cannot be, or a discriminator with an empty layer.
     """
 
+    needs_image_size = True
     code_prior = "gaussian"
 
     def __init__(

@@ -50,10 +50,12 @@ class Autoencoder(EncoderModule):
         decoder: makes the decoder, given the sizes of the code and of an image.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the draws; the command line sets it from seed_everything.
     """
+
+    needs_image_size = True
 
     def __init__(
         self,

@@ -51,11 +51,13 @@ class JointDiscriminator(nn.Module):
     ):
         super().__init__()
         side = image_size // 2 ** len(widths)
-        if min(*widths, hidden_dim, side) < 1:
+        # of one image a map of 1x1 has a single value a channel, which batch norm refuses
+        least = 2 * 2 ** len(widths)
+        if min((*widths, hidden_dim)) < 1 or image_size < least:
             raise InputError(
                 f"JointDiscriminator got widths {list(widths)} and hidden_dim {hidden_dim} for "
                 f"images of {image_size} pixels; expected sizes of at least 1 and images of at "
-                f"least {2 ** len(widths)} pixels; set model.discriminator.init_args"
+                f"least {least} pixels; set model.discriminator.init_args or data.image_size"
             )
         layers: list[nn.Module] = []
         for inputs, outputs in zip((3, *widths), widths, strict=False):
@@ -114,11 +116,12 @@ class BiGAN(EncoderModule):
         discriminator: makes D, given the sizes of the code and of an image.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the draws; the command line sets it from seed_everything.
     """
 
+    needs_image_size = True
     code_prior = "gaussian"
 
     def __init__(

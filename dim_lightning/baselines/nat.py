@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from dim_lightning.infomax.precision import widened
 from dim_lightning.processes import gather, take_from_first
 from dim_lightning.seeding import Draws, generator_for
 
-_ASSIGNMENT = "assignment"  # its key in a checkpoint
+_ASSIGNMENT, _TARGETS_SEED = "assignment", "targets_seed"  # their keys in a checkpoint
 
 
 class NAT(EncoderModule):
@@ -28,7 +29,8 @@ class NAT(EncoderModule):
     algorithm). So the codes spread over the sphere, and no image has to follow a bad draw. 2 is
     chance, 0 is perfect. Validation images have no targets, and so no terms.
 
-    Targets follow from the seed; who has which is kept in the checkpoint, 8 bytes an image.
+    Targets follow from the seed that the training began with. A checkpoint keeps it and who has
+    which target, 8 bytes an image.
 
     Source: Bojanowski and Joulin, 2017, equations 3 to 5 and algorithm 1, and their code
     (facebookresearch/noise-as-targets), which deals out anew in every third epoch. There images
@@ -41,9 +43,10 @@ class NAT(EncoderModule):
             their steps waits for the device: an assignment is solved on the host.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
-        seed: of the targets; the command line sets it from seed_everything.
+        seed: of the targets, unless training goes on with those of a checkpoint; the command line
+            sets it from seed_everything.
 
     Raises:
         InputError: every_n_epochs below 1.
@@ -67,6 +70,7 @@ class NAT(EncoderModule):
         # buffers: they are the same on every process by themselves, with nothing to send.
         self.targets = torch.empty(0, self.embedding_dim)
         self.assignment = torch.empty(0, dtype=torch.int64)
+        self.targets_seed = seed
 
     def setup(self, stage: str) -> None:
         """Draws the targets of the training images."""
@@ -75,19 +79,26 @@ class NAT(EncoderModule):
             self.draw_targets(len(data.split("train")))
 
     def draw_targets(self, num_images: int) -> None:
-        """A target each for `num_images` images; to begin with image i has target i."""
-        generator = generator_for(self.seed, Draws.TARGETS)
+        """A target each for `num_images` images.
+
+        Who has which stays as an earlier training or a checkpoint left it, if that was of as many
+        images; to begin with image i has target i.
+        """
+        if len(self.assignment) != num_images:
+            self.assignment = torch.arange(num_images)
+            self.targets_seed = self.seed
+        generator = generator_for(self.targets_seed, Draws.TARGETS)
         draws = torch.randn(num_images, self.embedding_dim, generator=generator)
         self.targets = F.normalize(draws, dim=1)
-        self.assignment = torch.arange(num_images)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps who has which target."""
+        """Keeps who has which target, and the seed that these were drawn from."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[_ASSIGNMENT] = self.assignment.cpu()
+        checkpoint[_TARGETS_SEED] = self.targets_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes up who has which target.
+        """Takes up who has which target, with the targets of the training that it goes on with.
 
         Raises:
             InputError: the checkpoint is of another number of training images, or of other parts.
@@ -100,6 +111,12 @@ class NAT(EncoderModule):
                 f"{len(self.targets)}; go on with the data it was trained on"
             )
         self.assignment = stored.clone()
+        self.targets_seed = checkpoint.get(_TARGETS_SEED, self.seed)
+        if not len(self.targets):  # as before an evaluation
+            return
+        self.draw_targets(len(stored))
+        if self.targets_seed != self.seed:
+            rank_zero_info(f"the targets stay those of seed {self.targets_seed}, as of the start")
 
     def code_and_terms(
         self, batch: Batch, generator: torch.Generator

@@ -28,7 +28,7 @@ class Supervised(EncoderModule):
         num_classes: c; it has to be that of the data.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the draws; the command line sets it from seed_everything.
 

@@ -36,7 +36,7 @@ class VAE(EncoderModule):
         pixel_std: standard deviation of a pixel value, which lies in [0, 1], given the code.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the noise; the command line sets it from seed_everything.
 
@@ -44,6 +44,7 @@ class VAE(EncoderModule):
         InputError: a deterministic encoder, or a beta or pixel_std that cannot be.
     """
 
+    needs_image_size = True
     code_prior = "gaussian"
 
     def __init__(

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError
+from dim_lightning.parts import check_scheduler
 from dim_lightning.processor import multiplies_bfloat16
 from dim_lightning.run.checkpoint import check_fits
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
@@ -85,12 +86,13 @@ def check_optimizer(model: EncoderModule) -> None:
     """Builds the optimiser and its schedule once; Lightning does it when the run has begun.
 
     Raises:
+        InputError: the schedule needs a figure.
         Exception: as their classes refuse what they are given.
     """
     with suppress(RuntimeError):  # of a device: the model is not where it will train yet
         optimizer = model.make_optimizer(list(model.parameters()))
         if model.make_lr_scheduler is not None:
-            model.make_lr_scheduler(optimizer)
+            check_scheduler(model.make_lr_scheduler(optimizer))
 
 
 def check_weights_only(asked: bool | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dim_lightning.data.augmentation import Augmentation
+from dim_lightning.data.augmentation import Augmentation, CropColour
 from dim_lightning.errors import InputError, check_least
 
 
@@ -78,3 +78,25 @@ def check_view_sizes(
         )
     for _, size in view_sizes:
         augmentation.resized(size)
+
+
+def check_one_size(
+    method: str,
+    image_size: int,
+    view_sizes: Sequence[tuple[int, int]],
+    augmentation: Augmentation | None,
+) -> None:
+    """Look at whether views keep the size of the images, as a method with a decoder needs.
+
+    Raises:
+        InputError: some have another.
+    """
+    key, sizes = "data.view_sizes", [size for _, size in view_sizes]
+    if not sizes and isinstance(augmentation, CropColour):
+        key, sizes = "data.augmentation.size", [augmentation.size or image_size]
+    others = [size for size in sizes if size != image_size]
+    if others:
+        raise InputError(
+            f"{key} asks for views of {others[0]} pixels, and the decoder of {method} makes images "
+            f"of {image_size}; set data.view_sizes to [] and the size of data.augmentation to null"
+        )

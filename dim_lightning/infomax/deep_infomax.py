@@ -59,7 +59,7 @@ class DeepInfoMax(EncoderModule):
         score_penalty: of the mean square of the scores.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
-            or one of torch's, stepped once an epoch.
+            or one of torch's but ReduceLROnPlateau, stepped once an epoch.
         image_size: height and width of the images; the command line sets it from the data.
         seed: of the noise and of the negatives; the command line sets it from seed_everything.
 

@@ -41,8 +41,8 @@ def test_the_terms_are_the_losses_of_the_game(make):
 
 def test_the_discriminator_layer_by_layer():
     torch.manual_seed(0)
-    network = JointDiscriminator(3, SIZE, widths=(4, 6, 5), hidden_dim=7)
-    images, code = torch.rand(6, 3, SIZE, SIZE), torch.randn(6, 3)
+    network = JointDiscriminator(3, 2 * SIZE, widths=(4, 6, 5), hidden_dim=7)
+    images, code = torch.rand(6, 3, 2 * SIZE, 2 * SIZE), torch.randn(6, 3)
     first, second, third = (m for m in network.trunk if isinstance(m, torch.nn.Conv2d))
     hidden, last = (m for m in network.joint if isinstance(m, torch.nn.Linear))
 
@@ -128,5 +128,13 @@ def test_the_discriminator_learns_to_tell_and_the_others_to_fool_it():
 
 
 def test_sizes_that_cannot_be_are_refused():
-    with pytest.raises(InputError, match=r"at least 16 pixels; set model\.discriminator"):
+    with pytest.raises(InputError, match=r"at least 32 pixels; set model\.discriminator"):
         JointDiscriminator(3, SIZE, widths=(4, 4, 4, 4))
+
+
+def test_a_single_image_is_judged_in_the_smallest_map():
+    """The last batch of an evaluation may hold one."""
+    network = JointDiscriminator(3, 2 * SIZE, widths=(4, 6, 5)).eval()
+    assert network(torch.rand(1, 3, 2 * SIZE, 2 * SIZE), torch.randn(1, 3)).isfinite().all()
+    with pytest.raises(InputError, match=f"expected .* images of at least {2 * SIZE} pixels"):
+        JointDiscriminator(3, SIZE, widths=(4, 6, 5))

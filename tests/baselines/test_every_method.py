@@ -1,12 +1,15 @@
 """What every method owes to callbacks, data and checkpoints."""
 
+from itertools import product
+
 import pytest
 import torch
-from small_methods import BASELINES, DIM, SETTINGS, batch, build, digits, trainer
+from small_methods import BASELINES, DIM, SETTINGS, SIZE, batch, build, digits, trainer
 
-from dim_lightning.baselines import NAT, Supervised
-from dim_lightning.data import CropAndFlip
+from dim_lightning.baselines import NAT, VAE, AdversarialAutoencoder, Autoencoder, BiGAN, Supervised
+from dim_lightning.data import CropAndFlip, CropColour
 from dim_lightning.errors import InputError
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
 
 # a step outside a Trainer has nowhere to log to
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
@@ -62,6 +65,38 @@ def test_several_views_are_refused(method, data_root):
     data = digits(data_root, augmentation=CropAndFlip(), num_views=2)
     with pytest.raises(InputError, match=r"2 views .* data\.num_views"):
         build(method).check_data(data, 8)
+
+
+DECODING = (Autoencoder, VAE, AdversarialAutoencoder, BiGAN)
+OTHER_SIZES = {
+    r"data\.view_sizes asks for views of 4": (CropColour(), [(0, SIZE), (50, 4)]),
+    r"data\.augmentation\.size asks for views of 16": (CropColour(16), []),
+}
+SAME_SIZES = [
+    (CropColour(), []),
+    (CropColour(SIZE), [(0, SIZE)]),
+    (CropColour(16), [(0, SIZE)]),  # those of view_sizes take the place of 16
+]
+
+
+@pytest.mark.parametrize("method", DECODING)
+@pytest.mark.parametrize("said", OTHER_SIZES)
+def test_a_decoder_needs_views_of_the_size_of_its_images(method, said, data_root):
+    augmentation, sizes = OTHER_SIZES[said]
+    data = digits(data_root, augmentation=augmentation, view_sizes=sizes)
+    decoder = f"the decoder of {method.__name__} makes images of 8; set data"
+    with pytest.raises(InputError, match=f"{said} pixels, and {decoder}"):
+        build(method).check_data(data, 8)
+
+
+@pytest.mark.parametrize(
+    ("method", "views"),
+    [*product(DECODING, SAME_SIZES), *product((NAT, DeepInfoMax), OTHER_SIZES.values())],
+)
+def test_views_of_that_size_will_do_and_others_without_a_decoder(method, views, data_root):
+    augmentation, sizes = views
+    data = digits(data_root, augmentation=augmentation, view_sizes=sizes)
+    build(method).check_data(data, 8)
 
 
 @pytest.mark.parametrize("method", SETTINGS)

@@ -3,7 +3,7 @@ from itertools import permutations
 import pytest
 import torch
 import torch.nn.functional as F
-from small_methods import DIM, SETTINGS, SIZE, batch, build
+from small_methods import DIM, SETTINGS, SIZE, batch, build, digits, trainer
 
 from dim_lightning.baselines import NAT
 from dim_lightning.data import Batch
@@ -124,6 +124,52 @@ def test_a_checkpoint_keeps_who_has_which_target():
     assert not torch.equal(again.assignment, module.assignment)  # nothing is shared
 
 
+def test_training_goes_on_with_the_targets_that_it_began_with():
+    """Whatever the seed is by then; at another one, and once more at a third."""
+    first, checkpoint = build(NAT), {}
+    first.code_and_terms(batch(20), torch.Generator())
+    first.on_save_checkpoint(checkpoint)
+    for seed in (1, 2):
+        later = build(NAT, seed=seed)
+        assert not torch.equal(later.targets, first.targets)
+        later.on_load_checkpoint(checkpoint)
+        assert torch.equal(later.targets, first.targets)
+        assert torch.equal(later.assignment, first.assignment)
+        checkpoint = {}
+        later.on_save_checkpoint(checkpoint)
+
+
+def test_a_checkpoint_without_the_seed_of_its_targets_has_the_modules():
+    checkpoint = {}
+    build(NAT, seed=1).on_save_checkpoint(checkpoint)
+    del checkpoint["targets_seed"]
+    module = build(NAT, seed=1)
+    before = module.targets
+    module.on_load_checkpoint(checkpoint)
+    assert torch.equal(module.targets, before)
+
+
+def test_a_second_fit_goes_on_with_who_has_which_target(tmp_path, data_root):
+    module, data = build(NAT), digits(data_root)
+    trainer(tmp_path, max_steps=1).fit(module, data)
+    targets, assignment = module.targets, module.assignment.clone()
+    assert not torch.equal(assignment, torch.arange(len(assignment)))
+    trainer(tmp_path, max_epochs=0).fit(module, data)
+    assert torch.equal(module.targets, targets)
+    assert torch.equal(module.assignment, assignment)
+
+
+def test_other_images_begin_with_targets_of_the_modules_seed():
+    checkpoint = {}
+    build(NAT).on_save_checkpoint(checkpoint)
+    module, fresh = NAT(**SETTINGS[NAT], image_size=SIZE, seed=1), build(NAT, seed=1)
+    module.on_load_checkpoint(checkpoint)
+    for other in (module, fresh):
+        other.draw_targets(65)
+    assert torch.equal(module.targets, fresh.targets)
+    assert torch.equal(module.assignment, torch.arange(65))
+
+
 def test_a_checkpoint_of_other_data_is_refused():
     checkpoint = {}
     build(NAT).on_save_checkpoint(checkpoint)
@@ -140,6 +186,17 @@ def test_a_checkpoint_is_taken_up_where_there_are_no_targets():
     module = NAT(**SETTINGS[NAT], image_size=SIZE)
     module.on_load_checkpoint(checkpoint)
     assert torch.equal(module.assignment, torch.arange(64))
+
+
+def test_a_fit_of_what_was_loaded_goes_on_from_there():
+    first, checkpoint = build(NAT), {}
+    first.code_and_terms(batch(20), torch.Generator())
+    first.on_save_checkpoint(checkpoint)
+    module = NAT(**SETTINGS[NAT], image_size=SIZE, seed=1)
+    module.on_load_checkpoint(checkpoint)
+    module.draw_targets(64)
+    assert torch.equal(module.targets, first.targets)
+    assert torch.equal(module.assignment, first.assignment)
 
 
 def test_targets_that_are_dealt_out_every_0_epochs_are_refused():

@@ -1,7 +1,14 @@
 import pytest
 import torch
+from small_methods import build
 
-from dim_lightning.cli.checks import check_launched, check_trained, slow_precision
+from dim_lightning.baselines import Autoencoder
+from dim_lightning.cli.checks import (
+    check_launched,
+    check_optimizer,
+    check_trained,
+    slow_precision,
+)
 from dim_lightning.errors import InputError
 from dim_lightning.processor import multiplies_bfloat16
 
@@ -82,3 +89,9 @@ def test_a_checkpoint_of_another_run_is_not_looked_at_as_that_of_a_run(tmp_path)
     check_trained("test", {"run": None, "ckpt_path": str(path)})
     with pytest.raises(InputError, match=f"{path}, which does not lie in {run}: its figures"):
         check_trained("test", {"run": str(run), "ckpt_path": str(path)})
+
+
+def test_a_schedule_that_needs_a_figure_is_refused_before_there_is_a_folder():
+    module = build(Autoencoder, lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
+    with pytest.raises(InputError, match=r"ReduceLROnPlateau, .* set model\.lr_scheduler to Warm"):
+        check_optimizer(module)

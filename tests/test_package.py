@@ -45,7 +45,7 @@ def test_type_checkers_see_the_public_names():
     assert (PACKAGE / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("folder", ["", "evaluation", "sweep", "table"])
+@pytest.mark.parametrize("folder", ["", "cli", "evaluation", "sweep", "table"])
 def test_a_docstring_that_lists_a_folder_is_complete(folder):
     listed = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text()))
     named = set(re.findall(r"^ *(\w+)(?:\.py)? ", listed, re.MULTILINE))

@@ -54,9 +54,7 @@ class Checkpoints(Checkpoint):
             trainer.fit_loop.epoch_loop.restarting = False
         self._signals.hold()
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Saves if it is time to; ends training if that is asked for.
 
         Raises:
@@ -75,9 +73,7 @@ class Checkpoints(Checkpoint):
         self._save(trainer)
         self._signals.release()
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: Any) -> None:
         """Lets signals act again."""
         self._signals.release()
 

@@ -90,15 +90,7 @@ class EmbeddingWriter(Callback):
         with explained(path, "embeddings.file"):
             self._rows = GrowingFile(path.parent if trainer.world_size == 1 else None)
 
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_predict_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
         """Adds the codes of this batch."""
         assert self._rows is not None
         vectors = outputs["embedding"] if self._seen is None else self._seen
@@ -127,9 +119,7 @@ class EmbeddingWriter(Callback):
         if trainer.is_global_zero and count:
             pl_module.print(f"{count:,} codes written to {path}")
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, *_: Any) -> None:
         """Leaves nothing behind."""
         rows = self._ended()
         if rows is not None:

@@ -62,12 +62,7 @@ class LinearProbe(Callback):
         self._build(pl_module)
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """One step of the probe on the codes of this batch."""
         embedding, labels = outputs["embedding"].detach().float(), outputs["labels"]
@@ -101,13 +96,7 @@ class LinearProbe(Callback):
             self._accuracy.reset()
 
     def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any
     ) -> None:
         """Counts the images of this batch that are classified rightly."""
         if trainer.sanity_checking or self._probe is None or self._accuracy is None:

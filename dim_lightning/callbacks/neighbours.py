@@ -76,13 +76,7 @@ class Neighbours(Callback):
         self._queries = []
 
     def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any
     ) -> None:
         """Keeps the codes that the model has just computed."""
         if is_due(trainer, self.every_n_epochs) and data_of(trainer).labelled:

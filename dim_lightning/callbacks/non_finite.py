@@ -35,12 +35,7 @@ class NonFiniteGuard(Callback):
         self._first_bad: Tensor | None = None  # the step at which each term went bad, -1 if never
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Marks the terms that are not finite.
 
@@ -53,14 +48,6 @@ class NonFiniteGuard(Callback):
             self._check(trainer, pl_module)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks at the terms and the weights of the epoch that is validated.
-
-        Raises:
-            InputError: a term or a weight is not finite, or gradients never are.
-        """
-        self._check(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks at the terms and the weights.
 
         Raises:
@@ -68,9 +55,9 @@ class NonFiniteGuard(Callback):
         """
         self._check(trainer, pl_module)
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    on_train_epoch_end = on_validation_start
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Looks at them once more before a file keeps the state.
 
         Raises:

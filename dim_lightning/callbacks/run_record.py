@@ -73,14 +73,7 @@ class RunRecord(Callback):
         self._epoch_images, self._epoch_seconds = 0, 0.0
         self._seconds += self._lap()
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
         """Counts images and training time; validation and what else runs between is not in it."""
         self._terms = outputs["terms"]
         lap = self._lap()

@@ -38,14 +38,7 @@ class EpochLines(Callback):
         self._sums, self._num_steps = {}, 0
         self._earlier = dict(trainer.callback_metrics)
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
         """Adds the terms up where they are, without asking the device for them."""
         self._num_steps += 1
         for name, term in outputs["terms"].items():
@@ -123,24 +116,19 @@ class TerminalBar(ProgressBar):
             done = batch_idx * len(batch.images) * trainer.world_size if batch_idx else 0
             self._open(title, _num_images(trainer), done)
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
         """Moves the bar; reads the terms from the device a few times a second, not every step."""
         self._advance(len(outputs["embedding"]) * trainer.world_size)
         if time.monotonic() - self._last_refresh > _REFRESH_SECONDS:
             self._show_terms(outputs["terms"])
 
-    def on_train_epoch_end(self, *_: Any) -> None:
-        """Takes the epoch's bar away; its line stays."""
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes the bar away; an epoch's line stays."""
         self._close()
 
-    def on_test_start(self, trainer: L.Trainer, *_: Any) -> None:
+    on_test_epoch_end = on_predict_end = on_train_epoch_end
+
+    def on_test_start(self, *_: Any) -> None:
         """Starts a bar over the test images."""
         self._open("test", None)
 
@@ -148,21 +136,13 @@ class TerminalBar(ProgressBar):
         """Moves the bar."""
         self._advance(len(outputs["embedding"]) * trainer.world_size)
 
-    def on_test_epoch_end(self, *_: Any) -> None:
-        """Takes the bar away."""
-        self._close()
-
-    def on_predict_start(self, trainer: L.Trainer, *_: Any) -> None:
+    def on_predict_start(self, *_: Any) -> None:
         """Starts a bar over the images to be embedded."""
         self._open("predict", None)
 
     def on_predict_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
         """Moves the bar."""
         self._advance(len(outputs["embedding"]) * trainer.world_size)
-
-    def on_predict_end(self, *_: Any) -> None:
-        """Takes the bar away."""
-        self._close()
 
     def on_exception(self, *_: Any) -> None:
         """Leaves a clean line to the error."""

@@ -2,8 +2,8 @@
 
 import signal
 import threading
-from typing import Any
 
+import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.run.signals import stop
@@ -16,20 +16,9 @@ class StopAtOnce(Callback):
     signal, and looks at its note between the steps of training.
     """
 
-    def on_validation_start(self, *_: Any) -> None:
-        """Takes the signal over."""
-        _take_over()
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Takes the signal over; Lightning puts the handler back that was there before."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)
 
-    def on_test_start(self, *_: Any) -> None:
-        """Takes the signal over."""
-        _take_over()
-
-    def on_predict_start(self, *_: Any) -> None:
-        """Takes the signal over."""
-        _take_over()
-
-
-def _take_over() -> None:
-    """Lightning puts the handler back that was there before."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)
+    on_test_start = on_predict_start = on_validation_start

@@ -1,4 +1,38 @@
-"""The command line: fit, validate, test, predict, compare, sweep, table, export, shard, doctor."""
+"""The command line: fit, validate, test, predict, compare, sweep, table, export, shard, doctor.
+
+```
+overview      `--help`, said without loading what does it
+entry         runs one command: how it ended as an exit code and, at most, one short message
+ending        what somebody stopped, which is no error
+resources     memory that runs out, data workers that are killed: what to set then
+
+words         options of a command line, looked at before it is parsed
+parser        of the commands that have a configuration
+plain_parser  of those that have none
+messages      parse errors in one short sentence, with the nearest valid name
+
+command_line  fit, validate, test, predict: what is parsed, checked and built, in this order
+method        which class has its settings below `model`
+options       what can be set beside trainer, model and data
+building      settings that parse and yet cannot be built
+checks        what is looked at before a run folder is made
+place         which folder a process works in
+job           a job that is started again by itself goes on with its run
+resume        where a run goes on, and which settings may be others than before
+pictures      whether they are those that a run was begun with
+inputs        config.yaml and environment.json, with which a run was started
+trainer       the Trainer of a run: callbacks, loggers and files in its folder
+compiling     the encoder and the critics through torch.compile
+resolved      what a command line means, without running it
+
+compare       finished runs in one figure
+sweep         a sweep file of W&B, run on this machine
+table         the runs that a table file lists, and the table that they make
+export        the encoder of a run as files for people who have none of this code
+shard         the pictures of a source as shards
+doctor        whether this machine can train
+```
+"""
 
 import io
 import locale

@@ -4,7 +4,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from dim_lightning.cli.overview import OWN_COMMANDS
 from dim_lightning.errors import cut, nearest
@@ -19,9 +19,6 @@ _ATTRIBUTE = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name
 _MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")
 _COMMAND = re.compile(r"invalid choice: '?(?P<found>[^'\s]+)'? \(choose from (?P<known>[^)]+)\)")
 _NO_COMMAND = re.compile(r'expected "subcommand" to be one of \{(?P<known>[^}]+)\}')
-_FILE = re.compile(r"(?:File does not exist|Path is not a file): '?(?P<path>[^'\n]+)'?")
-_UNEXPECTED = re.compile(r"Unexpected config: ?(?P<found>.*)")
-_LINKED = re.compile(r'Linked "(?P<key>[\w.]+)" must be given via "(?P<source>[\w.]+)"')
 _PARSER_KEY = re.compile(r'Parser key "(?P<key>[\w.]+)"')
 _EXPECTED = re.compile(r"Expected an? (?P<type>.+?)(?:\. Got value|$)", re.MULTILINE)
 _GOT = re.compile(r"(?:Got value|Given value): (?P<value>.+?)(?:\. Got value|$)", re.MULTILINE)
@@ -30,16 +27,7 @@ _OTHER_CLASS = (
     re.compile(r"Expected '(?P<found>[\w.]+)' to be a .*? <class '(?P<kind>\w+)'>"),
     re.compile(r"Errors:\s*- Import path (?P<found>\S+) does not .* subclass of (?P<kind>\w+)"),
 )
-_NO_CALLABLE = re.compile(
-    r"expects a function or a callable class: (?:Unexpected import object|.*has no attribute "
-    r"'__name__').*?Got value: (?P<found>[\w.]+)"
-)
-_GROUP = re.compile(r'Parser key "(?P<key>\w+)":\s*Unable to load config .(?P<found>.*?).$', re.M)
-_NESTED = re.compile(r"NestedArg\(key='(?P<key>[\w.]+)'")
 _REQUIRED = re.compile(r"class_path '(?P<path>[\w.]+)':\s*.* are required: (?P<names>\w+(, \w+)*)")
-_NO_SETTINGS = re.compile(
-    r"has no attribute 'keys'\. Got value: .*init_args=(?P<found>'[^']*'|\[.*\]|\w+)"
-)
 _PLAIN = {
     "NoneType": "null",
     "float": "a number",
@@ -55,7 +43,7 @@ MODULE_PLACE = (
     "that folder to PYTHONPATH"
 )
 _ESTIMATORS = "dim_lightning.infomax.estimators"
-_LONGEST = 300
+_LONGEST, _LONGEST_VALUE = 300, 80
 
 
 def parse_error(message: str, keys: Iterable[str]) -> str:
@@ -82,19 +70,6 @@ def _command(message: str, _: list[str]) -> str | None:
         known = [*match["known"].split(","), *OWN_COMMANDS]
         return f"no command given; expected one of {', '.join(known)}; or --help"
     return None
-
-
-def _file(message: str, _: list[str]) -> str | None:
-    match = _FILE.search(message)
-    return match and f"there is no file {match['path']}; expected a YAML configuration"
-
-
-def _no_config(message: str, _: list[str]) -> str | None:
-    match = _UNEXPECTED.search(message)
-    return match and (
-        f"--config gives {shortened(match['found'], 80)!r}, which holds no settings; expected a "
-        "YAML configuration"
-    )
 
 
 def _unknown_key(message: str, keys: list[str]) -> str | None:
@@ -136,11 +111,6 @@ def _unknown_class(message: str, _: list[str]) -> str | None:
     )
 
 
-def _linked(message: str, _: list[str]) -> str | None:
-    match = _LINKED.search(message)
-    return match and f"{match['key']} follows {match['source']}; set {match['source']} instead"
-
-
 def _short_name(message: str, _: list[str]) -> str | None:
     """A class named without its module that is not one of those known."""
     match = _SHORT_NAME.search(message)
@@ -162,14 +132,6 @@ def _other_class(message: str, _: list[str]) -> str | None:
     )
 
 
-def _no_callable(message: str, _: list[str]) -> str | None:
-    match = _NO_CALLABLE.search(message)
-    return match and (
-        f"{_where(message)} is {match['found']}, an object or a module; expected the import path "
-        "of a class, or of a function that returns an object of it"
-    )
-
-
 def _required(message: str, _: list[str]) -> str | None:
     match = _REQUIRED.search(message)
     if not match:
@@ -178,36 +140,12 @@ def _required(message: str, _: list[str]) -> str | None:
     return f"{_where(message)}: {name} needs {match['names']}; set it below {place}"
 
 
-def _nested(message: str, _: list[str]) -> str | None:
-    match = _NESTED.search(message)
-    place = _where(message)
-    return match and (
-        f"{place}.{match['key']} is given, but no class; set {place} to one before it; a function "
-        "takes no settings"
-    )
-
-
-def _group(message: str, _: list[str]) -> str | None:
-    match = _GROUP.search(message)
-    return match and (
-        f"{match['key']} is {match['found']!r}; expected settings below it, such as "
-        f"--{match['key']}.KEY VALUE"
-    )
-
-
-def _no_settings(message: str, _: list[str]) -> str | None:
-    match = _NO_SETTINGS.search(message)
-    return match and (
-        f"{_where(message)}.init_args is {shortened(match['found'], 80)}; expected settings below "
-        "it, such as name: value"
-    )
-
-
 def _type(message: str, _: list[str]) -> str | None:
-    value, types = _GOT.search(_innermost(message)), _types(message)
-    if not (value and types):
+    match, types = _GOT.search(_innermost(message)), _types(message)
+    if not (match and types):
         return None
-    return f"{_where(message)} is {shortened(value['value'], 80)!r}; expected {' or '.join(types)}"
+    value = shortened(match["value"], _LONGEST_VALUE)
+    return f"{_where(message)} is {value!r}; expected {' or '.join(types)}"
 
 
 def _where(message: str) -> str:
@@ -264,20 +202,63 @@ def shortened(message: str, longest: int = _LONGEST) -> str:
     return cut(" ".join(message.split()), longest)
 
 
+def _sentence(pattern: str, text: str) -> Callable[[str, list[str]], str | None]:
+    """Explains by `text`, filled with the groups of `pattern` and `where`, the key at fault.
+
+    The group `value`, what was given, may be long and is cut.
+    """
+    compiled = re.compile(pattern, re.MULTILINE)
+
+    def explain(message: str, _: list[str]) -> str | None:
+        match = compiled.search(message)
+        if match is None:
+            return None
+        groups = match.groupdict()
+        if "value" in groups:
+            groups["value"] = shortened(groups["value"], _LONGEST_VALUE)
+        return text.format(**groups, where=_where(message))
+
+    return explain
+
+
 _EXPLANATIONS = (
     _command,
-    _file,
-    _no_config,
+    _sentence(
+        r"(?:File does not exist|Path is not a file): '?(?P<path>[^'\n]+)'?",
+        "there is no file {path}; expected a YAML configuration",
+    ),
+    _sentence(
+        r"Unexpected config: ?(?P<value>.*)",
+        "--config gives {value!r}, which holds no settings; expected a YAML configuration",
+    ),
     _unknown_key,
     _unknown_option,
     _unknown_class,
-    _linked,
+    _sentence(
+        r'Linked "(?P<key>[\w.]+)" must be given via "(?P<source>[\w.]+)"',
+        "{key} follows {source}; set {source} instead",
+    ),
     _short_name,
-    _group,
-    _nested,
+    _sentence(
+        r'Parser key "(?P<key>\w+)":\s*Unable to load config .(?P<value>.*?).$',
+        "{key} is {value!r}; expected settings below it, such as --{key}.KEY VALUE",
+    ),
+    _sentence(
+        r"NestedArg\(key='(?P<key>[\w.]+)'",
+        "{where}.{key} is given, but no class; set {where} to one before it; a function takes no "
+        "settings",
+    ),
     _required,
-    _no_settings,
-    _no_callable,
+    _sentence(
+        r"has no attribute 'keys'\. Got value: .*init_args=(?P<value>'[^']*'|\[.*\]|\w+)",
+        "{where}.init_args is {value}; expected settings below it, such as name: value",
+    ),
+    _sentence(
+        r"expects a function or a callable class: (?:Unexpected import object|.*has no attribute "
+        r"'__name__').*?Got value: (?P<path>[\w.]+)",
+        "{where} is {path}, an object or a module; expected the import path of a class, or of a "
+        "function that returns an object of it",
+    ),
     _other_class,
     _type,
 )

@@ -1,6 +1,5 @@
 """Finished runs side by side: one figure, their neighbours for the same queries, a table."""
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from dim_lightning.run.curves import (
     run_curve,
 )
 from dim_lightning.run.folder import PICTURES, write_atomically
-from dim_lightning.run.metrics import METRICS
+from dim_lightning.run.metrics import METRICS, csv_text
 from dim_lightning.run.report import KNN, PROBE
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
     table = _markdown(rows)
     notes = "".join(f"\nNote: {warning}.\n" for warning in warnings)
     write_atomically(files[-2], f"{table}\n{notes}")
-    write_atomically(files[-1], _csv(rows))
+    write_atomically(files[-1], csv_text([rows[0], *(row.values() for row in rows)]))
     return Comparison(files, warnings, table)
 
 
@@ -221,14 +220,6 @@ def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(row[name] for name in header) + " |" for row in rows]
     return "\n".join(lines)
-
-
-def _csv(rows: Sequence[Mapping[str, str]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _colour(place: int) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,8 +76,14 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def keep(self, num_rows: int) -> None:
-        """Drops what follows the first `num_rows` rows: a run that goes on logs it anew."""
+        """Drops what follows the first `num_rows` rows: a run that goes on logs it anew.
+
+        Raises:
+            InputError: what stays is damaged.
+        """
         columns, rows = _read_table(self._path)
+        with _explained(self._path):
+            _series(rows[:num_rows])
         if columns:
             write_atomically(self._path, _table(columns, rows[:num_rows]))
 
@@ -112,6 +118,13 @@ def _series(rows: list[dict[str, str]]) -> dict[str, list[Point]]:
     return series
 
 
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows of cells as comma-separated values, the same on any system."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
 def best(points: list[Point]) -> Point:
     """The largest value; of equal ones the earliest."""
     return max(points, key=lambda point: point.value)
@@ -123,12 +136,8 @@ def _number(value: Any) -> str:
 
 
 def _table(columns: list[str], rows: list[dict[str, str]], header: bool = True) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    cells = [[row.get(name, "") for name in columns] for row in rows]
+    return csv_text([columns, *cells] if header else cells)
 
 
 def _read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:

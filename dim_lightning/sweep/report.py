@@ -1,7 +1,5 @@
 """What a sweep found: a table for the screen, sweep.csv and sweep.html."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 from dim_lightning.errors import cut
 from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.metrics import csv_text
 from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
 from dim_lightning.sweep.definition import Definition, searched
@@ -94,9 +93,7 @@ def figure(value: float | None) -> str:
 def _csv(output: Path, definition: Definition, trials: Sequence[Trial]) -> str:
     names = sorted(definition.parameters)
     columns = ["trial", definition.metric, *names, "status", "values_logged", "seconds", "run"]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, "error"])
+    rows: list[list[Any]] = [[*columns, "error"]]
     for trial in trials:
         values = [trial.parameters[name] for name in names]
         cells = [v if isinstance(v, str | int | float) else json.dumps(v) for v in values]
@@ -104,8 +101,8 @@ def _csv(output: Path, definition: Definition, trials: Sequence[Trial]) -> str:
         place = run.relative_to(output) if run is not None else ""
         logged = (trial.status, len(trial.history), trial.seconds, place)
         value = "" if trial.value is None else trial.value
-        writer.writerow([trial.number, value, *cells, *logged, trial.error or ""])
-    return text.getvalue()
+        rows.append([trial.number, value, *cells, *logged, trial.error or ""])
+    return csv_text(rows)
 
 
 def _page(output: Path, definition: Definition, trials: Sequence[Trial]) -> str:

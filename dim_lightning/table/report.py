@@ -1,7 +1,5 @@
 """table.md, table.csv and table.html."""
 
-import csv
-import io
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.run.folder import SUMMARY, write_atomically
+from dim_lightning.run.metrics import csv_text
 from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
 from dim_lightning.table.commands import as_word
@@ -216,9 +215,7 @@ def _time(line: Line) -> str:
 
 
 def _csv(table: Table, lines: Sequence[Line]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[Sequence[Any]] = [COLUMNS]
     for line in lines:
         row = line.row
         facts = [line.done, len(row.seeds), _epochs(line), _rounded(line.seconds), line.state]
@@ -229,8 +226,8 @@ def _csv(table: Table, lines: Sequence[Line]) -> str:
             known = ["" if figure.paper is None else figure.paper, str(row.from_memory).lower()]
             named = [table.name, row.name, figure.key, figure.heading]
             ours_ = [*numbers, len(figure.values), _rounded(figure.difference), values]
-            writer.writerow([*named, *known, *ours_, *facts])
-    return text.getvalue()
+            rows.append([*named, *known, *ours_, *facts])
+    return csv_text(rows)
 
 
 def _rounded(value: float | None) -> str:

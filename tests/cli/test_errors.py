@@ -89,6 +89,7 @@ OPTION_CASES = {
     "--probe.learning_rate=-1": "probe.learning_rate is -1.0; expected at least 0",
     "--neighbours.num_queries=0": "neighbours.num_queries is 0; expected at least 1",
     "--geometry=3": "geometry is '3'; expected settings below it",
+    f"--geometry={'x' * 81}": f"geometry is '{'x' * 79}…'; expected settings below it",
     "--data.augmentation.shift=1": "data.augmentation.shift is given, but no class",
     "--data.split_seed=-1": "data.split_seed is -1; expected at least 0",
     "--model.encoder.init_args=3": "model.encoder.init_args is '3'; expected settings below it",

@@ -36,6 +36,11 @@ def test_shard_takes_what_a_configuration_says_of_the_pictures(shards, workshop,
     [
         (["--data.sauce", "Digits", "x"], "unknown option --data.sauce"),
         (["--data.image_size", "0", "x"], "data.image_size is 0; expected at least 1"),
+        (["--data.batch_size", "8", "x"], "unknown option --data.batch_size"),
+        (
+            ["--data.source", "Stream", "--data.source.path", "x", "y"],
+            "data.source is a Stream, which reads shards; expected a source of pictures",
+        ),
         (["--data.max_unreadable", "1", "x"], "data.max_unreadable is 1.0; expected 0 or a share"),
         (["--shard_mb", "0", "x"], "--shard_mb is 0"),
         (["--shard_mb", "4000", "x"], "expected more than 0 and at most 1024"),

@@ -53,6 +53,16 @@ def test_a_row_cut_short_is_left_out(tmp_path):
     assert [point.value for point in read_metrics(tmp_path)["a"]] == [1.0, 5.0]
 
 
+def test_damage_in_what_stays_is_named_and_left_as_it_is(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,step,a\n0,9,1\n0,19,2,3\n")
+    with pytest.raises(InputError, match=r"metrics\.csv is not readable as a table"):
+        MetricsFile(tmp_path).keep(2)
+    assert path.read_text().endswith("0,19,2,3\n")
+    MetricsFile(tmp_path).keep(1)
+    assert path.read_text() == "epoch,step,a\n0,9,1\n"
+
+
 def test_best():
     points = [Point(0, 1, 0.5), Point(1, 2, 0.9), Point(2, 3, 0.9), Point(3, 4, 0.7)]
     assert best(points) == points[1]

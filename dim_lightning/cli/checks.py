@@ -9,15 +9,12 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError
-from dim_lightning.processor import multiplies_bfloat16
 from dim_lightning.run.checkpoint import check_fits
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import differing, num_devices
 
-_CLEARLY_SLOWER = 1.2
 _SHELLS = ("bash", "interactive")  # jobs of SLURM's of these names are shells to Lightning
 # the others change the type of the weights, and images are float32
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -104,34 +101,6 @@ def check_weights_only(asked: bool | None) -> None:
             "weights_only is false, but a checkpoint that holds more than tensors and plain values "
             "could run code; expected true or null; leave weights_only out"
         )
-
-
-def slow_precision(precision: str, seconds: Mapping[str, float]) -> str | None:
-    """What to say of a precision that another one beats clearly; None if there is nothing to say.
-
-    Args:
-        precision: trainer.precision.
-        seconds: precision -> what the same step takes in it.
-    """
-    quickest = min(seconds, key=lambda name: seconds[name])
-    ratio = seconds.get(precision, 0.0) / seconds[quickest]
-    if ratio < _CLEARLY_SLOWER:
-        return None
-    return (
-        f"hint: on this processor {precision} takes about {ratio:.1f} times as long as {quickest} "
-        f"(measured on a convolution); --trainer.precision {quickest} is quicker"
-    )
-
-
-def say_slow_precision(trainer: L.Trainer) -> None:
-    """Says if a processor is slow in the Trainer's precision, which it measures where it may be."""
-    device = trainer.strategy.root_device
-    known = trainer.precision != "bf16-mixed" or multiplies_bfloat16(device)
-    if device.type != "cpu" or known or not trainer.is_global_zero:
-        return
-    hint = slow_precision(trainer.precision, seconds_by_precision("cpu"))
-    if hint is not None:
-        rank_zero_info(hint)
 
 
 def check_seed(seed: int) -> None:

@@ -1,24 +1,7 @@
 import pytest
-import torch
 
-from dim_lightning.cli.checks import check_launched, check_trained, slow_precision
+from dim_lightning.cli.checks import check_launched, check_trained
 from dim_lightning.errors import InputError
-from dim_lightning.processor import multiplies_bfloat16
-
-
-@pytest.mark.parametrize(
-    ("precision", "seconds", "said"),
-    [
-        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.12}, "4.0 times as long as 32-true"),
-        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.035}, None),  # hardly slower
-        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.01}, None),
-        ("16-mixed", {"32-true": 0.03, "bf16-mixed": 0.01}, None),  # asked for, not measured
-    ],
-)
-def test_a_precision_that_is_slow_here_is_said(precision, seconds, said):
-    hint = slow_precision(precision, seconds)
-    assert hint is None if said is None else said in str(hint)
-
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4"}
 SLURM = {"SLURM_JOB_NAME": "blog", "SLURM_STEP_NUM_TASKS": "4"}
@@ -58,15 +41,6 @@ def test_a_batch_job_without_srun_is_one_process():
     check_launched(1, 1, job)
     with pytest.raises(InputError, match=r"SLURM has started 1 process, but .* by srun"):
         check_launched(8, 1, job)
-
-
-@pytest.mark.skipif(
-    multiplies_bfloat16(torch.device("cpu")), reason="this processor is quick in bfloat16"
-)
-def test_a_training_in_a_slow_precision_says_so(workshop, caplog):
-    words = ["--trainer.precision", "bf16-mixed", "--trainer.limit_train_batches", "1"]
-    assert workshop.fit("--experiment", "slow_precision", *words) == 0
-    assert "--trainer.precision 32-true is quicker" in caplog.text
 
 
 def test_a_checkpoint_of_another_run_is_not_looked_at_as_that_of_a_run(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.encoder_module import PARTS, EncoderModule
@@ -199,14 +200,15 @@ def check_trainer(config: dict[str, Any]) -> None:
     """Refuses what the run folder decides, and what Lightning would stumble over or drop.
 
     Raises:
-        InputError: trainer.default_root_dir is set, or a number is too small, or a precision or a
-            number of processes is none that can be.
+        InputError: trainer.default_root_dir is set, or a number is too small, or a precision, a
+            strategy or a number of processes is none that can be.
     """
     if str(config["precision"]) not in (*_PRECISIONS, *_SHORT_PRECISIONS):
         raise InputError(
             f"trainer.precision is {config['precision']}, but images are float32; expected "
             f"{', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}"
         )
+    _check_strategy(config["strategy"])
     check_launched(config["devices"], config["num_nodes"])
     for name, least in _LEAST.items():
         if config[name] is not None and config[name] < least:
@@ -218,4 +220,20 @@ def check_trainer(config: dict[str, Any]) -> None:
         raise InputError(
             f"trainer.default_root_dir is {config['default_root_dir']!r}, but a run's files lie "
             "in <runs_dir>/<experiment>/<n>; set runs_dir and experiment instead"
+        )
+
+
+def _check_strategy(strategy: str | Strategy) -> None:
+    """Refuses to cut weights up between processes: figures of the encoder need it whole.
+
+    Raises:
+        InputError: the strategy may do so.
+    """
+    name = strategy.lower() if isinstance(strategy, str) else type(strategy).__name__
+    if isinstance(strategy, DDPStrategy | SingleDeviceStrategy) or name == "auto":
+        return
+    if not name.startswith("ddp"):
+        raise InputError(
+            f"trainer.strategy is {name}, but probes and figures need the whole encoder on each "
+            "device; expected auto or ddp"
         )

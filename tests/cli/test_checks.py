@@ -1,6 +1,10 @@
-import pytest
+import inspect
 
-from dim_lightning.cli.checks import check_launched, check_trained
+import lightning as L
+import pytest
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
+
+from dim_lightning.cli.checks import check_launched, check_trained, check_trainer
 from dim_lightning.errors import InputError
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4"}
@@ -41,6 +45,18 @@ def test_a_batch_job_without_srun_is_one_process():
     check_launched(1, 1, job)
     with pytest.raises(InputError, match=r"SLURM has started 1 process, but .* by srun"):
         check_launched(8, 1, job)
+
+
+def test_weights_are_whole_on_each_device():
+    """Evaluations in training call the encoder itself, and MuonAdamW looks at its filters."""
+    parameters = inspect.signature(L.Trainer).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    whole = ("auto", "ddp", "DDP_spawn", "ddp_find_unused_parameters_true")
+    for strategy in (*whole, DDPStrategy(), SingleDeviceStrategy()):
+        check_trainer({**defaults, "strategy": strategy})
+    for strategy in ("fsdp_cpu_offload", "deepspeed_stage_3", FSDPStrategy()):
+        with pytest.raises(InputError, match=r"whole encoder on each device; expected auto or ddp"):
+            check_trainer({**defaults, "strategy": strategy})
 
 
 def test_a_checkpoint_of_another_run_is_not_looked_at_as_that_of_a_run(tmp_path):

@@ -83,6 +83,7 @@ OPTION_CASES = {
     "--trainer.precision=64-true": "expected 32-true, bf16-mixed or 16-mixed",
     "--trainer.precision=bf16-true": "expected 32-true, bf16-mixed or 16-mixed",
     "--trainer.precision=16-mixed": "a CPU computes in bf16-mixed here; expected bf16-mixed or 32",
+    "--trainer.strategy=fsdp": "trainer.strategy is fsdp, but probes and figures need the whole",
     "--trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches is 0",
     "--trainer.barebones=true": "trainer.barebones is true; expected false",
     "--trainer.log_every_n_steps=0": "trainer.log_every_n_steps is 0; expected at least 1",

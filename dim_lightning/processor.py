@@ -1,4 +1,4 @@
-"""What a processor is quick at."""
+"""What processors and GPUs can be used for, and what they are quick at."""
 
 import torch
 
@@ -8,3 +8,21 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # as of PyTorch 2.6
     known = [getattr(torch.cpu, name) for name in names if hasattr(torch.cpu, name)]
     return device.type == "cpu" and any(has() for has in known)
+
+
+def imitates_bfloat16(device: torch.device) -> bool:
+    """Whether it is an NVIDIA GPU from before Ampere, which computes bfloat16 by other means."""
+    if device.type != "cuda" or torch.version.hip:
+        return False
+    return torch.cuda.get_device_capability(device)[0] < 8
+
+
+def cuda_error() -> str | None:
+    """Why CUDA cannot use the GPUs of this machine; None if it can, or if there are none."""
+    if not torch.cuda.device_count():  # as the driver counts, however old it is
+        return None
+    try:
+        torch.cuda.init()
+    except RuntimeError as error:
+        return str(error).partition(". ")[0]
+    return None

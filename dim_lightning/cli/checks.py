@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError
 from dim_lightning.parts import check_scheduler
-from dim_lightning.processor import multiplies_bfloat16
 from dim_lightning.run.checkpoint import check_fits
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import differing, num_devices
 
-_CLEARLY_SLOWER = 1.2
 _SHELLS = ("bash", "interactive")  # jobs of SLURM's of these names are shells to Lightning
 # the others change the type of the weights, and images are float32
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -106,34 +104,6 @@ def check_weights_only(asked: bool | None) -> None:
             "weights_only is false, but a checkpoint that holds more than tensors and plain values "
             "could run code; expected true or null; leave weights_only out"
         )
-
-
-def slow_precision(precision: str, seconds: Mapping[str, float]) -> str | None:
-    """What to say of a precision that another one beats clearly; None if there is nothing to say.
-
-    Args:
-        precision: trainer.precision.
-        seconds: precision -> what the same step takes in it.
-    """
-    quickest = min(seconds, key=lambda name: seconds[name])
-    ratio = seconds.get(precision, 0.0) / seconds[quickest]
-    if ratio < _CLEARLY_SLOWER:
-        return None
-    return (
-        f"hint: on this processor {precision} takes about {ratio:.1f} times as long as {quickest} "
-        f"(measured on a convolution); --trainer.precision {quickest} is quicker"
-    )
-
-
-def say_slow_precision(trainer: L.Trainer) -> None:
-    """Says if a processor is slow in the Trainer's precision, which it measures where it may be."""
-    device = trainer.strategy.root_device
-    known = trainer.precision != "bf16-mixed" or multiplies_bfloat16(device)
-    if device.type != "cpu" or known or not trainer.is_global_zero:
-        return
-    hint = slow_precision(trainer.precision, seconds_by_precision("cpu"))
-    if hint is not None:
-        rank_zero_info(hint)
 
 
 def check_seed(seed: int) -> None:
@@ -232,14 +202,15 @@ def check_trainer(config: dict[str, Any]) -> None:
     """Refuses what the run folder decides, and what Lightning would stumble over or drop.
 
     Raises:
-        InputError: trainer.default_root_dir is set, or a number is too small, or a precision or a
-            number of processes is none that can be.
+        InputError: trainer.default_root_dir is set, or a number is too small, or a precision, a
+            strategy or a number of processes is none that can be.
     """
     if str(config["precision"]) not in (*_PRECISIONS, *_SHORT_PRECISIONS):
         raise InputError(
             f"trainer.precision is {config['precision']}, but images are float32; expected "
             f"{', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}"
         )
+    _check_strategy(config["strategy"])
     check_launched(config["devices"], config["num_nodes"])
     for name, least in _LEAST.items():
         if config[name] is not None and config[name] < least:
@@ -251,4 +222,20 @@ def check_trainer(config: dict[str, Any]) -> None:
         raise InputError(
             f"trainer.default_root_dir is {config['default_root_dir']!r}, but a run's files lie "
             "in <runs_dir>/<experiment>/<n>; set runs_dir and experiment instead"
+        )
+
+
+def _check_strategy(strategy: str | Strategy) -> None:
+    """Refuses to cut weights up between processes: figures of the encoder need it whole.
+
+    Raises:
+        InputError: the strategy may do so.
+    """
+    name = strategy.lower() if isinstance(strategy, str) else type(strategy).__name__
+    if isinstance(strategy, DDPStrategy | SingleDeviceStrategy) or name == "auto":
+        return
+    if not name.startswith("ddp"):
+        raise InputError(
+            f"trainer.strategy is {name}, but probes and figures need the whole encoder on each "
+            "device; expected auto or ddp"
         )

@@ -19,9 +19,9 @@ from dim_lightning.cli.checks import (
     check_trained,
     check_trainer,
     check_weights_only,
-    say_slow_precision,
 )
 from dim_lightning.cli.compiling import UncompiledValidation, check_compile, compile_parts
+from dim_lightning.cli.device import check_gpus, check_precision, gpu_names, say_slow_precision
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import write_inputs
 from dim_lightning.cli.job import begun_run, job_name
@@ -52,7 +52,7 @@ from dim_lightning.data import ImageDataModule
 from dim_lightning.data.shards import Stream
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
-from dim_lightning.run.environment import KNOWN_PICTURES, device_name
+from dim_lightning.run.environment import GPUS, KNOWN_PICTURES, device_name
 from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
 from dim_lightning.run.report import closing_message, opening_message, trained_on
 from dim_lightning.run.result import update_result
@@ -156,6 +156,7 @@ class CommandLine(LightningCLI):
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
         config = dict(self._get(self.config_init, "trainer"))
         check_trainer(config)
+        check_gpus()
         check_weights_only(self._option("weights_only"))
         place = Path(self._option("runs_dir")), self._option("experiment")
         if self._command == "fit":
@@ -179,10 +180,12 @@ class CommandLine(LightningCLI):
                 if self._option("compile") is not None:
                     keyed += (UncompiledValidation(),)
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
+            check_precision(self._command, config["precision"], trainer)
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
             if self._command == "fit" or is_new:
-                known = {**together, KNOWN_PICTURES: pictures, **self._noted}
+                known = {**together, GPUS: gpu_names(trainer), KNOWN_PICTURES: pictures}
+                known |= self._noted
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
             open_loggers(trainer, self.run_dir, settings)
             return trainer

@@ -54,6 +54,8 @@ _NOISE = (
     "The dirpath has changed from.*",
     # a resumed run goes on in its own folder
     ".*Checkpoint directory .* exists and is not empty.*",
+    # said by us, or refused
+    r"You passed `Trainer\(accelerator='cpu', precision='16-mixed'\)`.*",
     # where an epoch was left is known without a state of the loader
     ".*resuming from a checkpoint that ended before the epoch ended.*",
 )

@@ -32,7 +32,7 @@ def write_inputs(
         run_dir: the run's folder.
         settings: the resolved configuration, as `--config` takes it back.
         arguments: the command line after the program's name.
-        known: what else environment.json is to say: processes, images a step, which pictures.
+        known: what else environment.json is to say: processes, images a step, GPUs, which pictures.
         is_resumed: whether the run was begun before.
 
     Raises:

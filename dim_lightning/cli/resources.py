@@ -6,7 +6,15 @@ from contextlib import contextmanager
 
 from dim_lightning.errors import InputError
 
-_SIGNS = ("out of memory", "can't allocate", "cannot allocate", "not enough memory", "bad_alloc")
+_SIGNS = (
+    "out of memory",
+    "can't allocate",
+    "cannot allocate",
+    "not enough memory",
+    "bad_alloc",
+    "alloc_failed",  # of cuBLAS and cuDNN
+)
+_GPU_LIBRARIES = ("cuda", "cublas", "cudnn")
 _AMOUNT = re.compile(r"allocate (?P<amount>[\d.]+ ?(?:bytes|[KMGT]i?B))", re.IGNORECASE)
 _WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?P<how>.*)")
 
@@ -47,8 +55,7 @@ def explained_resources(command: str, batch_size: int, eval_batch_size: int) -> 
         if is_out_of_memory(error):
             if command == "fit":
                 raise InputError(_too_large(error, "batch_size", batch_size)) from error
-            on_device = type(error).__name__ == "OutOfMemoryError"  # torch's, of no processor
-            explained = _too_many_features if command == "test" and on_device else _too_large
+            explained = _too_many_features if command == "test" and _on_gpu(error) else _too_large
             raise InputError(explained(error, "eval_batch_size", eval_batch_size)) from error
         worker = _WORKER.search(str(error))
         if worker is None:
@@ -57,6 +64,12 @@ def explained_resources(command: str, batch_size: int, eval_batch_size: int) -> 
             f"a process that fetches data {worker['how'].rstrip('. ')}; the system kills them when "
             "memory or shared memory (/dev/shm) is short; set data.num_workers lower, 0 needs none"
         ) from error
+
+
+def _on_gpu(error: BaseException) -> bool:
+    text = str(error).lower()
+    is_torchs = type(error).__name__ == "OutOfMemoryError"  # of no processor
+    return is_torchs or any(library in text for library in _GPU_LIBRARIES)
 
 
 def _too_large(error: BaseException, name: str, size: int) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jsonargparse import lazy_instance
 from lightning import LightningDataModule
 from torch import distributed
@@ -287,11 +286,13 @@ class ImageDataModule(LightningDataModule):
         return self._loader(images, size, sampler=order)
 
     def _loader(self, images: Split, batch_size: int, **options: Any) -> DataLoader[Batch]:
+        device = None if self.trainer is None else self.trainer.strategy.root_device
         return DataLoader(
             images,
             batch_size=batch_size,  # by name: Lightning calls it again with one of its own
             collate_fn=_as_it_is,
-            pin_memory=torch.cuda.is_available(),
+            # a training on the CPU would take memory on a GPU for it
+            pin_memory=device is not None and device.type == "cuda",
             worker_init_fn=leave_signals,
             # Without one of its own, starting to read it would draw from the global generator.
             generator=generator_for(self.seed),

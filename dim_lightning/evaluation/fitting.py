@@ -21,7 +21,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     ):
         torch.default_generator.manual_seed(seed)  # those of other devices stay
         if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(device):  # it seeds the current one
+                torch.cuda.manual_seed(seed)
         yield
 
 

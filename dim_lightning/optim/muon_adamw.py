@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
 from dim_lightning.errors import InputError
-from dim_lightning.processor import multiplies_bfloat16
+from dim_lightning.processor import imitates_bfloat16, multiplies_bfloat16
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -127,11 +127,12 @@ def orthogonalised(matrix: Float[Tensor, "a b"]) -> Float[Tensor, "a b"]:
     """The matrix with most of its singular values brought to between about 0.7 and 1.2.
 
     Five iterations of a polynomial of X X', X <- a X + b (X X') X + c (X X')^2 X, in bfloat16;
-    in float32 on a processor without instructions for bfloat16, where that is quicker.
+    in float32 on a processor or GPU without instructions for bfloat16, where that is quicker.
 
     Source: Jordan et al., 2024, the Newton-Schulz iteration.
     """
-    quick = matrix.device.type != "cpu" or multiplies_bfloat16(matrix.device)
+    on_cpu = matrix.device.type == "cpu"
+    quick = multiplies_bfloat16(matrix.device) if on_cpu else not imitates_bfloat16(matrix.device)
     x = matrix.bfloat16() if quick else matrix.float()
     tall = x.shape[0] > x.shape[1]
     x = x.mT if tall else x

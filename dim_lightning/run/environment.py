@@ -15,6 +15,7 @@ import torch
 from dim_lightning.run.folder import ENVIRONMENT, read_json, write_atomically
 from dim_lightning.version import version_of
 
+GPUS = "gpus"  # of the host, by name, that train
 KNOWN_PICTURES = "pictures"  # which a run was begun with
 DATA = "data"  # what to call the data of a run, where its source says too little
 _PACKAGES = (
@@ -47,7 +48,6 @@ def describe_environment(arguments: list[str]) -> dict[str, Any]:
         "cpu": cpu_model(),
         "cpu_cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
     }
 
@@ -64,8 +64,8 @@ def threads_text(environment: Mapping[str, Any]) -> str:
 
 
 def gpus_used(environment: Mapping[str, Any]) -> list[str]:
-    """The GPUs that trained on a host: one a process; all where it is not known how many did."""
-    return environment.get("gpus", [])[: environment.get("processes")]
+    """The GPUs that trained on a host: early runs list all there were, and had one a process."""
+    return environment.get(GPUS, [])[: environment.get("processes")]
 
 
 def processors_text(environment: Mapping[str, Any]) -> str:

@@ -1,5 +1,9 @@
+import inspect
+
+import lightning as L
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
 from small_methods import build
 
 from dim_lightning.baselines import Autoencoder
@@ -7,25 +11,9 @@ from dim_lightning.cli.checks import (
     check_launched,
     check_optimizer,
     check_trained,
-    slow_precision,
+    check_trainer,
 )
 from dim_lightning.errors import InputError
-from dim_lightning.processor import multiplies_bfloat16
-
-
-@pytest.mark.parametrize(
-    ("precision", "seconds", "said"),
-    [
-        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.12}, "4.0 times as long as 32-true"),
-        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.035}, None),  # hardly slower
-        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.01}, None),
-        ("16-mixed", {"32-true": 0.03, "bf16-mixed": 0.01}, None),  # asked for, not measured
-    ],
-)
-def test_a_precision_that_is_slow_here_is_said(precision, seconds, said):
-    hint = slow_precision(precision, seconds)
-    assert hint is None if said is None else said in str(hint)
-
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4"}
 SLURM = {"SLURM_JOB_NAME": "blog", "SLURM_STEP_NUM_TASKS": "4"}
@@ -67,13 +55,16 @@ def test_a_batch_job_without_srun_is_one_process():
         check_launched(8, 1, job)
 
 
-@pytest.mark.skipif(
-    multiplies_bfloat16(torch.device("cpu")), reason="this processor is quick in bfloat16"
-)
-def test_a_training_in_a_slow_precision_says_so(workshop, caplog):
-    words = ["--trainer.precision", "bf16-mixed", "--trainer.limit_train_batches", "1"]
-    assert workshop.fit("--experiment", "slow_precision", *words) == 0
-    assert "--trainer.precision 32-true is quicker" in caplog.text
+def test_weights_are_whole_on_each_device():
+    """Evaluations in training call the encoder itself, and MuonAdamW looks at its filters."""
+    parameters = inspect.signature(L.Trainer).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    whole = ("auto", "ddp", "DDP_spawn", "ddp_find_unused_parameters_true")
+    for strategy in (*whole, DDPStrategy(), SingleDeviceStrategy()):
+        check_trainer({**defaults, "strategy": strategy})
+    for strategy in ("fsdp_cpu_offload", "deepspeed_stage_3", FSDPStrategy()):
+        with pytest.raises(InputError, match=r"whole encoder on each device; expected auto or ddp"):
+            check_trainer({**defaults, "strategy": strategy})
 
 
 def test_a_checkpoint_of_another_run_is_not_looked_at_as_that_of_a_run(tmp_path):

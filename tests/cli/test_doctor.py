@@ -95,12 +95,35 @@ def test_what_the_configuration_asks_for(tmp_path):
     assert gpu.grade == "FIX"
     assert "asks for 64 GPUs" in gpu.found
     if not torch.cuda.is_available():
-        assert "CPUs compute far slower" in next(iter(machine.precision(asked))).found
+        assert "16-mixed, which fit refuses on a CPU" in next(iter(machine.precision(asked))).found
     source = _only(places.data(asked), "data.source")
     assert source.grade == "FIX"
     assert "expected a folder" not in source.found
     if machine.SHARED.is_dir():
         assert next(iter(machine.shared_memory(asked))).grade == "FIX"
+
+
+def test_a_gpu_that_imitates_bfloat16(monkeypatch):
+    monkeypatch.setattr(machine, "_gpus", lambda: ["Tesla T4"])
+    measured = {"32-true": 0.03, "16-mixed": 0.01}
+    monkeypatch.setattr(machine, "seconds_by_precision", lambda device: measured)
+    first, *_ = machine.precision(Asked(trainer={"precision": "bf16-mixed"}))
+    assert first.grade == "hint"
+    assert "bf16-mixed, which this GPU only imitates" in first.found
+    assert first.advice == "--trainer.precision 16-mixed"
+
+
+def test_a_gpu_that_cuda_cannot_use(monkeypatch):
+    def refuse():
+        raise RuntimeError("The NVIDIA driver is too old (found 11040). Please update it")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "init", refuse)
+    finding = _only(machine.device(Asked()), "device")
+    assert finding.grade == "FIX"
+    assert finding.found.endswith("cannot use it: The NVIDIA driver is too old (found 11040)")
+    monkeypatch.setattr(machine, "seconds_by_precision", lambda device: {"32-true": 0.1, device: 1})
+    assert "cpu 1000.0 ms" in _only(machine.precision(Asked()), "precision").found
 
 
 def test_missing_data_comes_with_the_command_that_gets_it(tmp_path):

@@ -55,6 +55,7 @@ def test_the_folder_is_complete(finished):
     environment = json.loads((finished / "environment.json").read_text())
     assert environment["finished"] >= environment["started"]
     assert (environment["processes"], environment["joint_batch_size"]) == (1, 32)
+    assert environment["gpus"] == []  # that trained
     # or Lightning would take every GPU, each with a batch of its own
     assert yaml.safe_load((finished / "config.yaml").read_text())["trainer"]["devices"] == 1
 

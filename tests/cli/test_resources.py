@@ -29,7 +29,22 @@ def _cuda():
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has")
 
 
-@pytest.mark.parametrize("raiser", [_numpy, _torch, _cuda])
+def _cublas():
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+def _cudnn():
+    raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+
+def _cuda_runtime():
+    raise RuntimeError("CUDA error: out of memory")  # of a subclass, since PyTorch 2.8
+
+
+ON_GPU = [_cuda, _cublas, _cudnn, _cuda_runtime]
+
+
+@pytest.mark.parametrize("raiser", [_numpy, _torch, *ON_GPU])
 def test_a_batch_that_does_not_fit(raiser):
     with pytest.raises(InputError, match=r"out of memory.*data\.batch_size 64; set .* to 32"):
         _with(raiser)
@@ -39,8 +54,9 @@ def test_a_batch_that_does_not_fit(raiser):
 
 def test_features_that_do_not_fit():
     """They are of all images: no batch may be too large."""
-    with pytest.raises(InputError, match=r"features of all.*set trainer\.accelerator to cpu"):
-        _with(_cuda, "test")
+    for raiser in ON_GPU:
+        with pytest.raises(InputError, match=r"features of all.*set trainer\.accelerator to cpu"):
+            _with(raiser, "test")
     for raiser, command in [(_cuda, "predict"), (_numpy, "test"), (_torch, "test")]:
         with pytest.raises(InputError) as caught:
             _with(raiser, command)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from jsonargparse import ArgumentParser
+from lightning import Trainer
 from torch import nn
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, PictureFolder
@@ -128,10 +129,13 @@ def test_another_librarys_change_of_images_is_told(prefix):
         check_views(f"{prefix}views", 1, 1, nn.Identity())
 
 
-@pytest.mark.parametrize("has_gpu", [False, True])
-def test_batches_lie_in_pinned_memory_where_there_is_a_gpu(has_gpu, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [None, "cpu", "cuda"])
+def test_batches_lie_in_pinned_memory_where_a_gpu_trains(kind, tmp_path, monkeypatch):
     data = ImageDataModule(Digits(), str(tmp_path), image_size=8)
     data.setup("fit")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    if kind is not None:
+        data.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+        data.trainer.strategy._root_device = torch.device(kind)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     loaders = [data.train_dataloader(), data.val_dataloader(), data.clean_dataloader("train")]
-    assert [loader.pin_memory for loader in loaders] == [has_gpu] * 3
+    assert [loader.pin_memory for loader in loaders] == [kind == "cuda"] * 3

@@ -66,6 +66,15 @@ def test_float32_gives_the_iterates_of_the_polynomial(shape, decades, tolerance,
     assert difference.norm() < tolerance * values.norm()
 
 
+@pytest.mark.parametrize("imitates", [True, False])
+def test_a_gpu_that_imitates_bfloat16_multiplies_float32(monkeypatch, imitates):
+    seen = []
+    monkeypatch.setattr(muon_adamw, "imitates_bfloat16", lambda device: imitates)
+    monkeypatch.setattr(muon_adamw, "_iterated", lambda x: seen.append(x.dtype) or x)
+    orthogonalised(torch.empty(4, 5, device="meta"))
+    assert seen == [torch.float32 if imitates else torch.bfloat16]
+
+
 @pytest.mark.parametrize(("inputs", "outputs"), [(6, 4), (4, 60)])
 def test_filters_move_as_torchs_muon_moves_their_matrix(inputs, outputs, monkeypatch):
     monkeypatch.setattr(muon_adamw, "multiplies_bfloat16", lambda device: True)  # torch's always do

@@ -10,6 +10,7 @@ import torch
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
 from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.processor import cuda_error
 from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.limits import available_memory, usable_cores
 
@@ -19,16 +20,21 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")
 _LITTLE = 2e9  # bytes of memory: PyTorch and a small run take about one
 _BUSY = 1.5  # programs a core
 _CLEARLY = 1.1  # how much quicker counts as quicker
+CUDA_ADVICE = (
+    "update the driver, or install a build of torch for its CUDA (pytorch.org); to train on the "
+    'CPU, hide the GPU: export CUDA_VISIBLE_DEVICES=""'
+)
 
 
 def device(asked: Asked) -> Iterator[Finding]:
     """What computes, and whether it is what the configuration asks for."""
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    if names and not torch.cuda.is_available():
-        names = []
+    names, error = _gpus(), cuda_error()
     if names:
         total = torch.cuda.get_device_properties(0).total_memory
         yield Finding("device", f"{len(names)} x {names[0]}, {total / 1e9:.0f} GB")
+    elif error is not None:
+        found = f"there is a GPU, but CUDA cannot use it: {error}"
+        yield Finding("device", found, CUDA_ADVICE, "FIX")
     elif torch.backends.mps.is_available():
         yield Finding("device", "Apple GPU (mps)")
     elif any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi"):
@@ -38,6 +44,13 @@ def device(asked: Asked) -> Iterator[Finding]:
     else:
         yield Finding("device", f"CPU, {cpu_model()}")
     yield from _devices_asked(asked, len(names))
+
+
+def _gpus() -> list[str]:
+    """The names of the GPUs that CUDA can use."""
+    if cuda_error() is not None:
+        return []
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
 
 def _devices_asked(asked: Asked, num_gpus: int) -> Iterator[Finding]:
@@ -52,7 +65,7 @@ def _devices_asked(asked: Asked, num_gpus: int) -> Iterator[Finding]:
 
 def precision(asked: Asked) -> Iterator[Finding]:
     """The quickest precision, by two seconds of measurement."""
-    name = "cuda" if torch.cuda.is_available() else "cpu"
+    name = "cuda" if _gpus() else "cpu"
     measured = seconds_by_precision(name)
     base = measured["32-true"]
     quickest = min(measured, key=lambda key: measured[key])
@@ -62,8 +75,11 @@ def precision(asked: Asked) -> Iterator[Finding]:
     wanted = str(asked.trainer.get("precision") or "32-true")
     advice = f"--trainer.precision {quickest}"
     if name == "cpu" and wanted.startswith(("16", "transformer")):
-        found = f"the configuration asks for {wanted}, which CPUs compute far slower"
+        found = f"the configuration asks for {wanted}, which fit refuses on a CPU"
         yield Finding("precision", found, advice, "FIX")
+    if wanted.startswith("bf16") and "bf16-mixed" not in measured:
+        found = f"the configuration asks for {wanted}, which this GPU only imitates"
+        yield Finding("precision", found, advice, "hint")
     slower = measured.get(wanted, base) / measured[quickest]
     yield Finding(
         "precision",

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dim_lightning.processor import imitates_bfloat16
+
 _SECONDS = 1.8
 _TYPES = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -14,14 +16,15 @@ _TYPES = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float
 def seconds_by_precision(device: str, seconds: float = _SECONDS) -> dict[str, float]:
     """Precision, as trainer.precision has it -> seconds of one forward and backward, the fastest.
 
-    float16 is left out on a CPU, where one step could take a minute.
+    float16 is left out on a CPU, where one step could take a minute, and bfloat16 on a GPU that
+    imitates it.
 
     Args:
         device: cpu or cuda.
         seconds: how long all are tried together.
     """
     names = [name for name in _TYPES if device != "cpu" or name != "16-mixed"]
-    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if imitates_bfloat16(torch.device(device)):
         names.remove("bf16-mixed")
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(64, 64, 16, 16, generator=generator).to(device)

@@ -1,0 +1,85 @@
+"""Whether the device can compute what is asked for, how quickly, and what it is called."""
+
+from collections.abc import Mapping
+
+import lightning as L
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from dim_lightning.cli.doctor.machine import CUDA_ADVICE
+from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.errors import InputError
+from dim_lightning.processor import cuda_error, imitates_bfloat16, multiplies_bfloat16
+from dim_lightning.run.environment import device_name
+
+_CLEARLY_SLOWER = 1.2
+
+
+def check_gpus() -> None:
+    """Refuses to start beside GPUs that fail at their first use, which a training on a CPU has too.
+
+    Raises:
+        InputError: CUDA cannot use them.
+    """
+    error = cuda_error()
+    if error is not None:
+        raise InputError(f"CUDA cannot use the GPU of this machine: {error}; {CUDA_ADVICE}")
+
+
+def check_precision(command: str, precision: str | int | None, trainer: L.Trainer) -> None:
+    """Looks at whether the precision asked for is the one that is computed in.
+
+    Args:
+        command: fit, validate, test or predict.
+        precision: trainer.precision, as asked for.
+        trainer: which on a CPU takes bf16-mixed for 16-mixed.
+
+    Raises:
+        InputError: it is not, and a run would be trained so.
+    """
+    if not str(precision).startswith("16") or trainer.precision == "16-mixed":
+        return
+    said = f"trainer.precision is {precision}, but a CPU computes in {trainer.precision} here"
+    if command == "fit":
+        raise InputError(f"{said}; expected bf16-mixed or 32-true; 16-mixed is for GPUs")
+    rank_zero_info(f"{said}: the figures are of that precision")
+
+
+def slow_precision(precision: str, seconds: Mapping[str, float]) -> str | None:
+    """What to say of a precision that another one beats clearly; None if there is nothing to say.
+
+    Args:
+        precision: trainer.precision.
+        seconds: precision -> what the same step takes in it.
+    """
+    quickest = min(seconds, key=lambda name: seconds[name])
+    ratio = seconds.get(precision, 0.0) / seconds[quickest]
+    if ratio < _CLEARLY_SLOWER:
+        return None
+    return (
+        f"hint: on this processor {precision} takes about {ratio:.1f} times as long as {quickest} "
+        f"(measured on a convolution); --trainer.precision {quickest} is quicker"
+    )
+
+
+def say_slow_precision(trainer: L.Trainer) -> None:
+    """Says if the device is slow in the Trainer's precision, which is measured on a processor."""
+    device = trainer.strategy.root_device
+    if trainer.precision != "bf16-mixed" or not trainer.is_global_zero:
+        return
+    hint = None
+    if imitates_bfloat16(device):
+        hint = (
+            f"hint: {device_name(device)} only imitates bfloat16, which is slow; "
+            "--trainer.precision 16-mixed or 32-true is likely to be quicker"
+        )
+    elif device.type == "cpu" and not multiplies_bfloat16(device):
+        hint = slow_precision(trainer.precision, seconds_by_precision("cpu"))
+    if hint is not None:
+        rank_zero_info(hint)
+
+
+def gpu_names(trainer: L.Trainer) -> list[str]:
+    """The GPUs of this host that the Trainer takes."""
+    strategy = trainer.strategy
+    devices = getattr(strategy, "parallel_devices", None) or [strategy.root_device]
+    return [device_name(device) for device in devices if device.type != "cpu"]

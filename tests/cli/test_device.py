@@ -1,0 +1,98 @@
+"""What is said of GPUs and precisions; the GPUs are made up."""
+
+from types import SimpleNamespace
+
+import lightning as L
+import pytest
+import torch
+
+from dim_lightning.cli import device
+from dim_lightning.cli.device import check_precision, gpu_names, say_slow_precision, slow_precision
+from dim_lightning.processor import multiplies_bfloat16
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr(device, "rank_zero_info", lines.append)
+    return lines
+
+
+class _Trainer(L.Trainer):
+    """What is asked of a Trainer, without its devices."""
+
+    strategy = precision = None
+    is_global_zero = True
+
+    def __init__(self, *devices, precision="32-true"):
+        several = {"parallel_devices": list(devices)} if len(devices) > 1 else {}
+        self.strategy = SimpleNamespace(root_device=devices[0], **several)
+        self.precision = precision
+
+
+@pytest.mark.parametrize(
+    ("precision", "seconds", "said"),
+    [
+        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.12}, "4.0 times as long as 32-true"),
+        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.035}, None),  # hardly slower
+        ("bf16-mixed", {"32-true": 0.03, "bf16-mixed": 0.01}, None),
+        ("16-mixed", {"32-true": 0.03, "bf16-mixed": 0.01}, None),  # asked for, not measured
+    ],
+)
+def test_a_precision_that_is_slow_here_is_said(precision, seconds, said):
+    hint = slow_precision(precision, seconds)
+    assert hint is None if said is None else said in str(hint)
+
+
+@pytest.mark.skipif(
+    multiplies_bfloat16(torch.device("cpu")), reason="this processor is quick in bfloat16"
+)
+def test_a_training_in_a_slow_precision_says_so(workshop, caplog):
+    words = ["--trainer.precision", "bf16-mixed", "--trainer.limit_train_batches", "1"]
+    assert workshop.fit("--experiment", "slow_precision", *words) == 0
+    assert "--trainer.precision 32-true is quicker" in caplog.text
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
+def test_a_gpu_that_imitates_bfloat16_is_said(said, monkeypatch, capability):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    gpu = torch.device("cuda", 0)
+    for precision in ("32-true", "16-mixed", "bf16-mixed"):
+        say_slow_precision(_Trainer(gpu, precision=precision))
+    hint = "hint: Tesla T4 only imitates bfloat16"
+    assert [line.partition(",")[0] for line in said] == [hint] * (capability < (8, 0))
+
+
+def test_gpus_that_cuda_cannot_use_are_told_before_anything_is_made(workshop, capsys, monkeypatch):
+    def refuse():
+        raise RuntimeError("The NVIDIA driver is too old (found version 11040). Please update it")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "init", refuse)
+    before = workshop.made()
+    assert workshop.fit() == 2  # on the CPU, where the states of all generators are kept too
+    error = capsys.readouterr().err
+    assert "driver is too old (found version 11040); update the driver" in error
+    assert 'export CUDA_VISIBLE_DEVICES=""' in error
+    assert workshop.made() == before
+
+
+def test_another_precision_than_that_asked_for_is_said_where_nothing_is_trained(said):
+    """A training in it is refused: tests/cli/test_errors.py."""
+    cpu = torch.device("cpu")
+    for asked in ("16-mixed", "16"):
+        check_precision("test", asked, _Trainer(cpu, precision="bf16-mixed"))
+        assert said.pop().startswith(f"trainer.precision is {asked}, but a CPU computes in bf16")
+    for asked, taken in ((None, "32-true"), ("bf16", "bf16-mixed"), ("16", "16-mixed")):
+        check_precision("fit", asked, _Trainer(cpu, precision=taken))
+    assert said == []
+
+
+def test_the_gpus_that_train_are_named(monkeypatch):
+    names = ["T4", "A100", "H100"]
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: names[device.index])
+    gpus = [torch.device("cuda", number) for number in range(3)]
+    assert gpu_names(_Trainer(torch.device("cpu"))) == []
+    assert gpu_names(_Trainer(gpus[1])) == ["A100"]
+    assert gpu_names(_Trainer(gpus[2], gpus[0])) == ["H100", "T4"]

@@ -289,7 +289,7 @@ def _with_one_floor_of_pixels(lines: list[str]) -> list[str]:
     floors = [line for line in lines if line.startswith(PIXELS)]
     if not floors:
         return lines
-    fullest = max(floors, key=lambda line: len(re.findall(r"\d\.\d", line)))
+    fullest = max(floors, key=lambda line: sum(cell.strip() != "" for cell in line.split("|")))
     first = lines.index(floors[0])
     others = [line for line in lines[first:] if not line.startswith(PIXELS)]
     return [*lines[:first], fullest, *others]

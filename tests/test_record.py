@@ -185,7 +185,7 @@ def test_pixels_stand_once_however_many_experiments_there_are(make_run):
 
 
 def test_of_the_pixels_the_fullest_row_counts(make_run):
-    one = record.rows_of(make_run(0, 0.5))
+    one = [*record.rows_of(make_run(0, 0.5)), *record.rows_of(make_run(2, 0.5))]  # with a spread
     other = [row | {"experiment": "other"} for row in record.rows_of(make_run(1, 0.75))]
     pixels = "probe/linear/pixels/top1"
     added = [

@@ -4,6 +4,7 @@
     python experiments/benchmarks/linear_probe.py --images 90000 --classes 200
     python experiments/benchmarks/linear_probe.py --probe --images 9000 --dim 1024 --classes 50
     python experiments/benchmarks/linear_probe.py --probe --images 9000 --root data
+    python experiments/benchmarks/linear_probe.py --svm --images 9000 --dim 1024
 
 The features are random rectified combinations of fewer latent variables, which gives them the steep
 spectrum of features of images. Each solver goes through the penalties from the strongest to the
@@ -11,7 +12,8 @@ weakest, each from the solution before, as the linear probe does: Newton's metho
 float32, the same in bfloat16, and, with `--lbfgs`, L-BFGS on the same float32 objective and
 through the same Cholesky factor.
 
-With `--probe` it is the whole probe instead, search for the penalty and all: as it is, and with
+With `--svm` it is the support vector machine instead, each weight of the loss by itself, against
+scikit-learn's LinearSVC, in turn. With `--probe` it is the whole probe instead, search for the penalty and all: as it is, and with
 every penalty that is tried solved to 1e-7 nats, in turn. With `--root` the features are those of
 CIFAR-10 by a random encoder, layer by layer.
 """
@@ -24,13 +26,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from sklearn.svm import LinearSVC
 
 from dim_lightning.data import ImageDataModule
 from dim_lightning.data.sources import CIFAR10
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.evaluation import Labelled, accuracy, extract, probes
 from dim_lightning.evaluation.offline import Splits
-from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
+from dim_lightning.evaluation.softmax_regression import (
+    SoftmaxRegression,
+    SoftmaxSolver,
+    standardisation,
+)
+from dim_lightning.evaluation.svm import linear_svm
 from dim_lightning.evaluation.untrained import untrained
 from dim_lightning.seeding import generator_for
 
@@ -195,6 +203,32 @@ def compare_solvers(chosen: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def compare_machines(chosen: argparse.Namespace) -> list[Row]:
+    """SciPy's L-BFGS on all classes and LIBLINEAR class by class, printed as a table."""
+    train, val = made_up(chosen.images, chosen.dim, chosen.classes)
+    mean, scale = standardisation(train.features)
+    standard, queries = (((part.features - mean) / scale).numpy() for part in (train, val))
+
+    def ours(c: float) -> float:
+        return linear_svm(train, val, val, grid=(c,)).top1
+
+    def liblinear(c: float) -> float:
+        machine = LinearSVC(C=c, dual=False).fit(standard, train.labels.numpy())
+        return float((machine.predict(queries) == val.labels.numpy()).mean())
+
+    print(f"{'solver':<12}{'c':>8}{'seconds':>10}{'processor':>11}{'val':>8}")
+    rows: list[Row] = []
+    for c in chosen.weights:
+        for name, fit in {"linear_svm": ours, "LinearSVC": liblinear}.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            top1 = fit(c)
+            spent = time.perf_counter() - wall, time.process_time() - processor
+            row = {"solver": name, "c": c, "seconds": spent[0], "processor_seconds": spent[1]}
+            rows.append({**row, "val_top1": top1})
+            print(f"{name:<12}{c:>8g}{spent[0]:>10.1f}{spent[1]:>11.1f}{top1:>8.2%}", flush=True)
+    return rows
+
+
 def main() -> None:
     """Measures, prints a table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -202,6 +236,8 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=4096)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--penalties", type=float, nargs="+", default=[1.0, 0.1, 0.01])
+    parser.add_argument("--weights", type=float, nargs="+", default=[1e-5, 1e-4, 1e-3])
+    parser.add_argument("--svm", action="store_true", help="support vector machines instead")
     parser.add_argument("--lbfgs", action="store_true", help="L-BFGS as well")
     parser.add_argument("--probe", action="store_true", help="the whole probe, not its solver")
     parser.add_argument("--repeats", type=int, default=1, help="of the whole probe")
@@ -209,7 +245,8 @@ def main() -> None:
     parser.add_argument("--cache_dir", help="where its decoded pictures lie")
     parser.add_argument("--output", type=Path, help="a JSON file for the rows")
     chosen = parser.parse_args()
-    rows = compare_probes(chosen) if chosen.probe else compare_solvers(chosen)
+    compare = compare_machines if chosen.svm else compare_solvers
+    rows = compare_probes(chosen) if chosen.probe else compare(chosen)
     if chosen.output:
         setting = {"threads": torch.get_num_threads(), "torch": torch.__version__}
         setting |= {name: getattr(chosen, name) for name in ("images", "dim", "classes")}

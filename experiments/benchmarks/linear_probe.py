@@ -13,9 +13,9 @@ float32, the same in bfloat16, and, with `--lbfgs`, L-BFGS on the same float32 o
 through the same Cholesky factor.
 
 With `--svm` it is the support vector machine instead, each weight of the loss by itself, against
-scikit-learn's LinearSVC, in turn. With `--probe` it is the whole probe instead, search for the penalty and all: as it is, and with
-every penalty that is tried solved to 1e-7 nats, in turn. With `--root` the features are those of
-CIFAR-10 by a random encoder, layer by layer.
+scikit-learn's LinearSVC, in turn. With `--probe` it is the whole probe instead, search for the
+penalty and all: as it is, and with every penalty that is tried solved to 1e-7 nats, in turn. With
+`--root` the features are those of CIFAR-10 by a random encoder, layer by layer.
 """
 
 import argparse

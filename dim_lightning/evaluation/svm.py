@@ -70,7 +70,8 @@ def linear_svm(
     """
     for part in (train, val, test):
         check_labelled(part.labels)
-    if len(train.labels.unique()) < 2:
+    classes, places = train.labels.unique(return_inverse=True)
+    if len(classes) < 2:
         raise InputError(
             "the training images are all of one class, which no SVM can be fitted to; expected at "
             "least two classes; set evaluation.svm to false"
@@ -78,17 +79,17 @@ def linear_svm(
     assert grid, "the grid of C is empty"
     mean, scale = standardisation(train.features)
     standard = _standardised(train.features, mean, scale)
-    machine = standard.new_zeros(standard.shape[1] + 1, int(train.labels.max()) + 1)
+    machine = standard.new_zeros(standard.shape[1] + 1, len(classes))
     best_top1, best_c, best, best_converged, since = -1.0, 0.0, machine, False, 0
     for c in sorted(grid):
-        machine, converged = _solved(standard, train.labels, c, machine, max_iter)
-        top1 = _top1(machine, val, mean, scale)
+        machine, converged = _solved(standard, places, c, machine, max_iter)
+        top1 = _top1(machine, classes, val, mean, scale)
         since += 1
         if top1 > best_top1:
             best_top1, best_c, best, best_converged, since = top1, c, machine, converged, 0
         if since == _PATIENCE:
             break
-    return SVMResult(_top1(best, test, mean, scale), best_top1, best_c, best_converged)
+    return SVMResult(_top1(best, classes, test, mean, scale), best_top1, best_c, best_converged)
 
 
 def _solved(
@@ -102,7 +103,7 @@ def _solved(
 
     Args:
         features: standardised.
-        labels: the classes.
+        labels: 0 to k - 1.
         c: weight of the loss.
         start: where the search begins.
         max_iter: most steps.
@@ -139,7 +140,7 @@ def _standardised(features: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     return features.to(wide(features.device), copy=True).sub_(mean).div_(scale)
 
 
-def _top1(machine: Tensor, part: Labelled, mean: Tensor, scale: Tensor) -> float:
+def _top1(machine: Tensor, classes: Tensor, part: Labelled, mean: Tensor, scale: Tensor) -> float:
     blocks = part.features.split(_ROWS)
     scores = [_standardised(x, mean, scale) @ machine[:-1] + machine[-1] for x in blocks]
-    return accuracy(torch.cat(scores).argmax(dim=1), part.labels)
+    return accuracy(classes[torch.cat(scores).argmax(dim=1)], part.labels)

@@ -47,6 +47,13 @@ def test_it_is_the_machine_of_the_formula(c):
     assert result.top1 > 0.5  # of three classes
 
 
+def test_a_class_that_training_lacks_is_never_said():
+    """A machine for it would say -1 of every image, which may be the largest score."""
+    parts = [blobs(n, s, d=40, spread=6.0) for n, s in ((60, 0), (400, 1), (400, 2))]
+    wider = [part._replace(labels=part.labels * 2) for part in parts]  # of 0 to 4, three
+    assert linear_svm(*wider, grid=(1.0,)) == linear_svm(*parts, grid=(1.0,))
+
+
 def test_validation_chooses_c_and_the_test_split_does_not():
     train, val, test = (blobs(n, s, d=40, spread=6.0) for n, s in ((60, 0), (400, 1), (400, 2)))
     result = linear_svm(train, val, test)

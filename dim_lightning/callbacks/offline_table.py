@@ -27,8 +27,8 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
         "of the chosen penalty solved to 1e-5 nats."
     ),
     SVM: (
-        "SVM: scikit-learn's LinearSVC, squared hinge loss, one class against the others, on "
-        "standardised features."
+        "SVM: one class against the others, 1/2 |(w, b)|^2 + C times the sum of squared hinge "
+        "losses as in LIBLINEAR, on standardised features."
     ),
     MLP: (
         "MLP-200: Linear 200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {mlp_epochs} "

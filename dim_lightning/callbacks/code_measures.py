@@ -1,6 +1,7 @@
 """What a run's code keeps, shares and is good for: decoder, MINE, NDM, fine-tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -12,10 +13,15 @@ from dim_lightning.callbacks.observation import data_of
 from dim_lightning.data.datamodule import SplitName
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, pixels
-from dim_lightning.evaluation.dependency import Paired, mutual_information, total_correlation
+from dim_lightning.evaluation.dependency import (
+    Paired,
+    check_counts,
+    mutual_information,
+    total_correlation,
+)
 from dim_lightning.evaluation.fine_tuning import LabelledImages, fine_tuned
 from dim_lightning.evaluation.fitting import seeded
-from dim_lightning.evaluation.reconstruction import Coded, Decoded, reconstruction, scales_of
+from dim_lightning.evaluation.reconstruction import Coded, reconstruction, scales_of
 
 NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 _WIDTHS = (512, 256, 128, 64)
@@ -41,12 +47,20 @@ class CodeMeasures(NamedTuple):
         """Whether there is something to measure that needs no labels."""
         return any((self.decoder_epochs, self.mine_epochs, self.ndm_epochs))
 
-    def check(self, image_size: int, code_dim: int) -> None:
-        """Looks, before anything is measured, whether images and codes are large enough.
+    def check(self, image_size: int, code_dim: int, counts: Mapping[str, int]) -> None:
+        """Looks, before anything is measured, whether images and codes are enough and large enough.
+
+        Args:
+            image_size: height and width.
+            code_dim: dimensions of the code.
+            counts: split -> images.
 
         Raises:
             InputError: they are not.
         """
+        for name in ("mine", "ndm"):
+            if getattr(self, f"{name}_epochs"):
+                check_counts(name, counts)
         if self.decoder_epochs:
             scales_of(image_size)
         if self.ndm_epochs and code_dim < 2:
@@ -63,8 +77,11 @@ def code_figures(
     measures: CodeMeasures,
     name: str,
     seed: int,
-) -> dict[str, float]:
+    once: Callable[[str, Callable[[], dict[str, float]]], dict[str, float]],
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Name -> figure of the code that is no accuracy, such as mine/embedding/nats.
+
+    Beside them, of each estimate, all there is of it: also on validation images, and its epoch.
 
     Args:
         trainer: of the run.
@@ -73,28 +90,28 @@ def code_figures(
         measures: what is asked for.
         name: of the code among the layers.
         seed: of all draws.
+        once: takes the name of a measure and what measures it, as `SoFar.once` does.
     """
     if not measures.without_labels:
-        return {}
+        return {}, {}
     codes = [part.code.to(pl_module.device) for part in taken]
     figures: dict[str, float] = {}
+    estimates: dict[str, dict[str, float]] = {}
     if measures.decoder_epochs:
         pl_module.print("offline evaluation: decoder")
-        made = _decoded(trainer, codes[0], codes[2], measures.decoder_epochs, seed)
-        figures[f"decoder/{name}/ms_ssim"] = made.ms_ssim
-        figures[f"decoder/{name}/square_error"] = made.square_error
+        decode = partial(_decoded, trainer, codes[0], codes[2], measures.decoder_epochs, seed)
+        made = once("decoder", decode)
+        figures |= {f"decoder/{name}/{each}": value for each, value in made.items()}
     if measures.mine_epochs:
         pl_module.print("offline evaluation: MINE")
-        loaders = [data_of(trainer).clean_dataloader(split) for split in NAMES]
-        flat = [pixels(loader).to(pl_module.device) for loader in loaders]
-        train, val, test = (Paired(x, z) for x, z in zip(flat, codes, strict=True))
-        found = mutual_information(train, val, test, measures.mine_epochs, seed=seed)
-        figures[f"mine/{name}/nats"] = found.nats
+        estimates[f"mine/{name}"] = once(
+            "mine", partial(_mine, trainer, codes, measures.mine_epochs, seed)
+        )
     if measures.ndm_epochs:
         pl_module.print("offline evaluation: NDM")
-        found = total_correlation(codes[0], codes[1], codes[2], measures.ndm_epochs, seed=seed)
-        figures[f"ndm/{name}/nats"] = found.nats
-    return figures
+        estimates[f"ndm/{name}"] = once("ndm", partial(_ndm, codes, measures.ndm_epochs, seed))
+    figures |= {f"{each}/nats": found["nats"] for each, found in estimates.items()}
+    return figures, estimates
 
 
 def fine_tuned_top1(
@@ -128,15 +145,26 @@ def decoder_for(code_dim: int, image_size: int) -> Decoder:
     return Decoder(code_dim, image_size, _WIDTHS[-doublings - 1 :])
 
 
+def _mine(trainer: L.Trainer, codes: Sequence[Tensor], epochs: int, seed: int) -> dict[str, float]:
+    loaders = [data_of(trainer).clean_dataloader(split) for split in NAMES]
+    flat = [pixels(loader).to(codes[0].device) for loader in loaders]
+    train, val, test = (Paired(x, z) for x, z in zip(flat, codes, strict=True))
+    return mutual_information(train, val, test, epochs, seed=seed)._asdict()
+
+
+def _ndm(codes: Sequence[Tensor], epochs: int, seed: int) -> dict[str, float]:
+    return total_correlation(codes[0], codes[1], codes[2], epochs, seed=seed)._asdict()
+
+
 def _decoded(
     trainer: L.Trainer, codes: Tensor, test_codes: Tensor, epochs: int, seed: int
-) -> Decoded:
+) -> dict[str, float]:
     with seeded(seed, codes.device):
         decoder = decoder_for(codes.shape[1], data_of(trainer).image_size).to(codes.device)
     train = Coded(_pictures(trainer, "train").images, codes)
     test = Coded(_pictures(trainer, "test").images, test_codes)
     context = trainer.precision_plugin.forward_context
-    return reconstruction(decoder, train, test, epochs, seed=seed, context=context)
+    return reconstruction(decoder, train, test, epochs, seed=seed, context=context)._asdict()
 
 
 def _pictures(trainer: L.Trainer, split: SplitName, labelled: bool = False) -> LabelledImages:

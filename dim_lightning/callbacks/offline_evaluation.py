@@ -1,6 +1,5 @@
 """The figures to publish: what can be read off the frozen features of the test images."""
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,12 +30,12 @@ from dim_lightning.callbacks.offline_table import (
     protocol_text,
     table,
 )
+from dim_lightning.callbacks.so_far import SoFar
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import (
     LINEAR,
     SVM,
-    LayerResult,
     MLPProtocol,
     Splits,
     layer_figures,
@@ -44,6 +43,7 @@ from dim_lightning.evaluation.offline import (
 from dim_lightning.evaluation.untrained import untrained
 from dim_lightning.run.report import PIXELS, RANDOM, row_name
 from dim_lightning.run.result import change_result
+from dim_lightning.version import version
 
 _STATISTICS_IMAGES = 2500
 
@@ -55,6 +55,9 @@ class OfflineEvaluation(Callback):
     T = 0.1; cosine and Euclidean) on each layer of the encoder; beside them the floors: the same on
     each layer of the same encoder with random weights, and on raw pixels. All labelled training
     images are used. The features of all layers are held in memory at once, 4 bytes each.
+
+    What was measured before a test was stopped, or failed, is not measured again by the next one of
+    the same weights, pictures and settings.
 
     The rest of the paper's measures is there for the asking. Those of the decoder, MINE and NDM
     need no labels, and take all images; MINE holds them in memory as floats, as the floor of pixels
@@ -122,7 +125,9 @@ class OfflineEvaluation(Callback):
         """
         if stage == "test":
             code_dim: Any = pl_module.embedding_dim
-            self.measures.check(data_of(trainer).image_size, code_dim)
+            data = data_of(trainer)
+            counts = {str(name): len(data.split(name)) for name in NAMES}
+            self.measures.check(data.image_size, code_dim, counts)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures, prints and writes, on the first process."""
@@ -138,7 +143,16 @@ class OfflineEvaluation(Callback):
             self._report(trainer, pl_module, labelled)
 
     def _report(self, trainer: L.Trainer, pl_module: L.LightningModule, labelled: bool) -> None:
-        start = time.monotonic()
+        epochs, steps = trained(trainer, pl_module)
+        subject = {
+            "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
+            "pictures": data_of(trainer).contents.sha256,
+            "shares": data_of(trainer).shares._asdict(),
+            "settings": self._asked(),
+        }
+        run_dir = Path(trainer.default_root_dir)
+        circumstances = {"precision": str(trainer.precision), "version": version()}
+        so_far = SoFar(run_dir, subject | circumstances)
         of_all = self.measures.without_labels
         which = "all images" if of_all else "all images with a label"
         pl_module.print(f"offline evaluation: taking the features of {which}")
@@ -146,32 +160,32 @@ class OfflineEvaluation(Callback):
         layers = None if labelled else ()
         taken = [features_of(trainer, pl_module, each, layers, labelled=True) for each in loaders]
         name = list(taken[0].layers)[-1] if labelled else "code"
-        results: dict[str, LayerResult] = {}
+        rows: dict[str, dict[str, float]] = {}
+        spread: dict[str, dict[str, float]] = {}
         rest: dict[str, Any] = {}
         if labelled:
-            results, rest = self._layers(trainer, pl_module, taken)
-        others = code_figures(trainer, pl_module, taken, self.measures, name, self.seed)
-        rows = {row: result.figures for row, result in results.items()}
+            rows, spread, rest = self._layers(trainer, pl_module, taken, so_far)
+        others, estimates = code_figures(
+            trainer, pl_module, taken, self.measures, name, self.seed, so_far.once
+        )
         if labelled and self.measures.fine_tune_epochs:
-            epochs = self.measures.fine_tune_epochs
-            rows[name][FINE_TUNED] = fine_tuned_top1(trainer, pl_module, epochs, self.seed)
-        spread = {row: result.deviations for row, result in results.items()}
+            tune = partial(
+                fine_tuned_top1, trainer, pl_module, self.measures.fine_tune_epochs, self.seed
+            )
+            rows[name][FINE_TUNED] = so_far.once(FINE_TUNED, tune)
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
         self.figures = dict(figures)
-        epochs, steps = trained(trainer, pl_module)
         facts = rest | {
+            "estimates": estimates,
             "epochs_trained": epochs,
             "steps_trained": steps,
-            "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
-            "pictures": data_of(trainer).contents.sha256,
-            "shares": data_of(trainer).shares._asdict(),
             "repeats": self.repeats,
-            "seconds": round(time.monotonic() - start, 1),
+            "seconds": round(so_far.seconds, 1),
             "protocol": protocol_text(figures, self._asked()),
-            "settings": self._asked(),
+            **subject,
         }
-        run_dir = Path(trainer.default_root_dir)
         change_result(run_dir, "test", partial(joined, figures=figures, facts=facts))
+        so_far.end()
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=steps)
         if labelled:
@@ -189,36 +203,49 @@ class OfflineEvaluation(Callback):
         trainer: L.Trainer,
         pl_module: L.LightningModule,
         taken: Sequence[Extracted],
-    ) -> tuple[dict[str, LayerResult], dict[str, Any]]:
-        """Row -> what was found, and what else there is to know."""
+        so_far: SoFar,
+    ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]], dict[str, Any]]:
+        """Row -> accuracies, row -> their standard deviations, and what else there is to know."""
+        rows, spread = {}, {}
         num_classes = data_of(trainer).num_classes
         assert num_classes is not None
-        results: dict[str, LayerResult] = {}
         facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}, "not_converged": []}
         for row, splits in self._kinds(trainer, pl_module, taken):
             dim = splits.train.features.shape[1]
-            pl_module.print(f"offline evaluation: {row_name(row)} ({dim:,} features)")
-            results[row] = result = layer_figures(
-                splits,
-                num_classes,
-                self.mlp_epochs,
-                self.seed,
-                self.linear_dim,
-                self.svm,
-                self.mlp_protocol,
-                self.repeats,
-            )
+            key = f"layers/{row}"
+            known = ", measured before" if so_far.knows(key) else ""
+            pl_module.print(f"offline evaluation: {row_name(row)} ({dim:,} features{known})")
+            found = so_far.once(key, partial(self._layer, num_classes, splits))
+            rows[row], spread[row] = found["figures"], found["deviations"]
             facts["dim"][row] = dim
-            for protocol, one in {LINEAR: result.linear, SVM: result.svm}.items():
-                if one is not None and not one.converged:
-                    facts["not_converged"].append(figure_name(row, protocol))
-            if result.linear is not None:
-                facts["l2"][row] = result.linear.l2
-            if result.svm is not None:
-                facts["svm_c"][row] = result.svm.c
+            for fact in ("l2", "svm_c"):
+                if found[fact] is not None:
+                    facts[fact][row] = found[fact]
+            facts["not_converged"] += [figure_name(row, each) for each in found["not_converged"]]
             facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
             facts["chance"] = _of_largest_class(splits.train.labels, splits.test.labels)
-        return results, facts
+        return rows, spread, facts
+
+    def _layer(self, num_classes: int, splits: Splits) -> dict[str, Any]:
+        """What there is to keep of a layer, in the types of JSON."""
+        found = layer_figures(
+            splits,
+            num_classes,
+            self.mlp_epochs,
+            self.seed,
+            self.linear_dim,
+            self.svm,
+            self.mlp_protocol,
+            self.repeats,
+        )
+        solved = {LINEAR: found.linear, SVM: found.svm}
+        return {
+            "figures": found.figures,
+            "deviations": found.deviations,
+            "l2": found.linear and found.linear.l2,
+            "svm_c": found.svm and found.svm.c,
+            "not_converged": [name for name, one in solved.items() if one and not one.converged],
+        }
 
     def _kinds(
         self,

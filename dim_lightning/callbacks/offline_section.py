@@ -72,6 +72,9 @@ def _facts_of(
         found = before.get(fact, {})
         stays = {row: v for row, v in found.items() if figure_name(row, protocol) in kept}
         told[fact] = facts.get(fact, {}) | stays
+    found = before.get("estimates", {})
+    stays = {each: v for each, v in found.items() if each in map(_subject, kept)}
+    told["estimates"] = facts.get("estimates", {}) | stays
     unsolved = [name for name in before.get("not_converged", []) if name in kept]
     told["not_converged"] = [*facts.get("not_converged", []), *unsolved]
     return told

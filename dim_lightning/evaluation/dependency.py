@@ -7,7 +7,7 @@ not fitted to.
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -77,7 +77,7 @@ def mutual_information(
     Raises:
         InputError: there are fewer than 10 images of a split.
     """
-    _check_counts("mine", [len(part.codes) for part in (train, val, test)])
+    check_counts("mine", _counts([part.codes for part in (train, val, test)]))
     device = train.codes.device
     with seeded(seed, device):
         sizes = train.images.shape[1], train.codes.shape[1]
@@ -114,7 +114,7 @@ def total_correlation(
     Raises:
         InputError: there are fewer than 10 images of a split, or the code has one dimension.
     """
-    _check_counts("ndm", [len(part) for part in (train, val, test)])
+    check_counts("ndm", _counts([train, val, test]))
     if train.shape[1] < 2:
         raise InputError(
             "the dependence of the dimensions of a code was asked for, and the code has one; "
@@ -241,9 +241,23 @@ def _judged(statistic: nn.Module, data: Sequence[Tensor], seed: int) -> float:
     return (joint.mean() - log_mean).item()
 
 
-def _check_counts(name: str, counts: Sequence[int]) -> None:
-    if min(counts) < _FEWEST:
+def check_counts(name: str, counts: Mapping[str, int]) -> None:
+    """Looks at whether there are images enough for an estimate.
+
+    Args:
+        name: of the estimate, mine or ndm.
+        counts: split -> images.
+
+    Raises:
+        InputError: there are fewer than 10 of a split.
+    """
+    split, least = min(counts.items(), key=lambda item: item[1])
+    if least < _FEWEST:
         raise InputError(
-            f"evaluation.{name}_epochs asks for an estimate, and a split has {min(counts)} images; "
-            f"expected at least {_FEWEST}; set it to 0, or add pictures"
+            f"evaluation.{name}_epochs asks for an estimate, and the {split} split has {least} "
+            f"images; expected at least {_FEWEST}; set it to 0, or add pictures"
         )
+
+
+def _counts(parts: Sequence[Tensor]) -> dict[str, int]:
+    return dict(zip(("train", "val", "test"), map(len, parts), strict=True))

@@ -26,6 +26,9 @@ EVERYTHING = {
 }
 
 
+COUNTS = {"train": 100, "val": 10, "test": 10}
+
+
 @pytest.fixture(scope="module")
 def two_classes(tmp_path_factory):
     """Thirty dark and thirty light pictures."""
@@ -152,10 +155,18 @@ def test_accuracies_are_the_same_whatever_else_is_measured(tmp_path, partly_labe
 
 def test_what_cannot_be_measured_is_refused_before_anything_is():
     with pytest.raises(InputError, match=r"4 pixels.*evaluation\.decoder_epochs"):
-        CodeMeasures(decoder_epochs=1).check(image_size=4, code_dim=8)
+        CodeMeasures(decoder_epochs=1).check(4, 8, COUNTS)
     with pytest.raises(InputError, match=r"evaluation\.ndm_epochs is 2.*one dimension"):
-        CodeMeasures(ndm_epochs=2).check(image_size=32, code_dim=1)
-    CodeMeasures(mine_epochs=1, fine_tune_epochs=1).check(image_size=4, code_dim=1)
+        CodeMeasures(ndm_epochs=2).check(32, 1, COUNTS)
+    few = COUNTS | {"val": 9}
+    for name in ("mine", "ndm"):
+        said = (
+            rf"evaluation\.{name}_epochs asks .* the val split has 9 images; expected at least 10"
+        )
+        with pytest.raises(InputError, match=said):
+            CodeMeasures(**{f"{name}_epochs": 1}).check(32, 8, few)
+    CodeMeasures(mine_epochs=1, fine_tune_epochs=1).check(4, 1, COUNTS)
+    CodeMeasures(decoder_epochs=1).check(32, 1, few)
 
 
 @pytest.mark.parametrize("size", [8, 9, 28, 32])

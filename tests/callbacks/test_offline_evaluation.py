@@ -163,7 +163,11 @@ def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_sa
     before = old | facts | said
     new = {"probe/linear/y/top1": 0.6, "probe/mlp200/y/top1": 0.7}
     again = protocol_text(new, {"mlp_epochs": 7, "mlp_protocol": "short", "repeats": 1} | rest)
+    known = {"mine/y": {"nats": 9.0, "epoch": 3}}
+    before |= {"mine/y/nats": 9.0, "estimates": known | {"ndm/y": {"epoch": 1}}}
+    old |= {"mine/y/nats": 9.0}
     found = {"epochs_trained": 3, "steps_trained": 9, "l2": {"y": 0.2}, "not_converged": []}
+    found |= {"estimates": {"ndm/y": {"epoch": 2}}}
     found |= {"pictures": "1", "svm_c": {}, "repeats": 1, "protocol": again}
     after = joined(before, new, found)
 
@@ -173,6 +177,7 @@ def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_sa
     }
     assert after["l2"] == {"y": 0.2, "conv": 1.0}
     assert after["svm_c"] == {"conv": 0.01}
+    assert after["estimates"] == known | {"ndm/y": {"epoch": 2}}
     assert after["not_converged"] == ["probe/svm/conv/top1"]
     kinds = [re.split("[:,]", line)[0] for line in after["protocol"].splitlines()[1:]]
     assert kinds == ["Linear", "MLP-200", "SVM", "MLP-200 paper", "top1_std"]

@@ -4,6 +4,7 @@ features.py   an encoder and batches of images -> features, layer by layer, and 
 labelled.py   features with a class of each
 search.py     the rows of a bank that come first for a query
 knn.py        nearest neighbours and the accuracy of their vote
+conditioning.py   features standardised, and what makes their linear classifiers easy to find
 softmax_regression.py   the convex problem of the linear probe, solved to convergence
 probes.py     the linear probe with its penalty chosen, and the paper's MLP with 200 units
 paper_probe.py   that network trained and reported as in the paper

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.conditioning import standardisation
 from dim_lightning.evaluation.fitting import late, passes, seeded
-from dim_lightning.evaluation.softmax_regression import standardisation
 from dim_lightning.infomax.critics import ConcatCritic
 from dim_lightning.seeding import generator_for
 

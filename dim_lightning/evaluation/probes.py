@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dim_lightning.evaluation.conditioning import standardisation
 from dim_lightning.evaluation.fitting import late, passes, seeded
 from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.labelled import Labelled, check_labelled
 from dim_lightning.evaluation.softmax_regression import (
     SoftmaxRegression,
     SoftmaxSolver,
-    standardisation,
 )
 
 L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)

@@ -8,12 +8,17 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.conditioning import (
+    LARGEST_CURVATURE,
+    cholesky_factor,
+    standardisation,
+    wide,
+)
 from dim_lightning.evaluation.labelled import Labelled
 from dim_lightning.processor import multiplies_bfloat16
 
 _VALUES_AT_ONCE = 2**22  # of a block of features: 16 MiB, read once for both products
 _CLASS_MULTIPLE = 16  # matrix products run up to four times faster than with, say, 10 columns
-_LARGEST_CURVATURE = 8192  # features beyond which their d x d second moment costs too much
 _MOST_PRODUCTS = 300  # with the Hessian, for one Newton step
 _LEFT = 0.01  # of the squared gradient, by one Newton step; less is lost to the curvature's change
 _SHORTEST_STEP = 2.0**-10
@@ -92,7 +97,7 @@ class SoftmaxSolver:
         if not bool(self.mean.isfinite().all() and self.scale.isfinite().all()):
             raise InputError("features are NaN or infinite; expected finite numbers")
         dim = self.features.shape[1]
-        self.curvature = self._second_moment() if dim <= _LARGEST_CURVATURE else None
+        self.curvature = self._second_moment() if dim <= LARGEST_CURVATURE else None
         self.product_dtype = product_dtype or _product_dtype(self.features)
         self.rounded = self._rounded() if self.product_dtype != torch.float32 else None
         columns = num_classes + -num_classes % _CLASS_MULTIPLE
@@ -161,21 +166,10 @@ class SoftmaxSolver:
         return sample.mT @ sample / len(sample)
 
     def _factor(self, l2: float) -> Tensor:
-        """Lower triangular L with L L' = second moment / c + l2, or its diagonal.
-
-        With some more where features depend on one another so much that rounding would leave it
-        indefinite: any definite matrix preconditions, and none changes the solution.
-        """
+        """Lower triangular L with L L' = second moment / c + l2, or its diagonal."""
         if self.curvature is None:
             return self.mean.new_tensor(1 / self.num_classes + l2).sqrt()
-        damped = self.curvature / self.num_classes
-        more = l2 + 1e-6
-        while True:
-            damped.diagonal().add_(more)
-            factor, failed = torch.linalg.cholesky_ex(damped)
-            if not int(failed):
-                return factor
-            more *= 2
+        return cholesky_factor(self.curvature / self.num_classes, l2 + 1e-6)
 
     def _preconditioned(self, gradient: Tensor, factor: Tensor) -> Tensor:
         """The inverse of the Hessian's bound times `gradient`: roughly a Newton step backwards."""
@@ -272,26 +266,8 @@ class SoftmaxSolver:
         return _Point(solution, objective, gradient, torch.cat(probabilities))
 
 
-def standardisation(features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature, [d] and [d]; 1 for those that do not vary."""
-    dim = features.shape[1]
-    columns = max(1, _VALUES_AT_ONCE // len(features))
-    mean, scale = features.new_empty(dim), features.new_empty(dim)
-    for start in range(0, dim, columns):  # wide numbers, a few columns at a time
-        block = features[:, start : start + columns].to(wide(features.device))
-        mean[start : start + columns] = block.mean(dim=0)
-        scale[start : start + columns] = block.std(dim=0, correction=0)
-    dead = scale <= 1e-6 * (mean.abs() + scale.max())
-    return mean, scale.masked_fill(dead, 1.0)
-
-
 def _dot(one: Tensor, other: Tensor) -> float:
     return (one * other).sum(dtype=wide(one.device)).item()
-
-
-def wide(device: torch.device) -> torch.dtype:
-    """float64; float32 on Apple's GPUs, which have no wider numbers."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _product_dtype(features: Tensor) -> torch.dtype:

@@ -32,12 +32,9 @@ from dim_lightning.data import ImageDataModule
 from dim_lightning.data.sources import CIFAR10
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.evaluation import Labelled, accuracy, extract, probes
+from dim_lightning.evaluation.conditioning import standardisation
 from dim_lightning.evaluation.offline import Splits
-from dim_lightning.evaluation.softmax_regression import (
-    SoftmaxRegression,
-    SoftmaxSolver,
-    standardisation,
-)
+from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
 from dim_lightning.evaluation.svm import linear_svm
 from dim_lightning.evaluation.untrained import untrained
 from dim_lightning.seeding import generator_for

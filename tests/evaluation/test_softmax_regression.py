@@ -9,7 +9,8 @@ from small_features import blobs
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Labelled, linear_probe
-from dim_lightning.evaluation.softmax_regression import SoftmaxSolver, standardisation
+from dim_lightning.evaluation.conditioning import standardisation
+from dim_lightning.evaluation.softmax_regression import SoftmaxSolver
 
 
 def reference(train, l2):
@@ -55,7 +56,7 @@ def test_a_warm_start_ends_where_a_cold_one_does():
 def test_features_too_many_for_the_curvature_are_solved_all_the_same(monkeypatch):
     train = blobs(300, 0)
     full = SoftmaxSolver(train, 3).fit(1e-2)
-    monkeypatch.setattr("dim_lightning.evaluation.softmax_regression._LARGEST_CURVATURE", 2)
+    monkeypatch.setattr("dim_lightning.evaluation.softmax_regression.LARGEST_CURVATURE", 2)
     plain = SoftmaxSolver(train, 3).fit(1e-2)
     torch.testing.assert_close(plain.weight, full.weight, atol=2e-3, rtol=2e-3)
 

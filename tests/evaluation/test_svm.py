@@ -47,6 +47,16 @@ def test_it_is_the_machine_of_the_formula(c):
     assert result.top1 > 0.5  # of three classes
 
 
+def test_very_many_features_need_no_second_moment(monkeypatch):
+    parts = [blobs(150, 0), blobs(200, 1), blobs(400, 2)]
+    usual = linear_svm(*parts)
+    monkeypatch.setattr("dim_lightning.evaluation.svm.LARGEST_CURVATURE", 2)
+    other = linear_svm(*parts)
+    assert other.c == usual.c
+    assert other.converged
+    assert other.top1 == pytest.approx(usual.top1, abs=0.003)
+
+
 def test_a_class_that_training_lacks_is_never_said():
     """A machine for it would say -1 of every image, which may be the largest score."""
     parts = [blobs(n, s, d=40, spread=6.0) for n, s in ((60, 0), (400, 1), (400, 2))]

@@ -1,0 +1,46 @@
+"""Features standardised, and the factor through which a linear classifier sees them as round."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_VALUES_AT_ONCE = 2**22
+
+LARGEST_CURVATURE = 8192  # features beyond which their d x d second moment costs too much
+
+
+def standardisation(features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each feature, [d] and [d]; 1 for those that do not vary."""
+    dim = features.shape[1]
+    columns = max(1, _VALUES_AT_ONCE // len(features))
+    mean, scale = features.new_empty(dim), features.new_empty(dim)
+    for start in range(0, dim, columns):  # wide numbers, a few columns at a time
+        block = features[:, start : start + columns].to(wide(features.device))
+        mean[start : start + columns] = block.mean(dim=0)
+        scale[start : start + columns] = block.std(dim=0, correction=0)
+    dead = scale <= 1e-6 * (mean.abs() + scale.max())
+    return mean, scale.masked_fill(dead, 1.0)
+
+
+def cholesky_factor(curvature: Float[Tensor, "d d"], damping: float) -> Float[Tensor, "d d"]:
+    """Lower triangular L with L L' = curvature + damping on the diagonal.
+
+    With some more where features depend on one another so much that rounding would leave it
+    indefinite: any definite matrix preconditions, and none changes the solution.
+
+    Args:
+        curvature: symmetric, without negative eigenvalues but for rounding; only read.
+        damping: above 0.
+    """
+    damped, more = curvature.clone(), damping
+    while True:
+        damped.diagonal().add_(more)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        if not int(failed):
+            return factor
+        more *= 2
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """float64; float32 on Apple's GPUs, which have no wider numbers."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -1,6 +1,7 @@
 """What is loaded before anything is done. Seconds are measured in experiments/benchmarks."""
 
 import os
+import runpy
 import subprocess
 import sys
 from importlib import metadata
@@ -80,3 +81,11 @@ def test_ctrl_c_while_packages_load(command, package):
     words = [sys.executable, "-c", INTERRUPTED, command, package]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_windows_is_told_where_it_runs(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module("dim_lightning.__main__", run_name="__main__")
+    assert stopped.value.code == 2
+    assert "on Windows, run it within WSL" in capsys.readouterr().err

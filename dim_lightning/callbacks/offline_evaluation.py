@@ -74,8 +74,8 @@ class OfflineEvaluation(Callback):
         linear_dim: most features of a layer to which linear probe and SVM are fitted; all layers
             if null. With hundreds of classes, thousands of features take tens of minutes.
         svm: whether to fit a linear SVM to each layer. Minutes on two cores with tens of thousands
-            of images and thousands of features, and 8 bytes of memory for each value beside the
-            features.
+            of images and thousands of features. Beside the features, 8 bytes of memory for each
+            value, and of up to 8,192 features 24 for each pair.
         mlp_protocol: how the MLP probe is trained and reported: short (mlp_epochs at 1e-3, the last
             accuracy), or paper (200 epochs at 1e-4, mean of the last 100).
         repeats: how many seeds the MLP probe is fitted with; mean and standard deviation are given.

@@ -198,6 +198,11 @@ def _check_shell(environment: Mapping[str, str]) -> None:
     )
 
 
+def is_trained_in(precision: str | int | None) -> bool:
+    """Whether this package trains in a precision of the Trainer's, on some device."""
+    return str(precision) in (*_PRECISIONS, *_SHORT_PRECISIONS)
+
+
 def check_trainer(config: dict[str, Any]) -> None:
     """Refuses what the run folder decides, and what Lightning would stumble over or drop.
 
@@ -205,7 +210,7 @@ def check_trainer(config: dict[str, Any]) -> None:
         InputError: trainer.default_root_dir is set, or a number is too small, or a precision, a
             strategy or a number of processes is none that can be.
     """
-    if str(config["precision"]) not in (*_PRECISIONS, *_SHORT_PRECISIONS):
+    if not is_trained_in(config["precision"]):
         raise InputError(
             f"trainer.precision is {config['precision']}, but images are float32; expected "
             f"{', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}"

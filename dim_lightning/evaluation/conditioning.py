@@ -29,13 +29,13 @@ def cholesky_factor(curvature: Float[Tensor, "d d"], damping: float) -> Float[Te
     indefinite: any definite matrix preconditions, and none changes the solution.
 
     Args:
-        curvature: symmetric, without negative eigenvalues but for rounding; only read.
+        curvature: symmetric, without negative eigenvalues but for rounding; it is overwritten.
         damping: above 0.
     """
-    damped, more = curvature.clone(), damping
+    more = damping
     while True:
-        damped.diagonal().add_(more)
-        factor, failed = torch.linalg.cholesky_ex(damped)
+        curvature.diagonal().add_(more)
+        factor, failed = torch.linalg.cholesky_ex(curvature)
         if not int(failed):
             return factor
         more *= 2

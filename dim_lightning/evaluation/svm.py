@@ -61,7 +61,7 @@ def linear_svm(
     so that there is no seed and no spread over seeds. It sees the weights through the Cholesky
     factor of what the Hessian would be if no image had a loss of 0 (of up to 8,192 features), where
     tens of steps are enough instead of hundreds. It needs 8 bytes a feature and training image
-    beside the features.
+    beside the features, and 24 a pair of (up to 8,192) features.
 
     Source: the objective of LIBLINEAR (Fan et al., 2008) and so of scikit-learn's LinearSVC; the
     linear SVM of Hjelm et al., 2019, table 4, who name neither loss, penalty nor scaling.

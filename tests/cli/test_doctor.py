@@ -103,6 +103,17 @@ def test_what_the_configuration_asks_for(tmp_path):
         assert next(iter(machine.shared_memory(asked))).grade == "FIX"
 
 
+@pytest.mark.parametrize("gpus", [[], ["NVIDIA A100"]])
+def test_a_precision_that_no_device_trains_in(monkeypatch, gpus):
+    monkeypatch.setattr(machine, "_gpus", lambda: gpus)
+    measured = {"32-true": 0.03, "bf16-mixed": 0.01}
+    monkeypatch.setattr(machine, "seconds_by_precision", lambda device: measured)
+    for wanted in ("bf16-true", "64-true", "transformer-engine"):
+        first, *_ = machine.precision(Asked(trainer={"precision": wanted}))
+        assert first.grade == "FIX"
+        assert first.found == f"the configuration asks for {wanted}, which fit refuses"
+
+
 def test_a_gpu_that_imitates_bfloat16(monkeypatch):
     monkeypatch.setattr(machine, "_gpus", lambda: ["Tesla T4"])
     measured = {"32-true": 0.03, "16-mixed": 0.01}

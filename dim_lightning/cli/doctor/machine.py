@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from dim_lightning.cli.checks import is_trained_in
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
 from dim_lightning.cli.doctor.speed import seconds_by_precision
@@ -74,10 +75,13 @@ def precision(asked: Asked) -> Iterator[Finding]:
     times = ", ".join(f"{key} {1000 * value:.1f} ms" for key, value in measured.items())
     wanted = str(asked.trainer.get("precision") or "32-true")
     advice = f"--trainer.precision {quickest}"
-    if name == "cpu" and wanted.startswith(("16", "transformer")):
+    if not is_trained_in(wanted):
+        found = f"the configuration asks for {wanted}, which fit refuses"
+        yield Finding("precision", found, advice, "FIX")
+    elif name == "cpu" and wanted.startswith("16"):
         found = f"the configuration asks for {wanted}, which fit refuses on a CPU"
         yield Finding("precision", found, advice, "FIX")
-    if wanted.startswith("bf16") and "bf16-mixed" not in measured:
+    elif wanted.startswith("bf16") and "bf16-mixed" not in measured:
         found = f"the configuration asks for {wanted}, which this GPU only imitates"
         yield Finding("precision", found, advice, "hint")
     slower = measured.get(wanted, base) / measured[quickest]

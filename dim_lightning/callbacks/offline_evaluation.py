@@ -21,7 +21,7 @@ from dim_lightning.callbacks.observation import (
     features_of,
     trained,
 )
-from dim_lightning.callbacks.offline_section import joined, weights_hash
+from dim_lightning.callbacks.offline_section import joined, tensors_hash, weights_hash
 from dim_lightning.callbacks.offline_table import (
     FINE_TUNED,
     by_protocol,
@@ -41,6 +41,7 @@ from dim_lightning.evaluation.offline import (
     layer_figures,
 )
 from dim_lightning.evaluation.untrained import untrained
+from dim_lightning.run.environment import own_commit
 from dim_lightning.run.report import PIXELS, RANDOM, row_name
 from dim_lightning.run.result import change_result
 from dim_lightning.version import version
@@ -57,7 +58,7 @@ class OfflineEvaluation(Callback):
     images are used. The features of all layers are held in memory at once, 4 bytes each.
 
     What was measured before a test was stopped, or failed, is not measured again by the next one of
-    the same weights, pictures and settings.
+    the same features and settings.
 
     The rest of the paper's measures is there for the asking. Those of the decoder, MINE and NDM
     need no labels, and take all images; MINE holds them in memory as floats, as the floor of pixels
@@ -144,21 +145,18 @@ class OfflineEvaluation(Callback):
 
     def _report(self, trainer: L.Trainer, pl_module: L.LightningModule, labelled: bool) -> None:
         epochs, steps = trained(trainer, pl_module)
-        subject = {
-            "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
-            "pictures": data_of(trainer).contents.sha256,
-            "shares": data_of(trainer).shares._asdict(),
-            "settings": self._asked(),
-        }
         run_dir = Path(trainer.default_root_dir)
-        circumstances = {"precision": str(trainer.precision), "version": version()}
-        so_far = SoFar(run_dir, subject | circumstances)
         of_all = self.measures.without_labels
         which = "all images" if of_all else "all images with a label"
         pl_module.print(f"offline evaluation: taking the features of {which}")
         loaders = [data_of(trainer).clean_dataloader(name, labelled=not of_all) for name in NAMES]
         layers = None if labelled else ()
         taken = [features_of(trainer, pl_module, each, layers, labelled=True) for each in loaders]
+        found = [t for part in taken for t in (part.code, part.labels, *part.layers.values())]
+        code = {"version": version(), **own_commit()}
+        so_far = SoFar(
+            run_dir, {"features": tensors_hash(found), "settings": self._asked(), "code": code}
+        )
         name = list(taken[0].layers)[-1] if labelled else "code"
         rows: dict[str, dict[str, float]] = {}
         spread: dict[str, dict[str, float]] = {}
@@ -182,7 +180,12 @@ class OfflineEvaluation(Callback):
             "repeats": self.repeats,
             "seconds": round(so_far.seconds, 1),
             "protocol": protocol_text(figures, self._asked()),
-            **subject,
+            "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
+            "pictures": data_of(trainer).contents.sha256,
+            "shares": data_of(trainer).shares._asdict(),
+            "image_size": data_of(trainer).image_size,
+            "precision": str(trainer.precision),
+            "settings": self._asked(),
         }
         change_result(run_dir, "test", partial(joined, figures=figures, facts=facts))
         so_far.end()

@@ -1,16 +1,27 @@
 """The section of result.json that `test` writes, and what it leaves of earlier ones."""
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from dim_lightning.callbacks.offline_table import figure_name, lines_about
+from dim_lightning.callbacks.offline_table import FINE_TUNED, figure_name, lines_about
 from dim_lightning.evaluation.offline import LINEAR, SVM
 
-_SUBJECT = ("pictures", "shares", "weights")
+_SUBJECT = ("pictures", "shares", "weights", "image_size", "precision")
+_MLP = ("mlp_epochs", "mlp_protocol", "repeats")
+# the settings of each measure that a test may leave out, its own switch first -> its figures
+_MEASURES = {
+    _MLP: "probe/mlp200",
+    ("svm",): SVM,
+    ("decoder_epochs",): "decoder",
+    ("mine_epochs",): "mine",
+    ("ndm_epochs",): "ndm",
+    ("fine_tune_epochs",): FINE_TUNED,
+}
 
 
 def joined(
@@ -19,8 +30,8 @@ def joined(
     """A new test, and of the one before what it has not measured again.
 
     What it has measured replaces all there was of that protocol on that layer, such as a standard
-    deviation of former repetitions. What it has not stays with what is said about it, unless
-    weights or pictures are others by now.
+    deviation of former repetitions. What it has not stays with what is said about it, its settings
+    too, unless weights, pictures, their size or the precision are others by now.
 
     Args:
         before: the section as it is.
@@ -36,8 +47,13 @@ def joined(
 
 def weights_hash(encoder: nn.Module) -> str:
     """Of the values of all weights and buffers: equal weights have an equal one, on any device."""
+    return tensors_hash(filter(torch.is_tensor, encoder.state_dict().values()))
+
+
+def tensors_hash(tensors: Iterable[Tensor]) -> str:
+    """Of the values of all of them, in their order."""
     digest = hashlib.sha256()
-    for tensor in filter(torch.is_tensor, encoder.state_dict().values()):
+    for tensor in tensors:
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -75,6 +91,36 @@ def _facts_of(
     found = before.get("estimates", {})
     stays = {each: v for each, v in found.items() if each in map(_subject, kept)}
     told["estimates"] = facts.get("estimates", {}) | stays
+    if "settings" in facts:
+        told["settings"] = _settings_of(kept, before.get("settings", {}), facts["settings"])
+        told["repeats"] = told["settings"]["repeats"]
     unsolved = [name for name in before.get("not_converged", []) if name in kept]
     told["not_converged"] = [*facts.get("not_converged", []), *unsolved]
     return told
+
+
+def _settings_of(
+    kept: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of a test, and of the measures it left out those with which they were found.
+
+    Those of an earlier test that had another seed, fewer floors or smaller layers are not told:
+    settings say what was measured of everything, and that was not.
+    """
+    told = dict(now)
+    before = {**now, **before} if before else {}  # early ones name less
+    if before.get("seed") != now["seed"] or before["floors"] < now["floors"]:
+        return told
+    wide, wide_before = (_most(one["linear_dim"]) for one in (now, before))
+    for names, kind in _MEASURES.items():
+        if kind == SVM and wide_before < wide:
+            continue
+        if not now[names[0]] and any(name.startswith(kind) for name in kept):
+            told |= {name: before[name] for name in names}
+    if wide < wide_before and told["svm"] <= before["svm"]:
+        told["linear_dim"] = before["linear_dim"]
+    return told
+
+
+def _most(linear_dim: int | None) -> float:
+    return math.inf if linear_dim is None else float(linear_dim)

@@ -4,20 +4,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dim_lightning.errors import InputError
+
 _VALUES_AT_ONCE = 2**22
 
 LARGEST_CURVATURE = 8192  # features beyond which their d x d second moment costs too much
 
 
 def standardisation(features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each feature, [d] and [d]; 1 for those that do not vary."""
+    """Mean and standard deviation of each feature, [d] and [d]; 1 for those that do not vary.
+
+    In float32 at least, of narrower features as well.
+
+    Raises:
+        InputError: features are no finite numbers.
+    """
     dim = features.shape[1]
+    dtype = torch.promote_types(features.dtype, torch.float32)
     columns = max(1, _VALUES_AT_ONCE // len(features))
-    mean, scale = features.new_empty(dim), features.new_empty(dim)
+    mean, scale = features.new_empty(dim, dtype=dtype), features.new_empty(dim, dtype=dtype)
     for start in range(0, dim, columns):  # wide numbers, a few columns at a time
         block = features[:, start : start + columns].to(wide(features.device))
         mean[start : start + columns] = block.mean(dim=0)
         scale[start : start + columns] = block.std(dim=0, correction=0)
+    if not bool(mean.isfinite().all() and scale.isfinite().all()):
+        raise InputError("features are NaN or infinite; expected finite numbers")
     dead = scale <= 1e-6 * (mean.abs() + scale.max())
     return mean, scale.masked_fill(dead, 1.0)
 

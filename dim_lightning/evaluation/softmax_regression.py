@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dim_lightning.errors import InputError
 from dim_lightning.evaluation.conditioning import (
     LARGEST_CURVATURE,
     cholesky_factor,
@@ -94,8 +93,6 @@ class SoftmaxSolver:
         self.num_classes = num_classes
         self.tolerance = tolerance
         self.mean, self.scale = standardisation(self.features)
-        if not bool(self.mean.isfinite().all() and self.scale.isfinite().all()):
-            raise InputError("features are NaN or infinite; expected finite numbers")
         dim = self.features.shape[1]
         self.curvature = self._second_moment() if dim <= LARGEST_CURVATURE else None
         self.product_dtype = product_dtype or _product_dtype(self.features)

@@ -41,7 +41,7 @@ def describe_environment(arguments: list[str]) -> dict[str, Any]:
         "started": now(),
         "finished": None,
         "command": full_command(arguments),
-        **git_state(Path(__file__).parent),
+        **own_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: version_of(name) for name in _PACKAGES},
@@ -117,6 +117,11 @@ def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def own_commit() -> dict[str, Any]:
+    """The commit of this package and whether it was changed since; None where it is out of git."""
+    return git_state(Path(__file__).parent)
 
 
 def git_state(folder: Path) -> dict[str, Any]:

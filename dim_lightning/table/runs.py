@@ -30,6 +30,9 @@ from dim_lightning.table.definition import ARITHMETIC, Row
 BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
 _JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
 EVALUATION = "evaluation"
+_IMAGE_SIZE = "data.image_size"
+_MLP_EPOCHS = f"{EVALUATION}.mlp_epochs"
+_OF_MLP = (f"{EVALUATION}.mlp_protocol", f"{EVALUATION}.repeats")
 _LINEAR_DIM = f"{EVALUATION}.linear_dim"  # up to which a test measures layers; null: all
 # what a test measures beside the rest, or, at 0 or false, leaves out
 _MEASURES = (
@@ -37,7 +40,7 @@ _MEASURES = (
     "evaluation.fine_tune_epochs",
     "evaluation.floors",
     "evaluation.mine_epochs",
-    "evaluation.mlp_epochs",
+    _MLP_EPOCHS,
     "evaluation.ndm_epochs",
     "evaluation.svm",
 )
@@ -180,6 +183,11 @@ def _other_test(cell: Cell, run: Path) -> list[str]:
     them tested once.
     """
     stored, asked = _tested_with(run), _evaluation(cell.settings)
+    if asked.get(_MLP_EPOCHS) == 0:  # then these two play no part
+        asked = {key: value for key, value in asked.items() if key not in _OF_MLP}
+    size = read_result(run).get("test", {}).get("image_size")
+    if size is not None and _IMAGE_SIZE in cell.settings:
+        stored[_IMAGE_SIZE], asked[_IMAGE_SIZE] = size, cell.settings[_IMAGE_SIZE]
     named = {key for key in asked if key not in stored and key in cell.row.overrides}
     other = {
         key

@@ -133,6 +133,8 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
         ({"epochs_trained": 7}, False),
         ({"epochs_trained": 0, "steps_trained": 5}, False),  # in the midst of an epoch
         ({"pictures": "0"}, False),
+        ({"image_size": 32}, False),
+        ({"precision": "bf16-mixed"}, False),
         ({"shares": {"validation_fraction": 0.2, "test_fraction": 0.2, "split_seed": 1}}, False),
         ({"epochs_trained": 0, "steps_trained": 0, "weights": "0"}, False),
     ],
@@ -183,6 +185,58 @@ def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_sa
     assert kinds == ["Linear", "MLP-200", "SVM", "MLP-200 paper", "top1_std"]
     assert "7 epochs" in after["protocol"]
     assert "over 5 seeds, MLP probe (paper)" in after["protocol"]
+
+
+def settings_of(**changed):
+    names = ("decoder_epochs", "mine_epochs", "ndm_epochs", "fine_tune_epochs")
+    usual = {"mlp_epochs": 30, "floors": False, "seed": 0, "linear_dim": None, "svm": False}
+    return usual | {"mlp_protocol": "short", "repeats": 1} | dict.fromkeys(names, 0) | changed
+
+
+def section(settings, figures):
+    measured = dict.fromkeys(figures, 0.5)
+    return measured, {"settings": settings, "repeats": settings["repeats"], "protocol": ""}
+
+
+MLP, LARGE = "probe/mlp200/y/top1", "probe/svm/conv/top1"
+WITH_MLP = section(settings_of(linear_dim=1024, mlp_protocol="paper", repeats=3), [MLP])
+WITH_SVM = section(settings_of(linear_dim=4096, mlp_epochs=0, svm=True, mine_epochs=3), [LARGE])
+
+
+def test_what_is_kept_is_told_with_its_settings():
+    """Of two tables that share runs each asks for what the other leaves out."""
+    expected = settings_of(
+        linear_dim=4096, mlp_protocol="paper", repeats=3, svm=True, mine_epochs=3
+    )
+    for first, second in ((WITH_MLP, WITH_SVM), (WITH_SVM, WITH_MLP)):
+        figures, facts = first
+        after = joined({**figures, **facts, "mine/y/nats": 1.0}, *second)
+        assert {MLP, LARGE} <= after.keys()
+        assert after["settings"] == expected
+        assert after["repeats"] == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"svm": True, "seed": 1}, {}),  # of other draws
+        ({"svm": True}, {"floors": True}),  # not of the floors
+        ({"svm": True, "linear_dim": 1024}, {"linear_dim": 4096}),  # not of the larger layers
+    ],
+)
+def test_what_was_measured_of_less_is_kept_without_its_settings(before, now):
+    figures, facts = section(settings_of(**before), [LARGE])
+    after = joined({**figures, **facts}, *section(settings_of(**now), [MLP]))
+    assert LARGE in after
+    assert after["settings"] == settings_of(**now)
+
+
+def test_larger_layers_are_told_of_what_was_measured_of_them_alone():
+    before = section(settings_of(linear_dim=4096), [MLP])
+    now = section(settings_of(linear_dim=1024, svm=True), ["probe/svm/y/top1"])
+    assert joined({**before[0], **before[1]}, *now)["settings"] == now[1]["settings"]
+    without = section(settings_of(linear_dim=1024), ["probe/linear/y/top1"])
+    assert joined({**before[0], **before[1]}, *without)["settings"]["linear_dim"] == 4096
 
 
 def test_a_probe_that_was_not_solved_is_named_below_the_table(facts):

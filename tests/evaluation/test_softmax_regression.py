@@ -129,3 +129,14 @@ def test_features_that_are_no_numbers_are_refused(value):
     features[7, 1] = value
     with pytest.raises(InputError, match="features are NaN or infinite"):
         SoftmaxSolver(Labelled(features, torch.arange(40) % 2), 2)
+
+
+@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
+def test_narrow_features_have_no_narrow_statistics(narrow):
+    features = (10 + 0.3 * torch.randn(400, 3, generator=torch.Generator().manual_seed(0))).to(
+        narrow
+    )
+    for found, expected in zip(
+        standardisation(features), standardisation(features.double()), strict=True
+    ):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)

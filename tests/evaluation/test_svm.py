@@ -6,11 +6,14 @@ from small_features import blobs
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Labelled
-from dim_lightning.evaluation.svm import C_GRID, linear_svm
+from dim_lightning.evaluation.svm import C_GRID, _Machines, linear_svm
 
 
 def reference(train, c):
-    """The machines of all classes against the others, by a general minimiser, in float64."""
+    """The machines of all classes against the others, by a general minimiser, in float64.
+
+    Their scores, and the sum of their objectives.
+    """
     x = train.features.double().numpy()
     mean, scale = x.mean(0), x.std(0)
     scale[scale < 1e-9] = 1
@@ -22,13 +25,17 @@ def reference(train, c):
             value = 0.5 * w @ w + c * (slack**2).sum()
             return value, w - 2 * c * z.T @ (sign * slack)
 
-        return minimize(objective, np.zeros(z.shape[1]), jac=True, tol=1e-12).x
+        return minimize(objective, np.zeros(z.shape[1]), jac=True, tol=1e-12)
 
     labels = train.labels.numpy()
-    weights = np.stack([machine(np.where(labels == k, 1.0, -1.0)) for k in range(3)])
-    return lambda part: (
-        (np.c_[(part.features.numpy() - mean) / scale, np.ones(len(part.labels))]) @ weights.T
-    )
+    found = [machine(np.where(labels == k, 1.0, -1.0)) for k in range(3)]
+    weights = np.stack([each.x for each in found])
+
+    def scores(part):
+        z = np.c_[(part.features.numpy() - mean) / scale, np.ones(len(part.labels))]
+        return z @ weights.T
+
+    return scores, sum(each.fun for each in found)
 
 
 def top1(scores, part):
@@ -39,12 +46,31 @@ def top1(scores, part):
 def test_it_is_the_machine_of_the_formula(c):
     train, val, test = blobs(150, 0), blobs(200, 1), blobs(400, 2)
     result = linear_svm(train, val, test, grid=(c,))
-    scores = reference(train, c)
+    scores, _ = reference(train, c)
     assert result.converged
     assert result.c == c
     assert result.top1 == pytest.approx(top1(scores, test), abs=0.003)
     assert result.val_top1 == pytest.approx(top1(scores, val), abs=0.006)
     assert result.top1 > 0.5  # of three classes
+
+
+@pytest.mark.parametrize("count", [40, 300])
+@pytest.mark.parametrize("c", [1e-3, 1.0])
+def test_its_objective_is_the_smallest_with_fewer_images_than_features_too(count, c):
+    train = blobs(count, 0, d=100, spread=4.0)
+    machines = _Machines(train.features, train.labels, 3)
+    found, converged = machines.solved(c, machines.start, 1000)
+    smallest = reference(train, c)[1]
+    assert converged
+    assert smallest * (1 - 1e-9) <= machines._objective(found, c)[0] <= smallest * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_no_numbers_are_refused(value):
+    train, other = blobs(60, 0), blobs(60, 1)
+    train.features[3, 2] = value
+    with pytest.raises(InputError, match="features are NaN or infinite"):
+        linear_svm(train, other, other)
 
 
 def test_very_many_features_need_no_second_moment(monkeypatch):

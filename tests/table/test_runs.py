@@ -221,6 +221,25 @@ def test_a_test_that_measured_more_counts_as_well(cell):
     assert state(more).missing == "test"
 
 
+def test_how_a_probe_is_fitted_that_is_not_asked_for_plays_no_part(cell):
+    run = write_run(cell, figures=TESTED)
+    tested = {"evaluation.mlp_protocol": "paper", "evaluation.repeats": 3}
+    note_tested(cell._replace(settings={**SETTINGS, **tested}), run)
+    usual = {"evaluation.mlp_protocol": "short", "evaluation.repeats": 1}
+    wanted = cell._replace(settings={**SETTINGS, **usual})
+    assert state(wanted).missing == "test"
+    without = {**SETTINGS, **usual, "evaluation.mlp_epochs": 0}
+    assert state(cell._replace(settings=without)).text == "done"
+
+
+def test_a_test_of_images_of_another_size_is_no_test_of_the_table(cell):
+    write_run(cell, figures=TESTED | {"image_size": 48})
+    wanted = cell._replace(settings={**SETTINGS, "data.image_size": 32})
+    assert state(wanted).missing == "fit"  # the run as well is of another size
+    same = write_run(wanted, 2, figures=TESTED | {"image_size": 48}, **{"data.image_size": 32})
+    assert state(wanted)[:2] == (same, "test")
+
+
 @pytest.mark.parametrize(
     ("stored", "asked", "counts"),
     [(4096, 1024, True), (None, 1024, True), (1024, 4096, False), (1024, None, False)],

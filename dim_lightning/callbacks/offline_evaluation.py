@@ -152,11 +152,11 @@ class OfflineEvaluation(Callback):
         loaders = [data_of(trainer).clean_dataloader(name, labelled=not of_all) for name in NAMES]
         layers = None if labelled else ()
         taken = [features_of(trainer, pl_module, each, layers, labelled=True) for each in loaders]
-        found = [t for part in taken for t in (part.code, part.labels, *part.layers.values())]
-        code = {"version": version(), **own_commit()}
-        so_far = SoFar(
-            run_dir, {"features": tensors_hash(found), "settings": self._asked(), "code": code}
+        seen = tensors_hash(
+            each for part in taken for each in (part.code, part.labels, *part.layers.values())
         )
+        code = {"version": version(), **own_commit()}
+        so_far = SoFar(run_dir, {"features": seen, "settings": self._asked(), "code": code})
         name = list(taken[0].layers)[-1] if labelled else "code"
         rows: dict[str, dict[str, float]] = {}
         spread: dict[str, dict[str, float]] = {}

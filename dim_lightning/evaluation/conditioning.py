@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dim_lightning.errors import InputError
 
-_VALUES_AT_ONCE = 2**22
+_VALUES_AT_ONCE = 2**22  # of some columns of the features
 
 LARGEST_CURVATURE = 8192  # features beyond which their d x d second moment costs too much
 

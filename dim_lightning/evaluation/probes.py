@@ -13,10 +13,7 @@ from dim_lightning.evaluation.conditioning import standardisation
 from dim_lightning.evaluation.fitting import late, passes, seeded
 from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.labelled import Labelled, check_labelled
-from dim_lightning.evaluation.softmax_regression import (
-    SoftmaxRegression,
-    SoftmaxSolver,
-)
+from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
 
 L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 

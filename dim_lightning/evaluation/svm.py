@@ -140,7 +140,6 @@ class _Machines:
         from scipy.optimize import minimize  # takes half a second to import
 
         factor = None if self.moment is None else cholesky_factor(2 * c * self.moment, 1.0)
-
         solved = False  # where the objective was last taken, which is where each step ends
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:

@@ -77,7 +77,7 @@ def code_figures(
     measures: CodeMeasures,
     name: str,
     seed: int,
-    once: Callable[[str, Callable[[], dict[str, float]]], dict[str, float]],
+    once: Callable[[str, Mapping[str, Any], Callable[[], dict[str, float]]], dict[str, float]],
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Name -> figure of the code that is no accuracy, such as mine/embedding/nats.
 
@@ -90,7 +90,7 @@ def code_figures(
         measures: what is asked for.
         name: of the code among the layers.
         seed: of all draws.
-        once: takes the name of a measure and what measures it, as `SoFar.once` does.
+        once: takes the name of a measure, its settings and what measures it, as `SoFar.once` does.
     """
     if not measures.without_labels:
         return {}, {}
@@ -99,18 +99,19 @@ def code_figures(
     estimates: dict[str, dict[str, float]] = {}
     if measures.decoder_epochs:
         pl_module.print("offline evaluation: decoder")
-        decode = partial(_decoded, trainer, codes[0], codes[2], measures.decoder_epochs, seed)
-        made = once("decoder", decode)
+        settings = {"epochs": measures.decoder_epochs, "seed": seed}
+        made = once("decoder", settings, partial(_decoded, trainer, codes, **settings))
         figures |= {f"decoder/{name}/{each}": value for each, value in made.items()}
     if measures.mine_epochs:
         pl_module.print("offline evaluation: MINE")
-        estimates[f"mine/{name}"] = once(
-            "mine", partial(_mine, trainer, codes, measures.mine_epochs, seed)
-        )
+        settings = {"epochs": measures.mine_epochs, "seed": seed}
+        found = once("mine", settings, partial(_mine, trainer, codes, **settings))
+        estimates[f"mine/{name}"] = found
     if measures.ndm_epochs:
         pl_module.print("offline evaluation: NDM")
-        estimates[f"ndm/{name}"] = once("ndm", partial(_ndm, codes, measures.ndm_epochs, seed))
-    figures |= {f"{each}/nats": found["nats"] for each, found in estimates.items()}
+        settings = {"epochs": measures.ndm_epochs, "seed": seed}
+        estimates[f"ndm/{name}"] = once("ndm", settings, partial(_ndm, codes, **settings))
+    figures |= {f"{each}/nats": estimate["nats"] for each, estimate in estimates.items()}
     return figures, estimates
 
 
@@ -157,12 +158,13 @@ def _ndm(codes: Sequence[Tensor], epochs: int, seed: int) -> dict[str, float]:
 
 
 def _decoded(
-    trainer: L.Trainer, codes: Tensor, test_codes: Tensor, epochs: int, seed: int
+    trainer: L.Trainer, codes: Sequence[Tensor], epochs: int, seed: int
 ) -> dict[str, float]:
-    with seeded(seed, codes.device):
-        decoder = decoder_for(codes.shape[1], data_of(trainer).image_size).to(codes.device)
-    train = Coded(_pictures(trainer, "train").images, codes)
-    test = Coded(_pictures(trainer, "test").images, test_codes)
+    of_train, _, of_test = codes
+    with seeded(seed, of_train.device):
+        decoder = decoder_for(of_train.shape[1], data_of(trainer).image_size).to(of_train.device)
+    train = Coded(_pictures(trainer, "train").images, of_train)
+    test = Coded(_pictures(trainer, "test").images, of_test)
     context = trainer.precision_plugin.forward_context
     return reconstruction(decoder, train, test, epochs, seed=seed, context=context)._asdict()
 

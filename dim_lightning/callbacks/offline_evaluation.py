@@ -1,5 +1,6 @@
 """The figures to publish: what can be read off the frozen features of the test images."""
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,7 @@ from dim_lightning.run.result import change_result
 from dim_lightning.version import version
 
 _STATISTICS_IMAGES = 2500
+_OF_LAYERS = ("mlp_epochs", "seed", "linear_dim", "svm", "mlp_protocol", "repeats")
 
 
 class OfflineEvaluation(Callback):
@@ -144,6 +146,7 @@ class OfflineEvaluation(Callback):
             self._report(trainer, pl_module, labelled)
 
     def _report(self, trainer: L.Trainer, pl_module: L.LightningModule, labelled: bool) -> None:
+        start = time.monotonic()
         epochs, steps = trained(trainer, pl_module)
         run_dir = Path(trainer.default_root_dir)
         of_all = self.measures.without_labels
@@ -156,7 +159,7 @@ class OfflineEvaluation(Callback):
             each for part in taken for each in (part.code, part.labels, *part.layers.values())
         )
         code = {"version": version(), **own_commit()}
-        so_far = SoFar(run_dir, {"features": seen, "settings": self._asked(), "code": code})
+        so_far = SoFar(run_dir, {"features": seen, "code": code})
         name = list(taken[0].layers)[-1] if labelled else "code"
         rows: dict[str, dict[str, float]] = {}
         spread: dict[str, dict[str, float]] = {}
@@ -167,10 +170,9 @@ class OfflineEvaluation(Callback):
             trainer, pl_module, taken, self.measures, name, self.seed, so_far.once
         )
         if labelled and self.measures.fine_tune_epochs:
-            tune = partial(
-                fine_tuned_top1, trainer, pl_module, self.measures.fine_tune_epochs, self.seed
-            )
-            rows[name][FINE_TUNED] = so_far.once(FINE_TUNED, tune)
+            settings = {"epochs": self.measures.fine_tune_epochs, "seed": self.seed}
+            tune = partial(fine_tuned_top1, trainer, pl_module, **settings)
+            rows[name][FINE_TUNED] = so_far.once(FINE_TUNED, settings, tune)
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
         self.figures = dict(figures)
         facts = rest | {
@@ -178,7 +180,7 @@ class OfflineEvaluation(Callback):
             "epochs_trained": epochs,
             "steps_trained": steps,
             "repeats": self.repeats,
-            "seconds": round(so_far.seconds, 1),
+            "seconds": round(so_far.seconds + time.monotonic() - start, 1),
             "protocol": protocol_text(figures, self._asked()),
             "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
             "pictures": data_of(trainer).contents.sha256,
@@ -212,13 +214,16 @@ class OfflineEvaluation(Callback):
         rows, spread = {}, {}
         num_classes = data_of(trainer).num_classes
         assert num_classes is not None
+        asked = self._asked()
+        settings = {name: asked[name] for name in _OF_LAYERS}
         facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}, "not_converged": []}
         for row, splits in self._kinds(trainer, pl_module, taken):
             dim = splits.train.features.shape[1]
-            key = f"layers/{row}"
-            known = ", measured before" if so_far.knows(key) else ""
+            layer = f"layers/{row}"
+            known = ", measured before" if so_far.knows(layer, settings) else ""
             pl_module.print(f"offline evaluation: {row_name(row)} ({dim:,} features{known})")
-            found = so_far.once(key, partial(self._layer, num_classes, splits))
+            measure = partial(_layer, splits, num_classes, **settings)
+            found = so_far.once(layer, settings, measure)
             rows[row], spread[row] = found["figures"], found["deviations"]
             facts["dim"][row] = dim
             for fact in ("l2", "svm_c"):
@@ -228,27 +233,6 @@ class OfflineEvaluation(Callback):
             facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
             facts["chance"] = _of_largest_class(splits.train.labels, splits.test.labels)
         return rows, spread, facts
-
-    def _layer(self, num_classes: int, splits: Splits) -> dict[str, Any]:
-        """What there is to keep of a layer, in the types of JSON."""
-        found = layer_figures(
-            splits,
-            num_classes,
-            self.mlp_epochs,
-            self.seed,
-            self.linear_dim,
-            self.svm,
-            self.mlp_protocol,
-            self.repeats,
-        )
-        solved = {LINEAR: found.linear, SVM: found.svm}
-        return {
-            "figures": found.figures,
-            "deviations": found.deviations,
-            "l2": found.linear and found.linear.l2,
-            "svm_c": found.svm and found.svm.c,
-            "not_converged": [name for name, one in solved.items() if one and not one.converged],
-        }
 
     def _kinds(
         self,
@@ -277,6 +261,19 @@ class OfflineEvaluation(Callback):
                 yield RANDOM + name, _splits(features, taken, device)
         floor = [pixels(loader) for loader in loaders]
         yield PIXELS, _splits(floor, taken, device)
+
+
+def _layer(splits: Splits, num_classes: int, **settings: Any) -> dict[str, Any]:
+    """What there is to keep of a layer, in the types of JSON."""
+    found = layer_figures(splits, num_classes, **settings)
+    solved = {LINEAR: found.linear, SVM: found.svm}
+    return {
+        "figures": found.figures,
+        "deviations": found.deviations,
+        "l2": found.linear and found.linear.l2,
+        "svm_c": found.svm and found.svm.c,
+        "not_converged": [name for name, one in solved.items() if one and not one.converged],
+    }
 
 
 def _splits(features: Sequence[Tensor], taken: Sequence[Extracted], device: Any) -> Splits:

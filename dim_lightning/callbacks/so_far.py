@@ -15,12 +15,16 @@ SO_FAR = "test_so_far"
 class SoFar:
     """Measures each thing once, be the test stopped in between and begun again.
 
-    What is found is written at once, into a file of its own beside result.json, which goes when all
-    is measured. Tests of different subjects have different files.
+    What is found is written at once, into a file beside result.json, and taken out of it when all
+    is measured. Other subjects have other files; tests of one subject with different settings have
+    one, and leave one another's measures in it.
+
+    Attributes:
+        seconds: that it took to find what was found before and is used again.
 
     Args:
         run_dir: the run's folder.
-        subject: on what the figures depend.
+        subject: on what all figures depend.
 
     Raises:
         InputError: the file is damaged.
@@ -29,28 +33,47 @@ class SoFar:
     def __init__(self, run_dir: Path, subject: Mapping[str, Any]):
         digest = hashlib.sha256(json.dumps(subject, sort_keys=True).encode()).hexdigest()
         self._path = run_dir / f"{SO_FAR}.{digest[:16]}.json"
-        before = read_json(self._path, "remove it and run test again")
-        self._found: dict[str, Any] = before.get("found", {})
-        self._start = time.monotonic() - before.get("seconds", 0.0)
+        self._found = self._read()
+        self._own: dict[str, dict[str, Any]] = {}
+        self.seconds = 0.0
 
-    @property
-    def seconds(self) -> float:
-        """Spent on it, those before it was stopped included."""
-        return time.monotonic() - self._start
+    def once(self, name: str, settings: Mapping[str, Any], measure: Callable[[], Any]) -> Any:
+        """What `measure` finds, or has found; of the types of JSON.
 
-    def once(self, name: str, measure: Callable[[], Any]) -> Any:
-        """What `measure` finds, or has found; of the types of JSON."""
-        if name not in self._found:
-            self._found[name] = measure()
-            known = {"seconds": self.seconds, "found": self._found}
-            self._path.parent.mkdir(parents=True, exist_ok=True)  # that of a script may be new
-            write_atomically(self._path, json.dumps(known, indent=2) + "\n")
-        return self._found[name]
+        Args:
+            name: of what is measured.
+            settings: on which it depends.
+            measure: finds it.
+        """
+        key = _key(name, settings)
+        if key in self._found:
+            self.seconds += self._found[key]["seconds"]
+            self._own[key] = self._found[key]
+        else:
+            start = time.monotonic()
+            value = measure()
+            self._own[key] = {"seconds": time.monotonic() - start, "value": value}
+            self._write({**self._read(), **self._own})
+        return self._own[key]["value"]
 
-    def knows(self, name: str) -> bool:
-        """Whether it was measured."""
-        return name in self._found
+    def knows(self, name: str, settings: Mapping[str, Any]) -> bool:
+        """Whether it was measured before."""
+        return _key(name, settings) in self._found
 
     def end(self) -> None:
         """All is measured and written elsewhere."""
-        self._path.unlink(missing_ok=True)
+        self._write({key: found for key, found in self._read().items() if key not in self._own})
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        return read_json(self._path, "remove it and run test again")
+
+    def _write(self, found: Mapping[str, Any]) -> None:
+        if not found:
+            self._path.unlink(missing_ok=True)
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)  # that of a script may be new
+        write_atomically(self._path, json.dumps(found, indent=2) + "\n")
+
+
+def _key(name: str, settings: Mapping[str, Any]) -> str:
+    return f"{name} {json.dumps(settings, sort_keys=True)}"

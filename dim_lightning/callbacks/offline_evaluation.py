@@ -188,6 +188,10 @@ class OfflineEvaluation(Callback):
             "image_size": data_of(trainer).image_size,
             "precision": str(trainer.precision),
             "settings": self._asked(),
+            "commits": [
+                f"{code['commit'] or code['version']}"
+                + ", with uncommitted changes" * bool(code["uncommitted_changes"])
+            ],
         }
         change_result(run_dir, "test", partial(joined, figures=figures, facts=facts))
         so_far.end()

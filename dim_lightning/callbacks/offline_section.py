@@ -91,6 +91,8 @@ def _facts_of(
     found = before.get("estimates", {})
     stays = {each: v for each, v in found.items() if each in map(_subject, kept)}
     told["estimates"] = facts.get("estimates", {}) | stays
+    commits = before.get("commits", []) if kept else []
+    told["commits"] = list(dict.fromkeys([*commits, *facts.get("commits", [])]))
     if "settings" in facts:
         told["settings"] = _settings_of(kept, before.get("settings", {}), facts["settings"])
         told["repeats"] = told["settings"]["repeats"]

@@ -169,7 +169,8 @@ def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_sa
     before |= {"mine/y/nats": 9.0, "estimates": known | {"ndm/y": {"epoch": 1}}}
     old |= {"mine/y/nats": 9.0}
     found = {"epochs_trained": 3, "steps_trained": 9, "l2": {"y": 0.2}, "not_converged": []}
-    found |= {"estimates": {"ndm/y": {"epoch": 2}}}
+    found |= {"estimates": {"ndm/y": {"epoch": 2}}, "commits": ["2222"]}
+    before |= {"commits": ["1111"]}
     found |= {"pictures": "1", "svm_c": {}, "repeats": 1, "protocol": again}
     after = joined(before, new, found)
 
@@ -179,6 +180,8 @@ def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_sa
     }
     assert after["l2"] == {"y": 0.2, "conv": 1.0}
     assert after["svm_c"] == {"conv": 0.01}
+    assert after["commits"] == ["1111", "2222"]  # some of the figures are of the one before
+    assert joined(dict(found, commits=["1111"]), new, found)["commits"] == ["2222"]
     assert after["estimates"] == known | {"ndm/y": {"epoch": 2}}
     assert after["not_converged"] == ["probe/svm/conv/top1"]
     kinds = [re.split("[:,]", line)[0] for line in after["protocol"].splitlines()[1:]]

@@ -12,8 +12,8 @@ from dim_lightning.run.report import RANDOM, is_floor, row_name, unsolved
 FINE_TUNED = "fine_tuned"
 
 _BOUND = (
-    "the Donsker-Varadhan formula on test images, of a network fitted to the training split for "
-    "{} epochs, its epoch chosen on the validation split."
+    "the Donsker-Varadhan formula on test images, of a network fitted to the training split by a "
+    "multi-sample bound for {} epochs, its epoch chosen on the validation split."
 )
 _PROTOCOL = (
     "Frozen features of clean images in eval mode. Fitted on the training split, penalty of the "

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -20,7 +21,6 @@ from dim_lightning.evaluation.fitting import late, passes, seeded
 from dim_lightning.infomax.critics import ConcatCritic
 from dim_lightning.seeding import generator_for
 
-_RATE = 0.01  # of the moving average of E_M[exp T]
 _DRAWS = 10  # of M, an image, where T is judged
 _AT_ONCE = 1024  # images
 _FITTING, _JUDGING = 1, 2  # third in a key: apart from each other and from the orders of epochs
@@ -32,11 +32,13 @@ class Estimate(NamedTuple):
 
     Attributes:
         nats: the Donsker-Varadhan formula on the test images.
-        val_nats: the same on the validation images, which chose T.
+        bound_nats: the multi-sample bound there, which on average is never too large.
+        val_nats: as `nats`, on the validation images, which chose T.
         epoch: from 1, after which T was taken.
     """
 
     nats: float
+    bound_nats: float
     val_nats: float
     epoch: int
 
@@ -61,18 +63,20 @@ def mutual_information(
     """MINE: what T(x, z) finds of the mutual information of image and code, in nats.
 
     E_J[T] - log E_M[exp T] with J the images with their own codes, M the images with the codes of
-    others. T is a multilayer perceptron on both, standardised; it maximises the formula on training
-    images, where the gradient of the logarithm is taken at a moving average of E_M[exp T], which
-    takes the bias of small batches away. It is taken from the epoch that is best on validation
-    images, so that it does not know the images it is judged on.
+    others. T is a multilayer perceptron on both, standardised. It maximises `multi_sample_bound` on
+    training images: the formula itself, with or without a moving average of E_M[exp T], let T of
+    dependent codes grow without end, and its values were those of single draws. It is taken from
+    the epoch whose multi-sample bound is best on validation images, so that it does not know the
+    images it is judged on.
 
-    A lower bound but for the error of E_M[exp T], a mean over the test images whose logarithm is
-    too small on average, so that the bound errs upwards; beyond about log n nats n images leave it
-    undetermined. Of a continuous code without noise the information itself is infinite: then this
-    says how much of it such a T can use.
+    A lower bound but for the error of E_M[exp T], a mean over draws of test images whose logarithm
+    is too small on average, so that the bound errs upwards; beyond the logarithm of their number
+    draws leave it undetermined (McAllester and Stratos, 2020), and `bound_nats` cannot say more. Of
+    a continuous code without noise the information itself is infinite: then this says how much of
+    it such a T can use.
 
-    Source: Belghazi et al., 2018, algorithm 1 and section 3.2; the measure of Hjelm et al., 2019,
-    table 4, who leave network and training open. Their values may be of training images.
+    Source: Belghazi et al., 2018, for the formula; the measure of Hjelm et al., 2019, table 4, who
+    leave network and training open. Their values may be of training images.
 
     Raises:
         InputError: there are fewer than 10 images of a split.
@@ -186,59 +190,54 @@ def _estimate(
     train, val, test = parts
     generator = generator_for(seed, 0, _FITTING)
     optimizer = torch.optim.Adam(statistic.parameters(), learning_rate, fused=True)
-    average = MovingLogMean(_RATE)
 
     def loss_of(rows: Tensor) -> Tensor:
         joint, marginal = statistic(train, rows, 1, generator)
-        return average.of_exp(marginal) - joint.mean()
+        return -multi_sample_bound(joint, marginal.flatten())
 
-    best, state = Estimate(math.nan, -math.inf, 0), copy.deepcopy(statistic.state_dict())
+    highest, chosen, state = -math.inf, 0, copy.deepcopy(statistic.state_dict())
     count = len(train[0])
     for epoch in passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed):
-        nats = _judged(statistic, val, seed)
-        if nats > best.val_nats:
-            best, state = Estimate(math.nan, nats, epoch + 1), copy.deepcopy(statistic.state_dict())
+        _, bound = _judged(statistic, val, seed)
+        if bound > highest:
+            highest, chosen, state = bound, epoch + 1, copy.deepcopy(statistic.state_dict())
     statistic.load_state_dict(state)
-    return best._replace(nats=_judged(statistic, test, seed))
+    val_nats, _ = _judged(statistic, val, seed)
+    return Estimate(*_judged(statistic, test, seed), val_nats, chosen)
 
 
-class MovingLogMean:
-    """log E[exp T], whose gradient is taken at a moving average of E[exp T].
+def multi_sample_bound(
+    joint: Float[Tensor, " m"], marginal: Float[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """mean_J of T - log((exp T + sum_M exp T) / (n + 1)), in nats: log(n + 1) at most.
 
-    Source: Belghazi et al., 2018, section 3.2 ('correcting the bias from the stochastic
-    gradients').
+    A lower bound of KL(J || M) on average over the draws, for any T and any number of them, where
+    the Donsker-Varadhan formula of n draws is one in the limit alone. The T that maximises it is
+    the logarithm of the density ratio, but for a constant, as it is there.
+
+    Source: van den Oord et al., 2018; Poole et al., 2019, section 2.3.
 
     Args:
-        rate: weight of the newest batch.
+        joint: T of draws of J.
+        marginal: T of draws of M.
     """
-
-    def __init__(self, rate: float):
-        self.rate = rate
-        self.log: Tensor | None = None
-
-    def of_exp(self, scores: Tensor) -> Tensor:
-        """The logarithm of the mean of exp(scores), with the gradient of its moving average."""
-        log_mean = scores.logsumexp(dim=tuple(range(scores.ndim))) - math.log(scores.numel())
-        now = log_mean.detach()
-        if self.log is None:
-            self.log = now
-        # the mean of exp(T) <= 1 / rate times the average, so that nothing overflows
-        self.log = torch.logaddexp(self.log + math.log1p(-self.rate), now + math.log(self.rate))
-        surrogate = (scores - self.log).exp().mean()
-        return surrogate + (now - surrogate).detach()
+    others = marginal.logsumexp(dim=0)
+    return math.log(len(marginal) + 1) - F.softplus(others - joint).mean()
 
 
 @torch.no_grad()
-def _judged(statistic: nn.Module, data: Sequence[Tensor], seed: int) -> float:
-    """E_J[T] - log E_M[exp T] on all of `data`, with the same draws at each call."""
+def _judged(statistic: nn.Module, data: Sequence[Tensor], seed: int) -> tuple[float, float]:
+    """Donsker-Varadhan formula and multi-sample bound on `data`, of the same draws each time."""
     generator = generator_for(seed, 0, _JUDGING)
     found = [
         statistic(data, rows, _DRAWS, generator)
         for rows in torch.arange(len(data[0])).split(_AT_ONCE)
     ]
-    joint, marginal = (torch.cat(values).cpu().double() for values in zip(*found, strict=True))
-    log_mean = marginal.flatten().logsumexp(dim=0) - math.log(marginal.numel())
-    return (joint.mean() - log_mean).item()
+    joint, marginal = (
+        torch.cat(values).cpu().double().flatten() for values in zip(*found, strict=True)
+    )
+    log_mean = marginal.logsumexp(dim=0) - math.log(len(marginal))
+    return (joint.mean() - log_mean).item(), multi_sample_bound(joint, marginal).item()
 
 
 def check_counts(name: str, counts: Mapping[str, int]) -> None:

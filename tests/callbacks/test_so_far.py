@@ -75,7 +75,7 @@ def test_what_it_does_not_depend_on_may_change(tmp_path, stopped, monkeypatch):
     trainer(tmp_path, [other]).test(module, data, verbose=False)
     assert {"probe/mlp200/conv/top1", "mine/embedding/nats"} <= other.figures.keys()
     result = read_result(tmp_path)["test"]
-    assert result["estimates"]["mine/embedding"].keys() == {"nats", "val_nats", "epoch"}
+    assert result["estimates"]["mine/embedding"].keys() >= {"nats", "val_nats", "epoch"}
 
 
 @pytest.mark.parametrize("what", ["weights", "settings", "code"])

@@ -48,6 +48,7 @@ from dim_lightning.run.result import change_result
 from dim_lightning.version import version
 
 _STATISTICS_IMAGES = 2500
+# the settings on which the figures of a layer depend
 _OF_LAYERS = ("mlp_epochs", "seed", "linear_dim", "svm", "mlp_protocol", "repeats")
 
 
@@ -204,7 +205,7 @@ class OfflineEvaluation(Callback):
 
     def _asked(self) -> dict[str, Any]:
         """What it was given, by name: with which settings the figures were found."""
-        names = ("mlp_epochs", "floors", "seed", "linear_dim", "svm", "mlp_protocol", "repeats")
+        names = ("floors", *_OF_LAYERS)
         return {name: getattr(self, name) for name in names} | self.measures._asdict()
 
     def _layers(

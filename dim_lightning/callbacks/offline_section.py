@@ -90,12 +90,11 @@ def _facts_of(
         told[fact] = facts.get(fact, {}) | stays
     found = before.get("estimates", {})
     stays = {each: v for each, v in found.items() if each in map(_subject, kept)}
-    told["estimates"] = facts.get("estimates", {}) | stays
+    told["estimates"] = facts["estimates"] | stays
     commits = before.get("commits", []) if kept else []
-    told["commits"] = list(dict.fromkeys([*commits, *facts.get("commits", [])]))
-    if "settings" in facts:
-        told["settings"] = _settings_of(kept, before.get("settings", {}), facts["settings"])
-        told["repeats"] = told["settings"]["repeats"]
+    told["commits"] = list(dict.fromkeys([*commits, *facts["commits"]]))
+    told["settings"] = _settings_of(kept, before.get("settings", {}), facts["settings"])
+    told["repeats"] = told["settings"]["repeats"]
     unsolved = [name for name in before.get("not_converged", []) if name in kept]
     told["not_converged"] = [*facts.get("not_converged", []), *unsolved]
     return told

@@ -64,10 +64,10 @@ def mutual_information(
 
     E_J[T] - log E_M[exp T] with J the images with their own codes, M the images with the codes of
     others. T is a multilayer perceptron on both, standardised. It maximises `multi_sample_bound` on
-    training images: the formula itself, with or without a moving average of E_M[exp T], let T of
-    dependent codes grow without end, and its values were those of single draws. It is taken from
-    the epoch whose multi-sample bound is best on validation images, so that it does not know the
-    images it is judged on.
+    training images: the formula itself, its gradient taken at a moving average of E_M[exp T], let
+    T of dependent codes grow without end, and its values were those of single draws. It is taken
+    from the epoch whose multi-sample bound is best on validation images, so that it does not know
+    the images it is judged on.
 
     A lower bound but for the error of E_M[exp T], a mean over draws of test images whose logarithm
     is too small on average, so that the bound errs upwards; beyond the logarithm of their number

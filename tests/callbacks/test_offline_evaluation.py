@@ -170,6 +170,7 @@ def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_sa
     old |= {"mine/y/nats": 9.0}
     found = {"epochs_trained": 3, "steps_trained": 9, "l2": {"y": 0.2}, "not_converged": []}
     found |= {"estimates": {"ndm/y": {"epoch": 2}}, "commits": ["2222"]}
+    found |= {"settings": settings_of(mlp_epochs=7)}
     before |= {"commits": ["1111"]}
     found |= {"pictures": "1", "svm_c": {}, "repeats": 1, "protocol": again}
     after = joined(before, new, found)
@@ -198,7 +199,8 @@ def settings_of(**changed):
 
 def section(settings, figures):
     measured = dict.fromkeys(figures, 0.5)
-    return measured, {"settings": settings, "repeats": settings["repeats"], "protocol": ""}
+    facts = {"settings": settings, "repeats": settings["repeats"], "protocol": ""}
+    return measured, facts | {"estimates": {}, "commits": []}
 
 
 MLP, LARGE = "probe/mlp200/y/top1", "probe/svm/conv/top1"

@@ -1,11 +1,15 @@
 """Every test checks the package's shape annotations at run time."""
 
+import gc
 import multiprocessing
 import os
 
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+# Whatever is loaded until the tests are collected stays: there is no garbage to look for in it.
+gc.disable()
 
 # The tests' networks are too small to share: one thread each, a worker process a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,6 +21,11 @@ settings.load_profile("patient")
 
 # What processes of tests are forked from, so that the modules are loaded once
 multiprocessing.set_forkserver_preload(["dim_lightning.infomax.deep_infomax"])
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,5 +1,6 @@
 """What is loaded before anything is done. Seconds are measured in experiments/benchmarks."""
 
+import gc
 import os
 import runpy
 import subprocess
@@ -22,6 +23,16 @@ from dim_lightning.cli import main
 code = main(sys.argv[1:])
 sys.stderr.write(" ".join({name.partition(".")[0] for name in sys.modules}))
 sys.exit(code)
+"""
+
+COLLECTED = """
+import gc
+import sys
+from dim_lightning.cli import main
+full = gc.get_stats()[2]["collections"]
+main()
+searched = gc.get_stats()[2]["collections"] - full
+sys.stderr.write(f"{gc.isenabled()} {gc.get_freeze_count()} {searched}")
 """
 
 INTERRUPTED = """
@@ -64,6 +75,23 @@ def test_a_run_loads_no_logger_and_no_drawing_of_others():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert {"wandb", "optuna", "sklearn", "pandas", "onnx"} & set(done.stdout.split()) == set()
+
+
+def test_garbage_is_not_looked_for_in_what_is_loaded():
+    command = [sys.executable, "-c", COLLECTED, "fit", "--print_config"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    enabled, frozen, searched = done.stderr.split()
+    assert enabled == "True"
+    assert int(frozen) > 100_000
+    assert int(searched) < 5
+
+
+def test_a_program_that_gives_a_command_keeps_its_collector():
+    before = gc.get_freeze_count(), gc.isenabled()
+    assert main(["fiit"]) == 2
+    after = gc.get_freeze_count(), gc.isenabled()
+    assert after[0] <= before[0]  # some of what was frozen has gone
+    assert after[1] == before[1]
 
 
 def test_configurations_are_utf8_in_any_locale(tmp_path):

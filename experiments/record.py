@@ -18,7 +18,6 @@ epoch, for `compare`. Copied into a folder of runs, the row counts as done there
 import argparse
 import csv
 import hashlib
-import io
 import json
 import re
 import statistics
@@ -48,6 +47,7 @@ from dim_lightning.run.folder import (
     existing_run_folder,
     write_atomically,
 )
+from dim_lightning.run.metrics import table_text
 from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES, caveat_of_test
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config, precision_text
@@ -177,11 +177,7 @@ def _each_epoch(metrics: Path) -> str:
     with metrics.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if not row.get("train/loss")]
     names = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return table_text(names, rows)
 
 
 def _place(folder: Path, number: str, started: str | None) -> Path:
@@ -205,11 +201,7 @@ def add(rows: Rows, table: Path) -> Rows:
             stored = [{"settings": ""} | row for row in csv.DictReader(file)]
     renewed = {_run(row) for row in rows}
     rows = [*(row for row in stored if _run(row) not in renewed), *rows]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(table, text.getvalue())
+    write_atomically(table, table_text(COLUMNS, rows))
     return rows
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 import lightning as L
+import quiet
 import torch
 
 from dim_lightning.baselines import (
@@ -59,11 +60,4 @@ def digits(root, **settings):
 
 
 def trainer(folder, **settings):
-    return L.Trainer(
-        accelerator="cpu",
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        limit_val_batches=1,
-        **{"logger": False, "enable_checkpointing": False, **settings},
-    )
+    return quiet.trainer(folder, limit_val_batches=1, **settings)

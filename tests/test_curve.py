@@ -118,15 +118,6 @@ def test_a_command_that_takes_too_long_is_ended(script):
     assert not script["_command"](["fit", "--help"], 0.0)
 
 
-def test_the_newest_run_goes_on_and_a_folder_without_one_does_not(script, tmp_path):
-    assert script["run_in"](tmp_path / "blog_curve") is None
-    for name in ("2", "10", "11"):
-        (tmp_path / name).mkdir()
-    for name in ("2", "10"):
-        (tmp_path / name / "config.yaml").touch()
-    assert script["run_in"](tmp_path) == tmp_path / "10"
-
-
 @parses
 @pytest.mark.slow
 def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path, monkeypatch):

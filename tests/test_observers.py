@@ -5,6 +5,7 @@ from functools import partial
 import lightning as L
 import pytest
 import torch
+from quiet import trainer
 
 from dim_lightning.callbacks import Geometry, LinearProbe, Neighbours
 from dim_lightning.data import Digits, ImageDataModule
@@ -23,18 +24,9 @@ def trained(tmp_path, callbacks, relabel=None):
     if relabel is not None:
         split = data.split("train")
         split.labels = relabel(split.labels)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_epochs=2,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path / "run",
-    )
-    trainer.fit(module, data)
-    return module.state_dict(), trainer.callback_metrics
+    run = trainer(tmp_path / "run", max_epochs=2, callbacks=callbacks)
+    run.fit(module, data)
+    return module.state_dict(), run.callback_metrics
 
 
 @pytest.fixture(scope="module")

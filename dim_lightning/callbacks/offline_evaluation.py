@@ -24,7 +24,6 @@ from dim_lightning.callbacks.observation import (
 )
 from dim_lightning.callbacks.offline_section import joined, tensors_hash, weights_hash
 from dim_lightning.callbacks.offline_table import (
-    FINE_TUNED,
     by_protocol,
     figure_name,
     others_list,
@@ -35,6 +34,7 @@ from dim_lightning.callbacks.so_far import SoFar
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import (
+    FINE_TUNED,
     LINEAR,
     SVM,
     MLPProtocol,

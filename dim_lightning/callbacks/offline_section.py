@@ -8,20 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dim_lightning.callbacks.offline_table import FINE_TUNED, figure_name, lines_about
-from dim_lightning.evaluation.offline import LINEAR, SVM
+from dim_lightning.callbacks.offline_table import figure_name, lines_about
+from dim_lightning.evaluation.offline import LINEAR, OPTIONAL, SVM
 
 _SUBJECT = ("pictures", "shares", "weights", "image_size", "precision")
-_MLP = ("mlp_epochs", "mlp_protocol", "repeats")
-# the settings of each measure that a test may leave out, its own switch first -> its figures
-_MEASURES = {
-    _MLP: "probe/mlp200",
-    ("svm",): SVM,
-    ("decoder_epochs",): "decoder",
-    ("mine_epochs",): "mine",
-    ("ndm_epochs",): "ndm",
-    ("fine_tune_epochs",): FINE_TUNED,
-}
 
 
 def joined(
@@ -113,7 +103,7 @@ def _settings_of(
     if before.get("seed") != now["seed"] or before["floors"] < now["floors"]:
         return told
     wide, wide_before = (_most(one["linear_dim"]) for one in (now, before))
-    for names, kind in _MEASURES.items():
+    for names, kind in OPTIONAL.items():
         if kind == SVM and wide_before < wide:
             continue
         if not now[names[0]] and any(name.startswith(kind) for name in kept):

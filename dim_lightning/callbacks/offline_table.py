@@ -5,11 +5,9 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dim_lightning.evaluation.offline import CHOSEN, LINEAR, MLP, PAPER, SVM
+from dim_lightning.evaluation.offline import CHOSEN, FINE_TUNED, LINEAR, MLP, PAPER, SVM
 from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
 from dim_lightning.run.report import RANDOM, is_floor, row_name, unsolved
-
-FINE_TUNED = "fine_tuned"
 
 _BOUND = (
     "the Donsker-Varadhan formula on test images, of a network fitted to the training split by a "

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dim_lightning.run.environment import full_command, read_environment
-from dim_lightning.run.folder import LAST_CHECKPOINT
+from dim_lightning.run.folder import LAST_CHECKPOINT, numbered_folders
 
 JOB = "job"  # its key in environment.json
 
@@ -50,8 +50,7 @@ def begun_run(
     requeued = int(environment.get("SLURM_RESTART_COUNT", "0")) > 0
     if job is None or (job.startswith("slurm") and not requeued):
         return None
-    folders = [path for path in (runs_dir / experiment).glob("*") if path.name.isdigit()]
-    for folder in sorted(folders, key=lambda path: int(path.name), reverse=True):
+    for folder in reversed(numbered_folders(runs_dir / experiment)):
         found = read_environment(folder)
         same = (found.get(JOB), found.get("command")) == (job, full_command(arguments))
         if same and (folder / LAST_CHECKPOINT).is_file():

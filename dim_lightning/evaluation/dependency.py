@@ -197,7 +197,8 @@ def _estimate(
 
     highest, chosen, state = -math.inf, 0, copy.deepcopy(statistic.state_dict())
     count = len(train[0])
-    for epoch in passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed):
+    plan = (count, epochs, batch_size, late(epochs), seed, "mine_epochs")
+    for epoch in passes(optimizer, loss_of, *plan):
         _, bound = _judged(statistic, val, seed)
         if bound > highest:
             highest, chosen, state = bound, epoch + 1, copy.deepcopy(statistic.state_dict())

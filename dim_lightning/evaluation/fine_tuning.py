@@ -1,7 +1,6 @@
 """An encoder as the start of supervised training: the whole of it learns on, with labels."""
 
 import copy
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
@@ -12,7 +11,6 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from dim_lightning.encoders import Encoder
-from dim_lightning.errors import InputError
 from dim_lightning.evaluation.features import as_floats
 from dim_lightning.evaluation.fitting import late, passes, seeded
 from dim_lightning.evaluation.knn import accuracy
@@ -63,11 +61,6 @@ def fine_tuned(
     Raises:
         InputError: there are fewer than 2 training images.
     """
-    if len(train.labels) < 2:
-        raise InputError(
-            f"{len(train.labels)} labelled training images are too few to fine-tune on; expected "
-            "at least 2; set evaluation.fine_tune_epochs to 0, or add pictures"
-        )
     device = next(encoder.parameters()).device
     with seeded(seed, device):
         network = _Classifier(copy.deepcopy(encoder).float(), num_classes).to(device)
@@ -85,9 +78,9 @@ def fine_tuned(
             scaler = torch.amp.GradScaler(
                 device.type, enabled=is_half and torch.is_autocast_enabled(device.type)
             )
-        plan = (count, epochs, batch_size, late(epochs), seed)
-        steps = passes(optimizer, loss_of, *plan, scaler)
-        deque(steps, maxlen=0)
+        plan = (count, epochs, batch_size, late(epochs), seed, "fine_tune_epochs")
+        for _ in passes(optimizer, loss_of, *plan, scaler):
+            pass
         return _accuracy(network.eval(), test, context)
 
 

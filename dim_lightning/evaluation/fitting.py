@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
 
@@ -45,6 +46,7 @@ def passes(
     batch_size: int,
     milestones: Sequence[int],
     seed: int,
+    setting: str,
     scaler: torch.amp.GradScaler | None = None,
 ) -> Iterator[int]:
     """Takes a step a batch, and gives each epoch, from 0, when it is done.
@@ -55,13 +57,22 @@ def passes(
     Args:
         optimizer: of the parameters that `loss_of` depends on.
         loss_of: the loss on the images at these positions, int64 [b] on the CPU.
-        num_images: how many there are, at least 2.
+        num_images: how many there are.
         epochs: how often each is met.
         batch_size: images a step.
         milestones: epochs before which the learning rate is divided by ten.
         seed: of the order.
+        setting: below `evaluation`, that asks for it.
         scaler: of the loss, whose gradients are too small for float16 as they are; none if None.
+
+    Raises:
+        InputError: there are fewer than 2 images, of which nothing would be learned.
     """
+    if num_images < 2:
+        raise InputError(
+            f"{num_images} training images are too few to fit a network to; expected at least 2; "
+            f"set evaluation.{setting} to 0, or add pictures"
+        )
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.1)
     for epoch in range(epochs):

@@ -13,6 +13,17 @@ MLPProtocol = Literal["short", "paper"]
 
 LINEAR, SVM, MLP = "probe/linear", "probe/svm", "probe/mlp200"
 PAPER, CHOSEN = "probe/mlp200_paper", "probe/mlp200_paper_chosen"
+FINE_TUNED = "fine_tuned"
+# the settings of each measure that a test may leave out, its own switch first -> what begins the
+# names of its figures
+OPTIONAL = {
+    ("mlp_epochs", "mlp_protocol", "repeats"): MLP,
+    ("svm",): SVM,
+    ("decoder_epochs",): "decoder",
+    ("mine_epochs",): "mine",
+    ("ndm_epochs",): "ndm",
+    ("fine_tune_epochs",): FINE_TUNED,
+}
 KNN_SETTINGS = ((20, 0.07), (200, 0.1))
 
 

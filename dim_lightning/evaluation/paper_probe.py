@@ -5,13 +5,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from dim_lightning.errors import InputError
 from dim_lightning.evaluation.fitting import passes, seeded
-from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.labelled import Labelled
-from dim_lightning.evaluation.probes import small_network
+from dim_lightning.evaluation.probes import network_accuracy, small_network
 
 PAPER_EPOCHS = 200
 
@@ -64,11 +62,6 @@ def paper_probe(
     Raises:
         InputError: there are fewer than 2 training images.
     """
-    if len(train.labels) < 2:
-        raise InputError(
-            f"{len(train.labels)} training images are too few for the MLP probe; expected at least "
-            "2; set evaluation.mlp_epochs to 0, or add pictures"
-        )
     device = train.features.device
     scores: list[tuple[float, float]] = []
     with seeded(seed, device):
@@ -80,17 +73,10 @@ def paper_probe(
             return F.cross_entropy(network(train.features[rows].float()), train.labels[rows])
 
         count = len(train.labels)
-        for _ in passes(optimizer, loss_of, count, epochs, batch_size, milestones, seed):
-            scores.append((_accuracy(network, val), _accuracy(network, test)))
+        plan = (count, epochs, batch_size, milestones, seed, "mlp_epochs")
+        for _ in passes(optimizer, loss_of, *plan):
+            scores.append((network_accuracy(network, val), network_accuracy(network, test)))
     last = [top1 for _, top1 in scores[-averaged:]]
     chosen = max(range(epochs), key=lambda epoch: scores[epoch][0])
     val_top1, chosen_top1 = scores[chosen]
     return PaperResult(sum(last) / len(last), chosen_top1, val_top1, chosen + 1)
-
-
-@torch.no_grad()
-def _accuracy(network: nn.Module, part: Labelled) -> float:
-    network.eval()
-    predicted = [network(x.float()).argmax(dim=1) for x in part.features.split(4096)]
-    network.train()
-    return accuracy(torch.cat(predicted), part.labels)

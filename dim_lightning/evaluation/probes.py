@@ -1,6 +1,5 @@
 """Classifiers on frozen features: softmax regression, solved, and the paper's small network."""
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -151,7 +150,7 @@ def mlp_probe(
     Every draw comes from `seed`; the global generator is left alone.
 
     Raises:
-        InputError: some images are unlabelled.
+        InputError: some images are unlabelled, or there are fewer than 2 training images.
     """
     for part in (train, test):
         check_labelled(part.labels)
@@ -166,13 +165,22 @@ def mlp_probe(
             x = train.features.index_select(0, rows).float().sub_(mean).div_(scale)
             return F.cross_entropy(network(x), train.labels[rows])
 
-        steps = passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed)
-        deque(steps, maxlen=0)
+        plan = (count, epochs, batch_size, late(epochs), seed, "mlp_epochs")
+        for _ in passes(optimizer, loss_of, *plan):
+            pass
+    return network_accuracy(network, test, mean, scale)
+
+
+@torch.no_grad()
+def network_accuracy(
+    network: nn.Module, part: Labelled, mean: Tensor | float = 0.0, scale: Tensor | float = 1.0
+) -> float:
+    """Share of the images that a network, in eval mode, has right; it trains on afterwards."""
     network.eval()
-    with torch.no_grad():
-        blocks = test.features.split(4096)
-        predicted = [network((x.float() - mean) / scale).argmax(dim=1) for x in blocks]
-    return accuracy(torch.cat(predicted), test.labels)
+    blocks = part.features.split(4096)
+    predicted = [network((x.float() - mean) / scale).argmax(dim=1) for x in blocks]
+    network.train()
+    return accuracy(torch.cat(predicted), part.labels)
 
 
 def small_network(dim: int, num_classes: int) -> nn.Sequential:

@@ -1,6 +1,5 @@
 """How much of an image its frozen code keeps: a decoder's images against the true ones."""
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
@@ -73,11 +72,6 @@ def reconstruction(
         InputError: there are fewer than 2 training images, or images are smaller than 8 pixels.
     """
     scales_of(min(test.images.shape[2:]))
-    if len(train.codes) < 2:
-        raise InputError(
-            f"{len(train.codes)} training images are too few for a decoder; expected at least 2; "
-            "set evaluation.decoder_epochs to 0, or add pictures"
-        )
     device = train.codes.device
     with seeded(seed, device):
         decoder.train()
@@ -91,8 +85,9 @@ def reconstruction(
             return (made.float() - images).square().flatten(1).sum(dim=1).mean()
 
         count = len(train.codes)
-        steps = passes(optimizer, loss_of, count, epochs, batch_size, late(epochs), seed)
-        deque(steps, maxlen=0)
+        plan = (count, epochs, batch_size, late(epochs), seed, "decoder_epochs")
+        for _ in passes(optimizer, loss_of, *plan):
+            pass
     return _nearness(decoder.eval(), test, context)
 
 

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.negatives import check_num_images
 from dim_lightning.infomax.precision import wide_type, widened
-from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet
+from dim_lightning.infomax.scores import Over, Pointwise, ScoreSet, identity
 from dim_lightning.processes import first_own_row, gather, of_each, to_owners
 
 _PIECE_SOURCES = 2**14  # sources whose activations are in memory at once
@@ -99,10 +99,10 @@ class AllPairs(ScoreSet):
         return total / (self.num_negatives * self.joint.numel())
 
     def marginal_logsumexp(
-        self, over: Over, function: Pointwise | None = None
+        self, over: Over, function: Pointwise = identity
     ) -> Float[Tensor, "..."]:
         """Log of the sum of exp(function(T)), see `ScoreSet`."""
-        per_code = self._reduced(_LogSumExp(over, function or _as_it_is))
+        per_code = self._reduced(_LogSumExp(over, function))
         if over == "all":
             return of_each(per_code.logsumexp(dim=0)).logsumexp(dim=0)
         return to_owners(per_code).logsumexp(dim=0)  # over the images of each process
@@ -120,10 +120,6 @@ class AllPairs(ScoreSet):
             first = first_own_row(num_images)
             return reduction.of(tiling.values(self.source, self.all_codes, *whole, first))
         return _Tiled.apply(tiling, self.source, self.all_codes, *self.parameters)
-
-
-def _as_it_is(scores: Tensor) -> Tensor:
-    return scores
 
 
 def _check_fixed(function: Pointwise, scores: Tensor) -> None:

@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
-from dim_lightning.infomax.scores import Pointwise, ScoreSet
+from dim_lightning.infomax.scores import Pointwise, ScoreSet, identity
 
 Estimator = Callable[[ScoreSet], Tensor]
 
@@ -48,7 +48,7 @@ def donsker_varadhan(scores: ScoreSet) -> Tensor:
     2019, equation 2. In the authors' DIM code the mask of the real pairs is broadcast against the
     mean over locations, so that all pairs count as real.
     """
-    return scores.joint_mean(_identity) - scores.marginal_log_mean_exp()
+    return scores.joint_mean(identity) - scores.marginal_log_mean_exp()
 
 
 def nwj(scores: ScoreSet) -> Tensor:
@@ -61,7 +61,7 @@ def nwj(scores: ScoreSet) -> Tensor:
     Source: Nguyen, Wainwright and Jordan, 2010; Nowozin et al., 2016, table 2 (KL); Poole et al.,
     2019, equation 7.
     """
-    return _fenchel(scores, _identity, lambda t: _exp(t - 1))
+    return _fenchel(scores, identity, lambda t: _exp(t - 1))
 
 
 def log_ratio_nwj(scores: ScoreSet) -> Tensor:
@@ -74,7 +74,7 @@ def log_ratio_nwj(scores: ScoreSet) -> Tensor:
 
     Source: Poole et al., 2019, section 2.6.
     """
-    return 1 + scores.joint_mean(_identity) - scores.marginal_mean(_exp)
+    return 1 + scores.joint_mean(identity) - scores.marginal_mean(_exp)
 
 
 def reverse_kl(scores: ScoreSet) -> Tensor:
@@ -95,7 +95,7 @@ def pearson_chi2(scores: ScoreSet) -> Tensor:
 
     Source: Nowozin et al., 2016, table 2 (Pearson chi^2).
     """
-    return _fenchel(scores, _identity, lambda t: t.square() / 4 + t)
+    return _fenchel(scores, identity, lambda t: t.square() / 4 + t)
 
 
 def squared_hellinger(scores: ScoreSet) -> Tensor:
@@ -155,7 +155,7 @@ def smile(scores: ScoreSet, clip: float = 5.0) -> Tensor:
 
     Source: Song and Ermon, 2020, equation 12.
     """
-    return scores.joint_mean(_identity) - scores.marginal_log_mean_exp(
+    return scores.joint_mean(identity) - scores.marginal_log_mean_exp(
         lambda t: t.clamp(-clip, clip)
     )
 
@@ -188,10 +188,6 @@ def _exp(t: Tensor) -> Tensor:
     """exp(t), continued by its tangent where float32 would overflow."""
     below = t.clamp(max=_LINEAR_BEYOND)
     return below.exp() * (1 + (t - below))
-
-
-def _identity(t: Tensor) -> Tensor:
-    return t
 
 
 def name_of(estimator: Estimator) -> str:

@@ -16,6 +16,11 @@ Over = Literal["all", "code", "location"]
 Pointwise = Callable[[Tensor], Tensor]
 
 
+def identity(t: Tensor) -> Tensor:
+    """The scores as they are."""
+    return t
+
+
 class ScoreSet(ABC):
     """Scores of real pairs, and reductions over those of the other pairs.
 
@@ -41,17 +46,17 @@ class ScoreSet(ABC):
 
     @abstractmethod
     def marginal_logsumexp(
-        self, over: Over, function: Pointwise | None = None
+        self, over: Over, function: Pointwise = identity
     ) -> Float[Tensor, "..."]:
         """Log of the sum of exp(function(T)) over the other pairs.
 
         Args:
             over: 'all' pairs of all processes, a scalar; all pairs of a 'code', [n]; pairs of a
                 code with one 'location' of other images, [n, m].
-            function: applied to T first, without parameters of its own; none if None.
+            function: applied to T first, without parameters of its own.
         """
 
-    def marginal_log_mean_exp(self, function: Pointwise | None = None) -> Float[Tensor, ""]:
+    def marginal_log_mean_exp(self, function: Pointwise = identity) -> Float[Tensor, ""]:
         """The logarithm of E_M[exp(function(T))], over all processes."""
         n, m = self.joint.shape
         count = joint_size(n) * self.num_negatives * m
@@ -84,10 +89,10 @@ class Scores(ScoreSet):
         return function(widened(self.marginal)).mean()
 
     def marginal_logsumexp(
-        self, over: Over, function: Pointwise | None = None
+        self, over: Over, function: Pointwise = identity
     ) -> Float[Tensor, "..."]:
         """Log of the sum of exp(function(T)), see `ScoreSet`."""
-        scores = widened(self.marginal) if function is None else function(widened(self.marginal))
+        scores = function(widened(self.marginal))
         if over == "location":
             return scores.logsumexp(dim=1)
         per_code = scores.flatten(1).logsumexp(dim=1)

@@ -30,6 +30,12 @@ _LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
 _NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
 
 
+def numbered_folders(parent: Path) -> list[Path]:
+    """The folders `parent`/<n>, by their number; what else lies there is passed by."""
+    found = [path for path in parent.glob("*") if path.name.isdecimal()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
 def new_numbered_folder(parent: Path) -> Path:
     """A folder `parent`/<n> of its own, n one above the largest there.
 
@@ -40,7 +46,7 @@ def new_numbered_folder(parent: Path) -> Path:
     """
     with explained(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0) + 1
+        number = next_number(parent)
         while True:
             try:
                 (parent / str(number)).mkdir()
@@ -48,6 +54,17 @@ def new_numbered_folder(parent: Path) -> Path:
                 number += 1
             else:
                 return parent / str(number)
+
+
+def newest_run(parent: Path) -> Path | None:
+    """The one of the largest number; None before there is one."""
+    runs = [path for path in numbered_folders(parent) if (path / CONFIG).is_file()]
+    return runs[-1] if runs else None
+
+
+def next_number(parent: Path) -> int:
+    """One above the largest there."""
+    return max((int(path.name) for path in numbered_folders(parent)), default=0) + 1
 
 
 def new_run_folder(runs_dir: Path, experiment: str) -> Path:

@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,10 +69,10 @@ class MetricsFile(Logger):
             names = sorted(set(self._columns + new) - set(_POSITION))
             self._columns = [*_POSITION, *names]
             rows = _read_table(self._path)[1]
-            write_atomically(self._path, _table(self._columns, [*rows, row]))
+            write_atomically(self._path, table_text(self._columns, [*rows, row]))
         else:
             with self._path.open("a", encoding="utf-8", newline="") as file:
-                file.write(_table(self._columns, [row], header=False))
+                file.write(table_text(self._columns, [row], header=False))
 
     @rank_zero_only
     def keep(self, num_rows: int) -> None:
@@ -85,7 +85,7 @@ class MetricsFile(Logger):
         with _explained(self._path):
             _series(rows[:num_rows])
         if columns:
-            write_atomically(self._path, _table(columns, rows[:num_rows]))
+            write_atomically(self._path, table_text(columns, rows[:num_rows]))
 
     def sync(self) -> int:
         """Sees to it that all rows have reached the disk; how many there are."""
@@ -135,7 +135,10 @@ def _number(value: Any) -> str:
     return str(value) if isinstance(value, int) else f"{float(value):.9g}"
 
 
-def _table(columns: list[str], rows: list[dict[str, str]], header: bool = True) -> str:
+def table_text(
+    columns: Sequence[str], rows: Iterable[Mapping[str, str]], header: bool = True
+) -> str:
+    """Rows as comma-separated values, of these columns alone."""
     cells = [[row.get(name, "") for name in columns] for row in rows]
     return csv_text([columns, *cells] if header else cells)
 

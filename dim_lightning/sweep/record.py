@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import CONFIG, METRICS, read_json, write_atomically
+from dim_lightning.run.folder import METRICS, newest_run, read_json, write_atomically
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.settings import changes, flat_settings
 from dim_lightning.sweep.definition import Definition
@@ -64,8 +64,7 @@ def trial_folder(output: Path, number: int) -> Path:
 
 def run_folder(output: Path, number: int) -> Path | None:
     """The newest run folder of a trial; None before there is one."""
-    found = [p.parent for p in trial_folder(output, number).glob(f"*/{CONFIG}")]
-    return max(found, key=lambda path: int(path.name), default=None)
+    return newest_run(trial_folder(output, number))
 
 
 def write_trial(output: Path, trial: Trial) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dim_lightning.run.folder import CONFIG
+from dim_lightning.run.folder import CONFIG, next_number
 from dim_lightning.run.settings import WHERE, belongs, flat_config
 from dim_lightning.table.runs import BATCH_SIZE, EVALUATION, Cell
 
@@ -35,8 +35,7 @@ def words_of(cell: Cell, missing: str, run: Path | None) -> list[str]:
 
 def next_run(cell: Cell) -> Path:
     """The folder that the next run of a cell will have."""
-    numbers = (int(path.name) for path in cell.folder.glob("*") if path.name.isdigit())
-    return cell.folder / str(max(numbers, default=0) + 1)
+    return cell.folder / str(next_number(cell.folder))
 
 
 def _evaluation(cell: Cell, run: Path | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.offline import OPTIONAL
 from dim_lightning.run.checkpoint import JOINT_BATCH
 from dim_lightning.run.child import is_at_work
 from dim_lightning.run.environment import read_environment
@@ -35,15 +36,7 @@ _MLP_EPOCHS = f"{EVALUATION}.mlp_epochs"
 _OF_MLP = (f"{EVALUATION}.mlp_protocol", f"{EVALUATION}.repeats")
 _LINEAR_DIM = f"{EVALUATION}.linear_dim"  # up to which a test measures layers; null: all
 # what a test measures beside the rest, or, at 0 or false, leaves out
-_MEASURES = (
-    "evaluation.decoder_epochs",
-    "evaluation.fine_tune_epochs",
-    "evaluation.floors",
-    "evaluation.mine_epochs",
-    _MLP_EPOCHS,
-    "evaluation.ndm_epochs",
-    "evaluation.svm",
-)
+_SWITCHES = {f"{EVALUATION}.{name}" for name in ("floors", *(names[0] for names in OPTIONAL))}
 _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions")
 _PLACE = ("runs_dir", "experiment")
 # on these the figures of a training do not depend, as far as there is to see
@@ -201,7 +194,7 @@ def _is_more(key: str, stored: Any, asked: Any) -> bool:
     """Whether a test with another value measured what is asked for, and more."""
     if key == _LINEAR_DIM:
         return stored is None or (asked is not None and stored > asked)
-    return key in _MEASURES and not asked
+    return key in _SWITCHES and not asked
 
 
 def _tested_with(run: Path) -> dict[str, Any]:

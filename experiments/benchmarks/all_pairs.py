@@ -11,7 +11,6 @@ figure of measurements that were written before.
 """
 
 import argparse
-import io
 import json
 import resource
 import subprocess
@@ -26,7 +25,7 @@ from torch import nn
 from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
 from dim_lightning.infomax.critics import DotCritic
 from dim_lightning.infomax.estimators import info_nce
-from dim_lightning.run.curves import COLOURS, STYLE
+from dim_lightning.run.curves import COLOURS, STYLE, figure_png
 from dim_lightning.run.folder import write_atomically
 
 CHANNELS, LOCATIONS, CODE_DIM, WIDTH = 128, 64, 64, 512
@@ -95,7 +94,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), dpi=120, layout="constrained")
         for axis, key, unit in zip(axes, ("gib", "seconds"), ("GiB", "seconds"), strict=True):
             for colour, precision in zip(COLOURS, ("float32", "bf16"), strict=False):
                 for tiled, dashes in ((True, "-"), (False, "--")):
@@ -117,10 +116,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axes[0].set_title("peak memory of forward and backward")
         axes[1].set_title("time of forward and backward")
         axes[0].legend(frameon=False, fontsize=8, loc="upper left")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
+        write_atomically(path, figure_png(figure))
         plt.close(figure)
-    write_atomically(path, buffer.getvalue())
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ all-reduce of x, (P - 1) / P x on average for a broadcast of x.
 """
 
 import argparse
-import io
 import json
 import os
 import socket
@@ -36,6 +35,7 @@ from dim_lightning.encoders import BlogEncoder
 from dim_lightning.infomax import estimators
 from dim_lightning.infomax.critics import DotCritic
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
+from dim_lightning.run.curves import figure_png
 from dim_lightning.run.folder import write_atomically
 
 FLOAT, INTEGER = 4, 8  # bytes
@@ -273,7 +273,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     counts = [2**i for i in range(1, 11)]
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained", sharey=True)
+    size = {"figsize": (11, 4.4), "dpi": 110, "layout": "constrained"}
+    figure, axes = plt.subplots(1, 2, sharey=True, **size)
     setting = next(row["setting"] for row in rows if row["processes"] > 1)
     joint = 8192
     for axis, fixed in zip(axes, (True, False), strict=True):
@@ -310,9 +311,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes[0].set_ylabel("MiB that a process sends in a step")
     handles = axes[0].get_legend_handles_labels()
     axes[1].legend(*handles, frameon=False, fontsize=8, loc="lower right")
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    write_atomically(path, stream.getvalue())
+    write_atomically(path, figure_png(figure))
+    plt.close(figure)
 
 
 def _image_size(small: bool) -> int:

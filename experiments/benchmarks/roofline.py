@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
+from dim_lightning.run.curves import figure_png
+from dim_lightning.run.folder import write_atomically
 
 BATCH = 64
 PRODUCTS = (1024, 2048, 4096)  # rows and columns of the matrices that are multiplied
@@ -97,7 +99,7 @@ def _times(run: Callable[[], Any], repeats: int) -> list[float]:
 
 def draw_roofline(found: dict[str, Any], dtype: torch.dtype, path: Path) -> None:
     """Each convolution: operations a byte against the rate."""
-    figure, axes = plt.subplots(figsize=(9, 5))
+    figure, axes = plt.subplots(figsize=(9, 5), dpi=110)
     peak, copying = found["product_gflops"], found["copy_gbytes"]
     left, right = 5.0, 2000.0
     bend = peak / copying
@@ -114,5 +116,5 @@ def draw_roofline(found: dict[str, Any], dtype: torch.dtype, path: Path) -> None
     axes.legend(loc="lower right", fontsize=8)
     axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    write_atomically(path, figure_png(figure))
     plt.close(figure)

@@ -27,7 +27,13 @@ import numpy as np
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import cpu_model
-from dim_lightning.run.folder import CONFIG, METRICS, RESULT, existing_run_folder, write_atomically
+from dim_lightning.run.folder import (
+    METRICS,
+    RESULT,
+    existing_run_folder,
+    newest_run,
+    write_atomically,
+)
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import KNN
 from dim_lightning.run.result import read_result
@@ -83,8 +89,9 @@ def fit(config: Path, minutes: float, seed: int, runs: Path, words: Sequence[str
     code = subprocess.run(command, check=False).returncode
     if code:
         raise SystemExit(code)  # it has said why
-    made = [path.parent for path in (runs / name).glob(f"*/{CONFIG}")]
-    return max(made, key=lambda run: int(run.name))
+    made = newest_run(runs / name)
+    assert made is not None
+    return made
 
 
 def experiment(run: Path) -> str:

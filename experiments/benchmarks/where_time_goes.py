@@ -38,6 +38,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from dim_lightning.cli import main as command
 from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.encoders import BlogEncoder
+from dim_lightning.run.curves import figure_png
 from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.folder import write_atomically
 
@@ -164,12 +165,12 @@ def tree(events: Any) -> dict[str, Any]:
 
 def draw_flame(root: dict[str, Any], path: Path) -> None:
     """The tree, a row a level, as wide as it takes long."""
-    figure, axes = plt.subplots(figsize=(14, 5))
+    figure, axes = plt.subplots(figsize=(14, 5), dpi=110)
     _draw(axes, root, "", 0.0, 0, root["ms"])
     axes.set(xlim=(0, root["ms"]), xlabel="ms of a step", yticks=[])
     axes.invert_yaxis()
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    write_atomically(path, figure_png(figure))
     plt.close(figure)
 
 
@@ -189,7 +190,7 @@ def _draw(axes: Any, node: dict[str, Any], name: str, left: float, row: int, who
 
 def draw_kinds(kinds: dict[str, dict[str, float]], path: Path) -> None:
     """A bar an encoder, in percent of its step."""
-    figure, axes = plt.subplots(figsize=(11, 3.2))
+    figure, axes = plt.subplots(figsize=(11, 3.2), dpi=110)
     order = [*KINDS, OTHER, PYTHON]
     lefts = [0.0] * len(kinds)
     for kind in order:
@@ -200,7 +201,7 @@ def draw_kinds(kinds: dict[str, dict[str, float]], path: Path) -> None:
     axes.invert_yaxis()
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    write_atomically(path, figure_png(figure))
     plt.close(figure)
 
 

@@ -21,7 +21,6 @@ reaches further: from 80 epochs 12.5 times as far.
 """
 
 import argparse
-import io
 import json
 import math
 import subprocess
@@ -36,9 +35,9 @@ import numpy as np
 from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.resolved import resolved_settings
 from dim_lightning.errors import InputError
-from dim_lightning.run.curves import COLOURS, STYLE
+from dim_lightning.run.curves import COLOURS, STYLE, figure_png
 from dim_lightning.run.environment import full_command
-from dim_lightning.run.folder import CONFIG, write_atomically
+from dim_lightning.run.folder import CONFIG, newest_run, write_atomically
 from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import WHERE, belongs, differing, flat_settings
@@ -101,15 +100,9 @@ def promised(
     return value, value - half, value + half
 
 
-def run_in(folder: Path) -> Path | None:
-    """The run that lies in `folder`, the newest; None before there is one."""
-    runs = [path.parent for path in folder.glob(f"*/{CONFIG}") if path.parent.name.isdigit()]
-    return max(runs, key=lambda run: int(run.name), default=None)
-
-
 def train(folder: Path, config: Path, epochs: int, words: Sequence[str], seconds: float) -> bool:
     """Trains to a number of epochs, from where the run stands; whether it came there in time."""
-    run = run_in(folder)
+    run = newest_run(folder)
     start = ["fit", "--resume", str(run)]
     if run is None:
         place = ["--runs_dir", str(folder.parent), "--experiment", folder.name]
@@ -210,7 +203,7 @@ def draw(
     import matplotlib.pyplot as plt
 
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        figure, axes = plt.subplots(figsize=(7, 4.2), dpi=120, layout="constrained")
         for colour, (key, (heading, paper)) in zip(COLOURS, columns.items(), strict=False):
             epochs, values = series(rows, key)
             if not epochs:  # the encoder has no such layer, or the method no classifier
@@ -227,10 +220,9 @@ def draw(
         axes.set(xscale="log", xlabel="epochs", ylabel="test accuracy, %")
         axes.set_title("points: measured; stars: the paper's; bars: fit ± 2 standard errors")
         axes.legend(frameon=False, fontsize=8, loc="upper left")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
+        content = figure_png(figure)
         plt.close(figure)
-    return buffer.getvalue()
+    return content
 
 
 def check(config: Path, words: Sequence[str], run: Path | None) -> None:
@@ -269,8 +261,8 @@ def main() -> None:
     options, words = parser.parse_known_args()
     end = time.monotonic() + 60 * options.minutes
     folder = options.runs_dir / f"{options.config.stem}_curve"
-    check(options.config, words, run_in(folder))
-    rows = _rows(run_in(folder))
+    check(options.config, words, newest_run(folder))
+    rows = _rows(newest_run(folder))
     for epochs in sorted(options.epochs):
         if any(row["epochs"] >= epochs for row in rows):
             continue
@@ -278,11 +270,11 @@ def main() -> None:
         if not left or not train(folder, options.config, epochs, words, left):
             print(f"{options.minutes:g} minutes are over; the same command goes on")
             break
-        run = run_in(folder)
+        run = newest_run(folder)
         assert run is not None
         rows.append(measured(run, epochs))
         write_atomically(run / FILE, json.dumps(rows, indent=1) + "\n")
-    _show(options.config, run_in(folder), rows)
+    _show(options.config, newest_run(folder), rows)
 
 
 def _rows(run: Path | None) -> list[dict[str, Any]]:

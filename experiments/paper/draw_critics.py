@@ -13,13 +13,12 @@ variations start from.
 
 import argparse
 import csv
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dim_lightning.run.curves import COLOURS, STYLE
+from dim_lightning.run.curves import COLOURS, STYLE, figure_png
 from dim_lightning.run.folder import write_atomically
 
 START = "local and global critic of 512 units, 64 locations"
@@ -94,15 +93,14 @@ def draw(path: Path, speeds: Path) -> bytes:
         raise SystemExit(f"{path}: row {START!r} and another one have to be done before drawing")
     with plt.rc_context(STYLE):
         size = (3.6 * len(headings), 3.6)
-        figure, axes = plt.subplots(1, len(headings), figsize=size, layout="constrained")
+        figure, axes = plt.subplots(1, len(headings), figsize=size, dpi=120, layout="constrained")
         for axis, heading in zip(axes, headings, strict=True):
             draw_panel(axis, heading, [row for row in rows if row["heading"] == heading], cost)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
+        content = figure_png(figure)
         plt.close(figure)
-    return buffer.getvalue()
+    return content
 
 
 def main() -> None:

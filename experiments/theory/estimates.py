@@ -15,6 +15,7 @@ import json
 import math
 import time
 from pathlib import Path
+from statistics import fmean, stdev
 
 import matplotlib
 
@@ -26,6 +27,8 @@ from torch import Tensor
 from dim_lightning.infomax import estimators as est
 from dim_lightning.infomax.critics import ConcatCritic, Critic, DotCritic
 from dim_lightning.infomax.scores import Scores
+from dim_lightning.run.curves import figure_png
+from dim_lightning.run.folder import write_atomically
 from dim_lightning.seeding import generator_for
 
 TRAINED = [
@@ -145,13 +148,6 @@ def measure(options: argparse.Namespace) -> list[dict]:
     return rows
 
 
-def mean_and_spread(values: list[float]) -> tuple[float, float]:
-    """Mean and standard deviation."""
-    mean = sum(values) / len(values)
-    variance = sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)
-    return mean, math.sqrt(variance)
-
-
 def table(rows: list[dict], options: argparse.Namespace) -> str:
     """The estimates as Markdown: a line an estimator, a column an amount of information."""
     lines = ["| trained | | " + " | ".join(f"{i:g} nats" for i in options.information) + " |"]
@@ -166,7 +162,7 @@ def table(rows: list[dict], options: argparse.Namespace) -> str:
                     for r in rows
                     if r["estimator"] == name and r["information"] == information
                 ]
-                mean, spread = mean_and_spread(found)
+                mean, spread = fmean(found), stdev(found) if len(found) > 1 else 0.0
                 digits = f"{mean:.3g}" if abs(mean) < 1000 else f"{mean:.1e}"
                 cells.append(f"{digits} ± {spread:.1g}" if kind == "estimate" else digits)
             lines.append(
@@ -229,25 +225,14 @@ def draw_reported(rows: list[dict], options: argparse.Namespace, path: Path) -> 
 
 
 def _save(figure: plt.Figure, path: Path) -> None:
-    partial = path.with_suffix(".part.png")
-    figure.savefig(partial, dpi=100)
+    write_atomically(path, figure_png(figure))
     plt.close(figure)
-    partial.replace(path)
 
 
 def _line(rows: list[dict], key: str) -> tuple[list[float], list[float]]:
     places = sorted({r["information"] for r in rows})
-    means = [
-        mean_and_spread([r[key] for r in rows if r["information"] == place])[0] for place in places
-    ]
+    means = [fmean(r[key] for r in rows if r["information"] == place) for place in places]
     return places, means
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_suffix(path.suffix + ".part")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
 
 
 def main() -> None:
@@ -273,8 +258,9 @@ def main() -> None:
     else:
         rows = measure(options)
     settings = {k: v for k, v in vars(options).items() if k not in ("output", "redraw")}
-    write(options.output / "estimates.json", json.dumps({**settings, "rows": rows}, indent=1))
-    write(options.output / "estimates.md", table(rows, options))
+    content = json.dumps({**settings, "rows": rows}, indent=1)
+    write_atomically(options.output / "estimates.json", content)
+    write_atomically(options.output / "estimates.md", table(rows, options))
     for estimator in TRAINED:
         name = est.name_of(estimator)
         mine = [r for r in rows if r["estimator"] == name]

@@ -10,7 +10,6 @@ picture, and beside it a JSON file with the same statistics. Less than a minute 
 """
 
 import argparse
-import io
 import json
 import math
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from dim_lightning.infomax.priors import (
     Prior,
     SIGReg,
 )
-from dim_lightning.run.curves import COLOURS, STYLE
+from dim_lightning.run.curves import COLOURS, STYLE, figure_png
 from dim_lightning.run.folder import write_atomically
 from dim_lightning.seeding import generator_for
 
@@ -185,7 +184,8 @@ def picture(results: dict[str, tuple[Case, Tensor, Tensor, Tensor]]) -> bytes:
     from matplotlib.figure import Figure
 
     with mpl.rc_context({**STYLE, "font.size": 8, "axes.titlesize": 9}):
-        figure = Figure(figsize=(2.15 * len(results), 6.6), layout="constrained")
+        size = (2.15 * len(results), 6.6)
+        figure = Figure(figsize=size, dpi=110, layout="constrained")
         grid = figure.subplots(3, len(results), squeeze=False)
         for column, (case, points, *both) in zip(grid.T, results.values(), strict=True):
             worst = [max(kolmogorov_smirnov(codes, case.target)) for codes in both]
@@ -197,9 +197,7 @@ def picture(results: dict[str, tuple[Case, Tensor, Tensor, Tensor]]) -> bytes:
             axes.set_ylabel(label, fontsize=9)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=1.2)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110, facecolor="white")
-    return stream.getvalue()
+        return figure_png(figure)
 
 
 def _marginal(axes: Any, case: Case, before: Tensor, after: Tensor) -> None:

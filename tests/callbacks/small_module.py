@@ -2,6 +2,7 @@
 
 import lightning as L
 import torch
+from quiet import trainer
 from torch.utils.data import DataLoader
 
 
@@ -31,13 +32,5 @@ class Small(L.LightningModule):
 
 def train(callbacks, module=None, **options):
     """Trains on 24 images in batches of 4."""
-    settings = {
-        "accelerator": "cpu",
-        "max_epochs": 1,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-        "enable_progress_bar": False,
-        **options,
-    }
-    L.Trainer(callbacks=callbacks, **settings).fit(module or Small())
+    options = {"max_epochs": 1, **options}
+    trainer(None, callbacks=callbacks, **options).fit(module or Small())

@@ -2,7 +2,6 @@
 
 import time
 
-import lightning as L
 import pytest
 from lightning.pytorch.callbacks import Callback
 from small_module import Small, train
@@ -20,18 +19,10 @@ def test_the_figures_are_renewed_with_each_validation(tmp_path):
         def on_train_epoch_start(self, trainer, pl_module):
             seen.append(read_result(tmp_path).get("fit", {}))
 
-    trainer = L.Trainer(
-        max_epochs=3,
-        limit_train_batches=1,
-        limit_val_batches=1,
-        callbacks=[RunRecord(tmp_path), Reader()],
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(tiny_module(), digits(tmp_path))
+    callbacks = [RunRecord(tmp_path), Reader()]
+    limits = {"limit_train_batches": 1, "limit_val_batches": 1}
+    run = trainer(None, max_epochs=3, callbacks=callbacks, **limits)
+    run.fit(tiny_module(), digits(tmp_path))
     assert [(fit.get("status"), fit.get("epochs")) for fit in seen] == [
         (None, None),
         ("running", 1),

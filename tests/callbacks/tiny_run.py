@@ -2,8 +2,8 @@
 
 from functools import partial
 
-import lightning as L
 import numpy as np
+import quiet
 import torch
 from PIL import Image
 from torch import nn
@@ -56,18 +56,5 @@ def unlabelled(root):
 
 
 def trainer(folder, callbacks=(), epochs=1, **options):
-    return L.Trainer(
-        **{
-            "accelerator": "cpu",
-            "devices": 1,
-            "max_epochs": epochs,
-            "callbacks": list(callbacks),
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "num_sanity_val_steps": 2,
-            "default_root_dir": folder,
-            **options,
-        }
-    )
+    settings = {"devices": 1, "num_sanity_val_steps": 2, **options}
+    return quiet.trainer(folder, max_epochs=epochs, callbacks=list(callbacks), **settings)

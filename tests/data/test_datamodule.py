@@ -2,11 +2,11 @@ import json
 import subprocess
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from quiet import Watcher, trainer
 from torch.utils.data import DistributedSampler
 
 from dim_lightning.data import (
@@ -187,41 +187,8 @@ def test_labelled_images_alone(tmp_path):
         assert rows == sorted(rows)
 
 
-class Watcher(L.LightningModule):
-    """Keeps the batches that its steps are given."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen = {"train": [], "val": [], "test": []}
-
-    def training_step(self, batch, batch_idx):
-        self.seen["train"].append((self.current_epoch, batch_idx, batch))
-        return self.weight * batch.images.mean()
-
-    def validation_step(self, batch, batch_idx):
-        self.seen["val"].append((self.current_epoch, batch_idx, batch))
-
-    def test_step(self, batch, batch_idx):
-        self.seen["test"].append((0, batch_idx, batch))
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-def trainer(tmp_path, **settings):
-    return L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=tmp_path,
-        **{"enable_checkpointing": False, "max_epochs": 2, **settings},
-    )
-
-
 def fitted(tmp_path, root, ckpt_path=None, settings=None, **options):
+    options = {"max_epochs": 2, "num_sanity_val_steps": 0, **options}
     watcher, run = Watcher(), trainer(tmp_path, **options)
     run.fit(watcher, digits(root, batch_size=400, **(settings or {})), ckpt_path=ckpt_path)
     return watcher, run

@@ -1,10 +1,10 @@
 from itertools import product
 from types import SimpleNamespace
 
-import lightning as L
 import pytest
 import torch
 from jsonargparse import ArgumentParser
+from quiet import Watcher, trainer
 
 from dim_lightning.data import Batch, CropAndFlip, CropColour, Digits, ImageDataModule
 from dim_lightning.data.augmentation import Augmentation
@@ -13,28 +13,6 @@ from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
 
 SMALL = {"small_augmentation": CropColour(size=4), "num_small_views": 2}
-
-
-class Watcher(L.LightningModule):
-    """Keeps the batches that its steps are given."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen = {"train": [], "val": [], "test": []}
-
-    def training_step(self, batch, batch_idx):
-        self.seen["train"].append(batch)
-        return self.weight * sum(view.mean() for view in (batch.images, *batch.more_views))
-
-    def validation_step(self, batch, batch_idx):
-        self.seen["val"].append(batch)
-
-    def test_step(self, batch, batch_idx):
-        self.seen["test"].append(batch)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -46,25 +24,16 @@ def root(tmp_path_factory):
 def seen(tmp_path, root):
     """The batches of two epochs of three steps, and of validation and testing."""
 
-    def run(**settings):
-        watcher = Watcher()
-        trainer = L.Trainer(
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            default_root_dir=tmp_path,
-            max_epochs=2,
-        )
+    def batches(**settings):
+        watcher, run = Watcher(), trainer(tmp_path, max_epochs=2)
         datamodule = ImageDataModule(
             Digits(), str(root), image_size=8, batch_size=400, **{"num_views": 1, **settings}
         )
-        trainer.fit(watcher, datamodule)
-        trainer.test(watcher, datamodule, verbose=False)
-        return watcher.seen
+        run.fit(watcher, datamodule)
+        run.test(watcher, datamodule, verbose=False)
+        return {name: [batch for *_, batch in met] for name, met in watcher.seen.items()}
 
-    return run
+    return batches
 
 
 def test_two_views_and_small_ones_of_the_same_images_in_training_only(seen):

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from small_features import blobs
 from torch import nn
 
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Labelled, linear_probe, mlp_probe
 from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.probes import _Attempt, _walk
@@ -65,6 +66,12 @@ def test_the_mlp_probe_depends_on_its_seed_alone():
     assert mlp_probe(train, test, 3, epochs=1, seed=0) == first
     torch.manual_seed(1)
     assert torch.equal(torch.get_rng_state(), state)  # as if nothing had been drawn
+
+
+def test_the_mlp_probe_of_one_image_is_refused():
+    message = "1 training images are too few .* set evaluation.mlp_epochs to 0"
+    with pytest.raises(InputError, match=message):
+        mlp_probe(blobs(1, 0), blobs(9, 1), num_classes=3, epochs=1)
 
 
 def test_probes_work_on_features_taken_in_inference_mode():

@@ -5,6 +5,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from quiet import trainer
 
 from dim_lightning.data import Batch, CropAndFlip, Digits, ImageDataModule
 from dim_lightning.encoders import BlogEncoder, PaperEncoder
@@ -43,17 +44,6 @@ def batch(num_images=8, seed=0):
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(num_images, 3, 16, 16, generator=generator)
     return Batch(images, torch.arange(num_images) % 3, torch.arange(num_images))
-
-
-def trainer(tmp_path, **settings):
-    return L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        **{"enable_checkpointing": False, **settings},
-    )
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from dim_lightning.run.folder import (
     alone_in,
     existing_run_folder,
     new_run_folder,
+    newest_run,
     read_json,
     remove_leftovers,
     remove_unused_folder,
@@ -23,6 +24,15 @@ def test_numbers_go_on_after_the_largest(tmp_path):
     (tmp_path / "digits" / "7").mkdir()
     (tmp_path / "digits" / "notes").mkdir()
     assert new_run_folder(tmp_path, "digits").name == "8"
+
+
+def test_the_newest_run_has_the_largest_number_and_a_configuration(tmp_path):
+    assert newest_run(tmp_path / "none") is None
+    for name in ("2", "10", "11", "12_copy"):
+        (tmp_path / name).mkdir()
+    for name in ("2", "10", "12_copy"):
+        (tmp_path / name / "config.yaml").touch()
+    assert newest_run(tmp_path) == tmp_path / "10"
 
 
 def _make_many(parent, queue):

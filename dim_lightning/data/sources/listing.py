@@ -132,10 +132,10 @@ def class_folders(folders: list[Path], otherwise: str = "") -> dict[str, list[st
     return classes
 
 
-def first_few(names: list[str], limit: int = SHOWN) -> str:
+def first_few(names: list[str]) -> str:
     """The first few names, and how many more there are."""
-    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def as_text(path: str) -> str:

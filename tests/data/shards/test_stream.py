@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lightning as L
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from quiet import Watcher, trainer
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, Stream
 from dim_lightning.errors import InputError
@@ -73,30 +73,13 @@ def test_a_limited_choice_of_validation_is_that_of_the_cache(digits, tmp_path):
     assert torch.equal(one.images, two.images)
 
 
-class Watcher(L.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen = []
-
-    def training_step(self, batch, batch_idx):
-        self.seen.append((self.current_epoch, batch))
-        return self.weight * batch.images.mean()
-
-    def validation_step(self, batch, batch_idx):
-        pass
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
 class Diary(Watcher):
     """Writes what each process met, and how many shards it read."""
 
     def on_fit_end(self):
         train = self.trainer.datamodule.split("train")
         content = {
-            "indices": torch.cat([batch.indices for _, batch in self.seen]).tolist(),
+            "indices": torch.cat([batch.indices for *_, batch in self.seen["train"]]).tolist(),
             "num_read": train.reader.num_read,
         }
         path = Path(self.trainer.default_root_dir) / f"{self.global_rank}.json"
@@ -105,18 +88,10 @@ class Diary(Watcher):
 
 @pytest.mark.slow
 def test_two_processes_read_shards_of_their_own(digits, tmp_path):
-    trainer = L.Trainer(
-        accelerator="cpu",
-        strategy=DDPStrategy(start_method="forkserver"),
-        devices=2,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        default_root_dir=tmp_path,
-        max_epochs=1,
+    run = trainer(
+        tmp_path, strategy=DDPStrategy(start_method="forkserver"), devices=2, max_epochs=1
     )
-    trainer.fit(Diary(), stream(digits))
+    run.fit(Diary(), stream(digits))
     one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert len(one["indices"]) == len(two["indices"]) == 600
     assert not set(one["indices"]) & set(two["indices"])
@@ -125,27 +100,18 @@ def test_two_processes_read_shards_of_their_own(digits, tmp_path):
 
 def test_lightning_trains_on_it_in_an_order_of_each_epoch(digits, tmp_path):
     def fitted(epochs, path=None):
-        watcher = Watcher()
-        trainer = L.Trainer(
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            default_root_dir=tmp_path,
-            max_epochs=epochs,
-        )
-        trainer.fit(watcher, stream(digits, augmentation=CropAndFlip(shift=1)), ckpt_path=path)
-        return watcher, trainer
+        watcher, run = Watcher(), trainer(tmp_path, max_epochs=epochs)
+        run.fit(watcher, stream(digits, augmentation=CropAndFlip(shift=1)), ckpt_path=path)
+        return watcher.seen["train"], run
 
     whole, _ = fitted(2)
-    epochs = [torch.cat([b.indices for e, b in whole.seen if e == epoch]) for epoch in (0, 1)]
+    epochs = [torch.cat([b.indices for e, _, b in whole if e == epoch]) for epoch in (0, 1)]
     assert len(epochs[0]) == len(epochs[1]) == 1250
     assert not torch.equal(*epochs)
     _, first = fitted(1)
     first.save_checkpoint(tmp_path / "first.ckpt")
     rest, _ = fitted(2, tmp_path / "first.ckpt")
-    for (_, one), (_, two) in zip(whole.seen[25:], rest.seen, strict=True):
+    for (*_, one), (*_, two) in zip(whole[25:], rest, strict=True):
         assert torch.equal(one.images, two.images)
 
 

@@ -17,6 +17,13 @@ def imitates_bfloat16(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device)[0] < 8
 
 
+def has_tf32(device: torch.device) -> bool:
+    """Whether it is an NVIDIA GPU that can multiply float32 values rounded to 10 bits, or newer."""
+    if device.type != "cuda" or torch.version.hip:
+        return False
+    return torch.cuda.get_device_capability(device)[0] >= 8
+
+
 def cuda_error() -> str | None:
     """Why CUDA cannot use the GPUs of this machine; None if it can, or if there are none."""
     if not torch.cuda.device_count():  # as the driver counts, however old it is

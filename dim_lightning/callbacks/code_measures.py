@@ -170,6 +170,13 @@ def _decoded(
 
 
 def _pictures(trainer: L.Trainer, split: SplitName, labelled: bool = False) -> LabelledImages:
-    batches = list(data_of(trainer).clean_dataloader(split, labelled=labelled))
-    images = torch.cat([batch.images for batch in batches])
-    return LabelledImages(images, torch.cat([batch.labels for batch in batches]))
+    """All of them in one tensor, which batches are put into and go: those for a GPU are locked."""
+    data = data_of(trainer)
+    labels = torch.from_numpy(data.split(split).labels)
+    labels = labels[labels >= 0] if labelled else labels
+    images = torch.empty(len(labels), 3, data.image_size, data.image_size, dtype=torch.uint8)
+    done = 0
+    for batch in data.clean_dataloader(split, labelled=labelled):
+        images[done : done + len(batch.images)] = batch.images
+        done += len(batch.images)
+    return LabelledImages(images, labels)

@@ -237,6 +237,7 @@ class OfflineEvaluation(Callback):
             facts["not_converged"] += [figure_name(row, each) for each in found["not_converged"]]
             facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
             facts["chance"] = _of_largest_class(splits.train.labels, splits.test.labels)
+            del splits, measure  # before the next one is made
         return rows, spread, facts
 
     def _kinds(

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from dim_lightning.cli.doctor.machine import CUDA_ADVICE
 from dim_lightning.cli.doctor.speed import seconds_by_precision
 from dim_lightning.errors import InputError
-from dim_lightning.processor import cuda_error, imitates_bfloat16, multiplies_bfloat16
+from dim_lightning.processor import cuda_error, has_tf32, imitates_bfloat16, multiplies_bfloat16
 from dim_lightning.run.environment import device_name
 
 _CLEARLY_SLOWER = 1.2
@@ -61,13 +61,25 @@ def slow_precision(precision: str, seconds: Mapping[str, float]) -> str | None:
     )
 
 
-def say_slow_precision(trainer: L.Trainer) -> None:
-    """Says if the device is slow in the Trainer's precision, which is measured on a processor."""
+def say_slow_precision(trainer: L.Trainer, products: str) -> None:
+    """Says if the device is slow in the Trainer's precision, which is measured on a processor.
+
+    Args:
+        trainer: of the run.
+        products: matmul_precision, as asked for.
+    """
     device = trainer.strategy.root_device
-    if trainer.precision != "bf16-mixed" or not trainer.is_global_zero:
+    if not trainer.is_global_zero:
         return
     hint = None
-    if imitates_bfloat16(device):
+    if trainer.precision == "32-true" and products == "highest" and has_tf32(device):
+        hint = (
+            f"hint: {device_name(device)} has TF32 for products of float32; "
+            "--matmul_precision high is likely to be quicker"
+        )
+    elif trainer.precision != "bf16-mixed":
+        return
+    elif imitates_bfloat16(device):
         hint = (
             f"hint: {device_name(device)} only imitates bfloat16, which is slow; "
             "--trainer.precision 16-mixed or 32-true is likely to be quicker"
@@ -76,6 +88,20 @@ def say_slow_precision(trainer: L.Trainer) -> None:
         hint = slow_precision(trainer.precision, seconds_by_precision("cpu"))
     if hint is not None:
         rank_zero_info(hint)
+
+
+def say_waiting(command: str, trainer: L.Trainer) -> None:
+    """Says of a test on several devices that one would do.
+
+    Args:
+        command: fit, validate, test or predict.
+        trainer: of the command.
+    """
+    if command == "test" and trainer.world_size > 1:
+        rank_zero_info(
+            f"hint: the first of {trainer.world_size} processes fits the probes, and the others "
+            "wait; --trainer.devices 1 --trainer.num_nodes 1 leaves their devices free"
+        )
 
 
 def gpu_names(trainer: L.Trainer) -> list[str]:

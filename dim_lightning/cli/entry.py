@@ -28,6 +28,8 @@ _HINTS = (
     "💡 Tip",  # advertises other products
     "GPU available",  # the opening line says what is used
     "TPU available",
+    "You are using a CUDA device",  # asks for a call; the command line has --matmul_precision
+    "LOCAL_RANK: ",
     "Using bfloat16 Automatic Mixed Precision",
     "Seed set to",
     "`Trainer.fit` stopped",

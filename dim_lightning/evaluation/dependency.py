@@ -145,7 +145,7 @@ class _OfPairs(nn.Module):
         """T of the pairs in `rows`, [b], and of as many images with codes of others, [b, draws]."""
         images, codes = data
         shift = torch.randint(1, len(codes), (len(rows), draws), generator=generator)
-        others = (rows[:, None] + shift) % len(codes)
+        others = (rows[:, None] + shift.to(codes.device)) % len(codes)
         source = self.critic.encode_source(images[rows][:, None])  # [b, 1, w]
         joint = self.critic.pair(source, self.critic.encode_code(codes[rows]))
         met = self.critic.encode_code(codes[others.flatten()]).unflatten(0, others.shape)
@@ -198,7 +198,7 @@ def _estimate(
     highest, chosen, state = -math.inf, 0, copy.deepcopy(statistic.state_dict())
     count = len(train[0])
     plan = (count, epochs, batch_size, late(epochs), seed, "mine_epochs")
-    for epoch in passes(optimizer, loss_of, *plan):
+    for epoch in passes(optimizer, loss_of, *plan, device=train[0].device):
         _, bound = _judged(statistic, val, seed)
         if bound > highest:
             highest, chosen, state = bound, epoch + 1, copy.deepcopy(statistic.state_dict())
@@ -232,7 +232,7 @@ def _judged(statistic: nn.Module, data: Sequence[Tensor], seed: int) -> tuple[fl
     generator = generator_for(seed, 0, _JUDGING)
     found = [
         statistic(data, rows, _DRAWS, generator)
-        for rows in torch.arange(len(data[0])).split(_AT_ONCE)
+        for rows in torch.arange(len(data[0]), device=data[0].device).split(_AT_ONCE)
     ]
     joint, marginal = (
         torch.cat(values).cpu().double().flatten() for values in zip(*found, strict=True)

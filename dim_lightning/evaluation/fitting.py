@@ -48,6 +48,7 @@ def passes(
     seed: int,
     setting: str,
     scaler: torch.amp.GradScaler | None = None,
+    device: torch.device | str = "cpu",
 ) -> Iterator[int]:
     """Takes a step a batch, and gives each epoch, from 0, when it is done.
 
@@ -56,7 +57,7 @@ def passes(
 
     Args:
         optimizer: of the parameters that `loss_of` depends on.
-        loss_of: the loss on the images at these positions, int64 [b] on the CPU.
+        loss_of: the loss on the images at these positions, int64 [b] on `device`.
         num_images: how many there are.
         epochs: how often each is met.
         batch_size: images a step.
@@ -64,6 +65,7 @@ def passes(
         seed: of the order.
         setting: below `evaluation`, that asks for it.
         scaler: of the loss, whose gradients are too small for float16 as they are; none if None.
+        device: where the images lie; positions are sent there once an epoch, each time a wait.
 
     Raises:
         InputError: there are fewer than 2 images, of which nothing would be learned.
@@ -76,7 +78,7 @@ def passes(
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.1)
     for epoch in range(epochs):
-        order = torch.randperm(num_images, generator=generator_for(seed, epoch))
+        order = torch.randperm(num_images, generator=generator_for(seed, epoch)).to(device)
         for rows in order.split(batch_size):
             if len(rows) < 2:
                 continue

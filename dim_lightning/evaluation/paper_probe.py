@@ -69,12 +69,11 @@ def paper_probe(
         optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
-            rows = rows.to(device)
             return F.cross_entropy(network(train.features[rows].float()), train.labels[rows])
 
         count = len(train.labels)
         plan = (count, epochs, batch_size, milestones, seed, "mlp_epochs")
-        for _ in passes(optimizer, loss_of, *plan):
+        for _ in passes(optimizer, loss_of, *plan, device=device):
             scores.append((network_accuracy(network, val), network_accuracy(network, test)))
     last = [top1 for _, top1 in scores[-averaged:]]
     chosen = max(range(epochs), key=lambda epoch: scores[epoch][0])

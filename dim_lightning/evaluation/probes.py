@@ -161,12 +161,11 @@ def mlp_probe(
         optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
-            rows = rows.to(device)
             x = train.features.index_select(0, rows).float().sub_(mean).div_(scale)
             return F.cross_entropy(network(x), train.labels[rows])
 
         plan = (count, epochs, batch_size, late(epochs), seed, "mlp_epochs")
-        for _ in passes(optimizer, loss_of, *plan):
+        for _ in passes(optimizer, loss_of, *plan, device=device):
             pass
     return network_accuracy(network, test, mean, scale)
 

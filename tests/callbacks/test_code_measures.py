@@ -1,4 +1,5 @@
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from PIL import Image
 from tiny_run import tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import OfflineEvaluation
-from dim_lightning.callbacks.code_measures import CodeMeasures, decoder_for
+from dim_lightning.callbacks.code_measures import CodeMeasures, _pictures, decoder_for
 from dim_lightning.data import Arrays, ImageDataModule, PictureFolder
 from dim_lightning.data.batch import ImageSplit
 from dim_lightning.errors import InputError
@@ -47,6 +48,28 @@ def data_in(root):
     return ImageDataModule(
         source, root=str(root), image_size=16, batch_size=16, validation_fraction=0.2
     )
+
+
+def test_of_the_batches_of_pictures_none_stays(tmp_path, two_classes, monkeypatch):
+    """A batch for a GPU lies in memory that the system cannot move, and that stays taken."""
+    data, alive = data_in(two_classes), []
+    data.eval_batch_size = 8
+    run = trainer(tmp_path)
+    run.test(tiny_module(), data, verbose=False)
+    whole = torch.cat([batch.images for batch in data.clean_dataloader("train", labelled=True)])
+
+    def one_by_one(split, **options):
+        loader = ImageDataModule.clean_dataloader(data, split, **options)
+        for batch in loader:
+            assert not any(images() is not None for images in alive[:-1])
+            alive.append(weakref.ref(batch.images))
+            yield batch
+            del batch
+
+    monkeypatch.setattr(data, "clean_dataloader", one_by_one)
+    pictures = _pictures(run, "train", labelled=True)
+    assert len(alive) == 5
+    assert torch.equal(pictures.images, whole)
 
 
 def test_everything_switched_on(tmp_path, two_classes, capsys):

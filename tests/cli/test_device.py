@@ -1,13 +1,22 @@
 """What is said of GPUs and precisions; the GPUs are made up."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import lightning as L
 import pytest
 import torch
+from lightning.fabric.accelerators.cuda import _check_cuda_matmul_precision
 
 from dim_lightning.cli import device
-from dim_lightning.cli.device import check_precision, gpu_names, say_slow_precision, slow_precision
+from dim_lightning.cli.device import (
+    check_precision,
+    gpu_names,
+    say_slow_precision,
+    say_waiting,
+    slow_precision,
+)
+from dim_lightning.cli.entry import _quiet
 from dim_lightning.processor import multiplies_bfloat16
 
 
@@ -59,9 +68,32 @@ def test_a_gpu_that_imitates_bfloat16_is_said(said, monkeypatch, capability):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
     gpu = torch.device("cuda", 0)
     for precision in ("32-true", "16-mixed", "bf16-mixed"):
-        say_slow_precision(_Trainer(gpu, precision=precision))
+        say_slow_precision(_Trainer(gpu, precision=precision), "high")
     hint = "hint: Tesla T4 only imitates bfloat16"
     assert [line.partition(",")[0] for line in said] == [hint] * (capability < (8, 0))
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
+def test_tf32_is_told_where_a_gpu_has_it_and_nobody_chose(said, monkeypatch, capability):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100")
+    for precision in ("32-true", "16-mixed"):
+        for products in ("highest", "high"):
+            say_slow_precision(_Trainer(torch.device("cuda", 0), precision=precision), products)
+    say_slow_precision(_Trainer(torch.device("cpu")), "highest")
+    hint = "hint: NVIDIA A100 has TF32 for products of float32"
+    assert [line.partition(";")[0] for line in said] == [hint] * (capability >= (8, 0))
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_hint_of_lightning_at_tf32_is_left_out(monkeypatch, caplog, quiet):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100")
+    caplog.set_level("INFO")
+    with _quiet() if quiet else nullcontext():
+        _check_cuda_matmul_precision.__wrapped__(torch.device("cuda", 0))
+    assert ("Tensor Cores" in caplog.text) == (not quiet)
 
 
 def test_gpus_that_cuda_cannot_use_are_told_before_anything_is_made(workshop, capsys, monkeypatch):
@@ -87,6 +119,16 @@ def test_another_precision_than_that_asked_for_is_said_where_nothing_is_trained(
     for asked, taken in ((None, "32-true"), ("bf16", "bf16-mixed"), ("16", "16-mixed")):
         check_precision("fit", asked, _Trainer(cpu, precision=taken))
     assert said == []
+
+
+def test_a_test_on_several_devices_is_told_that_one_would_do(said):
+    trainer = _Trainer(torch.device("cpu"))
+    for command, size in (("test", 1), ("fit", 4), ("test", 4)):
+        trainer.strategy.world_size = size
+        say_waiting(command, trainer)
+    assert [line.partition(",")[0] for line in said] == [
+        "hint: the first of 4 processes fits the probes"
+    ]
 
 
 def test_the_gpus_that_train_are_named(monkeypatch):

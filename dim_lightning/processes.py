@@ -133,18 +133,17 @@ def largest(value: int, device: torch.device | str = "cpu") -> int:
     return int(joint)
 
 
-def uniform(
-    num_rows: int,
-    *shape: int,
-    generator: torch.Generator | None = None,
-    device: torch.device | str = "cpu",
-) -> Tensor:
-    """This process's rows of a joint draw from [0, 1), float32 [num_rows, *shape]."""
-    joint = torch.rand(joint_size(num_rows), *shape, generator=generator, device=device)
+def uniform(num_rows: int, *shape: int, generator: torch.Generator) -> Tensor:
+    """This process's rows of a joint draw from [0, 1), float32 [num_rows, *shape].
+
+    They are on the device of the generator, which is equal on every process.
+    """
+    size = joint_size(num_rows), *shape
+    joint = torch.rand(size, generator=generator, device=generator.device)
     return own_rows(joint)
 
 
-def normal_like(rows: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def normal_like(rows: Tensor, generator: torch.Generator) -> Tensor:
     """This process's rows of a joint draw from N(0, 1), in the shape and type of `rows`."""
     joint = rows.new_empty(joint_size(len(rows)), *rows.shape[1:])
     return own_rows(joint.normal_(generator=generator))

@@ -63,6 +63,13 @@ def test_every_package_that_is_imported_is_declared():
     assert {OTHER_NAMES.get(module, module) for module in imported} <= declared
 
 
+def test_no_generator_has_a_default():
+    """With None the global one would draw, and no run would go on as it began."""
+    texts = [path.read_text() for path in PACKAGE.rglob("*.py")]
+    arguments = [re.findall(r"generator: torch\.Generator\b[^,)\n]*", text) for text in texts]
+    assert {argument for found in arguments for argument in found} == {"generator: torch.Generator"}
+
+
 def test_the_citation_is_of_this_version():
     project = _project()
     cited = yaml.safe_load((PACKAGE.parent / "CITATION.cff").read_text())

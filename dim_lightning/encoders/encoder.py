@@ -37,7 +37,7 @@ class Features(NamedTuple):
     log_variance: Float[Tensor, "n d"] | None
     scales: tuple[Tensor, ...] = ()
 
-    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "n d"]:
+    def sample(self, generator: torch.Generator) -> Float[Tensor, "n d"]:
         """One code z = mu + sigma * eps an image; the mean itself if p(z|x) is a point.
 
         Source: the reparameterisation of Kingma and Welling, 2014, section 2.4.

@@ -24,9 +24,7 @@ class Aspect(nn.Module, ABC):
     dim: int
 
     @abstractmethod
-    def forward(
-        self, view: View, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "n m s"]:
+    def forward(self, view: View, generator: torch.Generator) -> Float[Tensor, "n m s"]:
         """M sources of each image.
 
         The generator is equal on every process, see `uniform` of `dim_lightning.processes`.
@@ -79,16 +77,14 @@ class Locations(Aspect):
         self.scale = scale
         self.num_locations = num_locations
 
-    def forward(
-        self, view: View, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "n m s"]:
+    def forward(self, view: View, generator: torch.Generator) -> Float[Tensor, "n m s"]:
         """The features at the h * w locations, or at those drawn."""
         maps = (view.features.feature_map, *view.features.scales)
         sources = maps[self.scale].flatten(2).transpose(1, 2)
         n, m, _ = sources.shape
         if self.num_locations is None or self.num_locations == m:
             return sources
-        order = uniform(n, m, generator=generator, device=sources.device).argsort(dim=1)
+        order = uniform(n, m, generator=generator).argsort(dim=1)
         rows = torch.arange(n, device=sources.device)[:, None]
         return sources[rows, order[:, : self.num_locations]]
 
@@ -106,9 +102,7 @@ class WholeMap(Aspect):
         super().__init__()
         self.dim = feature_shape.channels * feature_shape.height * feature_shape.width
 
-    def forward(
-        self, view: View, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "n 1 s"]:
+    def forward(self, view: View, generator: torch.Generator) -> Float[Tensor, "n 1 s"]:
         """One source, c * h * w values."""
         values = view.features.feature_map.flatten(1)[:, None]
         if values.shape[2] != self.dim:
@@ -147,9 +141,7 @@ class WholeImage(Aspect):
         self.trunk = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.dim = widths[-1]
 
-    def forward(
-        self, view: View, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "n 1 s"]:
+    def forward(self, view: View, generator: torch.Generator) -> Float[Tensor, "n 1 s"]:
         """One source, the trunk's summary of the pixels."""
         return self.trunk(2 * view.images - 1).mean(dim=(2, 3))[:, None]
 
@@ -168,8 +160,6 @@ class ImageCode(Aspect):
         super().__init__()
         self.dim = code_dim
 
-    def forward(
-        self, view: View, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "n 1 s"]:
+    def forward(self, view: View, generator: torch.Generator) -> Float[Tensor, "n 1 s"]:
         """One source, the code."""
         return view.code[:, None]

@@ -34,7 +34,7 @@ class Contrast(nn.Module):
         image: View,
         code: View,
         negatives: Int64[Tensor, "n k"] | None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> ScoreSet:
         """T of the code of one view with the aspect of another, or of the same one."""
         sources = self.aspect(image, generator)
@@ -74,10 +74,10 @@ class PatchContrast(nn.Module):
         image: View,
         code: View,
         negatives: Int64[Tensor, "n k"] | None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> ScoreSet:
         """T of a location of one view with the other locations of another, or of the same one."""
-        sources, anchors = self.locations(image), self.locations(code)
+        sources, anchors = self.locations(image, generator), self.locations(code, generator)
         n, m, _ = sources.shape
         _check_locations(m)
         device = sources.device

@@ -70,7 +70,7 @@ class Coordinates(nn.Module):
         self,
         feature_map: Float[Tensor, "n c h w"],
         code: Float[Tensor, "n d"],
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """`coordinates` and `relative_coordinates`, as far as they are wanted.
 
@@ -89,7 +89,7 @@ class Coordinates(nn.Module):
             terms["coordinates"] = self.absolute.cross_entropy(hidden, places)
         if self.relative is not None:
             from_code, from_local, from_other = self.relative.split(code, local, local)
-            other = other_locations(len(local), len(self.places), generator, local.device)
+            other = other_locations(len(local), len(self.places), generator)
             image = torch.arange(len(local), device=local.device)[:, None]
             hidden = from_code[:, None] + from_local + from_other[image, other]
             offsets = self.places - self.places[other]  # rows from 1 - h to h - 1, columns alike
@@ -138,15 +138,12 @@ class _PlacePredictor(nn.Module):
 
 
 def other_locations(
-    num_images: int,
-    num_locations: int,
-    generator: torch.Generator | None = None,
-    device: torch.device | str = "cpu",
+    num_images: int, num_locations: int, generator: torch.Generator
 ) -> Int64[Tensor, "n m"]:
     """For each location of each image the index of another, each of the m - 1 equally likely."""
-    draws = uniform(num_images, num_locations, generator=generator, device=device)
+    draws = uniform(num_images, num_locations, generator=generator)
     steps = 1 + (draws * (num_locations - 1)).long()
-    return (torch.arange(num_locations, device=device) + steps) % num_locations
+    return (torch.arange(num_locations, device=generator.device) + steps) % num_locations
 
 
 def _check(num_locations: int, width: int, any_task: bool) -> None:

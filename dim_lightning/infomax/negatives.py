@@ -8,17 +8,15 @@ from dim_lightning.errors import InputError
 
 
 def shuffled(
-    num_images: int,
-    num_negatives: int = 1,
-    generator: torch.Generator | None = None,
-    device: torch.device | str = "cpu",
+    num_images: int, num_negatives: int, generator: torch.Generator
 ) -> Int64[Tensor, "n k"]:
     """For each image the indices of k other images, [n, k]; no image is its own negative.
 
     The images are put into a random cycle, and each gets the k before it: all different, and each
     of the other n - 1 images equally likely to be one of them. Every image is a negative exactly k
     times. With k = 1 it is a cyclic derangement of the batch. A plain shuffle instead leaves one
-    image on average in its place, a positive pair labelled as a negative.
+    image on average in its place, a positive pair labelled as a negative. The indices are on the
+    device of the generator.
 
     Source: Sattolo, "An algorithm to generate a random cyclic permutation", 1986.
 
@@ -27,6 +25,7 @@ def shuffled(
     """
     check_num_images(num_images)
     check_num_negatives(num_negatives, num_images)
+    device = generator.device
     order = torch.randperm(num_images, generator=generator, device=device)
     negatives = torch.empty(num_images, num_negatives, dtype=torch.int64, device=device)
     for k in range(num_negatives):

@@ -84,8 +84,8 @@ class Objective(nn.Module):
     def forward(
         self,
         views: Sequence[View],
-        pairs: Sequence[tuple[int, int]] = ((0, 0),),
-        generator: torch.Generator | None = None,
+        pairs: Sequence[tuple[int, int]],
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """The terms, and their weighted sum `loss`, which is minimised.
 
@@ -113,20 +113,18 @@ class Objective(nn.Module):
         terms = {name: torch.stack(parts).mean() for name, parts in values.items()}
         return {"loss": self._loss(terms), **terms}
 
-    def _negatives(
-        self, code: Tensor, generator: torch.Generator | None
-    ) -> Int64[Tensor, "n k"] | None:
+    def _negatives(self, code: Tensor, generator: torch.Generator) -> Int64[Tensor, "n k"] | None:
         if self.num_negatives == "all":
             return None
         num_images = joint_size(len(code))
-        return own_rows(shuffled(num_images, self.num_negatives, generator, code.device))
+        return own_rows(shuffled(num_images, self.num_negatives, generator))
 
     def _information(
         self,
         image: View,
         code: View,
         negatives: Tensor | None,
-        generator: torch.Generator | None,
+        generator: torch.Generator,
     ) -> list[tuple[str, Tensor]]:
         """Name and value of each information term, of each reported one and of the penalty."""
         values = []

@@ -45,7 +45,7 @@ class Occlusion:
         self.fill = fill
 
     def __call__(
-        self, images: Float[Tensor, "n 3 height width"], generator: torch.Generator | None = None
+        self, images: Float[Tensor, "n 3 height width"], generator: torch.Generator
     ) -> Float[Tensor, "n 3 height width"]:
         """The images, new, each with a rectangle of its own hidden.
 
@@ -54,7 +54,7 @@ class Occlusion:
             generator: on the device of the images; every draw comes from it.
         """
         n, _, height, width = images.shape
-        draws = uniform(n, 4, generator=generator, device=images.device).T
+        draws = uniform(n, 4, generator=generator).T
         rows = self._interval(height, draws[0], draws[1])
         columns = self._interval(width, draws[2], draws[3])
         hidden = rows[:, None, :, None] & columns[:, None, None, :]

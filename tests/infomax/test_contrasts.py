@@ -13,19 +13,23 @@ from dim_lightning.infomax.view import View
 SHAPE = FeatureShape(4, 2, 3)
 
 
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
 def view(seed, n=6):
-    generator = torch.Generator().manual_seed(seed)
-    feature_map = torch.randn(n, *SHAPE, generator=generator)
-    code = torch.randn(n, 5, generator=generator)
-    images = torch.rand(n, 3, 4, 4, generator=generator)
+    draws = generator(seed)
+    feature_map = torch.randn(n, *SHAPE, generator=draws)
+    code = torch.randn(n, 5, generator=draws)
+    images = torch.rand(n, 3, 4, 4, generator=draws)
     return View(images, Features(feature_map, {"code": code}, code, None), code)
 
 
 def test_a_contrast_pairs_the_images_of_one_view_with_the_codes_of_another():
-    one, other, negatives = view(0), view(1), shuffled(6)
+    one, other, negatives = view(0), view(1), shuffled(6, 1, generator())
     torch.manual_seed(0)
     contrast = Contrast(WholeMap(SHAPE, 5), BilinearCritic(24, 5))
-    scores = contrast(one, other, negatives)
+    scores = contrast(one, other, negatives, generator())
     expected = contrast.critic(one.features.feature_map.flatten(1)[:, None], other.code, negatives)
     torch.testing.assert_close(scores.joint, expected.joint)
     torch.testing.assert_close(scores.marginal, expected.marginal)
@@ -36,19 +40,19 @@ def test_codes_of_two_views_are_paired_with_each_other():
     contrast = Contrast(ImageCode(SHAPE, 5), BilinearCritic(5, 5, scale=False))
     torch.nn.init.eye_(contrast.critic.weight.weight)
     expected = (one.code * other.code).sum(1, keepdim=True)
-    torch.testing.assert_close(contrast(one, other, shuffled(6)).joint, expected)
+    scores = contrast(one, other, shuffled(6, 1, generator()), generator())
+    torch.testing.assert_close(scores.joint, expected)
 
 
 def test_a_patch_meets_the_other_locations_of_its_own_image_and_those_of_others():
-    one, negatives = view(0), shuffled(6, 2)
+    one, negatives = view(0), shuffled(6, 2, generator())
     contrast = PatchContrast(SHAPE, BilinearCritic(4, 4, scale=False))
     torch.nn.init.eye_(contrast.critic.weight.weight)
     places = one.features.feature_map.flatten(2).transpose(1, 2)
     products = torch.einsum("amc,bnc->abmn", places, places)  # codes a at m, images b at n
-    seen = set()
-    generator = torch.Generator().manual_seed(0)
+    seen, draws = set(), generator()
     for _ in range(30):
-        scores = contrast(one, one, negatives, generator)
+        scores = contrast(one, one, negatives, draws)
         assert scores.joint.shape == (6, 5)
         for i in range(6):
             found = [
@@ -70,16 +74,16 @@ def test_a_patch_meets_the_other_locations_of_its_own_image_and_those_of_others(
 
 @pytest.mark.parametrize("columns", [1, 2, 5])
 def test_the_patch_of_a_view_of_another_size_is_one_of_its_own(columns):
-    one, other, negatives = view(0), view(1), shuffled(6)
-    cut = torch.randn(6, 4, 1, columns, generator=torch.Generator().manual_seed(2))
+    one, other, negatives = view(0), view(1), shuffled(6, 1, generator())
+    cut = torch.randn(6, 4, 1, columns, generator=generator(2))
     other = other._replace(features=other.features._replace(feature_map=cut))
     contrast = PatchContrast(SHAPE, BilinearCritic(4, 4, scale=False))
     torch.nn.init.eye_(contrast.critic.weight.weight)
     places = one.features.feature_map.flatten(2)
     products = torch.einsum("ncm,ncp->npm", places, cut.flatten(2))
-    seen, generator = set(), torch.Generator().manual_seed(0)
+    seen, draws = set(), generator()
     for _ in range(20):
-        joint = contrast(one, other, negatives, generator).joint
+        joint = contrast(one, other, negatives, draws).joint
         assert joint.shape == (6, 5)
         near = (joint[:, None, :, None] - products[:, :, None, :]).abs().amin(3).amax(2)
         assert near.amin(1).max() < 1e-5
@@ -92,8 +96,9 @@ def test_a_map_of_one_location_has_no_patches():
         PatchContrast(FeatureShape(4, 1, 1), BilinearCritic(4, 4))
     one = view(0)
     small = one._replace(features=one.features._replace(feature_map=torch.ones(6, 4, 1, 1)))
+    contrast, negatives = PatchContrast(SHAPE, BilinearCritic(4, 4)), shuffled(6, 1, generator())
     with pytest.raises(InputError, match="patch_weight"):  # of views that grow later
-        PatchContrast(SHAPE, BilinearCritic(4, 4))(small, one, shuffled(6))
+        contrast(small, one, negatives, generator())
 
 
 def test_of_two_locations_each_meets_the_other():
@@ -103,7 +108,8 @@ def test_of_two_locations_each_meets_the_other():
     contrast = PatchContrast(FeatureShape(4, 1, 2), BilinearCritic(4, 4, scale=False))
     torch.nn.init.eye_(contrast.critic.weight.weight)
     expected = two.prod(dim=3).sum(dim=(1, 2))[:, None]
-    torch.testing.assert_close(contrast(pair, pair, shuffled(6)).joint, expected)
+    scores = contrast(pair, pair, shuffled(6, 1, generator()), generator())
+    torch.testing.assert_close(scores.joint, expected)
 
 
 def test_the_penalty_is_the_mean_square_of_real_and_other_scores():
@@ -113,9 +119,9 @@ def test_the_penalty_is_the_mean_square_of_real_and_other_scores():
 
 def test_an_aspect_of_another_shape_than_it_says_is_refused():
     class Flat(ImageCode):
-        def forward(self, view, generator=None):
+        def forward(self, view, generator):
             return view.code
 
     contrast = Contrast(Flat(SHAPE, 5), DotCritic(5, 5, width=2))
     with pytest.raises(InputError, match=r"Flat gives sources \[6, 5\]; expected \[6, m, 5\]"):
-        contrast(view(0), view(0), None)
+        contrast(view(0), view(0), None, generator())

@@ -201,7 +201,7 @@ def test_tasks_that_cannot_be_are_refused(settings, message):
 def test_a_map_of_another_size_is_refused(size):
     feature_map = torch.zeros(3, 6, *size, dtype=torch.double)
     with pytest.raises(InputError, match=r"data\.view_sizes"):
-        build()(feature_map, torch.zeros(3, CODE_DIM, dtype=torch.double))
+        build()(feature_map, torch.zeros(3, CODE_DIM, dtype=torch.double), generator())
 
 
 def test_a_map_of_one_row_has_columns_to_predict():

@@ -25,6 +25,10 @@ CRITICS = {
 }
 
 
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
 @pytest.fixture(params=CRITICS, ids=str)
 def critic(request):
     torch.manual_seed(0)
@@ -33,10 +37,10 @@ def critic(request):
 
 @pytest.fixture
 def pairs():
-    generator = torch.Generator().manual_seed(0)
-    source = torch.randn(7, 4, SOURCE_DIM, generator=generator, dtype=torch.double)
-    code = torch.randn(7, CODE_DIM, generator=generator, dtype=torch.double)
-    return source, code, shuffled(7, 2, generator)
+    draws = generator()
+    source = torch.randn(7, 4, SOURCE_DIM, generator=draws, dtype=torch.double)
+    code = torch.randn(7, CODE_DIM, generator=draws, dtype=torch.double)
+    return source, code, shuffled(7, 2, draws)
 
 
 def side(network, x):
@@ -105,7 +109,7 @@ def test_all_other_images_are_those_sampled_when_all_are_sampled(critic, pairs):
     source, code, _ = pairs
     everything = critic(source, code, None)
     assert isinstance(everything, AllPairs)
-    sampled = critic(source, code, shuffled(7, 6))
+    sampled = critic(source, code, shuffled(7, 6, generator()))
     assert everything.num_negatives == sampled.num_negatives == 6
     torch.testing.assert_close(everything.joint, sampled.joint)
     for over in ("all", "code", "location"):
@@ -118,10 +122,10 @@ def test_all_other_images_are_those_sampled_when_all_are_sampled(critic, pairs):
 
 
 def test_gradients_against_finite_differences(critic):
-    generator = torch.Generator().manual_seed(1)
-    source = torch.randn(3, 2, SOURCE_DIM, generator=generator, dtype=torch.double)
-    code = torch.randn(3, CODE_DIM, generator=generator, dtype=torch.double)
-    negatives = shuffled(3, 1, generator)
+    draws = generator(1)
+    source = torch.randn(3, 2, SOURCE_DIM, generator=draws, dtype=torch.double)
+    code = torch.randn(3, CODE_DIM, generator=draws, dtype=torch.double)
+    negatives = shuffled(3, 1, draws)
 
     def scores(source, code):
         found = critic(source, code, negatives)
@@ -147,7 +151,7 @@ def test_the_papers_local_critic_by_its_cost():
 def test_scale_makes_products_of_normed_vectors_of_the_order_of_one():
     torch.manual_seed(0)
     source, code = torch.randn(50, 1, 32), torch.randn(50, 32)
-    negatives = shuffled(50, 20)
+    negatives = shuffled(50, 20, generator())
     plain, scaled = (DotCritic(32, 32, width=1024, scale=s) for s in (False, True))
     scaled.load_state_dict(plain.state_dict())
     ratio = plain(source, code, negatives).marginal / scaled(source, code, negatives).marginal
@@ -164,9 +168,9 @@ def test_as_in_the_authors_code_a_code_starts_with_its_own_length():
     source, code = torch.randn(5, 2, 4), torch.randn(5, 3)
     normed = torch.nn.functional.layer_norm(torch.nn.functional.pad(source, (0, 12)), (16,))
     expected = (normed[..., :3] * code[:, None]).sum(-1)
-    scores = critic(source, code, shuffled(5)).joint
+    scores = critic(source, code, shuffled(5, 1, generator())).joint
     torch.testing.assert_close(scores, expected, atol=0.2, rtol=0)  # the noise of up to 0.01
-    doubled = critic(source, 2 * code, shuffled(5)).joint
+    doubled = critic(source, 2 * code, shuffled(5, 1, generator())).joint
     torch.testing.assert_close(doubled, 2 * scores)
     noise = critic.source_side.shortcut.weight - torch.eye(16, 4)
     assert 0.009 < noise.abs().max() <= 0.01
@@ -182,7 +186,7 @@ def test_clipped_scores_stay_within_and_keep_their_slope_at_zero():
     critic = BilinearCritic(2, 2, scale=False, clip=3.0)
     torch.nn.init.eye_(critic.weight.weight)
     source, code = torch.tensor([[[1e4, 0.0]], [[1e-3, 0.0]]]), torch.tensor([[1.0, 0.0]] * 2)
-    joint = critic(source, code, shuffled(2)).joint
+    joint = critic(source, code, shuffled(2, 1, generator())).joint
     assert joint[0].item() == pytest.approx(3.0)
     assert joint[1].item() == pytest.approx(1e-3)
 

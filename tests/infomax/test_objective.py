@@ -17,6 +17,11 @@ from dim_lightning.infomax.priors.gaussian_kl import gaussian_kl
 from dim_lightning.infomax.view import View
 
 WEIGHTS = {"global": 0.5, "local": 1.5, "prior": 0.01}
+ONE_VIEW = [(0, 0)]
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture
@@ -47,19 +52,19 @@ def build(encoder, weights=WEIGHTS, estimator=jensen_shannon, prior=GaussianKL, 
     )
 
 
-def view_of(encoder, images, generator=None):
+def view_of(encoder, images, draws):
     features = encoder(images)
-    return View(images, features, features.sample(generator))
+    return View(images, features, features.sample(draws))
 
 
 @pytest.fixture
 def view(encoder):
-    generator = torch.Generator().manual_seed(0)
-    return view_of(encoder, torch.rand(6, 3, 16, 16, generator=generator), generator)
+    draws = generator()
+    return view_of(encoder, torch.rand(6, 3, 16, 16, generator=draws), draws)
 
 
 def test_the_loss_is_the_weighted_sum_with_the_right_signs(encoder, view):
-    terms = build(encoder)([view], generator=torch.Generator().manual_seed(0))
+    terms = build(encoder)([view], ONE_VIEW, generator())
     assert list(terms) == ["loss", "global", "local", "prior"]
     expected = -0.5 * terms["global"] - 1.5 * terms["local"] + 0.01 * terms["prior"]
     torch.testing.assert_close(terms["loss"], expected)
@@ -73,7 +78,7 @@ def test_every_term_there_is_with_the_right_sign(encoder, view):
         "penalty": 0.1,
     }
     objective = build(encoder, weights, prior=AdversarialPrior, report=[nwj, smile])
-    terms = objective([view], generator=torch.Generator().manual_seed(0))
+    terms = objective([view], ONE_VIEW, generator())
     expected = (
         -0.5 * terms["global"]
         - 1.5 * terms["local"]
@@ -90,43 +95,45 @@ def test_every_term_there_is_with_the_right_sign(encoder, view):
 
 def test_both_critics_see_the_same_codes_and_the_same_negatives(encoder, view):
     objective = build(encoder)
-    terms = objective([view], generator=torch.Generator().manual_seed(3))
-    negatives = shuffled(6, 1, torch.Generator().manual_seed(3))
+    terms = objective([view], ONE_VIEW, generator(3))
+    negatives = shuffled(6, 1, generator(3))
     for name in ("global", "local"):
-        scores = objective.contrasts[name][0](view, view, negatives)
+        scores = objective.contrasts[name][0](view, view, negatives, generator())
         torch.testing.assert_close(terms[name], jensen_shannon(scores))
 
 
 def test_reported_estimators_see_the_scores_that_are_trained(encoder, view):
     objective = build(encoder, report=[nwj, jensen_shannon], num_negatives="all")
-    terms = objective([view], generator=torch.Generator().manual_seed(0))
+    terms = objective([view], ONE_VIEW, generator())
     for name in ("global", "local"):
         torch.testing.assert_close(terms[f"{name}_jensen_shannon"], terms[name].detach())
-        scores = objective.contrasts[name][0](view, view, None)
+        scores = objective.contrasts[name][0](view, view, None, generator())
         torch.testing.assert_close(terms[f"{name}_nwj"], nwj(scores).detach())
 
 
 def test_the_penalty_is_that_of_all_contrasts(encoder, view):
     objective = build(encoder, {**WEIGHTS, "penalty": 1.0})
-    terms = objective([view], generator=torch.Generator().manual_seed(3))
-    negatives = shuffled(6, 1, torch.Generator().manual_seed(3))
-    each = [c[0](view, view, negatives) for c in objective.contrasts.values()]
+    terms = objective([view], ONE_VIEW, generator(3))
+    negatives = shuffled(6, 1, generator(3))
+    each = [c[0](view, view, negatives, generator()) for c in objective.contrasts.values()]
     expected = torch.stack([score_penalty(scores) for scores in each]).mean()
     torch.testing.assert_close(terms["penalty"], expected)
 
 
 def test_terms_are_means_over_the_pairs_of_views(encoder):
-    images = torch.rand(2, 6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    one, other = (view_of(encoder, x) for x in images)
+    draws = generator()
+    images = torch.rand(2, 6, 3, 16, 16, generator=draws)
+    one, other = (view_of(encoder, x, draws) for x in images)
     objective = build(encoder, num_negatives="all", estimator=info_nce)
-    both = objective([one, other], [(0, 1), (1, 0)])
-    forth, back = (objective([one, other], [pair]) for pair in [(0, 1), (1, 0)])
+    both = objective([one, other], [(0, 1), (1, 0)], draws)
+    forth, back = (objective([one, other], [pair], draws) for pair in [(0, 1), (1, 0)])
     for name in ("global", "local", "prior"):
         torch.testing.assert_close(both[name], (forth[name] + back[name]) / 2)
-    swapped = objective([other, one], [(1, 0)])
+    swapped = objective([other, one], [(1, 0)], draws)
     torch.testing.assert_close(swapped["local"], forth["local"])
     (local,) = objective.contrasts["local"]
-    expected = info_nce(local(one, other, None))  # the locations of one, the codes of the other
+    # the locations of one, the codes of the other
+    expected = info_nce(local(one, other, None, draws))
     torch.testing.assert_close(forth["local"], expected)
 
 
@@ -152,7 +159,7 @@ def test_a_term_of_weight_zero_is_not_computed(encoder, view, weights, left):
 
     names = ("global", "local", "prior")
     objective = build(encoder, dict(zip(names, weights, strict=True)), estimator, CountedKL)
-    assert set(objective([view])) == left
+    assert set(objective([view], ONE_VIEW, generator())) == left
     assert calls == {"estimator": len(left & {"global", "local"}), "prior": len(left & {"prior"})}
 
 
@@ -184,14 +191,14 @@ def test_two_reports_of_one_name_are_refused(encoder):
     ],
 )
 def test_descending_the_loss_raises_the_information_above_chance(encoder, weights):
-    generator = torch.Generator().manual_seed(0)
+    draws = generator()
     images = (
-        torch.rand(32, 3, 4, 4, generator=generator).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        torch.rand(32, 3, 4, 4, generator=draws).repeat_interleave(4, 2).repeat_interleave(4, 3)
     )
     objective = build(encoder, weights)
     optimizer = torch.optim.Adam([*encoder.parameters(), *objective.parameters()], lr=3e-3)
     for _ in range(150):
-        terms = objective([view_of(encoder, images, generator)], generator=generator)
+        terms = objective([view_of(encoder, images, draws)], ONE_VIEW, draws)
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()
@@ -204,8 +211,8 @@ def test_every_parameter_gets_a_finite_gradient(encoder):
     weights = {**WEIGHTS, "patches": 0.3, "coordinates": 0.2, "penalty": 0.1}
     objective = build(encoder, weights, prior=AdversarialPrior)
     encoder.log_variance.requires_grad_(False)
-    view = view_of(encoder, torch.rand(3, 3, 16, 16))
-    objective([view], generator=torch.Generator().manual_seed(0))["loss"].backward()
+    view = view_of(encoder, torch.rand(3, 3, 16, 16), generator())
+    objective([view], ONE_VIEW, generator())["loss"].backward()
     for name, parameter in [*encoder.named_parameters(), *objective.named_parameters()]:
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -217,13 +224,13 @@ def test_the_scripts_global_pair_never_sees_the_image(encoder, view):
     torch.manual_seed(0)
     contrast = Contrast(ImageCode(encoder.feature_shape, 8), ConcatCritic(8, 8))
     moved = view._replace(images=1 - view.images)
-    assert torch.equal(
-        contrast(view, view, shuffled(6)).joint, contrast(moved, moved, shuffled(6)).joint
-    )
+    negatives = shuffled(6, 1, generator())
+    scores, after = (contrast(v, v, negatives, generator()) for v in (view, moved))
+    assert torch.equal(scores.joint, after.joint)
 
 
 def test_each_view_that_gives_codes_counts_once_for_the_prior(encoder):
-    draws = torch.Generator().manual_seed(0)
+    draws = generator()
     views = [view_of(encoder, torch.rand(6, 3, 16, 16, generator=draws), draws) for _ in range(3)]
     terms = build(encoder)(views, [(0, 1), (0, 2), (1, 2)], draws)
     expected = torch.stack([gaussian_kl(views[b].features) for b in (1, 2)]).mean()
@@ -237,7 +244,7 @@ class OwnPrior(GaussianKL):
         super().__init__(8)
         self.given = given
 
-    def forward(self, features, code, generator=None):
+    def forward(self, features, code, generator):
         return self.given
 
 
@@ -255,10 +262,10 @@ class OwnPrior(GaussianKL):
 def test_a_prior_that_gives_no_term_of_its_weight_is_refused(encoder, view, given, said):
     objective = build(encoder, prior=lambda *_: OwnPrior(given))
     with pytest.raises(InputError, match=said):
-        objective([view])
+        objective([view], ONE_VIEW, generator())
 
 
 def test_an_estimator_that_gives_no_scalar_is_refused(encoder, view):
     objective = build(encoder, estimator=lambda scores: scores.joint)
     with pytest.raises(InputError, match=r"term 'global' gives \[.*\]; expected a scalar"):
-        objective([view])
+        objective([view], ONE_VIEW, generator())

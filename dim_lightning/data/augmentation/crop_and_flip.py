@@ -40,7 +40,7 @@ class CropAndFlip(Augmentation):
         size = (2, joint_size(n), 1)
         joint = torch.randint(2 * self.shift + 1, size, generator=generator, device=images.device)
         shifts = own_rows(joint, dim=1)
-        flipped = uniform(n, 1, generator=generator, device=images.device) < self.flip_prob
+        flipped = uniform(n, 1, generator=generator) < self.flip_prob
         rows = torch.arange(height, device=images.device) + shifts[0]
         columns = torch.arange(width, device=images.device).expand(n, width)
         columns = torch.where(flipped, width - 1 - columns, columns) + shifts[1]

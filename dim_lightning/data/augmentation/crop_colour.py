@@ -118,7 +118,7 @@ class CropColour(Augmentation):
         self, images: Float[Tensor, "n 3 h w"], generator: torch.Generator
     ) -> Float[Tensor, "n 3 h w"]:
         chosen = _chosen(len(images), self.blur_prob, generator)
-        draw = uniform(len(images), generator=generator, device=images.device)
+        draw = uniform(len(images), generator=generator)
         least, largest = self.blur_sigma
         height, width = images.shape[2:]
         radius = min(max(1, height // 20), height - 1, width - 1)
@@ -127,7 +127,7 @@ class CropColour(Augmentation):
 
 def _chosen(num: int, prob: float, generator: torch.Generator) -> Bool[Tensor, " num"]:
     """Which of the images something happens to."""
-    return uniform(num, generator=generator, device=generator.device) < prob
+    return uniform(num, generator=generator) < prob
 
 
 def _check_settings(

@@ -73,7 +73,7 @@ class AdversarialPrior(Prior):
         self,
         features: Features,
         code: Float[Tensor, "n d"],
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """'prior', the encoder's loss, and 'discriminator', its opponent's; both in nats."""
         codes = self.seen(code)
@@ -93,9 +93,9 @@ class AdversarialPrior(Prior):
         return squashed.to(next(self.discriminator.parameters()).dtype)
 
     def sample(
-        self, like: Float[Tensor, "n d"], generator: torch.Generator | None = None
+        self, like: Float[Tensor, "n d"], generator: torch.Generator
     ) -> Float[Tensor, "n d"]:
         """Draws of the prior V, as many as rows in `like`."""
         if self.target == "gaussian":
             return normal_like(like, generator)
-        return uniform(*like.shape, generator=generator, device=like.device).to(like.dtype)
+        return uniform(*like.shape, generator=generator).to(like.dtype)

@@ -52,7 +52,7 @@ class GaussianKL(Prior):
         self,
         features: Features,
         code: Float[Tensor, "n d"],
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """'prior': KL(p(z|x) || N(0, I)), nats a dimension."""
         return {"prior": gaussian_kl(features)}

@@ -69,15 +69,13 @@ class NoiseInjection(Prior):
         self.code_prior = "uniform" if target == "uniform" else None
         self.noise_scale = noise_scale
 
-    def draw(
-        self, features: Features, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "n d"]:
+    def draw(self, features: Features, generator: torch.Generator) -> Float[Tensor, "n d"]:
         """The normalised mean with noise, one draw an image."""
         normalized = self.normalize(features.mean)
         if self.target == "gaussian":
             noise = self.noise_scale * normal_like(normalized, generator)
         else:
-            draws = uniform(*normalized.shape, generator=generator, device=normalized.device)
+            draws = uniform(*normalized.shape, generator=generator)
             noise = self.noise_scale * (2 * draws - 1)
         return (normalized + noise).to(features.mean.dtype)
 
@@ -95,7 +93,7 @@ class NoiseInjection(Prior):
         self,
         features: Features,
         code: Float[Tensor, "n d"],
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """No term: the noise acts inside the information terms."""
         return {}

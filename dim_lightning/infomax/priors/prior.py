@@ -23,9 +23,7 @@ class Prior(nn.Module, ABC):
 
     code_prior: Target | None = None
 
-    def draw(
-        self, features: Features, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "n d"]:
+    def draw(self, features: Features, generator: torch.Generator) -> Float[Tensor, "n d"]:
         """One code an image for the information terms: a sample of p(z|x).
 
         Evaluation never sees it: the code of an image is `features.mean`, whatever the prior.
@@ -37,7 +35,7 @@ class Prior(nn.Module, ABC):
         self,
         features: Features,
         code: Float[Tensor, "n d"],
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """Terms to minimise, each a scalar.
 

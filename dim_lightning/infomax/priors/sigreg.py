@@ -39,7 +39,7 @@ def epps_pulley(
 
 def sigreg(
     codes: Float[Tensor, "n d"],
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
     num_slices: int = 256,
     num_knots: int = 17,
     max_frequency: float = 3.0,
@@ -112,7 +112,7 @@ class SIGReg(Prior):
         self,
         features: Features,
         code: Float[Tensor, "n d"],
-        generator: torch.Generator | None = None,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """'prior': the mean Epps-Pulley statistic of the codes' projections, about 1 at N(0, I)."""
         return {"prior": sigreg(code, generator, *self.settings)}

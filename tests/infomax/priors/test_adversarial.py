@@ -134,7 +134,7 @@ def test_the_sigmoid_is_inside_the_discriminator_only():
     code = 3 * torch.randn(5, 3, generator=generator())
     for target, expected in (("uniform", code.sigmoid()), ("gaussian", code)):
         prior = make(target)
-        assert torch.equal(prior.draw(features(code)), code)
+        assert torch.equal(prior.draw(features(code), generator()), code)
         assert torch.equal(prior.seen(code), expected)
 
 

@@ -20,7 +20,9 @@ settings.register_profile("patient", deadline=None)  # a busy machine is no fail
 settings.load_profile("patient")
 
 # What processes of tests are forked from, so that the modules are loaded once
-multiprocessing.set_forkserver_preload(["dim_lightning.infomax.deep_infomax"])
+multiprocessing.set_forkserver_preload(
+    ["dim_lightning.infomax.deep_infomax", "dim_lightning.cli.command_line"]
+)
 
 
 def pytest_collection_finish():

@@ -1,8 +1,6 @@
 import os
-import subprocess
-import sys
-from pathlib import Path
 
+import forked
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -175,10 +173,7 @@ def test_two_processes_write_each_image_once_and_in_order(tmp_path):
     module, data = tiny_module(), unlabelled(tmp_path)
     data.eval_batch_size = 4
     alone = predict(tmp_path, module, data)
-    command = [sys.executable, __file__, str(tmp_path)]
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    done = forked.run(tmp_path / "said", in_two_processes, tmp_path)
     assert done.returncode == 0, done.stderr
     for name in ("unrepeated", "repeated"):
         both = parquet.read_table(tmp_path / name / NAME)
@@ -201,6 +196,7 @@ def in_two_processes(root):
             assert len(sampler) == 20
             return self._loader(images, 4, sampler=sampler)
 
+    torch.set_num_threads(1)
     growing_file.GROUP_ROWS = 8
     for name, kind in (("unrepeated", None), ("repeated", Repeating)):
         data = unlabelled(root)
@@ -211,8 +207,3 @@ def in_two_processes(root):
         options = {"devices": 2, "strategy": "ddp_fork", "use_distributed_sampler": kind is None}
         run = trainer(root / name, [EmbeddingWriter()], **options)
         run.predict(tiny_module(), data, return_predictions=False)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    in_two_processes(Path(sys.argv[1]))

@@ -1,12 +1,12 @@
 import hashlib
 import json
-import multiprocessing
 import os
+import resource
 import shutil
-import subprocess
 import sys
 from collections import Counter
 
+import forked
 import numpy as np
 import pytest
 
@@ -279,28 +279,21 @@ def test_a_read_only_folder_is_explained_and_one_with_the_cache_is_used(class_fo
         cache_dir.chmod(0o700)
 
 
-# Files of this process may not grow beyond a limit: what a full disk looks like to it.
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-from dim_lightning.data.cache import cached
-from dim_lightning.data.sources import PictureFolder
-from dim_lightning.errors import InputError
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    cached(PictureFolder(sys.argv[1]).find(Path()), 64, Path(sys.argv[2]))
-except InputError as error:
-    print(error)
-"""
+def build_on_a_full_disk(folder, cache_dir):
+    """Files of this process may not grow beyond a limit: what a full disk looks like to it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with pytest.raises(InputError) as full:
+        build(folder, cache_dir, 64)
+    sys.stdout.write(f"{full.value}\n")
 
 
 @pytest.mark.slow
 def test_a_full_disk_is_explained_and_leaves_nothing(class_folders, tmp_path):
     cache_dir = tmp_path / "cache"
-    command = [sys.executable, "-c", FULL_DISK, str(class_folders), str(cache_dir)]
-    message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert message.startswith(f"cannot write {cache_dir}: a file became larger than")
-    assert "free some space or point data.cache_dir" in message
+    done = forked.run(tmp_path / "said", build_on_a_full_disk, class_folders, cache_dir)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"cannot write {cache_dir}: a file became larger than")
+    assert "free some space or point data.cache_dir" in done.stdout
     assert left_behind(cache_dir) == []
 
 
@@ -314,28 +307,23 @@ def test_too_little_space_is_told_before_anything_is_decoded(tmp_path):
     assert left_behind(tmp_path / "cache") == []
 
 
-def build_with_others(folder, cache_dir, barrier, built):
+def build_with_others(folder, cache_dir, barrier):
     barrier.wait(120)
     ready = build(folder, cache_dir)
-    built.put((str(ready.folder), arrays(ready)[0].sum().item()))
+    sys.stdout.write(f"{ready.folder} {arrays(ready)[0].sum()}\n")
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_get_the_same_whole_cache(class_folders, tmp_path, capfd):
-    context = multiprocessing.get_context("spawn")  # whose output capfd sees
-    barrier, built = context.Barrier(2), context.Queue()
-    arguments = (class_folders, tmp_path / "cache", barrier, built)
-    processes = [context.Process(target=build_with_others, args=arguments) for _ in range(2)]
-    for process in processes:
-        process.start()
-    one, two = built.get(timeout=120), built.get(timeout=120)
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    assert one == two
-    assert one[1] == arrays(build(class_folders, tmp_path / "cache"))[0].sum()
+def test_two_processes_at_once_get_the_same_whole_cache(class_folders, tmp_path):
+    given = (build_with_others, class_folders, tmp_path / "cache", forked.CONTEXT.Barrier(2))
+    first, other = forked.Forked(tmp_path / "1", *given), forked.Forked(tmp_path / "2", *given)
+    with first, other:
+        one, two = first.ended(), other.ended()
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    ready = build(class_folders, tmp_path / "cache")
+    assert one.stdout == two.stdout == f"{ready.folder} {arrays(ready)[0].sum()}\n"
     assert left_behind(tmp_path / "cache") == []
-    assert capfd.readouterr().err.count("done in") == 1  # only one of them decoded
+    assert (one.stderr + two.stderr).count("done in") == 1  # only one of them decoded
 
 
 def test_the_key_is_the_hash_of_what_it_was_made_from(class_folders, tmp_path):

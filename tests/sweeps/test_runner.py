@@ -4,13 +4,13 @@ import json
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked, command
 
 from dim_lightning.cli import main
 from dim_lightning.cli.sweep import _output
@@ -179,28 +179,21 @@ def test_hyperband_stops_what_falls_behind(bench):
     assert 2 <= int(bad["values_logged"]) < 250
 
 
-def started(bench, *words):
-    """A sweep in a process of its own, once its first trial is at work."""
-    command = [sys.executable, "-m", "dim_lightning", "sweep", str(bench.file)]
-    process = subprocess.Popen(
-        [*command, "--output", str(bench.output), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    metrics = bench.output / "trials" / "2" / "1" / "metrics.csv"
-    while not metrics.exists() and process.poll() is None:
-        time.sleep(0.05)
-    return process
+def stopped(bench, stop, *words):
+    """How a sweep in a process of its own ends that is sent a signal in its second trial."""
+    words = ["sweep", str(bench.file), "--output", str(bench.output), *words]
+    with Forked(bench.file.parent / "said", command, *words) as process:
+        metrics = bench.output / "trials" / "2" / "1" / "metrics.csv"
+        while not metrics.exists() and process.running():
+            time.sleep(0.05)
+        process.send(stop)
+        return process.ended(120)
 
 
 @pytest.mark.slow
 def test_after_kill_9_the_sweep_goes_on_with_the_trial_that_still_runs(bench):
     bench.write(parameters={"quality": {"values": [0.1, 0.3, 0.2]}, "pause": {"value": 1.0}})
-    process = started(bench)
-    process.kill()
-    process.communicate()
+    stopped(bench, signal.SIGKILL)
     trials = read_trials(bench.output)
     assert [trial.status for trial in trials.values()] == ["finished", "running"]
     assert bench.sweep() == 0
@@ -239,10 +232,8 @@ def test_a_trial_that_was_killed_with_its_sweep_is_run_again(bench):
 def test_a_stopped_sweep_leaves_no_trial_behind_and_says_how_to_go_on(bench, stop, code):
     bench.write(parameters={"quality": {"values": [0.1, 0.3]}, "pause": {"value": 0.5}})
     bench.output = bench.output.with_name("with a space")
-    process = started(bench, "--count", "2")
-    process.send_signal(getattr(signal, stop))
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == code
+    done = stopped(bench, getattr(signal, stop), "--count", "2")
+    assert done.returncode == code
     words = shlex.join(["sweep", str(bench.file), "--output", str(bench.output), "--count", "2"])
-    assert f"to go on: python -m dim_lightning {words}\n" in errors
+    assert f"to go on: python -m dim_lightning {words}\n" in done.stderr
     assert [t.status for t in read_trials(bench.output).values()] == ["finished", "interrupted"]

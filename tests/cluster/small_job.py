@@ -2,10 +2,14 @@
 
 import csv
 import os
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 import yaml
+from forked import Forked, command
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 JOINT_BATCH = 24
 NUM_VALIDATION = 159  # 15 more than a multiple of 48: no number of processes divides the rest
@@ -51,6 +55,28 @@ def fit(folder, experiment, processes):
         "data.batch_size": JOINT_BATCH // processes,
     }
     return ["fit", *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
+
+
+def of_processes(count, folder, words):
+    """Runs a command on so many processes, each told its place as torchrun does; what they said."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    words = [*words, "--trainer.strategy", "ddp", "--trainer.devices", str(count)]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0"}
+    with ExitStack() as stack:
+        processes = [Forked(folder, _process, rank, words, **place) for rank in range(count)]
+        for process in processes:
+            stack.enter_context(process)
+        ended = [process.ended(1800) for process in processes]
+    assert [done.returncode for done in ended] == [0] * count, ended[-1].stderr
+    return ended[-1].stdout
+
+
+def _process(rank, words):
+    os.environ["LOCAL_RANK"] = str(rank)
+    rank_zero_only.rank = rank  # which Lightning reads from there when it is loaded
+    os.environ.pop("DIM_LIGHTNING_RUN_DIR", None)  # of a run in the tests' process
+    return command(*words)
 
 
 def rows(run):

@@ -1,12 +1,10 @@
 """The same joint batch on one and four processes: one training, in every number of it."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
-from small_job import JOINT_BATCH, environment, fit, rows, trained
+from small_job import JOINT_BATCH, fit, of_processes, rows, trained
 
 from dim_lightning.cli import main
 from dim_lightning.run.result import read_result
@@ -30,18 +28,10 @@ def one(folder):
     return folder / "runs" / "one" / "1"
 
 
-def command(words):
-    line = [sys.executable, "-m", "dim_lightning", *words]
-    done = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=1800)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def four(folder):
     """The run, and what was said."""
-    words = ["--trainer.strategy", "ddp", "--trainer.devices", "4"]
-    said = command([*fit(folder, "of_4", 4), *words])
+    said = of_processes(4, folder / "said by 4", fit(folder, "of_4", 4))
     return folder / "runs" / "of_4" / "1", said
 
 
@@ -82,9 +72,8 @@ def test_so_is_the_offline_evaluation(one, folder):
     shutil.copytree(one, folder / "copy")
     assert main(["test", "--run", str(one)]) == 0
     alone = read_result(one)["test"]
-    half = str(JOINT_BATCH // 2)
-    words = ["--data.batch_size", half, "--trainer.strategy", "ddp", "--trainer.devices", "2"]
-    command(["test", "--run", str(folder / "copy"), *words])
+    half = ["--data.batch_size", str(JOINT_BATCH // 2)]
+    of_processes(2, folder / "said by 2", ["test", "--run", str(folder / "copy"), *half])
     together = read_result(folder / "copy")["test"]
     assert alone.keys() == together.keys()
     for name, value in alone.items():

@@ -1,117 +1,114 @@
 """The setting `compile`. What compiles runs in a process of its own: it does not bear the checks
 of shapes and types that all other tests run with."""
 
+import copy
 import shutil
-import subprocess
 import sys
+from functools import partial
 
+import forked
 import pytest
 import torch
 import yaml
 
 from dim_lightning.cli import main
-from dim_lightning.cli.compiling import check_compile, compile_parts
+from dim_lightning.cli.compiling import UncompiledValidation, check_compile, compile_parts
+from dim_lightning.data import Batch
+from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
 
-STEP = """
-import copy, sys
-from functools import partial
-import torch
-from dim_lightning.cli.compiling import UncompiledValidation, compile_parts
-from dim_lightning.data import Batch
-from dim_lightning.encoders import BlogEncoder
-from dim_lightning.infomax.deep_infomax import DeepInfoMax
 
 def step(model, batch):
     code, terms = model.code_and_terms(batch, torch.Generator().manual_seed(1))
     terms["loss"].backward()
     return code, terms["loss"], [parameter.grad for parameter in model.parameters()]
 
-images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-batch = Batch(images, torch.zeros(6, dtype=torch.int64), torch.arange(6))
-for num_negatives in [1] if sys.argv[1] == "aot_eager" else [1, "all"]:
-    torch.manual_seed(0)
-    encoder = partial(BlogEncoder, widths=(4,), embedding_dim=8)
-    plain = DeepInfoMax(encoder, image_size=8, num_negatives=num_negatives)
-    compiled = copy.deepcopy(plain)
-    names = compile_parts(compiled, sys.argv[1])
-    assert len(names) == 3 and names[0] == "encoder", names  # and two critics
-    assert list(compiled.state_dict()) == list(plain.state_dict())
-    for found, expected in zip(step(compiled, batch), step(plain, batch), strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-counted = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-assert counted > 0, "nothing was compiled"
 
-def validated():
-    with torch.inference_mode():
-        compiled.eval().code_and_terms(batch, torch.Generator().manual_seed(1))
+def graphs():
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
-plainly = UncompiledValidation()
-plainly.on_validation_start(None, None)
-assert validated() == counted, "compiled in a validation"
-plainly.on_validation_end(None, None)
-assert validated() > counted, "no longer compiled after it"
-"""
-BFLOAT16 = """
-import copy
-import torch
-from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
 
-encoders = [
-    BlogEncoder(16, widths=(16, 16), embedding_dim=32),
-    PaperEncoder(16, widths=(16, 16), hidden_dim=32, embedding_dim=8),
-    ResidualEncoder(16, widths=(16, 16), blocks=(1, 1), local_stage=1, hidden_dim=32),
-    StridedEncoder(16, widths=(16, 16), blocks=(1,)),
-]
-images = torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-for plain in encoders:
-    compiled = copy.deepcopy(plain)
-    compiled.compile()
-    gradients = []
-    for encoder in (plain, compiled):
-        with torch.autocast("cpu", torch.bfloat16):
-            features = encoder(images)
-        (features.mean.float().square().mean() + features.feature_map.float().mean()).backward()
-        # a bias before a batch norm has no gradient but what rounding leaves
-        weights = [p for p in encoder.parameters() if p.ndim > 1]
-        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
-        gradients.append(torch.cat([part.flatten() for part in parts]))
-    alike = torch.cosine_similarity(*gradients, dim=0)
-    assert alike > 0.98, (type(plain).__name__, alike)
-"""
-MAIN = """
-import sys
-from dim_lightning.cli import main
+def compare_steps(mode):
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    batch = Batch(images, torch.zeros(6, dtype=torch.int64), torch.arange(6))
+    for num_negatives in [1] if mode == "aot_eager" else [1, "all"]:
+        torch.manual_seed(0)
+        encoder = partial(BlogEncoder, widths=(4,), embedding_dim=8)
+        plain = DeepInfoMax(encoder, image_size=8, num_negatives=num_negatives)
+        compiled = copy.deepcopy(plain)
+        names = compile_parts(compiled, mode)
+        assert len(names) == 3, names  # the encoder and two critics
+        assert names[0] == "encoder"
+        assert list(compiled.state_dict()) == list(plain.state_dict())
+        for found, expected in zip(step(compiled, batch), step(plain, batch), strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    counted = graphs()
+    assert counted > 0, "nothing was compiled"
 
-code = main(sys.argv[1:])
-print("graphs:", sys.modules["torch._dynamo"].utils.counters["stats"]["unique_graphs"])
-sys.exit(code)
-"""
+    def validated():
+        with torch.inference_mode():
+            compiled.eval().code_and_terms(batch, torch.Generator().manual_seed(1))
+        return graphs()
+
+    plainly = UncompiledValidation()
+    plainly.on_validation_start(None, None)
+    assert validated() == counted, "compiled in a validation"
+    plainly.on_validation_end(None, None)
+    assert validated() > counted, "no longer compiled after it"
 
 
-def run(code, *words):
-    command = [sys.executable, "-c", code, *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+def compare_gradients_in_bfloat16():
+    encoders = [
+        BlogEncoder(16, widths=(16, 16), embedding_dim=32),
+        PaperEncoder(16, widths=(16, 16), hidden_dim=32, embedding_dim=8),
+        ResidualEncoder(16, widths=(16, 16), blocks=(1, 1), local_stage=1, hidden_dim=32),
+        StridedEncoder(16, widths=(16, 16), blocks=(1,)),
+    ]
+    images = torch.rand(32, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for plain in encoders:
+        compiled = copy.deepcopy(plain)
+        compiled.compile()
+        gradients = []
+        for encoder in (plain, compiled):
+            with torch.autocast("cpu", torch.bfloat16):
+                features = encoder(images)
+            (features.mean.float().square().mean() + features.feature_map.float().mean()).backward()
+            # a bias before a batch norm has no gradient but what rounding leaves
+            weights = [p for p in encoder.parameters() if p.ndim > 1]
+            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
+            gradients.append(torch.cat([part.flatten() for part in parts]))
+        alike = torch.cosine_similarity(*gradients, dim=0)
+        assert alike > 0.98, (type(plain).__name__, alike)
+
+
+def command_and_graphs(*words):
+    code = main(words)
+    sys.stdout.write(f"graphs: {graphs()}\n")
+    return code
+
+
+def run(folder, function, *arguments):
+    # the few kernels are compiled sooner than a pool of processes for it has started
+    done = forked.run(folder, function, *arguments, TORCHINDUCTOR_COMPILE_THREADS="1")
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
 
-def test_a_traced_step_is_the_step():
-    run(STEP, "aot_eager")
+def test_a_traced_step_is_the_step(tmp_path):
+    run(tmp_path, compare_steps, "aot_eager")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler for C++")
-def test_a_compiled_step_is_the_step():
-    run(STEP, "default")
+def test_a_compiled_step_is_the_step(tmp_path):
+    run(tmp_path, compare_steps, "default")
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler for C++")
-def test_compiled_encoders_have_the_same_gradients_in_bfloat16():
-    run(BFLOAT16)
+def test_compiled_encoders_have_the_same_gradients_in_bfloat16(tmp_path):
+    run(tmp_path, compare_gradients_in_bfloat16)
 
 
 def test_nothing_is_compiled_unless_asked_for():
@@ -141,17 +138,19 @@ def test_cuda_graphs_do_not_add_gradients_up(mode):
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
-def test_a_run_by_cuda_graphs_is_validated_and_goes_on(workshop, mode):
+def test_a_run_by_cuda_graphs_is_validated_and_goes_on(workshop, tmp_path, mode):
     places = ["--data.root", str(workshop.folder / "data"), "--runs_dir", str(workshop.runs)]
     words = ["--trainer.accelerator", "gpu", "--trainer.max_epochs", "2", "--compile", mode]
-    run(MAIN, "fit", "--config", workshop.config, *places, "--experiment", mode, *words)
+    words = ["--config", workshop.config, *places, "--experiment", mode, *words]
+    run(tmp_path, command_and_graphs, "fit", *words)
 
 
 @pytest.mark.slow
 def test_a_compiled_run_goes_on_uncompiled_and_is_exported(workshop, finished, tmp_path):
     places = ["--data.root", str(workshop.folder / "data"), "--runs_dir", str(workshop.runs)]
     words = ["--experiment", "traced", "--compile", "aot_eager"]
-    said = run(MAIN, "fit", "--config", workshop.config, *places, *words)
+    words = ["fit", "--config", workshop.config, *places, *words]
+    said = run(tmp_path / "said", command_and_graphs, *words)
     assert "graphs: 3" in said  # of the encoder and two critics, in training alone
     traced = workshop.runs / "traced" / "1"
     assert yaml.safe_load((traced / "config.yaml").read_text())["compile"] == "aot_eager"

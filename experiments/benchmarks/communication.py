@@ -15,6 +15,7 @@ all-reduce of x, (P - 1) / P x on average for a broadcast of x.
 
 import argparse
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -256,16 +257,26 @@ def measure(processes: int, images: int, small: bool, root: str) -> list[dict[st
     return rows
 
 
-def start(processes: int, options: argparse.Namespace) -> int:
-    """Runs `train` in that many processes, of which the first prints; 0 if all went well."""
+def start(options: argparse.Namespace) -> int:
+    """Runs `train` in `options.processes`, of which the first prints; 0 if all went well."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    started = []
-    for rank in range(processes):
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
-        command = [sys.executable, *sys.argv, "--rank", str(rank)]
-        started.append(subprocess.Popen(command, env={**os.environ, **place}))
-    return max(abs(process.wait()) for process in started)
+    fork = multiprocessing.get_context("fork").Process  # they have loaded what this one has
+    processes = [fork(target=_rank, args=(i, port, options)) for i in range(options.processes)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return max(abs(process.exitcode) for process in processes)
+
+
+def _rank(rank: int, port: int, options: argparse.Namespace) -> None:
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+    os.environ.update(place)
+    given = (options.processes, options.images, options.small, options.root)
+    rows = [train(kind, *given) for kind in KINDS]
+    if rank == 0:
+        print(json.dumps(rows))
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -328,22 +339,14 @@ def main() -> None:
     parser.add_argument("--draw", type=Path, help="JSON to make the figure of")
     parser.add_argument("--output", type=Path, help="where to write JSON, or the figure")
     parser.add_argument("--processes", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.draw:
         rows = json.loads(options.draw.read_text("utf-8"))
         for row in rows:
             row["setting"] = Setting(*row["setting"])
         draw(rows, options.output or options.draw.with_suffix(".png"))
-    elif options.rank is not None:
-        rows = [
-            train(kind, options.processes, options.images, options.small, options.root)
-            for kind in KINDS
-        ]
-        if options.rank == 0:
-            print(json.dumps(rows))
     elif options.processes:
-        sys.exit(start(options.processes, options))
+        sys.exit(start(options))
     else:
         rows = []
         for processes in (1, 2, 4):

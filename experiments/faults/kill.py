@@ -269,11 +269,12 @@ def _place(run: Path) -> str:
     return f"epoch {step // STEPS + 1}, step {step % STEPS}"
 
 
-def run(kills: int, processes: list[int], seed: int, folder: Path) -> bool:
+def run(kills: list[int], processes: list[int], seed: int, folder: Path) -> bool:
     """Prints the table; whether all was the same."""
-    good, planned = True, faults(kills, seed)
+    good = True
     print(f"{'processes':<10}{'fault':<42}{'code':>5}  {'went on from':<22}difference", flush=True)
-    for count in processes:
+    for count, most in zip(processes, kills, strict=True):
+        planned = faults(most, seed)
         bench = Bench(folder / str(count), count, any(f.share is not None for f in planned))
         for number, fault in enumerate(planned):
             code, place, differs = bench.disturbed(number, fault)
@@ -285,14 +286,23 @@ def run(kills: int, processes: list[int], seed: int, folder: Path) -> bool:
 
 def _main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_AsWritten)
-    parser.add_argument("--kills", type=int, default=25, help="for each number of processes; 25")
+    parser.add_argument(
+        "--kills",
+        type=int,
+        nargs="+",
+        default=[25],
+        help="one number for all numbers of processes, or one for each; 25",
+    )
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], choices=[1, 2])
     parser.add_argument("--seed", type=int, default=0, help="of the moments; 0")
     options = parser.parse_args()
+    kills = options.kills * (len(options.processes) if len(options.kills) == 1 else 1)
+    if len(kills) != len(options.processes):
+        parser.error(f"--kills has {len(kills)} numbers; expected {len(options.processes)}, or one")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)  # threads of this process would be missing in those it forks
     with tempfile.TemporaryDirectory() as folder:
-        return 0 if run(options.kills, options.processes, options.seed, Path(folder)) else 1
+        return 0 if run(kills, options.processes, options.seed, Path(folder)) else 1
 
 
 class _AsWritten(argparse.RawDescriptionHelpFormatter):

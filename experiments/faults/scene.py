@@ -1,15 +1,17 @@
 """A training of seconds on the digits, in a process of its own, and how it ended."""
 
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT))
 CONFIG = """
 experiment: fault
 data: {source: Digits, image_size: 16, batch_size: 64}
@@ -36,10 +38,15 @@ def folder() -> Iterator[Path]:
                 subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
 
 
-def command(place: Path, *words: str, verb: str = "fit") -> list[str]:
-    """A command on the digits; data and runs lie in `place` unless `words` say otherwise."""
-    start = [sys.executable, "-m", "dim_lightning", verb, "--config", str(place / "config.yaml")]
-    return [*start, "--data.root", str(place / "data"), "--runs_dir", str(place / "runs"), *words]
+def fit(place: Path, *words: str) -> list[str]:
+    """Words of a command on the digits; data and runs are in `place` unless `words` say else."""
+    start = ["fit", "--config", str(place / "config.yaml"), "--data.root", str(place / "data")]
+    return [*start, "--runs_dir", str(place / "runs"), *words]
+
+
+def command(place: Path, *words: str) -> list[str]:
+    """`fit` as a program of its own."""
+    return [sys.executable, "-m", "dim_lightning", *fit(place, *words)]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -54,10 +61,38 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
-def run(words: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end."""
-    settings = {"env": environment(), **options}
-    return subprocess.run(words, capture_output=True, text=True, timeout=1800, **settings)  # type: ignore[call-overload]
+def run(
+    words: list[str], prepare: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end, on Linux: forked from this process, which loads packages once.
+
+    Args:
+        words: what comes after `python -m dim_lightning`.
+        prepare: called in the new process first.
+    """
+    os.environ.update(environment())
+    import dim_lightning.cli.command_line  # noqa: F401  here, as `in_own_mounts` begins anew
+
+    with tempfile.NamedTemporaryFile() as said:
+        given = (words, Path(said.name), prepare)
+        process = multiprocessing.get_context("fork").Process(target=_run, args=given)
+        process.start()
+        process.join(1800)
+        process.kill()
+        process.join()
+        error = said.read().decode()
+    return subprocess.CompletedProcess(words, process.exitcode, stderr=error)
+
+
+def _run(words: list[str], said: Path, prepare: Callable[[], None] | None) -> None:
+    from dim_lightning.cli import main
+
+    for number, path in ((1, Path(os.devnull)), (2, said)):
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), number)
+    if prepare is not None:
+        prepare()
+    sys.exit(main(words))
 
 
 def judge(fault: str, code: int, expected: int, error: str, *said: str) -> None:

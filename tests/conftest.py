@@ -7,6 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from PIL import Image
 
 # Whatever is loaded until the tests are collected stays: there is no garbage to look for in it.
 gc.disable()
@@ -23,6 +24,18 @@ settings.load_profile("patient")
 multiprocessing.set_forkserver_preload(
     ["dim_lightning.infomax.deep_infomax", "dim_lightning.cli.command_line"]
 )
+
+
+@pytest.fixture
+def plain_figures(monkeypatch):
+    """Runs in this process draw no curves, which takes longer than their training of seconds."""
+
+    def statistics(path, *_):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+
+    monkeypatch.setattr("dim_lightning.run.summary.panel_svg", lambda panel: panel.title)
+    monkeypatch.setattr("dim_lightning.callbacks.geometry.write_statistics", statistics)
 
 
 def pytest_collection_finish():

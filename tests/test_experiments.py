@@ -34,6 +34,7 @@ def root(tmp_path_factory):
     return root
 
 
+@pytest.mark.usefixtures("plain_figures")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_one_batch(name, root, tmp_path):
     own = ["--data.source.path", str(root / "mine")] if name.startswith("pictures/") else []

@@ -47,6 +47,11 @@ class Workshop:
         return sorted(str(path.relative_to(self.runs)) for path in self.runs.glob("*/*"))
 
 
+@pytest.fixture(autouse=True)
+def _plain(plain_figures):
+    pass
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory):
     return Workshop(tmp_path_factory.mktemp("cli"))

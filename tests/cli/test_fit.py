@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import Timer, TQDMProgressBar
+from PIL import Image
 
 import dim_lightning
 from dim_lightning import DeepInfoMax
@@ -22,6 +23,7 @@ from dim_lightning.cli.place import with_run_files
 from dim_lightning.cli.trainer import trainer_in
 from dim_lightning.encoder_module import PARTS
 from dim_lightning.parts import part_text
+from dim_lightning.run.curves import panels
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.result import read_result
 
@@ -58,6 +60,20 @@ def test_the_folder_is_complete(finished):
     assert environment["gpus"] == []  # that trained
     # or Lightning would take every GPU, each with a batch of its own
     assert yaml.safe_load((finished / "config.yaml").read_text())["trainer"]["devices"] == 1
+
+
+def test_its_page_has_every_curve_and_picture(workshop, monkeypatch):
+    monkeypatch.undo()  # the figures of the other tests are plain ones
+    assert workshop.fit("--experiment", "drawn") == 0
+    run = workshop.runs / "drawn" / "1"
+    page = (run / "summary.html").read_text()
+    curves = panels(read_metrics(run))
+    assert len(curves) > 4
+    assert page.count("<svg") == len(curves)
+    pictures = sorted((run / "pictures").glob("*.png"))
+    assert page.count("data:image/png;base64,") == len(pictures)
+    with Image.open(run / "pictures" / "embedding_statistics.png") as picture:
+        assert picture.width > 500
 
 
 def test_nothing_in_a_checkpoint_but_plain_types(finished):

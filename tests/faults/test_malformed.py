@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from malformed import TEXTS, command_lines, configurations, cut_texts
 from scene import SHORT, TINY
 
+pytestmark = pytest.mark.usefixtures("plain_figures")
 ASKED = os.environ.get("FUZZ_EXAMPLES")
 COMMON = {
     "database": None,

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from PIL import Image
 
 from dim_lightning.cli import main
 from dim_lightning.cli.resolved import resolved_settings
+from dim_lightning.run.child import is_at_work
 from dim_lightning.run.metrics import read_metrics
 
 MLP = "probe/mlp200/embedding/top1"
@@ -235,21 +237,6 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
     assert said in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_killed_it_takes_over_the_run_that_is_left_at_work(bench, capsys):
-    bench.write(rows=[{**TABLE["rows"][0], "overrides": {"trainer.max_epochs": 40}}])
-    process = started(bench)
-    process.kill()
-    process.communicate()
-    assert bench.table("--report") == 0
-    assert re.search(r"running: epoch \d+ of 40", capsys.readouterr().out)
-    assert bench.table() == 0
-    assert "is at work on it already; waits for it" in capsys.readouterr().out
-    assert bench.states() == {"both terms": "done"}
-    assert bench.rows()[0]["epochs"] == "40"
-    assert [path.name for path in (bench.runs / "both_terms" / "seed0").glob("[0-9]*")] == ["1"]
-
-
 def started(bench):
     """The table in a process of its own, once its run has ended an epoch more."""
     run = bench.runs / "both_terms" / "seed0" / "1"
@@ -272,19 +259,36 @@ def started(bench):
 
 
 @pytest.mark.slow
-def test_stopped_it_goes_on(bench, capsys):
-    bench.write(rows=[{**TABLE["rows"][0], "overrides": {"trainer.max_epochs": 15}}])
+def test_stopped_and_then_killed_it_goes_on(bench, capsys, monkeypatch, tmp_path):
+    """Its run waits before the second and the third epoch, for what happens to the table there."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    gate = {"class_path": "gate.Gate", "init_args": {"path": f"{tmp_path}/"}}
+    overrides = {"trainer.max_epochs": 3, "trainer.callbacks": [gate]}
+    bench.write(rows=[{**TABLE["rows"][0], "overrides": overrides}])
     process = started(bench)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 143
     assert "terminated; to go on: python -m dim_lightning table" in errors
-    assert re.fullmatch(r"interrupted after epoch \d+ of 15", bench.states()["both terms"])
+    assert bench.states() == {"both terms": "interrupted after epoch 1 of 3"}
     assert bench.table("--dry") == 0
     run = bench.runs / "both_terms" / "seed0" / "1"
     assert f"fit --resume {run}" in capsys.readouterr().out
 
+    (tmp_path / "1").touch()
+    process = started(bench)
+    process.kill()
+    process.communicate()
+    assert bench.table("--report") == 0
+    assert "running: epoch 3 of 3" in capsys.readouterr().out
+
+    def found_at_work(folder):
+        (tmp_path / "2").touch()
+        return is_at_work(folder)
+
+    monkeypatch.setattr("dim_lightning.table.runner.is_at_work", found_at_work)
     assert bench.table() == 0
+    assert "is at work on it already; waits for it" in capsys.readouterr().out
     assert bench.states() == {"both terms": "done"}
-    assert bench.rows()[0]["epochs"] == "15"
-    assert sorted(path.name for path in run.parent.glob("[0-9]*")) == ["1"]
+    assert bench.rows()[0]["epochs"] == "3"
+    assert [path.name for path in run.parent.glob("[0-9]*")] == ["1"]

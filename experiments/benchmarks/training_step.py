@@ -111,7 +111,7 @@ def main() -> None:
     if options.job:
         print(KINDS[options.job](options.root, options.steps, options.precision))
         return
-    seconds = seconds_by_precision("cpu")
+    seconds = {} if options.precision else seconds_by_precision("cpu")
     precision = options.precision or min(seconds, key=lambda name: seconds[name])
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(options.rounds):

@@ -1,10 +1,8 @@
 """The curve of a long training: what is fitted, what is said, and that it goes on."""
 
 import json
-import os
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -120,9 +118,11 @@ def test_a_command_that_takes_too_long_is_ended(script):
 
 @parses
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_figures")
 def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path, monkeypatch):
-    """First by the script itself, then with its commands in this process, which is quicker."""
-    settings = ["--evaluation.mlp_epochs", "1", "--trainer.limit_train_batches", "2"]
+    """First by commands of their own, then with these in this process, which is quicker."""
+    settings = ["--evaluation.mlp_epochs", "1", "--evaluation.floors", "false"]
+    settings += ["--trainer.limit_train_batches", "2"]
 
     def words(place, *epochs):
         places = ["--runs_dir", str(tmp_path / place), "--data.root", str(tmp_path / place)]
@@ -132,10 +132,9 @@ def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path, monke
         commands.append(given)
         return main(given) == 0
 
-    process = [sys.executable, str(PAPER / "curve.py"), *words("here", "1")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(process, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(sys, "argv", ["curve.py", *words("here", "1")])
+    runpy.run_path(str(PAPER / "curve.py"), run_name="__main__")
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     commands = []
     monkeypatch.setitem(script["main"].__globals__, "_command", command)
@@ -149,5 +148,5 @@ def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path, monke
     assert (run / "curve.png").is_file()
     script["check"](DIGITS, [*settings, "--data.root", "else"], run)
     with pytest.raises(InputError) as error:
-        script["check"](DIGITS, settings[:2], run)
+        script["check"](DIGITS, settings[:-2], run)
     assert "trainer.limit_train_batches: asked None, stored 2" in str(error.value)

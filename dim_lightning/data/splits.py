@@ -11,6 +11,12 @@ from dim_lightning.data.cache import Cached
 from dim_lightning.data.contents import Contents, cached_contents
 from dim_lightning.errors import InputError
 
+_MORE = {  # what gives a split more images
+    "train": "lower data.validation_fraction and data.test_fraction",
+    "val": "raise data.validation_fraction or lower data.test_fraction",
+    "test": "raise data.test_fraction",
+}
+
 
 class Shares(NamedTuple):
     """How a training part is shared out.
@@ -109,9 +115,7 @@ def check_sizes(count: int, sizes: dict[str, int]) -> None:
     """
     for name, size in sizes.items():
         if size < 2:
-            change = "lower" if name == "train" else "raise"
             raise InputError(
                 f"{count} training picture{'s' * (count != 1)} leave{'s' * (count == 1)} {size} "
-                f"for the split {name}; expected at least 2; add pictures, or {change} "
-                "data.validation_fraction or data.test_fraction"
+                f"for the split {name}; expected at least 2; add pictures, or {_MORE[name]}"
             )

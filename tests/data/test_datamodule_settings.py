@@ -6,6 +6,7 @@ from torch import nn
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, PictureFolder
 from dim_lightning.data.checks import check_views
+from dim_lightning.data.splits import check_sizes
 from dim_lightning.errors import InputError
 
 
@@ -49,6 +50,19 @@ def test_too_few_pictures_for_three_splits_are_told(tmp_path, draw):
     datamodule.prepare_data()
     with pytest.raises(InputError, match=r"5 training pictures leave 0 for the split val"):
         datamodule.setup()
+
+
+@pytest.mark.parametrize(
+    ("split", "advice"),
+    [
+        ("train", "lower data.validation_fraction and data.test_fraction"),
+        ("val", "raise data.validation_fraction or lower data.test_fraction"),
+        ("test", "raise data.test_fraction"),
+    ],
+)
+def test_what_gives_a_split_more_pictures_is_told(split, advice):
+    with pytest.raises(InputError, match=rf"for the split {split}; .* or {advice}$"):
+        check_sizes(9, {"train": 5, "val": 2, "test": 2, split: 1})
 
 
 def test_a_split_without_labels_is_told_where_others_have_some(tmp_path, class_folders):

@@ -160,7 +160,8 @@ def _build(found: Found, size: int, folder: Path, max_unreadable: float) -> None
             }
             with lasting_file(partial / META) as file:
                 file.write(json.dumps(meta, indent=1).encode())
-    _name_older(folder, found.origin)
+    if found.contents is None:  # else other content is another data set
+        _name_older(folder, found.origin)
 
 
 def _unlabelled(part: Part) -> Part:

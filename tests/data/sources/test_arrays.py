@@ -32,7 +32,7 @@ def test_without_labels_or_test_images(tmp_path):
     assert len(data.split("test")) == 8
 
 
-def test_other_content_is_another_data_set(tmp_path):
+def test_other_content_is_another_data_set(tmp_path, capfd):
     first, again = (Arrays(IMAGES, LABELS).find(tmp_path).fingerprint for _ in range(2))
     assert first == again
     changed = IMAGES.copy()
@@ -42,6 +42,7 @@ def test_other_content_is_another_data_set(tmp_path):
     contents = [_data(tmp_path, *each).contents for each in ((IMAGES, LABELS), (changed, LABELS))]
     assert contents[0].counts == contents[1].counts
     assert contents[0].sha256 != contents[1].sha256
+    assert "older state" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class PictureFolder(Source):
 
         Raises:
             InputError: no such folder, no pictures in it, a class folder without pictures, or
-                pictures beside train/, which would be left aside.
+                pictures beside train/ or the class folders of test/, which would be left aside.
         """
         # one cache, however it is spelt; links are kept
         folder = Path(os.path.abspath(Path(self.path).expanduser()))  # noqa: PTH100
@@ -114,12 +114,13 @@ class PictureFolder(Source):
         names = sorted(classes)
         if test is None:
             return Parts(class_part(classes, names), None, names)
+        _check_sorted(test, train)
         tested = class_folders(subfolders(test), _UNLABELLED)
-        if not tested or not set(tested) <= set(names):
-            strange = first_few(sorted(set(tested) - set(names)))
+        strange = sorted(set(tested) - set(names))
+        if strange:
             raise InputError(
                 f"{test} holds {len(tested)} classes, not in {train.name}/ are: "
-                f"{strange or 'none'}; expected classes of {train.name}/; rename or remove others"
+                f"{first_few(strange)}; expected classes of {train.name}/; rename or remove others"
             )
         return Parts(class_part(classes, names), class_part(tested, names), names)
 
@@ -153,6 +154,26 @@ def _check_beside(folder: Path) -> None:
             f"{folder} holds a folder train/, the training part, and beside it pictures "
             f"that would be left aside: {first_few(aside)}; expected {LAYOUTS}; rename train/ if "
             "it is a class, or move the others into it or elsewhere"
+        )
+
+
+def _check_sorted(test: Path, train: Path) -> None:
+    """Look at whether the pictures of the test part lie in class folders, as those of train/ do."""
+    loose, folders = [Path(path).name for path in pictures_in(test)], subfolders(test)
+    if not loose and not folders:
+        raise _no_pictures(test)
+    if not folders:
+        raise InputError(
+            f"{test} holds {len(loose)} pictures and no class folders, as {train} has; expected "
+            f"{LAYOUTS}; sort them into class folders, or move them out of {train.parent}: then "
+            "data.test_fraction of the training pictures tests, and predict --run RUN "
+            f"--data.source.path THERE gives their codes{_UNLABELLED}"
+        )
+    if loose:
+        raise InputError(
+            f"{test} holds class folders and beside them pictures that would be left aside: "
+            f"{first_few(loose)}; expected class folders only; move the pictures into class "
+            f"folders or elsewhere{_UNLABELLED}"
         )
 
 

@@ -143,6 +143,25 @@ def strange_test_class(folder, draw):
     return folder
 
 
+def loose_beside_test_classes(folder, draw):
+    for name in ("train/a/1.png", "train/b/1.png", "test/a/1.png", "test/2.png"):
+        draw(folder / name)
+    return folder
+
+
+def flat_test(folder, draw):
+    for name in ("train/a/1.png", "train/b/1.png", "test/1.png", "test/2.png"):
+        draw(folder / name)
+    return folder
+
+
+def empty_test(folder, draw):
+    for name in ("train/a/1.png", "train/b/1.png"):
+        draw(folder / name)
+    (folder / "val").mkdir()
+    return folder
+
+
 def class_called_train(folder, draw):
     draw(folder / "train" / "1.png")
     draw(folder / "bus" / "1.png")
@@ -171,6 +190,9 @@ def nothing_to_train_on(folder, draw):
         (class_called_train, "would be left aside: bus/; .* rename train/ if it is a class"),
         (loose_beside_train, "would be left aside: 1.png;"),
         (strange_test_class, "not in train/ are: c"),
+        (loose_beside_test_classes, "test holds class folders and .* left aside: 2.png; .* move"),
+        (flat_test, "test holds 2 pictures and no class folders, .* sort them .* or move them out"),
+        (empty_test, "no pictures in .*val nor in the folders below"),
         (nothing_to_train_on, "none called train/"),
     ],
 )

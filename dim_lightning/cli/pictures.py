@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
-from dim_lightning.run.environment import known_pictures, read_environment
+from dim_lightning.run.environment import known_pictures, num_pictures, read_environment
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG, LAST_CHECKPOINT
 from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES
 from dim_lightning.run.result import read_result
@@ -113,4 +113,4 @@ def _joined(*notes: str | None) -> str:
 def _listed(pictures: Mapping[str, Any]) -> str:
     counts = {name: count for name, count in pictures.items() if name != "sha256"}
     parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    return f"{sum(counts.values()):,} pictures" + (f" ({parts})" if len(counts) > 1 else "")
+    return f"{num_pictures(pictures):,} pictures" + (f" ({parts})" if len(counts) > 1 else "")

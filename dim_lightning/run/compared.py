@@ -1,12 +1,13 @@
 """What a comparison reads of each run, and whether the runs may be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dim_lightning.errors import InputError
+from dim_lightning.run.environment import known_pictures, num_pictures
 from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.own_code import changed_code, codes_of
@@ -14,7 +15,11 @@ from dim_lightning.run.report import KNN, PROBE, caveat_of_test, offline_headlin
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config, run_name
 
-_SAME = ("data.source", "data.image_size", "data.validation_fraction", "data.split_seed")
+_TEST_FRACTION = "data.test_fraction"
+_SAME = (
+    *("data.source", "data.image_size", "data.validation_fraction", _TEST_FRACTION),
+    "data.split_seed",
+)
 _SAME_QUERIES = "neighbours."
 METHOD, CLASS = "method", ".class_path"
 
@@ -66,9 +71,12 @@ def load_runs(folders: Sequence[Path]) -> list[RunData]:
 def not_the_same(runs: Sequence[RunData]) -> list[str]:
     """What must agree for figures to be compared, and does not."""
     known = sorted({key for run in runs for key in run.config})
+    pictures = {run.label: known_pictures(run.folder) or {} for run in runs}
     of_data = [key for key in known if belongs(key, _SAME)]
+    if all("test" in each for each in pictures.values()):  # nothing is set aside to test
+        of_data = [key for key in of_data if key != _TEST_FRACTION]
     queries = [key for key in known if key.startswith(_SAME_QUERIES)]
-    warnings = []
+    warnings = _other_pictures(pictures)
     for key in different(runs, [*of_data, *queries]):
         listed = ", ".join(f"{run.config.get(key)} in {run.label}" for run in runs)
         warnings.append(f"{key} is not the same: {listed}")
@@ -77,6 +85,15 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
     return warnings + [
         f"{run.label} was tested{run.tested.lstrip(',')}" for run in runs if run.tested
     ]
+
+
+def _other_pictures(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """That the pictures are not the same, as far as they are known of the runs, by label."""
+    known = {label: pictures for label, pictures in found.items() if pictures}
+    if len({pictures["sha256"] for pictures in known.values()}) < 2:
+        return []
+    listed = ", ".join(f"{num_pictures(each):,} in {label}" for label, each in known.items())
+    return [f"the pictures are not the same, by their names or number: {listed}"]
 
 
 def different(runs: Sequence[RunData], keys: Sequence[str]) -> list[str]:

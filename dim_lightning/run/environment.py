@@ -114,6 +114,11 @@ def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:
     return next((start[KNOWN_PICTURES] for start in starts if KNOWN_PICTURES in start), None)
 
 
+def num_pictures(pictures: Mapping[str, Any]) -> int:
+    """How many pictures those of `known_pictures` are, over all parts."""
+    return sum(count for part, count in pictures.items() if part != "sha256")
+
+
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dim_lightning.run.environment import known_pictures
+from dim_lightning.run.environment import known_pictures, num_pictures
 from dim_lightning.run.own_code import changed_code, codes_of
 from dim_lightning.table.runs import Cell, State
 
@@ -16,9 +16,9 @@ def mixed_pictures(found: Found) -> list[str]:
     for cell, run in _done(found):
         pictures = known_pictures(run)
         if pictures is not None:
-            number = sum(count for part, count in pictures.items() if part != "sha256")
             of_row = kinds.setdefault(cell.row.name, {})
-            of_row.setdefault(pictures["sha256"], (number, []))[1].append(str(cell.seed))
+            kind = of_row.setdefault(pictures["sha256"], (num_pictures(pictures), []))
+            kind[1].append(str(cell.seed))
     return [
         f"{name} was not trained on the same pictures with all seeds, by their names or number: "
         + "; ".join(f"{number:,} with {', '.join(seeds)}" for number, seeds in found_.values())

@@ -12,6 +12,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.compared import load_runs, not_the_same
 from dim_lightning.run.comparison import _neighbours_png, timed
 from dim_lightning.run.curves import Curve
+from dim_lightning.run.environment import write_environment
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.result import update_result
 
@@ -113,6 +114,28 @@ def test_other_data_is_said(runs, make_run, tmp_path, capsys):
     assert not_the_same(load_runs(runs)) == []
     assert main(["compare", str(runs[0]), str(other)]) == 0
     assert "data.split_seed is not the same: 0 in both/1, 7 in other/1" in capsys.readouterr().out
+
+
+def test_other_pictures_are_said(runs, make_run, tmp_path):
+    runs.append(make_run(tmp_path / "early" / "1"))  # which does not know its own
+    for run in runs[:2]:
+        write_environment(run, {"pictures": {"train": 1000, "test": 20, "sha256": "a"}})
+    assert not_the_same(load_runs(runs)) == []
+    write_environment(runs[1], {"pictures": {"train": 50, "sha256": "b"}})
+    said = "the pictures are not the same, by their names or number: 1,020 in both/1, 50 in "
+    assert not_the_same(load_runs(runs)) == [f"{said}global_only/1"]
+
+
+def test_another_share_to_test_by_is_said_where_one_is_set_aside(make_run, tmp_path):
+    runs = [
+        make_run(tmp_path / str(share) / "1", config=f"data: {{test_fraction: {share}}}\n")
+        for share in (0.2, 0.5)
+    ]
+    said = "data.test_fraction is not the same: 0.2 in 0.2/1, 0.5 in 0.5/1"
+    assert not_the_same(load_runs(runs)) == [said]
+    for run in runs:
+        write_environment(run, {"pictures": {"train": 40, "test": 9, "sha256": "a"}})
+    assert not_the_same(load_runs(runs)) == []
 
 
 def test_a_test_of_an_earlier_state_is_said(runs):

@@ -16,7 +16,7 @@ from dim_lightning.run.settings import WHERE, belongs
 from dim_lightning.sweep.command import filled_command
 from dim_lightning.sweep.definition import Definition, read_definition
 from dim_lightning.sweep.record import Trial, open_sweep
-from dim_lightning.sweep.report import CSV, PAGE, line, table, write_report
+from dim_lightning.sweep.report import CSV, PAGE, line, notes, table, write_report
 from dim_lightning.sweep.runner import Runner, number_of_trials
 from dim_lightning.sweep.search import check_optuna, grid_point, random_point, values_at
 from dim_lightning.writing import explained
@@ -125,7 +125,8 @@ def _run(
         write_report(output, definition, list(runner.trials.values()))
         raise StoppedError(stop, again) from stop
     write_report(output, definition, trials)
-    print(f"\n{table(definition, trials)}\n")  # noqa: T201
+    lines = ["", table(definition, trials), *notes(output, definition, trials), ""]
+    print("\n".join(lines))  # noqa: T201
     print(f"table  {output / CSV}\npage   {output / PAGE}")  # noqa: T201
     if all(trial.status == "failed" for trial in trials):
         raise InputError(f"all {len(trials)} trials failed; the last said:\n{trials[-1].error}")

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,29 @@ def changed_code(codes: Iterable[Mapping[str, str]]) -> list[str]:
     pairs = {pair for code in codes for pair in code.items()}
     names = [name for name, _ in sorted(pairs)]
     return sorted({name for name in names if names.count(name) > 1})
+
+
+def mixed_code_note(
+    name: str, kind: str, codes: Mapping[str, Sequence[Mapping[str, str]]]
+) -> list[str]:
+    """That what is compared was not all trained by the same code; empty if it was.
+
+    Args:
+        name: of what the runs belong to.
+        kind: what tells its runs apart, such as seeds.
+        codes: what `codes_of` gives of each of them.
+    """
+    parts = changed_code(code for starts in codes.values() for code in starts)
+    kinds: dict[tuple[object, ...], list[str]] = {}
+    for run, starts in codes.items():
+        # those without any of them, such as trials of another encoder, are of no kind
+        known = [code for code in starts if not code.keys().isdisjoint(parts)]
+        found = dict.fromkeys(tuple(map(code.get, parts)) for code in known)
+        if found:
+            kinds.setdefault(tuple(found), []).append(run)
+    runs = [", ".join(own) + " (as it went on)" * (len(found) > 1) for found, own in kinds.items()]
+    said = f"{name} was not all trained by the same code, as the file of {', '.join(parts)} changed"
+    return [f"{said}: {kind} {'; '.join(runs)}"] if parts else []
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -36,6 +36,9 @@ its number.</figcaption></figure>
 {% endfor %}
 </table></div>
 
+{% for note in notes %}<p class="soft">{{ note }}</p>
+{% endfor %}
+
 {% if failures %}
 <h2>Failures</h2>
 {% for trial in failures %}

@@ -8,6 +8,7 @@ from typing import Any
 from dim_lightning.errors import cut
 from dim_lightning.run.folder import write_atomically
 from dim_lightning.run.metrics import csv_text
+from dim_lightning.run.own_code import codes_of, mixed_code_note
 from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
 from dim_lightning.sweep.definition import Definition, searched
@@ -57,6 +58,14 @@ def table(definition: Definition, trials: Sequence[Trial]) -> str:
         for row in [header, *rows]
     ]
     return "\n".join(lines)
+
+
+def notes(output: Path, definition: Definition, trials: Sequence[Trial]) -> list[str]:
+    """What makes the values of a sweep hard to compare: it went on with other code of one's own."""
+    numbers = sorted(trial.number for trial in trials if trial.value is not None)
+    runs = {str(number): run_folder(output, number) for number in numbers}
+    codes = {number: codes_of(run) for number, run in runs.items() if run is not None}
+    return mixed_code_note(definition.name, "trials", codes)
 
 
 def line(definition: Definition, trial: Trial, count: int) -> str:
@@ -114,6 +123,7 @@ def _page(output: Path, definition: Definition, trials: Sequence[Trial]) -> str:
         about=_about(definition, trials),
         figure=parallel_coordinates(definition, trials, short),
         names=names,
+        notes=notes(output, definition, trials),
         rows=[_row(output, trial, names) for trial in trials],
         failures=[trial for trial in trials if trial.error],
         definition=json.dumps(definition.content, indent=2),

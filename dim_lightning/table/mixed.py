@@ -1,10 +1,10 @@
 """Rows whose runs were not trained on the same pictures, or not by the same code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dim_lightning.run.environment import known_pictures, num_pictures
-from dim_lightning.run.own_code import changed_code, codes_of
+from dim_lightning.run.own_code import codes_of, mixed_code_note
 from dim_lightning.table.runs import Cell, State
 
 Found = Sequence[tuple[Cell, State]]
@@ -32,20 +32,7 @@ def mixed_code(found: Found) -> list[str]:
     rows: dict[str, dict[str, list[dict[str, str]]]] = {}
     for cell, run in _done(found):
         rows.setdefault(cell.row.name, {})[str(cell.seed)] = codes_of(run)
-    return [note for name, codes in rows.items() for note in _code_note(name, codes)]
-
-
-def _code_note(row: str, codes: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
-    """What to say of a row, given what was kept of the run of each seed; nothing if all agree."""
-    names = changed_code(code for starts in codes.values() for code in starts)
-    kinds: dict[tuple[object, ...], list[str]] = {}
-    for seed, starts in codes.items():
-        kind = dict.fromkeys(tuple(code.get(name) for name in names) for code in starts)
-        if kind:
-            kinds.setdefault(tuple(kind), []).append(seed)
-    seeds = [", ".join(own) + " (as it went on)" * (len(kind) > 1) for kind, own in kinds.items()]
-    said = f"{row} was not all trained by the same code, as the file of {', '.join(names)} changed"
-    return [f"{said}: seeds {'; '.join(seeds)}"] if names else []
+    return [note for name, codes in rows.items() for note in mixed_code_note(name, "seeds", codes)]
 
 
 def _done(found: Found) -> list[tuple[Cell, Path]]:

@@ -1,0 +1,35 @@
+"""What is said of the trials of a sweep beside their values."""
+
+import json
+
+from dim_lightning.sweep.definition import read_definition
+from dim_lightning.sweep.record import Trial, open_sweep, trial_folder, write_trial
+
+
+def write_ended(output, number, status="finished", **own_code):
+    parameters, point = {"quality": 0.1 * number}, {"quality": number - 1}
+    write_trial(output, Trial(number, parameters, point, status, [float(number)]))
+    run = trial_folder(output, number) / "1"
+    run.mkdir()
+    (run / "config.yaml").touch()
+    (run / "environment.json").write_text(json.dumps({"own_code": own_code}))
+
+
+def test_trials_by_other_code_of_ones_own_are_named(bench, capsys):
+    bench.write(parameters={"quality": {"values": [0.1, 0.2, 0.3, 0.4, 0.5]}})
+    bench.output.mkdir()
+    open_sweep(bench.output, read_definition(bench.file), 0, None)
+    for number in (1, 2, 3):
+        write_ended(bench.output, number, Net="a")
+    write_ended(bench.output, 4, Other="b")  # another encoder
+    write_ended(bench.output, 5, "failed", Net="b")  # it has no value
+    assert bench.sweep() == 0
+    assert "the same code" not in capsys.readouterr().out
+    page = bench.output / "sweep.html"
+    assert "the same code" not in page.read_text()
+    path = trial_folder(bench.output, 3) / "1" / "environment.json"
+    path.write_text(json.dumps({"own_code": {"Net": "b"}}))
+    assert bench.sweep() == 0
+    said = "small was not all trained by the same code, as the file of Net changed: trials 1, 2; 3"
+    assert f"\n{said}\n" in capsys.readouterr().out
+    assert f">{said}</p>" in page.read_text()

@@ -48,7 +48,7 @@ from dim_lightning.run.folder import (
     write_atomically,
 )
 from dim_lightning.run.metrics import table_text
-from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES, caveat_of_test
+from dim_lightning.run.report import OTHER_CODE, OTHER_PICTURES, OTHER_SHARES, caveat_of_test
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config, precision_text
 from dim_lightning.table.runs import FREE
@@ -113,11 +113,11 @@ def settings_hash(run_dir: Path) -> str:
 
 
 def check_finished(run_dir: Path) -> None:
-    """Looks at whether a run has come to its end, and its test is of that and its pictures.
+    """Looks at whether a run has come to its end, and whether its test is of that.
 
     Raises:
-        InputError: it has not, it went on after its test, or that is of other pictures, those of
-            the run whose state it took up included.
+        InputError: it has not, it went on after its test, or that is by other code or of other
+            pictures, those of the run whose state it took up included.
     """
     result = read_result(existing_run_folder(run_dir))
     fit = result.get("fit", {})
@@ -128,12 +128,13 @@ def check_finished(run_dir: Path) -> None:
         )
     caveat, environment = caveat_of_test(result), read_environment(run_dir)
     if caveat:
+        back = "bring its former code back and " * bool(result.get("test", {}).get(OTHER_CODE))
         begun = (environment.get(name) for name in (OTHER_PICTURES, OTHER_SHARES))
         remedy = (
             "which stays so, as it began from the state of a run that had them; expected one that "
             "was trained on its own pictures alone"
             if any(note and note in caveat for note in begun)
-            else f"test it again: python -m dim_lightning test --run {run_dir}"
+            else f"{back}test it again: python -m dim_lightning test --run {run_dir}"
         )
         raise InputError(f"{run_dir} was tested{caveat.lstrip(',')}; {remedy}")
 

@@ -222,6 +222,10 @@ def test_a_training_that_stands_there_under_two_names_is_seen(make_run, tmp_path
             {"test": {"other_pictures": "there were 9"}},
             "tested on other pictures: there were 9; te",
         ),
+        (
+            {"test": {"other_code": "nets.Net"}},
+            "by code changed after its training: nets.Net; bring its former code back and test it",
+        ),
     ],
 )
 def test_runs_that_are_not_at_their_end(make_run, changes, said):

@@ -22,7 +22,12 @@ from dim_lightning.callbacks.observation import (
     features_of,
     trained,
 )
-from dim_lightning.callbacks.offline_section import joined, tensors_hash, weights_hash
+from dim_lightning.callbacks.offline_section import (
+    encoder_code,
+    joined,
+    tensors_hash,
+    weights_hash,
+)
 from dim_lightning.callbacks.offline_table import (
     by_protocol,
     figure_name,
@@ -43,6 +48,7 @@ from dim_lightning.evaluation.offline import (
 )
 from dim_lightning.evaluation.untrained import untrained
 from dim_lightning.run.environment import own_commit
+from dim_lightning.run.own_code import OWN_CODE
 from dim_lightning.run.report import PIXELS, RANDOM, row_name
 from dim_lightning.run.result import change_result
 from dim_lightning.version import version
@@ -184,6 +190,7 @@ class OfflineEvaluation(Callback):
             "seconds": round(so_far.seconds + time.monotonic() - start, 1),
             "protocol": protocol_text(figures, self._asked()),
             "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
+            OWN_CODE: encoder_code(pl_module),
             "pictures": data_of(trainer).contents.sha256,
             "shares": data_of(trainer).shares._asdict(),
             "image_size": data_of(trainer).image_size,

@@ -5,13 +5,16 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import lightning as L
 import torch
 from torch import Tensor, nn
 
 from dim_lightning.callbacks.offline_table import figure_name, lines_about
 from dim_lightning.evaluation.offline import LINEAR, OPTIONAL, SVM
+from dim_lightning.parts import part_text
+from dim_lightning.run.own_code import OWN_CODE, own_code
 
-_SUBJECT = ("pictures", "shares", "weights", "image_size", "precision")
+_SUBJECT = ("pictures", "shares", "weights", OWN_CODE, "image_size", "precision")
 
 
 def joined(
@@ -21,7 +24,7 @@ def joined(
 
     What it has measured replaces all there was of that protocol on that layer, such as a standard
     deviation of former repetitions. What it has not stays with what is said about it, its settings
-    too, unless weights, pictures, their size or the precision are others by now.
+    too, unless weights, code, pictures, their size or the precision are others by now.
 
     Args:
         before: the section as it is.
@@ -33,6 +36,12 @@ def joined(
     measured = set(map(_subject, figures))
     kept = {n: v for n, v in before.items() if "/" in n and _subject(n) not in measured}
     return {**figures, **kept, **facts, **_facts_of(kept, before, facts)}
+
+
+def encoder_code(module: L.LightningModule) -> dict[str, str]:
+    """What `own_code` gives of the classes that the encoder consists of, and of what made it."""
+    kinds = {type(part) for part in module.encoder.modules()}  # type: ignore[union-attr]
+    return own_code({"of": sorted(map(part_text, kinds)), "by": module.hparams.get("encoder")})
 
 
 def weights_hash(encoder: nn.Module) -> str:

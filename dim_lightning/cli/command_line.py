@@ -29,7 +29,7 @@ from dim_lightning.cli.device import (
     say_waiting,
 )
 from dim_lightning.cli.ending import explained_stops
-from dim_lightning.cli.inputs import write_inputs
+from dim_lightning.cli.inputs import say_changed_code, write_inputs
 from dim_lightning.cli.job import begun_run, job_name
 from dim_lightning.cli.method import method_class, method_named
 from dim_lightning.cli.options import (
@@ -193,6 +193,8 @@ class CommandLine(LightningCLI):
                 known = {**together, GPUS: gpu_names(trainer), KNOWN_PICTURES: pictures}
                 known |= self._noted
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
+            else:
+                self._noted |= say_changed_code(self._command, self.run_dir, settings)
             open_loggers(trainer, self.run_dir, settings)
             return trainer
         except BaseException:

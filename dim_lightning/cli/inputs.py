@@ -14,7 +14,9 @@ from dim_lightning.run.environment import (
     write_environment,
 )
 from dim_lightning.run.folder import CONFIG, write_atomically
-from dim_lightning.run.own_code import OWN_CODE, changed_code, codes_of, own_code
+from dim_lightning.run.own_code import OWN_CODE, changed_since, own_code
+from dim_lightning.run.report import OTHER_CODE
+from dim_lightning.run.result import read_result
 from dim_lightning.writing import explained
 
 
@@ -40,13 +42,31 @@ def write_inputs(
     """
     code = own_code(yaml.safe_load(settings))
     if is_resumed:
-        for name in changed_code([*codes_of(run_dir)[-1:], code]):
+        for name in changed_since(run_dir, code):
             rank_zero_info(f"{name}: its file was changed since; its new code from here on")
     environment = {**describe_environment(arguments), OWN_CODE: code}
     with explained(run_dir):
         _keep_previous(run_dir / CONFIG, settings)
         note = add_resumption if is_resumed else write_environment
         note(run_dir, {**environment, **known, JOB: job_name()})
+
+
+def say_changed_code(command: str, run_dir: Path, settings: str) -> dict[str, str | None]:
+    """What to note beside the figures of a command about a run; says it, if there is anything.
+
+    Args:
+        command: `validate`, `test` or `predict`.
+        run_dir: the run's folder.
+        settings: the resolved configuration, as for `write_inputs`.
+    """
+    names = changed_since(run_dir, own_code(yaml.safe_load(settings)))
+    for name in names:
+        rank_zero_info(
+            f"{name}: its file was changed since {run_dir} was trained; what follows is of its new "
+            "code"
+        )
+    was_noted = OTHER_CODE in read_result(run_dir).get(command, {})
+    return {OTHER_CODE: ", ".join(names) or None} if names or was_noted else {}
 
 
 def _keep_previous(path: Path, text: str) -> None:

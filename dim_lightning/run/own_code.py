@@ -45,6 +45,16 @@ def changed_code(codes: Iterable[Mapping[str, str]]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
 
+def changed_since(run_dir: Path, code: Mapping[str, str]) -> list[str]:
+    """The classes and functions whose files are not those of a run's last start, as far as known.
+
+    Args:
+        run_dir: the run's folder.
+        code: what `own_code` gives now.
+    """
+    return changed_code([*codes_of(run_dir)[-1:], code])
+
+
 def mixed_code_note(
     name: str, kind: str, codes: Mapping[str, Sequence[Mapping[str, str]]]
 ) -> list[str]:

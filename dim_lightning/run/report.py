@@ -19,6 +19,7 @@ ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
 # environment.json of a run that took up another's state: which that one had, and how it dealt them
 OTHER_PICTURES = "other_pictures"
 OTHER_SHARES = "other_shares"
+OTHER_CODE = "other_code"  # own classes and functions that were changed between training and test
 PIXELS, RANDOM = "pixels", "random/"  # rows of the offline evaluation that are floors
 _OF_VALIDATION = (*ACCURACIES, VAL_LOSS)
 _PROBES = {
@@ -82,11 +83,17 @@ def _measured(fit: Mapping[str, Any], name: str) -> str:
 
 
 def caveat_of_test(result: Mapping[str, Any]) -> str:
-    """What a test is of, if not of the run's end or not of its pictures; else nothing.
+    """What a test is of, if not of the run's end, its pictures or its code; else nothing.
 
     Args:
         result: the sections of result.json.
     """
+    code = result.get("test", {}).get(OTHER_CODE)
+    return reason_to_repeat(result) + (f", by code changed after its training: {code}" * bool(code))
+
+
+def reason_to_repeat(result: Mapping[str, Any]) -> str:
+    """The same without its code, of which a file may change that nothing depends on."""
     change = result.get("test", {}).get(OTHER_PICTURES)
     return _tested_before(result) + (f", on other pictures: {change}" if change else "")
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from dim_lightning.run.environment import known_pictures, num_pictures
 from dim_lightning.run.own_code import codes_of, mixed_code_note
+from dim_lightning.run.report import OTHER_CODE
+from dim_lightning.run.result import read_result
 from dim_lightning.table.runs import Cell, State
 
 Found = Sequence[tuple[Cell, State]]
@@ -28,11 +30,20 @@ def mixed_pictures(found: Found) -> list[str]:
 
 
 def mixed_code(found: Found) -> list[str]:
-    """Rows whose own classes or functions were changed between or within their runs."""
+    """Rows whose own classes or functions were changed between or in runs, or before a test."""
     rows: dict[str, dict[str, list[dict[str, str]]]] = {}
+    tested: dict[tuple[str, str], list[str]] = {}
     for cell, run in _done(found):
         rows.setdefault(cell.row.name, {})[str(cell.seed)] = codes_of(run)
-    return [note for name, codes in rows.items() for note in mixed_code_note(name, "seeds", codes)]
+        changed = read_result(run).get("test", {}).get(OTHER_CODE)
+        if changed:
+            tested.setdefault((cell.row.name, changed), []).append(str(cell.seed))
+    notes = [note for name, codes in rows.items() for note in mixed_code_note(name, "seeds", codes)]
+    return notes + [
+        f"{name} was tested by code changed after its training, the file of {changed}: seeds "
+        + ", ".join(seeds)
+        for (name, changed), seeds in tested.items()
+    ]
 
 
 def _done(found: Found) -> list[tuple[Cell, Path]]:

@@ -16,7 +16,7 @@ from dim_lightning.run.child import is_at_work
 from dim_lightning.run.environment import read_environment
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
-from dim_lightning.run.report import caveat_of_test, flat_figures
+from dim_lightning.run.report import flat_figures, reason_to_repeat
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import (
     WHERE,
@@ -152,7 +152,7 @@ def _missing(cell: Cell, run: Path) -> str:
     result = read_result(run)
     if not _is_trained(result):
         return "resume"
-    tested = "epochs_trained" in result.get("test", {}) and not caveat_of_test(result)
+    tested = "epochs_trained" in result.get("test", {}) and not reason_to_repeat(result)
     return "" if tested and not _other_test(cell, run) else "test"
 
 
@@ -266,8 +266,8 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
 
 def _tested(result: Mapping[str, Any]) -> str:
     """Of what its test is, if not of what the table asks for; or that there is none."""
-    caveat = caveat_of_test(result)
-    return f"tested{caveat.removeprefix(',')}" if caveat else NOT_TESTED
+    reason = reason_to_repeat(result)
+    return f"tested{reason.removeprefix(',')}" if reason else NOT_TESTED
 
 
 def _number(run: Path) -> int:

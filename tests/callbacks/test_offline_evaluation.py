@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from tiny_run import digits, tiny_module, trainer, unlabelled
+from torch import nn
 
 from dim_lightning.callbacks import OfflineEvaluation
-from dim_lightning.callbacks.offline_section import joined, weights_hash
+from dim_lightning.callbacks.offline_section import encoder_code, joined, weights_hash
 from dim_lightning.callbacks.offline_table import by_protocol, others_list, protocol_text, table
+from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, knn_accuracy
 from dim_lightning.run.metrics import MetricsFile, read_metrics
@@ -114,6 +116,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     assert "accuracy (micro average) on the test split" in result["protocol"]
     parameters = inspect.signature(OfflineEvaluation).parameters
     assert result["weights"] == weights_hash(module.encoder)
+    assert result["own_code"] == {}
     assert result["settings"].keys() == parameters.keys()
 
     bank, query = (extract(module.encoder, data.clean_dataloader(s)) for s in ("train", "test"))
@@ -242,6 +245,33 @@ def test_larger_layers_are_told_of_what_was_measured_of_them_alone():
     assert joined({**before[0], **before[1]}, *now)["settings"] == now[1]["settings"]
     without = section(settings_of(linear_dim=1024), ["probe/linear/y/top1"])
     assert joined({**before[0], **before[1]}, *without)["settings"]["linear_dim"] == 4096
+
+
+@pytest.mark.parametrize(
+    ("code", "stays"), [({"nets.Net": "a"}, True), ({"nets.Net": "b"}, False), (None, True)]
+)
+def test_figures_of_other_code_go(code, stays):
+    figures, facts = section(settings_of(svm=True), [LARGE])
+    before = {**figures, **facts} | ({} if code is None else {"own_code": code})
+    figures, facts = section(settings_of(), [MLP])
+    assert (LARGE in joined(before, figures, {**facts, "own_code": {"nets.Net": "a"}})) == stays
+
+
+class Own(BlogEncoder):
+    """An encoder whose class stands in a file of one's own, this one."""
+
+
+def own_blog(image_size: int) -> BlogEncoder:
+    return BlogEncoder(image_size, widths=(4, 8), embedding_dim=6)
+
+
+def test_the_code_of_an_encoder_is_that_of_its_classes_and_of_what_made_it():
+    module = tiny_module()
+    assert encoder_code(module) == {}
+    module.hparams["encoder"] = f"{__name__}.own_blog"
+    assert encoder_code(module).keys() == {f"{__name__}.own_blog"}
+    module.encoder = nn.Sequential(Own(16, widths=(4, 8), embedding_dim=6))
+    assert encoder_code(module).keys() == {f"{__name__}.own_blog", f"{__name__}.Own"}
 
 
 def test_a_probe_that_was_not_solved_is_named_below_the_table(facts):

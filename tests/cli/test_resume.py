@@ -21,6 +21,7 @@ from dim_lightning.cli.resume import (
     nothing_left,
 )
 from dim_lightning.data.splits import Shares
+from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO, position, read_checkpoint
 from dim_lightning.run.folder import alone_in
@@ -379,6 +380,21 @@ def test_other_pictures_are_refused_and_measured_with_a_note(copied, capsys, cap
     change = "data.validation_fraction is 0.9 now, 0.1 then"
     assert say_others("test", copied, with_own_test, fewer) == {"other_pictures": change}
     assert caplog.messages[-1].endswith("fitted to more or fewer pictures than it was trained on")
+
+
+class Own(BlogEncoder):
+    """An encoder whose class stands in a file of one's own, this one."""
+
+
+def test_figures_by_code_that_was_changed_are_measured_with_a_note(copied, caplog):
+    config, path, name = copied / "config.yaml", copied / "environment.json", f"{__name__}.Own"
+    before = "dim_lightning.BlogEncoder"
+    assert before in config.read_text()
+    config.write_text(config.read_text().replace(before, name))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "own_code": {name: "0"}}))
+    assert main(["validate", "--run", str(copied)]) == 0
+    assert f"{name}: its file was changed since {copied} was trained" in caplog.text
+    assert read_result(copied)["validate"]["other_code"] == name
 
 
 def test_a_folder_in_which_somebody_trains(copied, capsys):

@@ -9,6 +9,8 @@ from dim_lightning.baselines import Supervised
 from dim_lightning.encoders import BlogEncoder, Encoder
 from dim_lightning.errors import InputError
 from dim_lightning.export import export_run
+from dim_lightning.run.environment import write_environment
+from dim_lightning.run.own_code import own_code
 from dim_lightning.run.result import update_result
 
 IMAGES = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
@@ -57,6 +59,20 @@ def test_figures_of_other_weights_are_left_out(run):
     update_result(run, "test", {"steps_trained": 4})
     with pytest.warns(UserWarning, match="was tested after step 4, and its weights are of step 5"):
         assert dim_lightning.load(run).about["figures"] == {}
+
+
+def test_code_that_was_changed_after_the_training_is_told(tmp_path, make_run):
+    name = f"{__name__}.Halves"
+    recipe = {"class_path": name, "init_args": {"widths": [4], "embedding_dim": 6}}
+    run = make_run(tmp_path / "own" / "1", recipe)
+    trained = own_code({"encoder": recipe})
+    write_environment(run, {"own_code": trained})
+    dim_lightning.load(run)  # without a warning
+    write_environment(run, {"own_code": {name: "0"}, "resumed": [{"own_code": trained}]})
+    dim_lightning.load(run)
+    write_environment(run, {"own_code": trained, "resumed": [{"own_code": {name: "0"}}]})
+    with pytest.warns(UserWarning, match=f"{name}: its file was changed since {run} was trained"):
+        dim_lightning.load(run)
 
 
 def test_any_class_that_can_be_imported(tmp_path, make_run):

@@ -143,7 +143,11 @@ def test_a_test_of_an_earlier_state_is_said(runs):
     said = f"{load_runs(runs)[1].label} was tested after epoch 2 of 3"
     assert not_the_same(load_runs(runs)) == [said]
     update_result(runs[1], "test", {"other_pictures": "there are more"})
-    assert not_the_same(load_runs(runs)) == [f"{said}, on other pictures: there are more"]
+    said += ", on other pictures: there are more"
+    assert not_the_same(load_runs(runs)) == [said]
+    update_result(runs[1], "test", {"other_code": "nets.Net"})
+    said += ", by code changed after its training: nets.Net"
+    assert not_the_same(load_runs(runs)) == [said]
 
 
 def test_a_run_without_figures(runs, tmp_path):

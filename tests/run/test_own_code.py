@@ -8,9 +8,10 @@ import sys
 import pytest
 import yaml
 
-from dim_lightning.cli.inputs import write_inputs
+from dim_lightning.cli.inputs import say_changed_code, write_inputs
 from dim_lightning.run.compared import load_runs, not_the_same
 from dim_lightning.run.own_code import changed_code, codes_of, own_code
+from dim_lightning.run.result import update_result
 
 PARTS = """
 import contextlib
@@ -94,9 +95,31 @@ def test_a_run_keeps_them_and_says_what_changed_when_it_goes_on(parts, tmp_path,
     assert changed_code(codes_of(run)) == ["own_parts.Critic", "own_parts.bound"]
 
 
+def test_figures_of_a_run_whose_code_was_changed_are_noted(parts, tmp_path, caplog):
+    run, settings = tmp_path / "run", yaml.safe_dump(SETTINGS)
+    run.mkdir()
+    write_inputs(run, settings, ["fit"], {}, is_resumed=False)
+    assert say_changed_code("test", run, settings) == {}
+    assert "changed" not in caplog.text
+    parts.write_text(PARTS + "changed = True\n")
+    note = {"other_code": "own_parts.Critic, own_parts.bound"}
+    assert say_changed_code("test", run, settings) == note
+    said = f"own_parts.Critic: its file was changed since {run} was trained; what follows is of its"
+    assert said in caplog.text
+    update_result(run, "test", note)
+    parts.write_text(PARTS)
+    assert say_changed_code("predict", run, settings) == {}
+    assert say_changed_code("test", run, settings) == {"other_code": None}
+    parts.write_text(PARTS + "changed = True\n")
+    write_inputs(run, settings, ["fit"], {}, is_resumed=True)  # trained on by the new code
+    assert say_changed_code("validate", run, settings) == {}
+
+
 def test_a_run_from_before_they_were_kept_goes_on_without_a_word(parts, tmp_path, caplog):
     (tmp_path / "environment.json").write_text("{}")
-    write_inputs(tmp_path, yaml.safe_dump(SETTINGS), ["fit"], {}, is_resumed=True)
+    settings = yaml.safe_dump(SETTINGS)
+    assert say_changed_code("test", tmp_path, settings) == {}
+    write_inputs(tmp_path, settings, ["fit"], {}, is_resumed=True)
     assert "changed" not in caplog.text
 
 

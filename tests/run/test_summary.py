@@ -151,9 +151,11 @@ def test_a_test_of_an_earlier_state_is_said_to_be_one(run):
     update_result(run, "fit", {"steps": 50})
     assert "test, layer embedding, offline, after step 41 of 50\n" in closing_message(run, "fit")
     update_result(run, "test", {"other_pictures": "there were 9"})
-    assert "offline, after step 41 of 50, on other pictures: there were 9\n" in closing_message(
-        run, "fit"
-    )
+    said = "offline, after step 41 of 50, on other pictures: there were 9"
+    assert f"{said}\n" in closing_message(run, "fit")
+    update_result(run, "test", {"other_code": "nets.Net"})
+    said += ", by code changed after its training: nets.Net\n"
+    assert said in closing_message(run, "fit")
 
 
 def test_the_next_command_of_pictures_without_labels(run):

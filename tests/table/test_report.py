@@ -275,6 +275,15 @@ def test_seeds_that_were_trained_by_other_code_of_ones_own_are_named(tmp_path):
     assert mixed_code(scene.found()) == [f"{said}0, 1; 2; 3 (as it went on)"]
 
 
+def test_seeds_that_were_tested_by_other_code_of_ones_own_are_named(tmp_path):
+    row = {"name": "mine", "config": "dim.yaml", "seeds": [0, 1, 2]}
+    scene = Scene(tmp_path, rows=[row])
+    for cell, changed in zip(scene.cells, ["nets.Net", None, "nets.Net"], strict=True):
+        write_run(cell, figures={**FIGURES, "other_code": changed})
+    said = "mine was tested by code changed after its training, the file of nets.Net: seeds 0, 2"
+    assert mixed_code(scene.found()) == [said]
+
+
 def test_columns_that_no_test_has(tmp_path):
     scene = Scene(tmp_path, columns={"probe/mlp20/y/top1": "Y"})
     check_columns(scene.table, scene.found())

@@ -89,8 +89,7 @@ def command_and_graphs(*words):
 
 
 def run(folder, function, *arguments):
-    # the few kernels are compiled sooner than a pool of processes for it has started
-    done = forked.run(folder, function, *arguments, TORCHINDUCTOR_COMPILE_THREADS="1")
+    done = forked.run(folder, function, *arguments)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

@@ -72,8 +72,9 @@ def passes(
     """
     if num_images < 2:
         raise InputError(
-            f"{num_images} training images are too few to fit a network to; expected at least 2; "
-            f"set evaluation.{setting} to 0, or add pictures"
+            f"{num_images} training images, of those with a label where that is learned, are too "
+            f"few to fit a network to; expected at least 2; set evaluation.{setting} to 0, or add "
+            "pictures"
         )
     scaler = scaler or torch.amp.GradScaler(enabled=False)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.1)

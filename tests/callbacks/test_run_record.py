@@ -21,7 +21,7 @@ def test_the_figures_are_renewed_with_each_validation(tmp_path):
 
     callbacks = [RunRecord(tmp_path), Reader()]
     limits = {"limit_train_batches": 1, "limit_val_batches": 1}
-    run = trainer(None, max_epochs=3, callbacks=callbacks, **limits)
+    run = trainer(None, callbacks, 3, **limits)
     run.fit(tiny_module(), digits(tmp_path))
     assert [(fit.get("status"), fit.get("epochs")) for fit in seen] == [
         (None, None),

@@ -127,5 +127,6 @@ def test_float16_learns_from_gradients_below_its_smallest_number(monkeypatch):
 
 
 def test_a_single_labelled_image_is_refused():
-    with pytest.raises(InputError, match=r"1 labelled.*evaluation\.fine_tune_epochs"):
+    message = r"1 training images, of those with a label.*evaluation\.fine_tune_epochs"
+    with pytest.raises(InputError, match=message):
         fine_tuned(small_encoder(), stripes(1, 0), stripes(9, 1), 2)

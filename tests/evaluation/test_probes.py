@@ -69,7 +69,7 @@ def test_the_mlp_probe_depends_on_its_seed_alone():
 
 
 def test_the_mlp_probe_of_one_image_is_refused():
-    message = "1 training images are too few .* set evaluation.mlp_epochs to 0"
+    message = "1 training images, .* too few .* set evaluation.mlp_epochs to 0"
     with pytest.raises(InputError, match=message):
         mlp_probe(blobs(1, 0), blobs(9, 1), num_classes=3, epochs=1)
 

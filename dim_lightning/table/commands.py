@@ -34,7 +34,7 @@ def words_of(cell: Cell, missing: str, run: Path | None) -> list[str]:
         return ["fit", "--resume", str(run), *_options(options)]
     if num_processes(cell.settings) > 1:
         # its probes are fitted by one process, while those of the others would wait
-        devices = first_device(cell.settings["trainer.devices"])
+        devices = first_device(cell.settings.get("trainer.devices"))
         options |= {"trainer.devices": devices, "trainer.num_nodes": 1, "trainer.strategy": "auto"}
     return ["test", "--run", str(run), *_options({**options, **_evaluation(cell, run)})]
 

@@ -2,6 +2,8 @@
 
 import torch
 
+_AMPERE = (8, 0)  # compute capability
+
 
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether it is a processor with instructions for products of bfloat16."""
@@ -12,16 +14,16 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 def imitates_bfloat16(device: torch.device) -> bool:
     """Whether it is an NVIDIA GPU from before Ampere, which computes bfloat16 by other means."""
-    if device.type != "cuda" or torch.version.hip:
-        return False
-    return torch.cuda.get_device_capability(device)[0] < 8
+    return _nvidia(device) and torch.cuda.get_device_capability(device) < _AMPERE
 
 
 def has_tf32(device: torch.device) -> bool:
-    """Whether it is an NVIDIA GPU that can multiply float32 values rounded to 10 bits, or newer."""
-    if device.type != "cuda" or torch.version.hip:
-        return False
-    return torch.cuda.get_device_capability(device)[0] >= 8
+    """Whether it is an NVIDIA GPU, from Ampere on, that can round factors of float32 to 10 bits."""
+    return _nvidia(device) and torch.cuda.get_device_capability(device) >= _AMPERE
+
+
+def _nvidia(device: torch.device) -> bool:
+    return device.type == "cuda" and not torch.version.hip
 
 
 def cuda_error() -> str | None:

@@ -172,11 +172,12 @@ def _decoded(
 def _pictures(trainer: L.Trainer, split: SplitName, labelled: bool = False) -> LabelledImages:
     """All of them in one tensor, which batches are put into and go: those for a GPU are locked."""
     data = data_of(trainer)
-    labels = torch.from_numpy(data.split(split).labels)
-    labels = labels[labels >= 0] if labelled else labels
-    images = torch.empty(len(labels), 3, data.image_size, data.image_size, dtype=torch.uint8)
-    done = 0
-    for batch in data.clean_dataloader(split, labelled=labelled):
-        images[done : done + len(batch.images)] = batch.images
-        done += len(batch.images)
+    loader = data.clean_dataloader(split, labelled=labelled)
+    count, side, done = len(loader.sampler), data.image_size, 0  # type: ignore[arg-type]
+    images = torch.empty(count, 3, side, side, dtype=torch.uint8)
+    labels = torch.empty(count, dtype=torch.int64)
+    for batch in loader:
+        rows = slice(done, done + len(batch.labels))
+        images[rows], labels[rows] = batch.images, batch.labels
+        done = rows.stop
     return LabelledImages(images, labels)

@@ -102,8 +102,8 @@ def _not_collected() -> Iterator[None]:
     """What is loaded within stays, and Python's garbage collector leaves it alone for good.
 
     Packages make three quarters of a million objects. To look through them for garbage, again and
-    again while they load and once more soon after, was a quarter of the time that a command needs
-    to start. A process of somebody else's has its own to collect: there nothing is changed.
+    again while they load and once more soon after, was a third of the time of `fit --help`. A
+    process of somebody else's has its own to collect: there nothing is changed.
     """
     gc.disable()
     try:

@@ -21,13 +21,7 @@ from dim_lightning.cli.checks import (
     check_weights_only,
 )
 from dim_lightning.cli.compiling import UncompiledValidation, check_compile, compile_parts
-from dim_lightning.cli.device import (
-    check_gpus,
-    check_precision,
-    gpu_names,
-    say_slow_precision,
-    say_waiting,
-)
+from dim_lightning.cli.device import check_gpus, check_precision, gpu_names, say_slow_precision
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import say_changed_code, write_inputs
 from dim_lightning.cli.job import begun_run, job_name
@@ -205,7 +199,6 @@ class CommandLine(LightningCLI):
 
     def _check_together(self, trainer: L.Trainer, interval: Any, joint_batch: int) -> None:
         """Looks at what depends on the device, or on how many processes there are."""
-        say_waiting(self._command, trainer)
         if self._command == "fit":
             check_clock(interval, trainer.world_size)
             self.model.check_data(self.datamodule, joint_batch)

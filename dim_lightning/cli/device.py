@@ -68,40 +68,24 @@ def say_slow_precision(trainer: L.Trainer, products: str) -> None:
         trainer: of the run.
         products: matmul_precision, as asked for.
     """
-    device = trainer.strategy.root_device
+    device, precision = trainer.strategy.root_device, trainer.precision
     if not trainer.is_global_zero:
         return
     hint = None
-    if trainer.precision == "32-true" and products == "highest" and has_tf32(device):
+    if precision == "32-true" and products == "highest" and has_tf32(device):
         hint = (
             f"hint: {device_name(device)} has TF32 for products of float32; "
             "--matmul_precision high is likely to be quicker"
         )
-    elif trainer.precision != "bf16-mixed":
-        return
-    elif imitates_bfloat16(device):
+    elif precision == "bf16-mixed" and imitates_bfloat16(device):
         hint = (
             f"hint: {device_name(device)} only imitates bfloat16, which is slow; "
             "--trainer.precision 16-mixed or 32-true is likely to be quicker"
         )
-    elif device.type == "cpu" and not multiplies_bfloat16(device):
-        hint = slow_precision(trainer.precision, seconds_by_precision("cpu"))
+    elif precision == "bf16-mixed" and device.type == "cpu" and not multiplies_bfloat16(device):
+        hint = slow_precision(precision, seconds_by_precision("cpu"))
     if hint is not None:
         rank_zero_info(hint)
-
-
-def say_waiting(command: str, trainer: L.Trainer) -> None:
-    """Says of a test on several devices that one would do.
-
-    Args:
-        command: fit, validate, test or predict.
-        trainer: of the command.
-    """
-    if command == "test" and trainer.world_size > 1:
-        rank_zero_info(
-            f"hint: the first of {trainer.world_size} processes fits the probes, and the others "
-            "wait; --trainer.devices 1 --trainer.num_nodes 1 leaves their devices free"
-        )
 
 
 def gpu_names(trainer: L.Trainer) -> list[str]:

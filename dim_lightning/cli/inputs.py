@@ -14,7 +14,7 @@ from dim_lightning.run.environment import (
     write_environment,
 )
 from dim_lightning.run.folder import CONFIG, write_atomically
-from dim_lightning.run.own_code import OWN_CODE, changed_since, own_code
+from dim_lightning.run.own_code import OWN_CODE, changed_since, own_code, said_of_change
 from dim_lightning.run.report import OTHER_CODE
 from dim_lightning.run.result import read_result
 from dim_lightning.writing import explained
@@ -61,10 +61,7 @@ def say_changed_code(command: str, run_dir: Path, settings: str) -> dict[str, st
     """
     names = changed_since(run_dir, own_code(yaml.safe_load(settings)))
     for name in names:
-        rank_zero_info(
-            f"{name}: its file was changed since {run_dir} was trained; what follows is of its new "
-            "code"
-        )
+        rank_zero_info(said_of_change(name, run_dir))
     was_noted = OTHER_CODE in read_result(run_dir).get(command, {})
     return {OTHER_CODE: ", ".join(names) or None} if names or was_noted else {}
 

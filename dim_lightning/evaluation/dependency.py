@@ -91,7 +91,7 @@ def mutual_information(
             tuple((v - m) / s for v, (m, s) in zip(part, moments, strict=True))
             for part in (train, val, test)
         ]
-        return _estimate(statistic, parts, epochs, batch_size, learning_rate, seed)
+        return _estimate("mine", statistic, parts, epochs, batch_size, learning_rate, seed)
 
 
 def total_correlation(
@@ -129,7 +129,7 @@ def total_correlation(
         statistic = _OfCodes(_perceptron(train.shape[1], widths)).to(device)
         mean, scale = standardisation(train)
         parts = [((part - mean) / scale,) for part in (train, val, test)]
-        return _estimate(statistic, parts, epochs, batch_size, learning_rate, seed)
+        return _estimate("ndm", statistic, parts, epochs, batch_size, learning_rate, seed)
 
 
 class _OfPairs(nn.Module):
@@ -179,6 +179,7 @@ def _perceptron(dim: int, widths: Sequence[int]) -> nn.Sequential:
 
 
 def _estimate(
+    name: str,
     statistic: nn.Module,
     parts: Sequence[Sequence[Tensor]],
     epochs: int,
@@ -197,7 +198,7 @@ def _estimate(
 
     highest, chosen, state = -math.inf, 0, copy.deepcopy(statistic.state_dict())
     count = len(train[0])
-    plan = (count, epochs, batch_size, late(epochs), seed, "mine_epochs")
+    plan = (count, epochs, batch_size, late(epochs), seed, f"{name}_epochs")
     for epoch in passes(optimizer, loss_of, *plan, device=train[0].device):
         _, bound = _judged(statistic, val, seed)
         if bound > highest:

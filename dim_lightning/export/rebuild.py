@@ -20,7 +20,7 @@ from dim_lightning.export.picture_encoder import PictureEncoder
 from dim_lightning.parts import as_written, is_plain, part_text
 from dim_lightning.run.checkpoint import newest_checkpoint, no_checkpoint, read_checkpoint
 from dim_lightning.run.folder import CONFIG, existing_run_folder
-from dim_lightning.run.own_code import changed_since, own_code
+from dim_lightning.run.own_code import changed_since, own_code, said_of_change
 from dim_lightning.run.result import read_result
 
 _PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
@@ -86,11 +86,7 @@ def of_run(run_dir: Path) -> PictureEncoder:
     recipe, image_size = config["model"]["encoder"], config["data"]["image_size"]
     encoder = encoder_from(recipe, image_size, f"{run_dir / CONFIG}, model.encoder")
     for name in changed_since(run_dir, own_code({"encoder": recipe})):
-        warnings.warn(
-            f"{name}: its file was changed since {run_dir} was trained; what follows is of its new "
-            "code",
-            stacklevel=2,
-        )
+        warnings.warn(said_of_change(name, run_dir), stacklevel=2)
     stored = read_checkpoint(checkpoint)
     weights = {
         name.removeprefix(_PREFIX): tensor

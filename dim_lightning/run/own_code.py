@@ -45,6 +45,13 @@ def changed_code(codes: Iterable[Mapping[str, str]]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
 
+def said_of_change(name: str, run_dir: Path) -> str:
+    """That one of those of `changed_since` is used by its new code, with the weights of the run."""
+    return (
+        f"{name}: its file was changed since {run_dir} was trained; what follows is of its new code"
+    )
+
+
 def changed_since(run_dir: Path, code: Mapping[str, str]) -> list[str]:
     """The classes and functions whose files are not those of a run's last start, as far as known.
 

@@ -145,23 +145,11 @@ def changes(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
 
 def num_devices(asked: Any) -> int | None:
     """How many devices `trainer.devices` asks for; None where the machine decides (auto, -1)."""
-    listed = _listed(asked)
-    if listed is not None:
-        return len(listed)
+    if isinstance(asked, str) and "," in asked:  # their numbers
+        asked = [word for word in asked.split(",") if word.strip()]
+    if isinstance(asked, Sequence) and not isinstance(asked, str):
+        return len(asked)
     return int(asked) if str(asked).isdigit() else None
-
-
-def first_device(asked: Any) -> int | list[int]:
-    """What `trainer.devices` is for the first of these alone: one, or the one of that number."""
-    listed = _listed(asked)
-    return [int(listed[0])] if listed else 1
-
-
-def _listed(asked: Any) -> list[Any] | None:
-    """The numbers of devices, if they are given by them."""
-    if isinstance(asked, str) and "," in asked:
-        return [word for word in asked.split(",") if word.strip()]
-    return list(asked) if isinstance(asked, Sequence) and not isinstance(asked, str) else None
 
 
 def run_name(folder: Path) -> str:

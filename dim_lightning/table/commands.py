@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.run.folder import CONFIG, next_number
-from dim_lightning.run.settings import WHERE, belongs, first_device, flat_config
-from dim_lightning.table.runs import BATCH_SIZE, EVALUATION, Cell, num_processes
+from dim_lightning.run.settings import WHERE, belongs, flat_config
+from dim_lightning.table.runs import BATCH_SIZE, EVALUATION, Cell
 
 
 def settings_words(cell: Cell) -> list[str]:
@@ -17,8 +17,6 @@ def settings_words(cell: Cell) -> list[str]:
 
 def words_of(cell: Cell, missing: str, run: Path | None) -> list[str]:
     """The command line, after the program's name, that does what is missing.
-
-    A run of several processes is tested by one: of what is in the table nothing depends on it.
 
     Args:
         cell: a row and a seed.
@@ -32,10 +30,6 @@ def words_of(cell: Cell, missing: str, run: Path | None) -> list[str]:
     options = {key: v for key, v in cell.row.overrides.items() if belongs(key, free)}
     if missing == "resume":
         return ["fit", "--resume", str(run), *_options(options)]
-    if num_processes(cell.settings) > 1:
-        # its probes are fitted by one process, while those of the others would wait
-        devices = first_device(cell.settings.get("trainer.devices"))
-        options |= {"trainer.devices": devices, "trainer.num_nodes": 1, "trainer.strategy": "auto"}
     return ["test", "--run", str(run), *_options({**options, **_evaluation(cell, run)})]
 
 

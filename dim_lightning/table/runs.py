@@ -229,15 +229,11 @@ def _identity(
     own = {key: value for key, value in settings.items() if not belongs(key, FREE)}
     own |= {key: settings.get(key) or ARITHMETIC[key] for key in named}
     if BATCH_SIZE in own:
+        devices = num_devices(settings.get("trainer.devices")) or 1
+        processes = devices * settings.get("trainer.num_nodes", 1)
         alone = own.pop(BATCH_SIZE)
-        own[_JOINT_BATCH] = joint_batch or alone * num_processes(settings)
+        own[_JOINT_BATCH] = joint_batch or alone * processes
     return own
-
-
-def num_processes(settings: Mapping[str, Any]) -> int:
-    """How many train together; one where the machine decides."""
-    devices = num_devices(settings.get("trainer.devices")) or 1
-    return devices * settings.get("trainer.num_nodes", 1)
 
 
 def _evaluation(settings: Mapping[str, Any]) -> dict[str, Any]:

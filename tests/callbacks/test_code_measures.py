@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny_run import tiny_module, trainer, unlabelled
+from torch.utils.data import DataLoader
 
 from dim_lightning.callbacks import OfflineEvaluation
 from dim_lightning.callbacks.code_measures import CodeMeasures, _pictures, decoder_for
@@ -56,20 +57,21 @@ def test_of_the_batches_of_pictures_none_stays(tmp_path, two_classes, monkeypatc
     data.eval_batch_size = 8
     run = trainer(tmp_path)
     run.test(tiny_module(), data, verbose=False)
-    whole = torch.cat([batch.images for batch in data.clean_dataloader("train", labelled=True)])
+    whole = list(data.clean_dataloader("train", labelled=True))
 
-    def one_by_one(split, **options):
-        loader = ImageDataModule.clean_dataloader(data, split, **options)
-        for batch in loader:
-            assert not any(images() is not None for images in alive[:-1])
-            alive.append(weakref.ref(batch.images))
-            yield batch
-            del batch
+    class Watched(DataLoader):
+        def __iter__(self):
+            for batch in super().__iter__():
+                assert not any(images() is not None for images in alive[:-1])
+                alive.append(weakref.ref(batch.images))
+                yield batch
+                del batch
 
-    monkeypatch.setattr(data, "clean_dataloader", one_by_one)
+    monkeypatch.setattr("dim_lightning.data.datamodule.DataLoader", Watched)
     pictures = _pictures(run, "train", labelled=True)
     assert len(alive) == 5
-    assert torch.equal(pictures.images, whole)
+    assert torch.equal(pictures.images, torch.cat([batch.images for batch in whole]))
+    assert torch.equal(pictures.labels, torch.cat([batch.labels for batch in whole]))
 
 
 def test_everything_switched_on(tmp_path, two_classes, capsys):

@@ -13,7 +13,6 @@ from dim_lightning.cli.device import (
     check_precision,
     gpu_names,
     say_slow_precision,
-    say_waiting,
     slow_precision,
 )
 from dim_lightning.cli.entry import _quiet
@@ -119,16 +118,6 @@ def test_another_precision_than_that_asked_for_is_said_where_nothing_is_trained(
     for asked, taken in ((None, "32-true"), ("bf16", "bf16-mixed"), ("16", "16-mixed")):
         check_precision("fit", asked, _Trainer(cpu, precision=taken))
     assert said == []
-
-
-def test_a_test_on_several_devices_is_told_that_one_would_do(said):
-    trainer = _Trainer(torch.device("cpu"))
-    for command, size in (("test", 1), ("fit", 4), ("test", 4)):
-        trainer.strategy.world_size = size
-        say_waiting(command, trainer)
-    assert [line.partition(",")[0] for line in said] == [
-        "hint: the first of 4 processes fits the probes"
-    ]
 
 
 def test_the_gpus_that_train_are_named(monkeypatch):

@@ -132,7 +132,7 @@ class Rising(nn.Module):
 def test_the_validation_images_choose_the_epoch_that_the_test_images_judge():
     """Adam moves the weight by 0.01 an epoch towards the training data."""
     parts = [(torch.full((10, 1), place),) for place in (9.0, 0.031, 0.5)]
-    found = _estimate(Rising(), parts, epochs=9, batch_size=10, learning_rate=0.01, seed=0)
+    found = _estimate("mine", Rising(), parts, epochs=9, batch_size=10, learning_rate=0.01, seed=0)
     assert found.epoch == 3
     assert found.val_nats == pytest.approx(-(0.001**2), abs=1e-7)
     assert found.nats == pytest.approx(-(0.47**2), abs=1e-4)
@@ -140,7 +140,7 @@ def test_the_validation_images_choose_the_epoch_that_the_test_images_judge():
 
 def test_negatives_are_not_drawn_as_the_order_of_an_epoch_is():
     statistic, part = Listening(), (torch.randn(20, 2),)
-    _estimate(statistic, [part] * 3, epochs=4, batch_size=10, learning_rate=1e-3, seed=0)
+    _estimate("mine", statistic, [part] * 3, epochs=4, batch_size=10, learning_rate=1e-3, seed=0)
     assert len(statistic.seeds) == 2  # fitting and judging
     orders = {generator_for(0, epoch).initial_seed() for epoch in range(4)}
     assert not statistic.seeds & orders

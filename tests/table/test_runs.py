@@ -310,23 +310,6 @@ def test_the_commands(cell):
     assert words_of(cell, "resume", run) == ["fit", "--resume", str(run), *words]
 
 
-@pytest.mark.parametrize(
-    ("settings", "devices"),
-    [
-        ({"trainer.devices": 4}, "1"),
-        ({"trainer.devices": 1, "trainer.num_nodes": 2}, "1"),
-        ({"trainer.devices": [2, 3]}, "[2]"),
-        ({"trainer.devices": "2,3"}, "[2]"),
-    ],
-)
-def test_a_run_of_several_processes_is_tested_by_one(cell, settings, devices):
-    cell = cell._replace(settings=cell.settings | settings)
-    words = [f"--trainer.devices={devices}", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
-    run = cell.runs_dir / "1"
-    assert words_of(cell, "test", run) == ["test", "--run", str(run), *words]
-    assert words_of(cell, "resume", run) == ["fit", "--resume", str(run)]
-
-
 def test_an_evaluation_that_was_changed_in_the_configuration_reaches_the_test(cell):
     run = write_run(cell, figures=TESTED)
     edited = cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 5})

@@ -1,5 +1,6 @@
 """What a person sees of a run: a bar on a terminal, and a line an epoch everywhere."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -15,10 +16,15 @@ from dim_lightning.run.report import KNN, PROBE, RANK
 
 SHORT_NAMES = {PROBE: "probe", KNN: "kNN", RANK: "effective rank"}
 _REFRESH_SECONDS = 0.25
+_FEW_STEPS = 500  # below it an encoder has hardly begun to learn
 
 
 class EpochLines(Callback):
-    """Prints one line an epoch: the terms' means over the epoch, the accuracies, the speed."""
+    """Prints one line an epoch: the terms' means over the epoch, the accuracies, the speed.
+
+    Before the first one it says if the whole training is of few steps, as it is where epochs meant
+    for tens of thousands of pictures meet hundreds.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -32,6 +38,13 @@ class EpochLines(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them up."""
         self._sums, self._num_steps = dict(state_dict["sums"]), state_dict["num_steps"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Says if there are few steps, unless their number was asked for."""
+        steps = trainer.estimated_stepping_batches
+        is_asked = trainer.max_steps != -1 or trainer.limit_train_batches != 1.0
+        if 0 < steps < _FEW_STEPS and not is_asked:
+            pl_module.print(few_steps(int(steps), trainer.max_epochs or 0))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the epoch's means; keeps in mind what is known of earlier epochs."""
@@ -51,6 +64,20 @@ class EpochLines(Callback):
         values = {n: float(v) for n, v in found.items() if v is not earlier.get(n)}
         values |= {f"train/{n}": float(total) / self._num_steps for n, total in self._sums.items()}
         pl_module.print(epoch_line(f"{trainer.current_epoch + 1}/{_epochs(trainer)}", values))
+
+
+def few_steps(num_steps: int, epochs: int) -> str:
+    """What to say of a training that is over so soon.
+
+    Args:
+        num_steps: from its first epoch to its last.
+        epochs: how many epochs these are.
+    """
+    wanted, unit = 2 * _FEW_STEPS, "step" if num_steps == 1 else "steps"
+    return (
+        f"hint: {num_steps} {unit} in all, in which an encoder learns little; "
+        f"--trainer.max_epochs {math.ceil(wanted * epochs / num_steps)} would make {wanted:,}"
+    )
 
 
 def epoch_line(epoch: str, values: Mapping[str, float]) -> str:

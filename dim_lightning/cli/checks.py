@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Stra
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.encoder_module import PARTS, EncoderModule
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.parts import check_scheduler
 from dim_lightning.run.checkpoint import check_fits
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
@@ -218,10 +218,9 @@ def check_trainer(config: dict[str, Any]) -> None:
     _check_strategy(config["strategy"])
     check_launched(config["devices"], config["num_nodes"])
     for name, least in _LEAST.items():
-        if config[name] is not None and config[name] < least:
-            raise InputError(f"trainer.{name} is {config[name]}; expected at least {least}")
+        check_least(f"trainer.{name}", config[name], least)
     interval = config["val_check_interval"]
-    if isinstance(interval, int | float) and interval <= 0:
+    if isinstance(interval, int | float) and not interval > 0:
         raise InputError(f"trainer.val_check_interval is {interval}; expected more than 0")
     if config.get("default_root_dir") is not None:
         raise InputError(

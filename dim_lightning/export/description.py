@@ -10,6 +10,7 @@ import torch
 from dim_lightning.encoders import Encoder
 from dim_lightning.run.environment import describe_environment, now, read_environment
 from dim_lightning.run.folder import CONFIG
+from dim_lightning.run.own_code import OWN_CODE, own_code
 
 FORMAT = "dim_lightning encoder"
 VERSION = 1  # to be raised whenever an older `load` could not read the files rightly
@@ -62,10 +63,15 @@ def described(
     }
 
 
-def export_record() -> dict[str, Any]:
-    """When and with which versions an export is made."""
+def export_record(recipe: Any) -> dict[str, Any]:
+    """When, with which versions and by which code of the user's own an export is made.
+
+    Args:
+        recipe: how to make the encoder.
+    """
     here = describe_environment([])
-    return {"time": now(), "python": here["python"], "packages": here["packages"]}
+    kept = {name: here[name] for name in ("python", "packages")}
+    return {"time": now(), **kept, OWN_CODE: own_code({"encoder": recipe})}
 
 
 def digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from dim_lightning.export.programs import (
 from dim_lightning.export.rebuild import encoder_from, load_weights, of_module, of_run
 from dim_lightning.extras import installation
 from dim_lightning.run.folder import CONFIG
+from dim_lightning.run.own_code import OWN_CODE, changed_code, own_code, said_of_change
 from dim_lightning.writing import explained
 
 DESCRIPTION = "encoder.json"
@@ -156,7 +158,8 @@ def _write(folder: Path, pictures: PictureEncoder, formats: list[str]) -> dict[s
             names = list(about["outputs"])
             programs[FILES["onnx"]] = write_onnx(encoder, graph, names, folder / FILES["onnx"])
     files = {path.name: _fingerprint(path) for path in sorted(folder.iterdir())}
-    text = json.dumps({**about, "exported": export_record(), "files": files}, indent=2) + "\n"
+    record = export_record(about["encoder"])
+    text = json.dumps({**about, "exported": record, "files": files}, indent=2) + "\n"
     (folder / DESCRIPTION).write_text(text, "utf-8")
     programs = {WEIGHTS: _load_export(folder).layers, **programs}
     return {
@@ -208,6 +211,9 @@ def _load_export(folder: Path) -> PictureEncoder:
         )
     where = f"{folder / DESCRIPTION}, encoder"
     encoder = encoder_from(about["encoder"], about["image_size"], where)
+    exported = about.get("exported", {}).get(OWN_CODE, {})  # which early exports have not
+    for name in changed_code([exported, own_code({"encoder": about["encoder"]})]):
+        warnings.warn(said_of_change(name, folder, "exported"), stacklevel=3)
     load_weights(encoder, safetensors.torch.load_file(weights), weights)
     return PictureEncoder(encoder, about["image_size"], about)
 

@@ -45,10 +45,16 @@ def changed_code(codes: Iterable[Mapping[str, str]]) -> list[str]:
     return sorted({name for name in names if names.count(name) > 1})
 
 
-def said_of_change(name: str, run_dir: Path) -> str:
-    """That one of those of `changed_since` is used by its new code, with the weights of the run."""
+def said_of_change(name: str, folder: Path, made: str = "trained") -> str:
+    """That one of those of `changed_since` is used by its new code, with weights of before.
+
+    Args:
+        name: the class or function.
+        folder: of the run or the export that has the weights.
+        made: what was done there before the change.
+    """
     return (
-        f"{name}: its file was changed since {run_dir} was trained; what follows is of its new code"
+        f"{name}: its file was changed since {folder} was {made}; what follows is of its new code"
     )
 
 

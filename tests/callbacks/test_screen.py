@@ -76,3 +76,27 @@ def test_a_line_has_terms_accuracies_and_speed():
         "epoch 2/5  loss 1.000  local -0.500  probe 81.2%  kNN 70.0%  effective rank 12.3  "
         "1,234 images/s"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "enough"),
+    [({"max_epochs": 2}, 12, 167), ({"max_epochs": 2, "accumulate_grad_batches": 2}, 6, 334)],
+)
+def test_a_training_of_few_steps_is_told_so(capsys, options, steps, enough):
+    train([EpochLines()], **options)
+    expected = (
+        f"{steps} steps in all, in which an encoder learns little; --trainer.max_epochs {enough}"
+    )
+    assert f"hint: {expected} would make 1,000\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [{"limit_train_batches": 3}, {"max_steps": 4}])
+def test_one_whose_steps_were_asked_for_is_not(capsys, options):
+    train([EpochLines()], **options)
+    assert "hint" not in capsys.readouterr().out
+
+
+def test_nor_is_one_of_enough_steps(capsys, monkeypatch):
+    monkeypatch.setattr("dim_lightning.callbacks.screen._FEW_STEPS", 6)
+    train([EpochLines()])
+    assert "hint" not in capsys.readouterr().out

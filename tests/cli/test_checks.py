@@ -67,6 +67,14 @@ def test_weights_are_whole_on_each_device():
             check_trainer({**defaults, "strategy": strategy})
 
 
+@pytest.mark.parametrize("name", ["gradient_clip_val", "val_check_interval"])
+def test_what_is_no_number_is_refused(name):
+    parameters = inspect.signature(L.Trainer).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    with pytest.raises(InputError, match=rf"trainer.{name} is nan; expected"):
+        check_trainer({**defaults, name: float("nan")})
+
+
 def test_a_checkpoint_of_another_run_is_not_looked_at_as_that_of_a_run(tmp_path):
     run, other, disk = (tmp_path / name for name in ("1", "2", "disk"))
     for folder in (run, other / "checkpoints", disk):

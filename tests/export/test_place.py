@@ -75,6 +75,24 @@ def test_code_that_was_changed_after_the_training_is_told(tmp_path, make_run):
         dim_lightning.load(run)
 
 
+def test_so_is_code_that_was_changed_after_the_export(tmp_path, make_run):
+    recipe = {"class_path": f"{__name__}.Halves", "init_args": {"widths": [4], "embedding_dim": 6}}
+    folder = export_run(make_run(tmp_path / "own" / "1", recipe), formats=[]).folder
+    dim_lightning.load(folder)  # without a warning
+    path = folder / "encoder.json"
+    about = json.loads(path.read_text())
+    assert list(about["exported"]["own_code"]) == [recipe["class_path"]]
+    about["exported"]["own_code"][recipe["class_path"]] = "0"
+    path.write_text(json.dumps(about))
+    with pytest.warns(
+        UserWarning, match=f"Halves: its file was changed since {folder} was exported"
+    ):
+        dim_lightning.load(folder)
+    del about["exported"]["own_code"]
+    path.write_text(json.dumps(about))
+    dim_lightning.load(folder)
+
+
 def test_any_class_that_can_be_imported(tmp_path, make_run):
     recipe = {"class_path": f"{__name__}.Halves", "init_args": {"widths": [4], "embedding_dim": 6}}
     run = make_run(tmp_path / "own" / "1", recipe)

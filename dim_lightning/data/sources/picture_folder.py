@@ -1,6 +1,7 @@
 """A folder of one's own pictures."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ class PictureFolder(Source):
 
         Raises:
             InputError: no such folder, no pictures in it, a class folder without pictures, or
-                pictures beside train/ or the class folders of test/, which would be left aside.
+                pictures beside train/ or the class folders of test/, which would be left aside,
+                or a test part without train/, which would be a class.
         """
         # one cache, however it is spelt; links are kept
         folder = Path(os.path.abspath(Path(self.path).expanduser()))  # noqa: PTH100
@@ -73,6 +75,8 @@ class PictureFolder(Source):
             )
         train, test = _parts_of(folder)
         classes = self._classes(train)
+        if train == folder and self.labelled is None:
+            _check_no_part(folder, classes or {})
         parts = self._read(train, test, classes)
         if self.labels is not None:
             parts = labelled_parts(parts, Path(self.labels).expanduser(), folder)
@@ -137,6 +141,17 @@ def _parts_of(folder: Path) -> tuple[Path, Path | None]:
             "rename or add a folder"
         )
     return folder, None
+
+
+def _check_no_part(folder: Path, classes: Iterable[str]) -> None:
+    """Look at whether one of the classes is what is called a test part beside train/."""
+    parts = [name for name in _TESTS if name in classes]
+    if parts:
+        raise InputError(
+            f"{folder} holds a folder {parts[0]}/ beside the class folders and none called train/; "
+            f"expected {LAYOUTS}; move the other class folders into train/, or, if {parts[0]} is a "
+            "class, set data.source.init_args.labelled to true"
+        )
 
 
 def _tests_in(folder: Path) -> list[Path]:

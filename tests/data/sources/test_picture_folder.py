@@ -179,6 +179,12 @@ def nothing_to_train_on(folder, draw):
     return folder
 
 
+def part_beside_classes(folder, draw):
+    for name in ("a/1.png", "b/1.png", "valid/a/2.png", "valid/b/2.png"):
+        draw(folder / name)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("layout", "words"),
     [
@@ -194,11 +200,18 @@ def nothing_to_train_on(folder, draw):
         (flat_test, "test holds 2 pictures and no class folders, .* sort them .* or move them out"),
         (empty_test, "no pictures in .*val nor in the folders below"),
         (nothing_to_train_on, "none called train/"),
+        (part_beside_classes, "valid/ beside the class .* or, if valid is a class, set .* to true"),
     ],
 )
 def test_what_cannot_be_used_is_told(tmp_path, draw, layout, words):
     with pytest.raises(InputError, match=words):
         read(layout(tmp_path, draw))
+
+
+def test_a_class_may_be_called_like_a_test_part(tmp_path, draw):
+    folder = part_beside_classes(tmp_path, draw)
+    assert read(folder, labelled=True).class_names == ["a", "b", "valid"]
+    assert read(folder, labelled=False).class_names is None
 
 
 def test_what_is_passed_by_is_known(tmp_path, draw):

@@ -270,9 +270,10 @@ def _lines(title: str, group: Rows) -> list[str]:
         for layer in layers:
             names = [prefix + metric.format(layer=layer) for metric in TABLE_METRICS.values()]
             found = [values.get(name) for name in names]
-            cells = [_mean_and_spread(each, num_runs) if each else "" for each in found]
+            name = "raw pixels" if layer == "pixels" else what
+            is_drawn = name == title  # floors are by evaluation.seed, for all runs the same
+            cells = [_mean_and_spread(each, num_runs, is_drawn) if each else "" for each in found]
             if any(cells):
-                name = "raw pixels" if layer == "pixels" else what
                 lines.append(f"| {name} | {layer} | {' | '.join(cells)} |")
     return lines
 
@@ -288,10 +289,16 @@ def _with_one_floor_of_pixels(lines: list[str]) -> list[str]:
     return [*lines[:first], fullest, *others]
 
 
-def _mean_and_spread(values: list[float], num_runs: int) -> str:
-    """Mean ± standard deviation, and over how many runs if not all have it."""
+def _mean_and_spread(values: list[float], num_runs: int, is_drawn: bool) -> str:
+    """Mean ± standard deviation, and over how many runs if not all have it.
+
+    Args:
+        values: of the runs that have it.
+        num_runs: how many there are.
+        is_drawn: whether each run has drawn its own; else equal ones are a single draw.
+    """
     text = f"{100 * statistics.mean(values):.2f}"
-    if len(values) > 1:
+    if len(values) > 1 and (is_drawn or len(set(values)) > 1):
         text += f" ± {100 * statistics.stdev(values):.2f}"
     return text if len(values) == num_runs else f"{text} (n = {len(values)})"
 

@@ -188,7 +188,7 @@ class OfflineEvaluation(Callback):
             "steps_trained": steps,
             "repeats": self.repeats,
             "seconds": round(so_far.seconds + time.monotonic() - start, 1),
-            "protocol": protocol_text(figures, self._asked()),
+            "protocol": protocol_text(figures, self._asked(), rest.get("num_train")),
             "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
             OWN_CODE: encoder_code(pl_module),
             "pictures": data_of(trainer).contents.sha256,
@@ -208,7 +208,7 @@ class OfflineEvaluation(Callback):
         if labelled:
             pl_module.print(table(rows, facts, spread))
         if others:
-            pl_module.print(others_list(others))
+            pl_module.print(others_list(others, facts))
 
     def _asked(self) -> dict[str, Any]:
         """What it was given, by name: with which settings the figures were found."""

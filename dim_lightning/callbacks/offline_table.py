@@ -7,6 +7,7 @@ from typing import Any
 
 from dim_lightning.evaluation.offline import CHOSEN, FINE_TUNED, LINEAR, MLP, PAPER, SVM
 from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
+from dim_lightning.evaluation.probes import MLP_BATCH, mlp_batch_size
 from dim_lightning.run.report import RANDOM, is_floor, row_name, unsolved
 
 _BOUND = (
@@ -30,7 +31,7 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
     ),
     MLP: (
         "MLP-200: Linear 200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {mlp_epochs} "
-        "epochs, on standardised features."
+        "epochs{mlp_batches}, on standardised features."
     ),
     PAPER: (
         "MLP-200 paper: Linear 200, dropout 0.1, batch norm, ReLU, Linear on the features as they "
@@ -73,15 +74,20 @@ _OTHERS = {
 Rows = Mapping[str, Mapping[str, float]]
 
 
-def protocol_text(names: Iterable[str], settings: Mapping[str, Any]) -> str:
+def protocol_text(
+    names: Iterable[str], settings: Mapping[str, Any], num_train: int | None = None
+) -> str:
     """How the figures of these names are measured, in words, a line each kind.
 
     Args:
         names: of the figures.
         settings: of the evaluation.
+        num_train: the labelled training images; None if there are none.
     """
     lines = [_PROTOCOL, *_kinds(names)]
-    return "\n".join(lines).format(paper_epochs=PAPER_EPOCHS, **settings)
+    size = MLP_BATCH if num_train is None else mlp_batch_size(num_train)
+    batches = f" of batches of {size}" if size < MLP_BATCH else ""
+    return "\n".join(lines).format(paper_epochs=PAPER_EPOCHS, mlp_batches=batches, **settings)
 
 
 def lines_about(names: Iterable[str], text: str) -> list[str]:
@@ -142,12 +148,23 @@ def table(rows: Rows, facts: Mapping[str, Any], deviations: Rows | None = None) 
     return "\n".join(["", *lines, rule, *_notes(facts)])
 
 
-def others_list(figures: Mapping[str, float]) -> str:
-    """The figures of the code that are no accuracies, one a line; nothing if there are none."""
+def others_list(figures: Mapping[str, float], facts: Mapping[str, Any]) -> str:
+    """The figures of the code that are no accuracies, one a line; nothing if there are none.
+
+    Args:
+        figures: by their full name.
+        facts: what else there is to know: the estimates' epochs, and how many were asked for.
+    """
     parts = {name: name.split("/") for name in figures}
+
+    def note(kind: str, name: str) -> str:
+        estimate = facts["estimates"].get(f"{kind}/{name}")
+        is_last = estimate is not None and estimate["epoch"] == facts["settings"][f"{kind}_epochs"]
+        return "   best after the last epoch: more may find more" if is_last else ""
+
     lines = [
-        f"  {_OTHERS[kind if kind in _OTHERS else last]:<38}  {figures[name]:8.4g}"
-        for name, (kind, _, last) in parts.items()
+        f"  {_OTHERS[kind if kind in _OTHERS else last]:<38}  {figures[key]:8.4g}{note(kind, name)}"
+        for key, (kind, name, last) in parts.items()
     ]
     return "\n".join(["", "Of the code, test images:", *lines]) if lines else ""
 

@@ -21,6 +21,9 @@ _SEARCH_TOLERANCE = 1e-4  # nats; accuracies there are known to about one image 
 _TOLERANCE = 1e-5  # nats, of what is reported
 _RISE = 1.02  # of the validation cross-entropy, beyond which a weaker penalty only overfits
 _MOST_PRODUCTS = 5000
+MLP_BATCH = 256
+_LEAST_MLP_BATCH = 16
+_STEPS_AN_EPOCH = 64
 
 
 class LinearResult(NamedTuple):
@@ -130,12 +133,20 @@ def _walk(first: _Attempt, others: Iterable[_Attempt]) -> _Attempt:
     return best
 
 
+def mlp_batch_size(num_images: int) -> int:
+    """Images a step of `mlp_probe`: 256, or so few that 64 steps make an epoch, but at least 16.
+
+    In a few hundred steps the network is not fitted to the end.
+    """
+    return min(MLP_BATCH, max(_LEAST_MLP_BATCH, num_images // _STEPS_AN_EPOCH))
+
+
 def mlp_probe(
     train: Labelled,
     test: Labelled,
     num_classes: int,
     epochs: int = 30,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> float:
@@ -149,12 +160,23 @@ def mlp_probe(
 
     Every draw comes from `seed`; the global generator is left alone.
 
+    Args:
+        train: what is fitted.
+        test: what is reported.
+        num_classes: c.
+        epochs: how often each training image is met.
+        batch_size: images a step; as many as `mlp_batch_size` says if None.
+        learning_rate: of Adam, at first.
+        seed: of weights, dropout and orders.
+
     Raises:
         InputError: some images are unlabelled, or there are fewer than 2 training images.
     """
     for part in (train, test):
         check_labelled(part.labels)
     device, count = train.features.device, len(train.labels)
+    if batch_size is None:
+        batch_size = mlp_batch_size(count)
     mean, scale = standardisation(train.features)
     with seeded(seed, device):
         network = small_network(train.features.shape[1], num_classes).to(device)

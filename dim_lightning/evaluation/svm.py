@@ -24,7 +24,7 @@ C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _TOLERANCE = 1e-5  # of the objective: by how much less the smallest one may be, at most
 _HISTORY = 20  # steps from which L-BFGS knows the curvature
 _ROWS = 4096  # of a block to classify
-_PATIENCE = 2  # penalties in a row that are no better, after which weaker ones are not tried
+_PATIENCE = 2  # penalties worse than the best, after which weaker ones are not tried
 
 
 class SVMResult(NamedTuple):
@@ -55,7 +55,7 @@ def linear_svm(
     One machine a class against the others: min over (w, b) of 1/2 |(w, b)|^2 + C sum of squared
     hinge losses. The C with the best validation accuracy, the smaller of equal ones, is tested. The
     search goes from small C to large ones, which take longest, each from the machine before, and
-    ends after two in a row that are no better than the best. The test images choose nothing.
+    ends after two that are worse than the best. The test images choose nothing.
 
     SciPy's L-BFGS solves all classes at once, in float64 (float32 on Apple's GPUs), without draws,
     so that there is no seed and no spread over seeds. It sees the weights through the Cholesky
@@ -93,7 +93,7 @@ def linear_svm(
     for c in sorted(grid):
         found, converged = machines.solved(c, found, max_iter)
         top1 = machines.top1(found, classes, val)
-        since += 1
+        since += top1 < best_top1  # of few images many are equally good
         if top1 > best_top1:
             best_top1, best_c, best, best_converged, since = top1, c, found, converged, 0
         if since == _PATIENCE:

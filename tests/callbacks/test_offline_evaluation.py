@@ -47,6 +47,9 @@ def test_the_protocol_is_that_of_the_figures_there_are():
     kinds = [re.split("[:,]", line)[0] for line in said[1:]]
     assert kinds == ["Linear", "MLP-200", "kNN", "NDM", "Floors"]
     assert "for 9 epochs" in said[4]
+    assert "7 epochs, on" in said[2]
+    few = protocol_text(["probe/mlp200/y/top1"], settings, num_train=1_294)
+    assert "7 epochs of batches of 20, on" in few
     paper = protocol_text(["probe/mlp200_paper/y/top1", "probe/mlp200_paper/y/top1_std"], settings)
     assert "MLP-200:" not in paper
     assert "over 3 seeds" in paper
@@ -291,10 +294,13 @@ def test_deviations_stand_beside_their_means_under_names_of_their_own(facts):
 
 def test_what_is_no_accuracy_has_a_list_of_its_own():
     figures = {"decoder/y/ms_ssim": 0.4321, "mine/y/nats": 12.5, "ndm/y/nats": 0.25}
-    lines = others_list(figures).splitlines()
-    assert [line.split()[-1] for line in lines[2:]] == ["0.4321", "12.5", "0.25"]
+    facts = {"estimates": {"mine/y": {"epoch": 30}, "ndm/y": {"epoch": 29}}}
+    facts |= {"settings": {"decoder_epochs": 30, "mine_epochs": 30, "ndm_epochs": 30}}
+    lines = others_list(figures, facts).splitlines()
+    assert [line[42:50].strip() for line in lines[2:]] == ["0.4321", "12.5", "0.25"]
     assert "MS-SSIM" in lines[2]
-    assert others_list({}) == ""
+    assert ["more may find more" in line for line in lines[2:]] == [False, True, False]
+    assert others_list({}, facts) == ""
 
 
 @pytest.mark.parametrize(

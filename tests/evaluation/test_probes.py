@@ -7,7 +7,7 @@ from torch import nn
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Labelled, linear_probe, mlp_probe
 from dim_lightning.evaluation.knn import accuracy
-from dim_lightning.evaluation.probes import _Attempt, _walk
+from dim_lightning.evaluation.probes import _Attempt, _walk, mlp_batch_size
 from dim_lightning.evaluation.softmax_regression import SoftmaxSolver
 from dim_lightning.seeding import generator_for
 
@@ -55,6 +55,18 @@ def test_the_mlp_probe_learns_what_a_line_cannot():
     train, val, test = rings(1000, 0), rings(300, 1), rings(300, 2)
     assert linear_probe(train, val, test, 2).top1 < 0.7
     assert mlp_probe(train, test, 2, epochs=20, batch_size=64, learning_rate=1e-2) > 0.9
+
+
+def test_the_mlp_probe_is_fitted_to_the_end_of_few_images_too():
+    """By batches of 256 it has 0.63 here."""
+    assert mlp_probe(rings(400, 0), rings(300, 5), 2) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"), [(45_000, 256), (16_384, 256), (16_383, 255), (1_294, 20), (90, 16)]
+)
+def test_the_batch_of_the_mlp_probe(images, expected):
+    assert mlp_batch_size(images) == expected
 
 
 def test_the_mlp_probe_depends_on_its_seed_alone():

@@ -101,9 +101,23 @@ def test_validation_chooses_c_and_the_test_split_does_not():
     assert other.top1 != result.top1
 
 
-def test_the_search_ends_after_two_that_are_no_better():
-    train, val, test = (blobs(200, s, spread=0.01) for s in range(3))
-    assert linear_svm(train, val, test, grid=(1e-2, 1e-1, 1.0, float("nan"))).c == 1e-2
+@pytest.mark.parametrize(
+    ("tops", "chosen", "tried"),
+    [
+        ([0.6, 0.6, 0.6, 0.8], 1.0, 4),  # of few images many are equally good
+        ([0.6, 0.5, 0.6, 0.4, 0.9], 1e-3, 4),
+        ([0.5, 0.6, 0.5, 0.7, 0.6, 0.6, 0.9], 1.0, 6),
+    ],
+)
+def test_the_search_ends_after_two_that_are_worse(monkeypatch, tops, chosen, tried):
+    left = [*tops]
+    monkeypatch.setattr(_Machines, "top1", lambda self, found, classes, part: left.pop(0))
+    grid = [10.0 ** (place - 3) for place in range(len(tops))]
+    parts = [blobs(20, seed) for seed in range(3)]
+    left.append(0.0)  # that of the test images
+    found = linear_svm(*parts, grid=grid)
+    assert found.c == pytest.approx(chosen)
+    assert len(left) == len(tops) - tried
 
 
 def test_it_leaves_features_and_global_generators_alone():

@@ -30,7 +30,7 @@ class Row(NamedTuple):
         overrides: settings by their full names over those of the configuration.
         seeds: of its runs.
         paper: heading -> the paper's number, as the table shows it.
-        from_memory: whether these were never checked against the paper.
+        from_memory: the headings of those that were never checked against the paper.
         floor: 'random' or 'pixels', what the tests of other rows measure beside them; or None.
         of: the folder of the row whose tests measure the floor; None if any may that does.
         free: those of the overrides that runs which count need not have.
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     overrides: dict[str, Any]
     seeds: tuple[int, ...]
     paper: dict[str, float]
-    from_memory: bool
+    from_memory: frozenset[str]
     floor: str | None
     of: str | None = None
     free: tuple[str, ...] = ()
@@ -157,14 +157,17 @@ def _row(
     where = f"{where} ({found['name']})"
     _check_keys(found, _ROW_KEYS, where)
     floor = found.get("floor")
+    paper = _paper(found.get("paper"), f"{where}: paper", columns)
     return Row(
         name=found["name"],
         folder=re.sub(r"\W+", "_", found["name"].lower(), flags=re.ASCII).strip("_"),
         config=_config(found, where, folder),
         overrides=_overrides(found.get("overrides"), f"{where}: overrides"),
         seeds=() if floor else _seeds(found.get("seeds", list(seeds)), f"{where}: seeds"),
-        paper=_paper(found.get("paper"), f"{where}: paper", columns),
-        from_memory=_truth(found.get("from_memory", False), f"{where}: from_memory"),
+        paper=paper,
+        from_memory=_from_memory(
+            found.get("from_memory", False), f"{where}: from_memory", [*paper]
+        ),
         floor=floor,
         of=found.get("of"),
     )
@@ -253,10 +256,16 @@ def _paper(found: Any, where: str, columns: Mapping[str, str]) -> dict[str, floa
     return {heading: float(value) for heading, value in found.items()}
 
 
-def _truth(found: Any, where: str) -> bool:
-    if not isinstance(found, bool):
-        raise InputError(f"{where} is {found!r}; expected true or false")
-    return found
+def _from_memory(found: Any, where: str, known: Sequence[str]) -> frozenset[str]:
+    if isinstance(found, bool):
+        return frozenset(known if found else ())
+    if not isinstance(found, list):
+        raise InputError(f"{where} is {found!r}; expected true or false, or headings, as [conv]")
+    for heading in found:
+        if heading not in known:
+            near = nearest(str(heading), known, "the row's paper")
+            raise InputError(f"{where}: paper has no number for {heading!r}; {near}")
+    return frozenset(found)
 
 
 def _check_keys(found: Mapping[Any, Any], known: Sequence[str], where: str) -> None:

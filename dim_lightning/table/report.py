@@ -116,7 +116,7 @@ def paper(figure: Figure, line: Line) -> str:
     """The paper's number, marked if it was never checked."""
     if figure.paper is None:
         return ""
-    return f"{figure.paper:.2f}" + f" {_FROM_MEMORY}" * line.row.from_memory
+    return f"{figure.paper:.2f}" + f" {_FROM_MEMORY}" * (figure.heading in line.row.from_memory)
 
 
 def difference(figure: Figure) -> str:
@@ -157,7 +157,7 @@ def _reading(table: Table, lines: Sequence[Line]) -> str:
     parts.append("mean ± standard deviation over the seeds")
     if _compared(lines):
         parts.append("difference: ours less the paper's")
-    if any(line.row.from_memory and line.row.paper for line in lines):
+    if any(line.row.from_memory for line in lines):
         parts.append(f"{_FROM_MEMORY}: the paper's number from memory, not checked")
     return "; ".join(parts) + "."
 
@@ -223,7 +223,8 @@ def _csv(table: Table, lines: Sequence[Line]) -> str:
         for figure in line.figures:
             values = ";".join(f"{value:.6g}" for value in figure.values)
             numbers = [_rounded(v) for v in (figure.mean, figure.deviation)]
-            known = ["" if figure.paper is None else figure.paper, str(row.from_memory).lower()]
+            from_memory = str(figure.heading in row.from_memory).lower()
+            known = ["" if figure.paper is None else figure.paper, from_memory]
             named = [table.name, row.name, figure.key, figure.heading]
             ours_ = [*numbers, len(figure.values), _rounded(figure.difference), values]
             rows.append([*named, *known, *ours_, *facts])

@@ -18,10 +18,18 @@ def test_rows_have_what_the_file_says(tmp_path):
     assert (table.name, table.runs, table.title) == ("small", "small", "Small")
     assert (dim.folder, dim.seeds, dim.paper) == ("dim_l_jsd", (0, 1), {"Y": 66.96})
     assert (dim.config, dim.overrides) == (tmp_path / "dim.yaml", {"trainer.max_epochs": 4})
-    assert (vae.seeds, vae.from_memory, dim.from_memory) == ((0,), True, False)
+    assert (vae.seeds, vae.from_memory, dim.from_memory) == ((0,), {"Y"}, set())
     assert (random.floor, pixels.floor) == ("random", "pixels")
     assert pixels.config is None
     assert pixels.seeds == ()
+
+
+def test_the_papers_numbers_from_memory_may_be_those_of_some_headings(tmp_path):
+    row = {**ROW, "paper": {"Y": 66.96, "kNN Y": 60}}
+    marked = [(True, {"Y", "kNN Y"}), (["kNN Y"], {"kNN Y"}), ([], set()), (False, set())]
+    for given, headings in marked:
+        path = write_table(tmp_path, rows=[{**row, "from_memory": given}])
+        assert read_table(path).rows[0].from_memory == headings
 
 
 def test_later_overrides_win_and_stand_behind(tmp_path):
@@ -102,6 +110,15 @@ BAD = {
     "no column has the heading 'y'": {"rows": [{**ROW, "paper": {"y": 1.0}}]},
     "paper.Y is 'high'; expected a number": {"rows": [{**ROW, "paper": {"Y": "high"}}]},
     "from_memory is 'no'; expected true or false": {"rows": [{**ROW, "from_memory": "no"}]},
+    "row 1 (DIM(L) JSD): from_memory: paper has no number for 'NDM'; nothing comes close": {
+        "rows": [{**ROW, "from_memory": ["Y", "NDM"]}]
+    },
+    "from_memory: paper has no number for 'kNN Y'; nothing comes close; expected one of Y": {
+        "rows": [{**ROW, "from_memory": ["kNN Y"]}]
+    },
+    "from_memory: paper has no number for ['Y']; nothing comes close; expected one of Y": {
+        "rows": [{**ROW, "from_memory": [["Y"]]}]
+    },
     "another row's runs lie in dim_l_jsd/": {"rows": [ROW, {**ROW, "name": "DIM L-JSD"}]},
 }
 

@@ -192,6 +192,19 @@ def test_csv_is_long_and_has_always_the_same_columns(scene):
     assert [row["paper_from_memory"] for row in rows[:3]] == ["false", "false", "true"]
 
 
+def test_only_the_papers_numbers_from_memory_are_marked(tmp_path):
+    row = {**CONTENT["rows"][0], "paper": {"Y": 66.96, "kNN Y": 60}}
+    texts = {}
+    for given in (["kNN Y"], []):
+        scene = Scene(tmp_path, rows=[{**row, "from_memory": given}])
+        texts[len(given)] = scene.write()[0].read_text()
+        marks = [row["paper_from_memory"] for row in scene.rows()]
+        assert marks == ["false", "true" if given else "false"]
+    assert "| DIM(L) JSD |  | 66.96 |  |  | 60.00 [m] |  |" in texts[1]
+    assert "[m]: the paper's number from memory" in " ".join(texts[1].split())
+    assert "[m]" not in texts[0]
+
+
 def test_the_page_needs_nothing_else(tmp_path):
     rows = [{"name": "<b>bold</b>", "config": "dim.yaml", "paper": {"Y": 60}}]
     scene = Scene(tmp_path, rows=rows)

@@ -2,7 +2,19 @@
 
 import torch
 
+# the others change the type of the weights, and images are float32
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+CUDA_ADVICE = (
+    "update the driver, or install a build of torch for its CUDA (pytorch.org); to train on the "
+    'CPU, hide the GPU: export CUDA_VISIBLE_DEVICES=""'
+)
+_SHORT_PRECISIONS = ("None", "32", "bf16", "16")
 _AMPERE = (8, 0)  # compute capability
+
+
+def is_trained_in(precision: str | int | None) -> bool:
+    """Whether this package trains in a precision of the Trainer's, on some device."""
+    return str(precision) in (*PRECISIONS, *_SHORT_PRECISIONS)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -17,6 +17,7 @@ options       what can be set beside trainer, model and data
 building      settings that parse and yet cannot be built
 checks        what is looked at before a run folder is made
 device        whether it computes what is asked for, and how quickly
+speed         how long a small convolution takes in each precision
 place         which folder a process works in
 job           a job that is started again by itself goes on with its run
 resume        where a run goes on, and which settings may be others than before

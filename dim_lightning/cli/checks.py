@@ -13,14 +13,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.parts import check_scheduler
+from dim_lightning.processor import PRECISIONS, is_trained_in
 from dim_lightning.run.checkpoint import check_fits
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import differing, num_devices
 
 _SHELLS = ("bash", "interactive")  # jobs of SLURM's of these names are shells to Lightning
-# the others change the type of the weights, and images are float32
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-_SHORT_PRECISIONS = ("None", "32", "bf16", "16")
 _LEAST = {
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,
@@ -198,11 +196,6 @@ def _check_shell(environment: Mapping[str, str]) -> None:
     )
 
 
-def is_trained_in(precision: str | int | None) -> bool:
-    """Whether this package trains in a precision of the Trainer's, on some device."""
-    return str(precision) in (*_PRECISIONS, *_SHORT_PRECISIONS)
-
-
 def check_trainer(config: dict[str, Any]) -> None:
     """Refuses what the run folder decides, and what Lightning would stumble over or drop.
 
@@ -213,7 +206,7 @@ def check_trainer(config: dict[str, Any]) -> None:
     if not is_trained_in(config["precision"]):
         raise InputError(
             f"trainer.precision is {config['precision']}, but images are float32; expected "
-            f"{', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}"
+            f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
         )
     _check_strategy(config["strategy"])
     check_launched(config["devices"], config["num_nodes"])

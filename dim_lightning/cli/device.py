@@ -5,10 +5,15 @@ from collections.abc import Mapping
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from dim_lightning.cli.doctor.machine import CUDA_ADVICE
-from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.cli.speed import seconds_by_precision
 from dim_lightning.errors import InputError
-from dim_lightning.processor import cuda_error, has_tf32, imitates_bfloat16, multiplies_bfloat16
+from dim_lightning.processor import (
+    CUDA_ADVICE,
+    cuda_error,
+    has_tf32,
+    imitates_bfloat16,
+    multiplies_bfloat16,
+)
 from dim_lightning.run.environment import device_name
 
 _CLEARLY_SLOWER = 1.2

@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 from turns import say, summary
 
-from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.cli.speed import seconds_by_precision
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.folder import write_atomically

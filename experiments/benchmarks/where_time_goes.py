@@ -36,7 +36,7 @@ from roofline import BATCH, TYPES, WIDTHS, draw_roofline, roofline
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from dim_lightning.cli import main as command
-from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.cli.speed import seconds_by_precision
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.run.curves import figure_png
 from dim_lightning.run.environment import cpu_model

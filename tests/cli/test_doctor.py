@@ -1,7 +1,8 @@
 """`doctor` says what it found and what to do, and does not crash whatever is broken."""
 
 import errno
-from importlib import metadata
+import sys
+from importlib import import_module, metadata
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from dim_lightning.cli.doctor import machine, places, software
 from dim_lightning.cli.doctor.asked import Asked, read_asked
 from dim_lightning.cli.doctor.command import examine
 from dim_lightning.cli.doctor.finding import Finding, looked_at, page
-from dim_lightning.cli.doctor.speed import seconds_by_precision
+from dim_lightning.cli.speed import seconds_by_precision
+
+BROKEN = ("lightning", "jsonargparse", "yaml", "pyarrow", "PIL", "sklearn", "torchvision")
 
 
 def _only(findings, subject):
@@ -70,6 +73,18 @@ def test_a_stolen_release_is_said_loudly_and_nothing_else_is_looked_at(monkeypat
     assert finding.grade == "FIX"
     assert f"{version} IS MALWARE" in finding.found
     assert "replace every password" in finding.advice
+
+
+def test_the_machine_is_looked_at_where_packages_are_broken(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "dim_lightning"]:
+        monkeypatch.delitem(sys.modules, name)  # loaded anew
+    for name in BROKEN:
+        monkeypatch.setitem(sys.modules, name, None)  # its import fails
+    anew = import_module("dim_lightning.cli.doctor.machine")
+    assert anew is not machine
+    asked = anew.Asked()
+    for look in (anew.device, anew.threads, anew.memory, anew.shared_memory):
+        assert [finding for finding in look(asked) if finding.grade != "FIX"]
 
 
 def test_a_pair_that_does_not_fit(monkeypatch):

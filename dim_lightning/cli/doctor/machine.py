@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 
-from dim_lightning.cli.checks import is_trained_in
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
-from dim_lightning.cli.doctor.speed import seconds_by_precision
-from dim_lightning.processor import cuda_error
+from dim_lightning.cli.speed import seconds_by_precision
+from dim_lightning.processor import CUDA_ADVICE, cuda_error, is_trained_in
 from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.limits import available_memory, usable_cores
 
@@ -21,10 +20,6 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")
 _LITTLE = 2e9  # bytes of memory: PyTorch and a small run take about one
 _BUSY = 1.5  # programs a core
 _CLEARLY = 1.1  # how much quicker counts as quicker
-CUDA_ADVICE = (
-    "update the driver, or install a build of torch for its CUDA (pytorch.org); to train on the "
-    'CPU, hide the GPU: export CUDA_VISIBLE_DEVICES=""'
-)
 
 
 def device(asked: Asked) -> Iterator[Finding]:

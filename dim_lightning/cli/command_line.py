@@ -9,7 +9,7 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from dim_lightning.callbacks.matmul_precision import ExactValidation, multiplying
+from dim_lightning.callbacks.matmul_precision import PlainValidation, multiplying
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import (
     check_clock,
@@ -20,7 +20,7 @@ from dim_lightning.cli.checks import (
     check_trainer,
     check_weights_only,
 )
-from dim_lightning.cli.compiling import UncompiledValidation, check_compile, compile_parts
+from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.cli.device import check_gpus, check_precision, gpu_names, say_slow_precision
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import say_changed_code, write_inputs
@@ -176,9 +176,8 @@ class CommandLine(LightningCLI):
             settings = self._dumped(self.config)
             keyed = (*(self._get(self.config_init, k) for k in CALLBACKS), *self._start.callbacks)
             if self._command == "fit":
-                keyed += (ExactValidation(self._option("matmul_precision")),)
-                if self._option("compile") is not None:
-                    keyed += (UncompiledValidation(),)
+                compiled = self._option("compile") is not None
+                keyed += (PlainValidation(self._option("matmul_precision"), compiled),)
             trainer = trainer_in(self.run_dir, self._command, config, keyed)
             check_precision(self._command, config["precision"], trainer)
             together = _together(trainer.world_size, self.datamodule)

@@ -8,11 +8,8 @@ compiled, as Lightning's own calls there do not bear it.
 import os
 import shutil
 import sys
-from typing import Any, Literal
+from typing import Literal
 
-import lightning as L
-import torch
-from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from dim_lightning.encoders import Encoder
@@ -27,26 +24,6 @@ HELP = (
 _TRACED = "aot_eager"
 _BY_GRAPHS = ("reduce-overhead", "max-autotune")
 _COMPILERS = ("g++", "clang++", "c++", "cl")
-
-
-class UncompiledValidation(Callback):
-    """Validates by what is not compiled, as the other commands do.
-
-    A CUDA graph may write where the outputs of one before it lie as soon as no gradient is waited
-    for: in a validation a critic's over the feature map of the encoder, which it reads.
-    """
-
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Calls the parts as they are from here on."""
-        torch.compiler.set_stance("force_eager")
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Goes on compiled."""
-        torch.compiler.set_stance("default")
-
-    def on_exception(self, *_: Any) -> None:
-        """Leaves the process as it was."""
-        torch.compiler.set_stance("default")
 
 
 def check_compile(mode: Compile, on_cpu: bool, batches_a_step: int) -> None:

@@ -3,7 +3,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from tiny_run import digits, tiny_module, trainer
 
-from dim_lightning.callbacks.matmul_precision import ExactValidation, multiplying
+from dim_lightning.callbacks.matmul_precision import PlainValidation, multiplying
 from dim_lightning.cli import main
 
 
@@ -26,11 +26,19 @@ class Seen(Callback):
 def test_validation_is_exact_and_training_goes_on_as_before(tmp_path):
     seen = Seen()
     limits = {"limit_train_batches": 2, "limit_val_batches": 1, "num_sanity_val_steps": 0}
-    run = trainer(tmp_path, [ExactValidation("high"), seen], 2, **limits)
+    run = trainer(tmp_path, [PlainValidation("high", compiled=False), seen], 2, **limits)
     with multiplying("high"):
         run.fit(tiny_module(), digits(tmp_path))
     epoch = [("training", "high")] * 2 + [("validation", "highest")]
     assert seen.found == epoch * 2
+
+
+def test_an_error_in_a_validation_leaves_the_process_as_in_training():
+    plain = PlainValidation("high", compiled=False)
+    with multiplying("high"):
+        plain.on_validation_start(None, None)
+        plain.on_exception(None, None, ValueError())
+        assert torch.get_float32_matmul_precision() == "high"
 
 
 def test_the_command_trains_so_and_leaves_the_process_as_it_was(tmp_path, monkeypatch):

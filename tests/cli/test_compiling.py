@@ -11,8 +11,9 @@ import pytest
 import torch
 import yaml
 
+from dim_lightning.callbacks.matmul_precision import PlainValidation
 from dim_lightning.cli import main
-from dim_lightning.cli.compiling import UncompiledValidation, check_compile, compile_parts
+from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.data import Batch
 from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
 from dim_lightning.errors import InputError
@@ -51,7 +52,7 @@ def compare_steps(mode):
             compiled.eval().code_and_terms(batch, torch.Generator().manual_seed(1))
         return graphs()
 
-    plainly = UncompiledValidation()
+    plainly = PlainValidation("highest", compiled=True)
     plainly.on_validation_start(None, None)
     assert validated() == counted, "compiled in a validation"
     plainly.on_validation_end(None, None)

@@ -30,28 +30,33 @@ class Child:
 
     Args:
         folder: where the lock lies, and what the process says (output.txt).
+        taken: the places of those that it runs at once with.
         patience: seconds it has to end when it is asked to; then it is killed.
 
     Attributes:
         pid: the id of the process; None before there is one.
-        place: of the process among those that run at once; None where that is not known.
+        place: of the process among those that run at once, from 0: its own where it was found at
+            work, else the first that is free.
         asked_to_end: whether it was.
     """
 
-    def __init__(self, folder: Path, patience: float = _PATIENCE):
+    def __init__(self, folder: Path, taken: Collection[int] = (), patience: float = _PATIENCE):
         self.folder = folder
         self.patience = patience
-        self.pid, self.place = _pid_and_place(folder)
+        # which its starter may not have written yet
+        words = (folder / _LOCK).read_text("utf-8").split() if is_at_work(folder) else []
+        free = next(place for place in itertools.count() if place not in taken)
+        self.pid = int(words[0]) if words else None
+        self.place = int(words[1]) if words else free
         self._asked: float | None = None
         self._process: subprocess.Popen | None = None
 
-    def start(self, command: Sequence[str], at_once: int = 1, place: int = 0) -> None:
+    def start(self, command: Sequence[str], at_once: int = 1) -> None:
         """Starts the command; what it says goes to the end of output.txt.
 
         Args:
             command: program and arguments.
             at_once: how many run at the same time, among whom cores and GPUs are shared.
-            place: of this one among them, from 0.
 
         Raises:
             InputError: there is no such program, or the disk has no locks.
@@ -66,13 +71,13 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=_environment(at_once, place),
+                    env=_environment(at_once, self.place),
                     pass_fds=(lock,),
                     start_new_session=True,  # Ctrl-C reaches its starter alone, which ends it
                 )
-            self.pid, self.place = self._process.pid, place
+            self.pid = self._process.pid
             os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{self.pid} {place}".encode(), 0)
+            os.pwrite(lock, f"{self.pid} {self.place}".encode(), 0)
         except InputError:  # without locks; the file would stop whoever looks what is at work
             path.unlink()
             raise
@@ -151,11 +156,6 @@ def _lock(file: int, kind: int, folder: Path) -> None:
         ) from error
 
 
-def free_place(taken: Collection[int]) -> int:
-    """The first place, from 0, that none of those who run at once has."""
-    return next(place for place in itertools.count() if place not in taken)
-
-
 def own_gpus(
     environment: Mapping[str, str], num_gpus: int, at_once: int, place: int
 ) -> dict[str, str]:
@@ -173,13 +173,6 @@ def own_gpus(
     count = max(1, num_gpus // at_once)
     first = place % (num_gpus // count) * count
     return {_GPUS: ",".join(str(seen[number]).strip() for number in range(first, first + count))}
-
-
-def _pid_and_place(folder: Path) -> tuple[int | None, int | None]:
-    """Those of the process at work in the folder; None where it has not written them yet."""
-    words = (folder / _LOCK).read_text("utf-8").split() if is_at_work(folder) else []
-    pid, place = map(int, words) if words else (None, None)
-    return pid, place
 
 
 def _environment(at_once: int, place: int) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dim_lightning.run.child import Child
@@ -34,7 +34,7 @@ class Process:
         definition: the sweep.
         trial: the trial.
         workers: how many run at once, which share cores and GPUs.
-        place: of this one among them, from 0; one that was found at work keeps its own.
+        taken: the places of the others at work, see `Child`.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class Process:
         output: Path,
         definition: Definition,
         trial: Trial,
-        workers: int = 1,
-        place: int = 0,
+        workers: int,
+        taken: Collection[int],
     ):
         self.output = output
         self.definition = definition
         self.trial = trial
         self.workers = workers
         self.stopped = False
-        self._child = Child(trial_folder(output, trial.number))
-        self.place = place if self._child.place is None else self._child.place
+        self._child = Child(trial_folder(output, trial.number), taken)
+        self.place = self._child.place
         self._start = time.monotonic()
         self._before = trial.seconds
 
@@ -63,7 +63,7 @@ class Process:
         """
         self.trial.status = "running"
         write_trial(self.output, self.trial)
-        self._child.start(self._command(self._child.folder), self.workers, self.place)
+        self._child.start(self._command(self._child.folder), self.workers)
 
     def running(self) -> bool:
         """Whether the trial is at work; one that does not end when asked to is killed."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.child import free_place, is_at_work
+from dim_lightning.run.child import is_at_work
 from dim_lightning.sweep.definition import Definition
 from dim_lightning.sweep.process import Process
 from dim_lightning.sweep.record import ENDED, Trial, history, read_trials, trial_folder
@@ -112,8 +112,8 @@ class Runner:
         self.tell(trial)
 
     def _process(self, trial: Trial) -> Process:
-        place = free_place([process.place for process in self._at_work.values()])
-        return Process(self.output, self.definition, trial, self.workers, place)
+        taken = [process.place for process in self._at_work.values()]
+        return Process(self.output, self.definition, trial, self.workers, taken)
 
     def _next(self) -> Trial | None:
         """The first trial that has not ended: one that was interrupted, or a new one."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dim_lightning.run.child import Child, free_place, is_at_work
+from dim_lightning.run.child import Child, is_at_work
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.report import duration
 from dim_lightning.table.commands import words_of
@@ -26,13 +26,12 @@ _OTHER_PICTURES = (
 
 
 class _Work(NamedTuple):
-    """A command at work in its place; `missing` is '' where it was found so."""
+    """A command at work; `missing` is '' where it was found so."""
 
     cell: Cell
     child: Child
     missing: str
     start: float
-    place: int
 
 
 class Runner:
@@ -114,14 +113,12 @@ class Runner:
         words = words_of(cell, state.missing, state.run)
         work = self._placed(cell, state.missing)
         self._tell(f"{cell}: {full_command(words)}")
-        work.child.start([sys.executable, "-m", "dim_lightning", *words], self._jobs, work.place)
+        work.child.start([sys.executable, "-m", "dim_lightning", *words], self._jobs)
 
     def _placed(self, cell: Cell, missing: str) -> _Work:
-        """A command among those at work; one that was found there keeps its place."""
-        child = Child(cell.folder)
-        free = free_place([work.place for work in self._at_work])
-        place = free if child.place is None else child.place
-        work = _Work(cell, child, missing, time.monotonic(), place)
+        """A command among those at work."""
+        child = Child(cell.folder, [work.child.place for work in self._at_work])
+        work = _Work(cell, child, missing, time.monotonic())
         self._at_work.append(work)
         return work
 

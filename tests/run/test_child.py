@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.child import Child, free_place, is_at_work, own_gpus
+from dim_lightning.run.child import Child, is_at_work, own_gpus
 
 
 def wait(child):
@@ -31,14 +31,15 @@ def test_what_it_says_and_how_it_ends(tmp_path):
 
 
 def test_another_finds_it_at_work_and_ends_it(tmp_path):
-    starter = Child(tmp_path)
-    starter.start(["sleep", "60"], place=2)
-    other = Child(tmp_path)
+    starter = Child(tmp_path, [0, 1])
+    starter.start(["sleep", "60"])
+    other = Child(tmp_path, [0])
     assert is_at_work(tmp_path)
     assert other.running()
     assert (other.pid, other.place) == (starter.pid, 2)
     (tmp_path / ".lock").write_text("")  # as it is until the starter has written there
-    assert (Child(tmp_path).pid, Child(tmp_path).place) == (None, None)
+    early = Child(tmp_path, [0])
+    assert (early.pid, early.place) == (None, 1)
     other.end()
     wait(starter)
     assert not other.running()
@@ -79,9 +80,9 @@ def test_the_cores_and_gpus_that_it_may_use_are_shared(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    child = Child(tmp_path)
+    child = Child(tmp_path, [0])
     said = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['CUDA_VISIBLE_DEVICES'])"
-    child.start([sys.executable, "-S", "-c", said], at_once=2, place=1)
+    child.start([sys.executable, "-S", "-c", said], at_once=2)
     wait(child)
     assert child.last_lines() == "1 2,3"
 
@@ -106,5 +107,6 @@ def test_each_of_several_has_its_share_of_the_gpus(visible, num_gpus, at_once, s
     assert found == shown
 
 
-def test_who_comes_next_has_the_place_of_the_one_that_ended():
-    assert [free_place(taken) for taken in ([], [0, 1], [0, 2], [1])] == [0, 2, 1, 0]
+def test_who_comes_next_has_the_place_of_the_one_that_ended(tmp_path):
+    found = [Child(tmp_path, taken).place for taken in ([], [0, 1], [0, 2], [1])]
+    assert found == [0, 2, 1, 0]

@@ -206,8 +206,8 @@ def test_a_trial_found_at_work_keeps_its_gpu(bench, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     write_trial(bench.output, Trial(1, {"quality": 0.1}, {"quality": 0}))
-    child = Child(trial_folder(bench.output, 1))
-    child.start(["sleep", "60"], at_once=2, place=1)
+    child = Child(trial_folder(bench.output, 1), [0])
+    child.start(["sleep", "60"], at_once=2)
 
     def tell(trial):
         if trial.number == 2:

@@ -70,8 +70,8 @@ def test_a_run_found_at_work_keeps_its_gpu(cell, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(program))
     cells = [cell, cell._replace(seed=1)]
     cell.folder.mkdir(parents=True)
-    child = Child(cell.folder)
-    child.start(["sleep", "60"], at_once=2, place=1)
+    child = Child(cell.folder, [0])
+    child.start(["sleep", "60"], at_once=2)
 
     def tell(line):
         if "python -m" in line:

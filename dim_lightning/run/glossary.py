@@ -163,13 +163,5 @@ _UNITLESS = re.compile(
 
 
 def unit(name: str) -> str:
-    """The unit of a metric, for an axis."""
-    if name.endswith(("top1", "precision")):
-        return "accuracy, %"
-    if _UNITLESS.fullmatch(name):
-        return ""
-    if re.fullmatch(r"(train|val|test)/\w+", name):
-        return "nats"
-    if name.endswith("/nats"):
-        return "nats"
-    return "images/s" if name.startswith("speed/") else ""
+    """The unit of a term such as train/local, for an axis; nothing where it has none."""
+    return "" if _UNITLESS.fullmatch(name) else "nats"

@@ -205,5 +205,4 @@ def test_units():
     assert unit("train/local") == "nats"
     assert unit("train/local_nwj") == "nats"
     assert unit("train/penalty") == unit("train/local_pearson_chi2") == ""
-    assert unit("probe/online/top1") == "accuracy, %"
     assert meaning("something/else") is None

@@ -63,15 +63,10 @@ def threads_text(environment: Mapping[str, Any]) -> str:
     return f"{threads} thread{'s' * (threads != 1)}" if threads else ""
 
 
-def gpus_used(environment: Mapping[str, Any]) -> list[str]:
-    """The GPUs that trained on a host: early runs list all there were, and had one a process."""
-    return environment.get(GPUS, [])[: environment.get("processes")]
-
-
 def processors_text(environment: Mapping[str, Any]) -> str:
     """What computed, the GPUs first."""
     cpu = environment.get("cpu") or "unknown processor"
-    return ", ".join([*gpus_used(environment), cpu])
+    return ", ".join([*environment.get(GPUS, []), cpu])
 
 
 def commit_text(environment: Mapping[str, Any]) -> str:
@@ -109,9 +104,7 @@ def read_environment(run_dir: Path) -> dict[str, Any]:
 
 def known_pictures(run_dir: Path) -> Mapping[str, Any] | None:
     """Which pictures a run was begun with; None where that was not kept."""
-    environment = read_environment(run_dir)
-    starts = [environment, *environment.get("resumed", [])]
-    return next((start[KNOWN_PICTURES] for start in starts if KNOWN_PICTURES in start), None)
+    return read_environment(run_dir).get(KNOWN_PICTURES)
 
 
 def num_pictures(pictures: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from dim_lightning.run.curves import panel_svg, panels
-from dim_lightning.run.environment import gpus_used, read_environment, threads_text
+from dim_lightning.run.environment import GPUS, read_environment, threads_text
 from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY, write_atomically
 from dim_lightning.run.glossary import meaning
 from dim_lightning.run.metrics import read_metrics
@@ -105,7 +105,7 @@ def _machine(environment: Mapping[str, Any]) -> str:
     parts = [
         environment.get("cpu", ""),
         threads_text(environment),
-        *gpus_used(environment),
+        *environment.get(GPUS, []),
         f"PyTorch {packages['torch']}, Lightning {packages['lightning']}" if packages else "",
         f"commit {commit[:10]}{changed}" if commit else "no commit",
     ]

@@ -14,7 +14,6 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.environment import (
     describe_environment,
     git_state,
-    gpus_used,
     read_environment,
     write_environment,
 )
@@ -81,12 +80,6 @@ def test_environment_says_what_a_reader_needs(tmp_path):
     assert found["threads"] == torch.get_num_threads()
     assert found["finished"] == "later"
     assert json.loads((tmp_path / "environment.json").read_text()) == found
-
-
-def test_gpus_that_did_not_train_are_not_named():
-    found = {"gpus": ["A100", "A100"]}
-    assert [len(gpus_used({**found, "processes": n})) for n in (1, 2, 8)] == [1, 2, 2]
-    assert len(gpus_used(found)) == 2
 
 
 def test_no_commit_of_somebody_elses_repository(tmp_path):

@@ -5,8 +5,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.observation import (
+    INTERVAL,
     after_epochs,
-    checked_interval,
     code_prior_of,
     data_of,
     features_of,
@@ -39,9 +39,10 @@ class Geometry(Callback):
     """
 
     def __init__(self, num_images: int = 2048, every_n_epochs: int = 5):
+        check_least("geometry.every_n_epochs", every_n_epochs, 1, INTERVAL)
         check_least("geometry.num_images", num_images, 1)
         self.num_images = num_images
-        self.every_n_epochs = checked_interval("geometry", every_n_epochs)
+        self.every_n_epochs = every_n_epochs
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the codes, logs and draws."""

@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from dim_lightning.callbacks.observation import (
+    INTERVAL,
     after_epochs,
-    checked_interval,
     code_prior_of,
     data_of,
     features_of,
@@ -62,9 +62,10 @@ class Neighbours(Callback):
         num_queries: int = 10,
         seed: int = 0,
     ):
-        self.every_n_epochs = checked_interval("neighbours", every_n_epochs)
+        check_least("neighbours.every_n_epochs", every_n_epochs, 1, INTERVAL)
         check_least("neighbours.bank_size", bank_size, 1)
         check_least("neighbours.num_queries", num_queries, 1)
+        self.every_n_epochs = every_n_epochs
         self.bank_size = bank_size
         self.num_queries = num_queries
         self.seed = seed

@@ -7,11 +7,14 @@ from typing import Any
 import lightning as L
 
 from dim_lightning.data import Batch, ImageDataModule
-from dim_lightning.errors import InputError, check_least
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, extract
 from dim_lightning.evaluation.code_prior import CODE_PRIORS, CodePrior
 from dim_lightning.run.folder import PICTURES
 from dim_lightning.trained import Trained
+
+# what every_n_epochs may be, too, for the error that refuses one
+INTERVAL = "a number above trainer.max_epochs looks at the last epoch only"
 
 
 def data_of(trainer: L.Trainer) -> ImageDataModule:
@@ -42,17 +45,6 @@ def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
         or trainer.global_step == trainer.max_steps
         or trainer.should_stop
     )
-
-
-def checked_interval(key: str, every_n_epochs: int) -> int:
-    """`every_n_epochs`, if it can be one.
-
-    Raises:
-        InputError: it is less than 1.
-    """
-    why = "a number above trainer.max_epochs looks at the last epoch only"
-    check_least(f"{key}.every_n_epochs", every_n_epochs, 1, why)
-    return every_n_epochs
 
 
 def features_of(

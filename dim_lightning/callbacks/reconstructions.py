@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dim_lightning.callbacks.neighbours import chosen_queries
 from dim_lightning.callbacks.observation import (
+    INTERVAL,
     after_epochs,
-    checked_interval,
     code_prior_of,
     data_of,
     features_of,
@@ -44,8 +44,9 @@ class Reconstructions(Callback):
     """
 
     def __init__(self, every_n_epochs: int = 5, num_rows: int = 6, seed: int = 0):
+        check_least("reconstructions.every_n_epochs", every_n_epochs, 1, INTERVAL)
         check_least("reconstructions.num_rows", num_rows, 1)
-        self.every_n_epochs = checked_interval("reconstructions", every_n_epochs)
+        self.every_n_epochs = every_n_epochs
         self.num_rows = num_rows
         self.seed = seed
 

@@ -10,10 +10,8 @@ from dim_lightning.cli.overview import OWN_COMMANDS
 from dim_lightning.errors import cut, nearest
 
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments:(?P<words>.*)")
-_UNKNOWN_KEY = re.compile(
-    r"(?:does not accept option|[Kk]ey) '(?P<key>[\w.]+)'(?: is not expected)?$"
-)
-_OPTION = re.compile(r"(?:Option|Key) '(?P<key>[\w.]+)' is not (?:accepted|expected)")
+_UNKNOWN_KEY = re.compile(r"does not accept option '(?P<key>[\w.]+)'$")
+_OPTION = re.compile(r"Option '(?P<key>[\w.]+)' is not accepted")
 _CLASS_PATH = re.compile(r"class_path[='\": ]+(?P<path>[\w.]+)'")
 _ATTRIBUTE = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
 _MODULE = re.compile(r"No module named '(?P<name>[\w.]+)'")

@@ -87,7 +87,12 @@ def where_to_start(
     own = None if run is None else usable_checkpoint(Path(run))
     if run is not None and own is not None:
         start = start_from(own, check_checkpoint(own, model))
-        check_epochs(start, limits["max_epochs"], Path(run))
+        end = limits["max_epochs"]
+        if end is not None and -1 < end < start.epochs:
+            raise InputError(
+                f"trainer.max_epochs is {end}, but {run} has trained for {start.epochs}; expected "
+                f"at least {start.epochs}"
+            )
         return start
     if not path:
         return Start()
@@ -150,19 +155,6 @@ def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path
             "--trainer.max_epochs MORE and them"
         )
     return [f"{key}: {new} from here on, {old} before" for key, old, new in changes]
-
-
-def check_epochs(start: Start, max_epochs: int | None, run_dir: Path) -> None:
-    """Looks at whether the end asked for lies ahead.
-
-    Raises:
-        InputError: it lies behind.
-    """
-    if max_epochs is not None and -1 < max_epochs < start.epochs:
-        raise InputError(
-            f"trainer.max_epochs is {max_epochs}, but {run_dir} has trained for {start.epochs}; "
-            f"expected at least {start.epochs}"
-        )
 
 
 def check_joint_batch(start: Start, processes: int, batch_size: int) -> None:

@@ -11,7 +11,8 @@ parser        of the commands that have a configuration
 plain_parser  of those that have none
 messages      parse errors in one short sentence, with the nearest valid name
 
-command_line  fit, validate, test, predict: what is parsed, checked and built, in this order
+parsing       a command line of fit, validate, test or predict, parsed and checked
+command_line  what it asks for, built, checked and run in the folder of a run
 method        which class has its settings below `model`
 options       what can be set beside trainer, model and data
 building      settings that parse and yet cannot be built

@@ -1,22 +1,17 @@
-"""LightningCLI with run folders: what is parsed, checked and built, in this order."""
+"""What a command line asks for, built, checked and run in the folder of a run."""
 
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import yaml
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.matmul_precision import PlainValidation, multiplying
-from dim_lightning.cli.building import check_nulls, explained_building
+from dim_lightning.cli.building import explained_building
 from dim_lightning.cli.checks import (
     check_clock,
     check_optimizer,
-    check_place,
-    check_seed,
-    check_trained,
     check_trainer,
     check_weights_only,
 )
@@ -25,22 +20,13 @@ from dim_lightning.cli.device import check_gpus, check_precision, gpu_names, say
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import say_changed_code, write_inputs
 from dim_lightning.cli.job import begun_run, job_name
-from dim_lightning.cli.method import method_class, method_named
-from dim_lightning.cli.options import (
-    CALLBACKS,
-    GROUPS,
-    TRAINER_DEFAULTS,
-    add_folder_option,
-    add_options,
-    parser_settings,
-)
-from dim_lightning.cli.parser import Parser, check_files
+from dim_lightning.cli.options import CALLBACKS
+from dim_lightning.cli.parsing import ParsedCommandLine
 from dim_lightning.cli.pictures import check_pictures, run_of, say_others
 from dim_lightning.cli.place import is_first_process, work_folder
 from dim_lightning.cli.resources import explained_resources
 from dim_lightning.cli.resume import (
     Start,
-    allowed_changes,
     check_joint_batch,
     check_order,
     cut_back,
@@ -50,107 +36,31 @@ from dim_lightning.cli.resume import (
 from dim_lightning.cli.trainer import end_others, finish_loggers, open_loggers, trainer_in
 from dim_lightning.data import ImageDataModule
 from dim_lightning.data.shards import Stream
-from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
 from dim_lightning.run.environment import GPUS, KNOWN_PICTURES, device_name
-from dim_lightning.run.folder import CONFIG, alone_in, remove_unused_folder
+from dim_lightning.run.folder import alone_in, remove_unused_folder
 from dim_lightning.run.report import closing_message, opening_message, trained_on
 from dim_lightning.run.result import update_result
 from dim_lightning.run.summary import write_summary
 
 
-class CommandLine(LightningCLI):
-    """Parses, seeds, builds model and data, checks them, makes the run folder, runs the command.
+class CommandLine(ParsedCommandLine):
+    """Builds model and data, checks them, makes the run folder, runs the command.
 
-    The class of the model is that of the method asked for, so that its settings, their help and the
-    messages about them are those of a command line made for it. The configuration is never changed
-    after it is parsed: the run folder, metrics.csv and the callbacks that every run has are given
-    to the Trainer by this class, not through the config.
+    The run folder, metrics.csv and the callbacks that every run has are given to the Trainer by
+    this class, not through the configuration.
 
     Args:
         arguments: the command line after the program's name.
     """
 
     def __init__(self, arguments: list[str]) -> None:
-        self._arguments = arguments
-        self._method = method_named(arguments)
         self._open = ExitStack()  # what is held while a run trains
         self._start = Start()
         self._noted: dict[str, str | None] = {}
         self.run_dir: Path
         self._begun: Path | None = None  # the run that an earlier start of this job has begun
-        super().__init__(
-            method_class(self._method),
-            ImageDataModule,
-            save_config_callback=None,
-            trainer_defaults=TRAINER_DEFAULTS,
-            parser_class=Parser,
-            parser_kwargs=parser_settings(self.subcommands()),
-            auto_configure_optimizers=False,
-            args=arguments,
-        )
-
-    def __deepcopy__(self, memo: Any) -> "CommandLine":
-        """Itself: a copy of the model, such as an average of its weights, has the same one."""
-        return self
-
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Lightning's; where one is asked for it alone, as the parser of each takes its time."""
-        known = LightningCLI.subcommands()
-        return {name: known[name] for name in self._arguments[:1] if name in known} or known
-
-    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The seed, a whole number: one that is drawn could not be linked to model and data."""
-        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """What a run has beside trainer, model and data."""
-        add_options(parser)
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses `args` alone; Lightning's own warns if the process was started with others."""
-        check_files(args, GROUPS)
-        self.config = parser.parse_args(args)
-        if self.config.subcommand is None:
-            return
-        config = self.config[self.config.subcommand]
-        check_nulls(self._parser(self.config.subcommand), config)
-        check_seed(config.seed_everything)
-        check_place(config.runs_dir, config.experiment)
-        check_trained(self.config.subcommand, config.as_dict())
-        if config.method != self._method:  # given in an odd place
-            raise InputError(
-                "method: expected it in a --config file of the command, or as --method"
-            )
-        if self._folder is not None and self.config.subcommand == "fit":
-            run_dir = Path(self._folder)
-            stored = parser.parse_args(["fit", "--config", str(run_dir / CONFIG)])
-            before, now = (yaml.safe_load(self._dumped(c)) for c in (stored, self.config))
-            for line in allowed_changes(before, now, run_dir):
-                rank_zero_info(line)
-
-    def _parse_ckpt_path(self) -> None:
-        """Nothing: a checkpoint's settings would silently win over those asked for."""
-
-    def _prepare_subcommand_parser(
-        self, klass: type, subcommand: str, **kwargs: Any
-    ) -> LightningArgumentParser:
-        """Lightning's, without what is had elsewhere: the table of figures, the codes in memory."""
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        add_folder_option(parser, subcommand)
-        for name in ("verbose", "return_predictions"):
-            if name in self._subcommand_method_arguments[subcommand]:
-                parser.set_defaults({name: False})
-        return parser
-
-    def instantiate_classes(self) -> None:
-        """Builds model, data and callbacks.
-
-        Raises:
-            InputError: for settings that cannot be built.
-        """
-        with explained_building():
-            super().instantiate_classes()
+        super().__init__(arguments)
 
     def instantiate_trainer(self, **_: Any) -> L.Trainer:
         """Checks what the run needs, makes its folder, and builds the Trainer in it."""
@@ -174,11 +84,7 @@ class CommandLine(LightningCLI):
             if self._command == "fit" and is_first_process():
                 self._open.enter_context(alone_in(self.run_dir))
             settings = self._dumped(self.config)
-            keyed = (*(self._get(self.config_init, k) for k in CALLBACKS), *self._start.callbacks)
-            if self._command == "fit":
-                compiled = self._option("compile") is not None
-                keyed += (PlainValidation(self._option("matmul_precision"), compiled),)
-            trainer = trainer_in(self.run_dir, self._command, config, keyed)
+            trainer = trainer_in(self.run_dir, self._command, config, self._callbacks())
             check_precision(self._command, config["precision"], trainer)
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
@@ -195,6 +101,15 @@ class CommandLine(LightningCLI):
             if is_new and is_first_process():
                 remove_unused_folder(self.run_dir)
             raise
+
+    def _callbacks(self) -> list[Callback]:
+        """Those that have settings of their own, and what the start and the validation need."""
+        found = [self._get(self.config_init, key) for key in CALLBACKS]
+        found += self._start.callbacks
+        if self._command == "fit":
+            compiled = self._option("compile") is not None
+            found.append(PlainValidation(self._option("matmul_precision"), compiled))
+        return found
 
     def _check_together(self, trainer: L.Trainer, interval: Any, joint_batch: int) -> None:
         """Looks at what depends on the device, or on how many processes there are."""
@@ -213,11 +128,11 @@ class CommandLine(LightningCLI):
         """Which pictures there are, compared with those of the run that the command is about."""
         data = self.datamodule
         pictures = data.contents.to_json()
-        run = None if self._folder is None else Path(self._folder)
+        run = self._folder
         if self._command == "fit" and run is None and self._start.path is not None:
             run = run_of(self._start.path)  # another one, whose state this one takes up
-        if self._is_resumed:
-            check_pictures(Path(str(run)), pictures)
+        if self._is_resumed and run is not None:
+            check_pictures(run, pictures)
         elif run is not None and self._command != "predict":
             self._noted = say_others(self._command, run, pictures, data.shares)
         return pictures
@@ -291,26 +206,12 @@ class CommandLine(LightningCLI):
         return str(self.subcommand)
 
     @property
-    def _folder(self) -> str | None:
-        """The folder of the run that the command is about; None for a new run."""
-        if self._begun is not None:
-            return str(self._begun)
-        subcommand = self.config.subcommand
-        return self.config[subcommand].get("resume" if subcommand == "fit" else "run")
+    def _folder(self) -> Path | None:
+        return self._begun or super()._folder
 
     @property
     def _is_resumed(self) -> bool:
         return self._command == "fit" and self._folder is not None
-
-    def _option(self, name: str) -> Any:
-        return self._get(self.config, name)
-
-    def _dumped(self, config: Any) -> str:
-        """The part of a parsed command line that makes a run, as `--config` takes it back."""
-        settings = config[config.subcommand].clone()
-        for name in ("run", "resume"):
-            settings.pop(name, None)
-        return self._parser(config.subcommand).dump(settings, skip_unset=False)
 
 
 def _together(processes: int, data: ImageDataModule) -> dict[str, int]:

@@ -29,7 +29,7 @@ def is_child() -> bool:
     return not is_first_process() and _VARIABLE in os.environ
 
 
-def work_folder(runs_dir: Path, experiment: str, run: str | None) -> Path:
+def work_folder(runs_dir: Path, experiment: str, run: Path | None) -> Path:
     """The folder of this run; only the first process of several makes one.
 
     Args:
@@ -41,11 +41,11 @@ def work_folder(runs_dir: Path, experiment: str, run: str | None) -> Path:
         InputError: a new folder cannot be written, or `run` holds no run.
     """
     if is_first_process():
-        folder = existing_run_folder(Path(run)) if run else new_run_folder(runs_dir, experiment)
+        folder = existing_run_folder(run) if run else new_run_folder(runs_dir, experiment)
         os.environ[_VARIABLE] = str(folder)
         return folder
     if run is not None:
-        return existing_run_folder(Path(run))
+        return existing_run_folder(run)
     # under torchrun nobody hands a folder over, and only the first process ever writes into it
     return Path(os.environ.get(_VARIABLE, runs_dir / experiment))
 

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from dim_lightning.cli.command_line import CommandLine
+from dim_lightning.cli.parsing import ParsedCommandLine
 from dim_lightning.data import ImageDataModule
 from dim_lightning.encoder_module import EncoderModule
 
 
-class _Parsed(CommandLine):
+class _Parsed(ParsedCommandLine):
     """Parses and checks a command line, and does nothing else."""
 
     def _set_seed(self) -> None:
@@ -29,7 +29,7 @@ class _Built(_Parsed):
     def instantiate_classes(self) -> None:
         """Builds them without the loggers, which may be services."""
         self.config[self.config.subcommand].trainer.logger = None
-        CommandLine.instantiate_classes(self)
+        ParsedCommandLine.instantiate_classes(self)
 
     def instantiate_trainer(self, **_: Any) -> Any:
         """Nothing."""

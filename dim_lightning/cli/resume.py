@@ -71,7 +71,7 @@ class Start(NamedTuple):
 
 
 def where_to_start(
-    run: str | None, path: str | None, model: L.LightningModule, limits: Mapping[str, Any]
+    run: Path | None, path: str | None, model: L.LightningModule, limits: Mapping[str, Any]
 ) -> Start:
     """The checkpoint to start from, looked at.
 
@@ -84,7 +84,7 @@ def where_to_start(
     Raises:
         InputError: it cannot be read, is of another model, or lies behind the end.
     """
-    own = None if run is None else usable_checkpoint(Path(run))
+    own = None if run is None else usable_checkpoint(run)
     if run is not None and own is not None:
         start = start_from(own, check_checkpoint(own, model))
         end = limits["max_epochs"]

@@ -238,6 +238,14 @@ _EXPLANATIONS = (
     ),
     _short_name,
     _sentence(
+        r"argument of type 'NoneType' is not",
+        "{where}.class_path is null; expected a class, by its name or import path",
+    ),
+    _sentence(
+        r"Not a valid subclass of (?P<kind>\w+)\. Got value: None",
+        "{where} has null in its list; expected a subclass of {kind}, by its name or class_path",
+    ),
+    _sentence(
         r'Parser key "(?P<key>\w+)":\s*Unable to load config .(?P<value>.*?).$',
         "{key} is {value!r}; expected settings below it, such as --{key}.KEY VALUE",
     ),

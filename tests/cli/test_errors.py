@@ -60,6 +60,13 @@ YAML_CASES = {
     "data: {source: PictureFolder}": "PictureFolder needs path; set it below data.source.init_args",
     "trainer: {callbacks: [EarlyStopping]}": "trainer.callbacks: EarlyStopping needs monitor",
     "trainer: {callbacks: [torch.nn.ReLU]}": "expected a subclass of Callback",
+    "trainer: {callbacks: [{class_path: Timer, init_args: {interval: null}}]}": (
+        "trainer.callbacks.0.init_args.interval is null; expected a value; leave"
+    ),
+    "trainer: {callbacks: [null]}": "trainer.callbacks has null in its list; expected a subclass",
+    "trainer: {callbacks: [{class_path: null}]}": "trainer.callbacks.class_path is null; expected",
+    "model: {encoder: {class_path: null}}": "model.encoder.class_path is null; expected a class",
+    "data: {source: {class_path: null}}": "data.source.class_path is null; expected a class",
     "trainer: {logger: {class_path: Foo}}": "trainer.logger is 'Foo', which is no known class",
 }
 OPTION_CASES = {

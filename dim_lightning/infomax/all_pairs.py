@@ -44,7 +44,8 @@ class AllPairs(ScoreSet):
         tile_scores: most numbers of a tile, its scores or what the layers before them hold, but
             for a single code and image.
         tile_codes: most codes of a tile.
-        whole_scores: most of these numbers that are not cut into tiles.
+        whole_scores: most of these numbers that are not cut into tiles; their scores are computed
+            once for all reductions, those of tiles anew for each.
 
     On a CPU tiles stay in its cache. A GPU takes larger ones, as each costs tens of kernels however
     small it is; how large is best there was not measured.
@@ -74,6 +75,7 @@ class AllPairs(ScoreSet):
             self.tile_scores, self.tile_codes, self.whole_scores = 2**25, 2**15, 2**26
         self.all_codes = gather(code)
         check_num_images(len(self.all_codes))
+        self._scores: Tensor | None = None
 
     @property
     def num_negatives(self) -> int:
@@ -112,14 +114,23 @@ class AllPairs(ScoreSet):
         _check_fixed(reduction.function, self.joint)
         num_images, m, _ = self.source.shape
         all_images, held = len(self.all_codes), self.held
+        if all_images * num_images * m * held <= self.whole_scores:
+            return reduction.of(_values(reduction, self._whole(), first_own_row(num_images)))
         num_codes = min(all_images, self.tile_codes, max(1, self.tile_scores // (m * held)))
         images_a_tile = max(1, self.tile_scores // (num_codes * m * held))
         tiling = _Tiling(self.pair, reduction, num_codes, images_a_tile)
-        if all_images * num_images * m * held <= self.whole_scores:
-            whole = slice(0, num_images), slice(0, all_images)
-            first = first_own_row(num_images)
-            return reduction.of(tiling.values(self.source, self.all_codes, *whole, first))
         return _Tiled.apply(tiling, self.source, self.all_codes, *self.parameters)
+
+    def _whole(self) -> Float[Tensor, "N n m"]:
+        """The scores of all pairs, computed once, however many reductions are made of them.
+
+        Those that were computed without a graph are computed again where a gradient is wanted.
+        """
+        # The peak of memory stays where it is: for backward a reduction holds as many numbers, and
+        # what `pair` holds beside them, for longer than this object lives.
+        if self._scores is None or (torch.is_grad_enabled() and not self._scores.requires_grad):
+            self._scores = widened(self.pair(self.source[None], self.all_codes[:, None]))
+        return self._scores
 
 
 def _check_fixed(function: Pointwise, scores: Tensor) -> None:
@@ -183,6 +194,19 @@ class _LogSumExp:
         return shares.mul_(gradient[index])
 
 
+def _values(
+    reduction: _Sum | _LogSumExp, scores: Float[Tensor, "a b m"], shift: int
+) -> Float[Tensor, "a b m"]:
+    """function(T), masked where an image meets its own code: image j has code j + shift."""
+    values = reduction.function(scores)
+    num_codes, num_images, _ = scores.shape
+    if shift >= num_codes or shift + num_images <= 0:  # as in all tiles but those on the diagonal
+        return values
+    rows = torch.arange(num_codes, device=scores.device)[:, None]
+    own = rows == torch.arange(num_images, device=scores.device) + shift
+    return values.masked_fill(own[:, :, None], reduction.masked)
+
+
 class _Tiling(NamedTuple):
     """How the pairs are cut, and what is done with a tile."""
 
@@ -200,23 +224,12 @@ class _Tiling(NamedTuple):
                 (slice(i, min(i + self.num_codes, len(codes))) for i in rows),
             )
 
-    def own(self, source: Tensor, codes: Tensor, shift: int) -> Tensor | None:
-        """Which pairs are an image and its own code, [a, b, 1]: image j has code j + shift.
-
-        None where there is none such, as in all tiles but those on the diagonal.
-        """
-        if shift >= len(codes) or shift + len(source) <= 0:
-            return None
-        rows = torch.arange(len(codes), device=codes.device)[:, None]
-        return (rows == torch.arange(len(source), device=codes.device) + shift)[:, :, None]
-
     def values(
         self, source: Tensor, codes: Tensor, images: slice, rows: slice, first: int
     ) -> Float[Tensor, "a b m"]:
         """function(T) of one tile, masked where an image meets its own code."""
-        values = self.reduction.function(widened(self.pair(source[None], codes[:, None])))
-        own = self.own(source, codes, first + images.start - rows.start)
-        return values if own is None else values.masked_fill(own, self.reduction.masked)
+        scores = widened(self.pair(source[None], codes[:, None]))
+        return _values(self.reduction, scores, first + images.start - rows.start)
 
 
 class _Tiled(torch.autograd.Function):

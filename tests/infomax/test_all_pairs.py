@@ -6,8 +6,9 @@ from every_estimator import ALL
 
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces
+from dim_lightning.infomax.contrasts import score_penalty
 from dim_lightning.infomax.critics import BilinearCritic, ConcatCritic, CosineCritic, DotCritic
-from dim_lightning.infomax.estimators import info_nce, name_of, nwj
+from dim_lightning.infomax.estimators import info_nce, jensen_shannon, name_of, nwj
 from dim_lightning.infomax.negatives import shuffled
 
 CRITICS = {
@@ -37,10 +38,13 @@ def cut(scores, tile_scores, tile_codes=1024):
     return scores
 
 
-def tiled(critic, source, code, *tile):
+def whole(critic, source, code, pair=None):
     sides = critic.encode_source(source), critic.encode_code(code)
-    pairs = AllPairs(critic.pair, *sides, critic.pair_parameters(), critic.is_product)
-    return cut(pairs, *tile)
+    return AllPairs(pair or critic.pair, *sides, critic.pair_parameters(), critic.is_product)
+
+
+def tiled(critic, source, code, *tile):
+    return cut(whole(critic, source, code), *tile)
 
 
 def test_an_estimator_that_reads_all_scores_is_told_why_it_cannot(critic):
@@ -99,6 +103,47 @@ def test_no_score_tensor_is_ever_larger_than_a_tile():
     info_nce(pairs).backward()
     assert max(sizes) <= max(2 * M * 4, N * M)  # N * M are the real pairs
     assert len(sizes) - forward == 2 * 3 * 6  # each tile once forward and once backward
+
+
+def test_pairs_that_are_not_cut_are_scored_once_for_all_that_is_made_of_them(critic):
+    """As each by itself gives it."""
+    calls = []
+
+    def pair(source, code):
+        calls.append(source.ndim)
+        return critic.pair(source, code)
+
+    source, code = sides(critic)
+    inputs = [source, code, *critic.parameters()]
+    pairs = whole(critic, source, code, pair)
+    loss = jensen_shannon(pairs)
+    with torch.no_grad():
+        reported = [info_nce(pairs), nwj(pairs)]
+    loss = loss + score_penalty(pairs)
+    assert calls.count(4) == 1  # that of all pairs, the other one of the real pairs
+
+    def each(function):
+        return function(whole(critic, source, code))
+
+    expected = each(jensen_shannon) + each(score_penalty)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(reported, [each(info_nce).detach(), each(nwj).detach()])
+    for one, other in zip(
+        torch.autograd.grad(loss, inputs, allow_unused=True),
+        torch.autograd.grad(expected, inputs, allow_unused=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_pairs_that_were_first_reported_have_their_gradient(critic):
+    source, code = sides(critic)
+    pairs = whole(critic, source, code)
+    with torch.no_grad():
+        nwj(pairs)
+    (found,) = torch.autograd.grad(info_nce(pairs), code)
+    (expected,) = torch.autograd.grad(info_nce(whole(critic, source, code)), code)
+    torch.testing.assert_close(found, expected)
 
 
 def test_a_tile_holds_no_more_than_it_may_of_the_layers_before_the_scores():

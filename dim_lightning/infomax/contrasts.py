@@ -10,7 +10,6 @@ from dim_lightning.infomax.aspects import Aspect, Locations
 from dim_lightning.infomax.critics import Critic
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
-from dim_lightning.processes import joint_size, own_rows
 
 
 class Contrast(nn.Module):
@@ -50,8 +49,12 @@ class Contrast(nn.Module):
 class PatchContrast(nn.Module):
     """Scores of the local features of an image with each other.
 
-    One location of each image, drawn anew, takes the part of the code; real pairs are those with
-    the other locations of the same image, other pairs those with locations of other images.
+    The location of one place, drawn anew at each step, takes the part of the code in every image;
+    real pairs are those with the other locations of the same image, other pairs those with the
+    locations at the same other places of other images. With a place of its own for each image other
+    pairs would be at equal places now and then, real ones never, and features that show their place
+    and nothing of the image would raise the estimate, of KL(J || M) by log(m / (m - 1)) for m
+    locations.
 
     Source: Su Jianlin, 2018, section on the information between the C_ij.
 
@@ -78,15 +81,13 @@ class PatchContrast(nn.Module):
     ) -> ScoreSet:
         """T of a location of one view with the other locations of another, or of the same one."""
         sources, anchors = self.locations(image, generator), self.locations(code, generator)
-        n, m, _ = sources.shape
+        m = sources.shape[1]
         _check_locations(m)
         device = sources.device
         places = anchors.shape[1]  # not m where the code is of a small view
-        joint = torch.randint(places, (joint_size(n), 1), generator=generator, device=device)
-        chosen = own_rows(joint)
+        chosen = torch.randint(places, (1,), generator=generator, device=device)
         others = (chosen + torch.arange(1, m, device=device)) % m
-        rows = torch.arange(n, device=device)[:, None]
-        return self.critic(sources[rows, others], anchors[rows, chosen][:, 0], negatives)
+        return self.critic(sources[:, others], anchors[:, chosen][:, 0], negatives)
 
 
 def _check_locations(count: int) -> None:

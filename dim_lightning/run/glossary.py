@@ -23,7 +23,8 @@ _MEANINGS = (
     ),
     (
         r"(train|val|test)/patches",
-        "The same on pairs of two locations of a feature map.",
+        "The same on pairs of locations at two different places of feature maps: real pairs are of "
+        "one image, others of two.",
     ),
     (
         r"(train|val|test)/(global|local|patches)_(?P<estimator>\w+)",

@@ -54,6 +54,7 @@ def test_a_patch_meets_the_other_locations_of_its_own_image_and_those_of_others(
     for _ in range(30):
         scores = contrast(one, one, negatives, draws)
         assert scores.joint.shape == (6, 5)
+        step = set()
         for i in range(6):
             found = [
                 m
@@ -65,11 +66,29 @@ def test_a_patch_meets_the_other_locations_of_its_own_image_and_those_of_others(
                 )
             ]
             assert len(found) == 1  # the one place that takes the part of the code
-            seen.add((i, found[0]))
+            step.add(found[0])
             for k, j in enumerate(negatives[i]):
                 for score in scores.marginal[i, k]:
                     assert (products[i, j, found[0]] - score).abs().min() < 1e-5
-    assert len(seen) > 30  # of the 36 images and places
+        assert len(step) == 1  # and is the same in all images
+        seen |= step
+    assert seen == set(range(6))
+
+
+@pytest.mark.parametrize("num_negatives", [1, 3, "all"])
+def test_no_pair_of_patches_is_at_equal_places(num_negatives):
+    """Else features that show their place and nothing of the image would tell pairs apart."""
+    place = torch.eye(6).reshape(1, 6, 2, 3).expand(8, -1, -1, -1)
+    code = torch.zeros(8, 1)
+    alike = View(torch.rand(8, 3, 4, 4), Features(place, {"code": code}, code, None), code)
+    contrast = PatchContrast(FeatureShape(6, 2, 3), BilinearCritic(6, 6, scale=False))
+    torch.nn.init.eye_(contrast.critic.weight.weight)  # 1 at equal places, 0 at others
+    draws = generator()
+    for _ in range(10):
+        negatives = None if num_negatives == "all" else shuffled(8, num_negatives, draws)
+        scores = contrast(alike, alike, negatives, draws)
+        assert scores.joint_mean(torch.abs) == 0
+        assert scores.marginal_mean(torch.abs) == 0
 
 
 @pytest.mark.parametrize("columns", [1, 2, 5])

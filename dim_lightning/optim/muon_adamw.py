@@ -19,7 +19,7 @@ _ITERATIONS = 5
 class MuonAdamW(Optimizer):
     """Steps in which every direction of a filter bank moves alike; AdamW for what is no filter.
 
-    The filters of a convolution, flattened to a matrix [outputs, inputs * k * k], move along their
+    The filters of a convolution, flattened to a matrix [outputs, k * k * inputs], move along their
     momentum with its singular values brought to about 1: W <- W - lr max(1, rows / columns)^(1/2)
     U V'. Biases, norms, linear layers, and the convolution that sees the pixels move by AdamW.
     torch.optim.Muon takes matrices only, and no other parameters beside them. A decoder's
@@ -91,11 +91,14 @@ class MuonAdamW(Optimizer):
             state["momentum"] = torch.zeros_like(parameter)
         assert parameter.grad is not None
         state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-        update = parameter.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
-        rows, columns = update.shape
-        step = orthogonalised(update).view_as(parameter) * max(1.0, rows / columns) ** 0.5
+        update = parameter.grad.lerp(state["momentum"], group["momentum"])
+        # [outputs, k, k, inputs], the order in which channels_last filters lie: no copies
+        update = update.permute(0, 2, 3, 1)
+        matrix = update.flatten(1)
+        rows, columns = matrix.shape
+        step = orthogonalised(matrix).view_as(update).permute(0, 3, 1, 2)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.sub_(step, alpha=group["lr"])
+        parameter.sub_(step, alpha=group["lr"] * max(1.0, rows / columns) ** 0.5)
 
     def _move_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         for parameter in parameters:

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dim_lightning.errors import InputError
 from dim_lightning.optim import MuonAdamW, muon_adamw
@@ -89,6 +90,48 @@ def test_filters_move_as_torchs_muon_moves_their_matrix(inputs, outputs, monkeyp
         ours.step()
         reference.step()
     torch.testing.assert_close(filters.flatten(1), matrix, rtol=0.0, atol=1e-4)
+
+
+def laid(values, layout):
+    return values.clone(memory_format=layout)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 3, 3), (60, 4, 3, 3), (5, 6, 1, 1)])
+def test_filters_move_alike_in_either_layout(shape, quick):
+    layouts = [torch.contiguous_format, torch.channels_last]
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(9))
+    both = [nn.Parameter(laid(start, layout)) for layout in layouts]
+    optimizers = [MuonAdamW([p], filter_lr=0.05, weight_decay=0.1) for p in both]
+    for step in range(3):
+        gradient = torch.randn(shape, generator=torch.Generator().manual_seed(step))
+        for filters, optimizer, layout in zip(both, optimizers, layouts, strict=True):
+            filters.grad = laid(gradient, layout)
+            optimizer.step()
+            assert filters.is_contiguous(memory_format=layout)
+    assert not torch.allclose(both[0], start, atol=1e-2)
+    torch.testing.assert_close(*both, rtol=0.0, atol=1e-5)
+
+
+class Copies(TorchDispatchMode):
+    """Counts whole copies of tensors."""
+
+    found = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.found += function is torch.ops.aten.clone.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_filters_of_the_encoders_layout_are_not_copied(monkeypatch):
+    monkeypatch.setattr(muon_adamw, "orthogonalised", lambda matrix: matrix)
+    copies = []
+    for layout in (torch.channels_last, torch.contiguous_format):
+        filters = nn.Parameter(laid(torch.randn(8, 6, 3, 3), layout))
+        filters.grad = laid(torch.randn(8, 6, 3, 3), layout)
+        with Copies() as counted:
+            MuonAdamW([filters]).step()
+        copies.append(counted.found)
+    assert copies == [0, 1]  # the other one is copied into that layout
 
 
 def test_everything_else_moves_as_by_adamw(network):

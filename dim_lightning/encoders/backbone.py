@@ -34,7 +34,8 @@ class TorchvisionEncoder(Encoder):
         gaussian: whether p(z|x) has a variance, by one more linear layer beside the code's.
 
     Raises:
-        InputError: there is no such network or node, or a node's values are no feature map.
+        InputError: there is no such network or node, it is no convolutional one, or a node's values
+            are no feature map.
     """
 
     mean: Tensor
@@ -106,6 +107,8 @@ def _network(name: str, nodes: Mapping[str, str]) -> nn.Module:
         raise InputError(
             f"torchvision.models has no network {name}; {asked}; set model.encoder.init_args.name"
         )
+    if name.startswith("vit_"):
+        raise InputError(_not_convolutional(name, "nodes give tokens [n, 1 + h w, channels]"))
     network = models.get_model(name, weights=None)
     for module in network.modules():
         if isinstance(module, nn.Dropout | StochasticDepth):
@@ -122,7 +125,15 @@ def _network(name: str, nodes: Mapping[str, str]) -> nn.Module:
     return feature_extraction.create_feature_extractor(network, list(set(nodes.values())))
 
 
-def _shapes(trunk: nn.Module, image_size: int, nodes: dict[str, str]) -> dict[str, FeatureShape]:
+def _not_convolutional(name: str, found: str) -> str:
+    return (
+        f"{name} is no convolutional network: its {found}; expected feature maps "
+        "[n, channels, h, w], as resnet50 or convnext_tiny gives; set "
+        "model.encoder.init_args.name to such a network"
+    )
+
+
+def _shapes(trunk: Trunk, image_size: int, nodes: dict[str, str]) -> dict[str, FeatureShape]:
     """Node -> the shape of its feature map of one image."""
     images = torch.zeros(1, 3, image_size, image_size, device=next(trunk.parameters()).device)
     try:
@@ -137,8 +148,11 @@ def _shapes(trunk: nn.Module, image_size: int, nodes: dict[str, str]) -> dict[st
     for setting, node in nodes.items():
         shape = list(values[node].shape)
         if len(shape) != 4 or shape[2] != shape[3]:  # of square images; some have channels last
+            found = f"node {node} gives values of shape {shape}"
+            if trunk.name.startswith("swin_"):  # nearly all of its nodes do
+                raise InputError(_not_convolutional(trunk.name, found))
             raise InputError(
-                f"the node {node} gives values of shape {shape}; expected a feature map "
-                f"[n, c, h, w]; set model.encoder.init_args.{setting}"
+                f"the {found}; expected a feature map [n, channels, h, w]; set "
+                f"model.encoder.init_args.{setting}"
             )
     return {node: FeatureShape(*value.shape[1:]) for node, value in values.items()}

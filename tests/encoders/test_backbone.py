@@ -79,7 +79,6 @@ def test_nothing_is_drawn_in_training(name):
         ({"local_node": "layr3"}, "no node layr3; did you mean layer3"),
         (SMALL | {"last_node": "features.13"}, r"no node features\.13; did you mean features\."),
         ({"last_node": "flatten"}, r"flatten gives values of shape \[1, 512\]; expected a feature"),
-        ({"name": "swin_t", "local_node": "features.5", "last_node": "permute"}, "features.5"),
         (SMALL | {"name": "alexnet"}, "init_args.name"),
         ({"hidden_dim": 0}, "TorchvisionEncoder got sizes"),
     ],
@@ -87,3 +86,17 @@ def test_nothing_is_drawn_in_training(name):
 def test_settings_that_cannot_be(settings, said):
     with pytest.raises(InputError, match=said):
         TorchvisionEncoder(24, **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "found"),
+    [
+        ("vit_b_16", ("conv_proj", "encoder.ln"), "nodes give tokens"),
+        ("swin_t", ("features.5", "permute"), r"node features\.5 gives .* \[1, 2, 2, 384\]"),
+    ],
+)
+def test_a_transformer_is_no_matter_of_the_images_size(name, nodes, found):
+    said = rf"{name} is no convolutional network: its {found}.*; expected feature maps \[n, chan"
+    with pytest.raises(InputError, match=said) as raised:
+        TorchvisionEncoder(24, name, *nodes)
+    assert "image_size" not in str(raised.value)

@@ -99,6 +99,24 @@ def test_garbage_is_not_looked_for_in_what_is_loaded():
     assert int(searched) < 5
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ],
+)
+def test_threads_wait_briefly_unless_they_are_told_otherwise(monkeypatch, given, expected):
+    variables = dict(given)
+    monkeypatch.setattr(os, "environ", variables)
+    assert main(["--version"]) == 0  # within another program, which has its own settings
+    assert variables == given
+    monkeypatch.setattr(sys, "argv", ["dim_lightning", "--version"])
+    assert main() == 0
+    assert variables.get("GOMP_SPINCOUNT") == expected
+
+
 def test_a_program_that_gives_a_command_keeps_its_collector():
     before = gc.get_freeze_count(), gc.isenabled()
     assert main(["fiit"]) == 2

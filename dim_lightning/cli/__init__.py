@@ -110,7 +110,7 @@ def _wait_briefly() -> None:
     that core that the last of them waits for, and a training is tens of times as slow.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "1000"  # looks, of which libgomp's own number is 300,000
+        os.environ["GOMP_SPINCOUNT"] = "10000"  # looks, of which libgomp's own number is 300,000
 
 
 @contextmanager

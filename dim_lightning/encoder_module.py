@@ -61,6 +61,7 @@ class EncoderModule(L.LightningModule, ABC):
         code_prior: what the method draws the codes to: 'gaussian' is N(0, I), 'uniform' is uniform
             on [0, 1]^d after a sigmoid; None if to neither.
         trained: how far the weights are, those of a checkpoint included.
+        is_transferred: whether a test is of another data set than that of the training.
 
     Args:
         encoder: makes the encoder, given the image size.
@@ -96,6 +97,7 @@ class EncoderModule(L.LightningModule, ABC):
         self.image_size = image_size
         self.seed = seed
         self.trained = Trained(0, 0)
+        self.is_transferred = False
 
     @abstractmethod
     def code_and_terms(
@@ -175,7 +177,12 @@ class EncoderModule(L.LightningModule, ABC):
             return self._step(batch, "val", (0, batch_idx))
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """The same terms on test images."""
+        """The same terms on test images; of another data set the codes alone.
+
+        The terms are of the pictures it was trained on: a classifier of its own has their classes.
+        """
+        if self.is_transferred:
+            return self.predict_step(batch, batch_idx)
         with uneven_rows(len(batch.images)):
             return self._step(batch, "test", (0, batch_idx))
 

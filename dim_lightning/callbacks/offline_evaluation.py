@@ -1,7 +1,8 @@
 """The figures to publish: what can be read off the frozen features of the test images."""
 
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,10 @@ from dim_lightning.evaluation.offline import (
     layer_figures,
 )
 from dim_lightning.evaluation.untrained import untrained
+from dim_lightning.run.accuracies import PIXELS, RANDOM, row_name
 from dim_lightning.run.environment import own_commit
 from dim_lightning.run.own_code import OWN_CODE
-from dim_lightning.run.report import PIXELS, RANDOM, row_name
-from dim_lightning.run.result import change_result
+from dim_lightning.run.result import change_result, test_section
 from dim_lightning.version import version
 
 _STATISTICS_IMAGES = 2500
@@ -65,6 +66,10 @@ class OfflineEvaluation(Callback):
     T = 0.1; cosine and Euclidean) on each layer of the encoder; beside them the floors: the same on
     each layer of the same encoder with random weights, and on raw pixels. All labelled training
     images are used. The features of all layers are held in memory at once, 4 bytes each.
+
+    Pictures of another data set, for which `transfer` is a name, have a section of their own: all
+    is fitted and measured on them, with the encoder as it is (transfer). What the method logs of
+    its own pictures, its terms, is left out then.
 
     What was measured before a test was stopped, or failed, is not measured again by the next one of
     the same features and settings.
@@ -93,9 +98,12 @@ class OfflineEvaluation(Callback):
         mine_epochs: of the estimate of the information between image and code; 0 is off.
         ndm_epochs: of the estimate of how the code's dimensions depend on each other; 0 is off.
         fine_tune_epochs: of training a copy of the whole encoder on with labels; 0 is off.
+        transfer: a name for the pictures of another data set than the run was trained on, under
+            which their figures are kept beside those of its own; null: they are its own.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of its range, or the name has other characters than letters,
+            digits, -, _ and the point.
     """
 
     def __init__(
@@ -111,12 +119,18 @@ class OfflineEvaluation(Callback):
         mine_epochs: int = 0,
         ndm_epochs: int = 0,
         fine_tune_epochs: int = 0,
+        transfer: str | None = None,
     ):
         check_least("evaluation.repeats", repeats, 1, "one seed")
         check_least("evaluation.linear_dim", linear_dim, 0)
         measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
         for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():
             check_least(f"evaluation.{name}", epochs, 0, "which is off")
+        if transfer is not None and not re.fullmatch(r"[\w.-]+", transfer):
+            raise InputError(
+                f"evaluation.transfer is {transfer!r}; expected a name of letters, digits, -, _ "
+                "and points, such as cifar100, for the data set that is tested on"
+            )
         self.mlp_epochs = mlp_epochs
         self.floors = floors
         self.seed = seed
@@ -125,6 +139,7 @@ class OfflineEvaluation(Callback):
         self.mlp_protocol = mlp_protocol
         self.repeats = repeats
         self.measures = measures
+        self.transfer = transfer
         self.figures: dict[str, float] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -138,6 +153,7 @@ class OfflineEvaluation(Callback):
             data = data_of(trainer)
             counts = {str(name): len(data.split(name)) for name in NAMES}
             self.measures.check(data.image_size, code_dim, counts)
+            pl_module.is_transferred = self.transfer is not None  # type: ignore[assignment]
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures, prints and writes, on the first process."""
@@ -201,10 +217,13 @@ class OfflineEvaluation(Callback):
                 + ", with uncommitted changes" * bool(code["uncommitted_changes"])
             ],
         }
-        change_result(run_dir, "test", partial(joined, figures=figures, facts=facts))
+        section = test_section(self.transfer)
+        if self.transfer is not None:
+            facts["transfer"] = self.transfer
+        change_result(run_dir, section, partial(joined, figures=figures, facts=facts))
         so_far.end()
         for logger in trainer.loggers:
-            logger.log_metrics(figures, step=steps)
+            logger.log_metrics(_named(figures, self.transfer), step=steps)
         if labelled:
             pl_module.print(table(rows, facts, spread))
         if others:
@@ -287,6 +306,12 @@ def _layer(splits: Splits, num_classes: int, **settings: Any) -> dict[str, Any]:
         "svm_c": found.svm and found.svm.c,
         "not_converged": [name for name, one in solved.items() if one and not one.converged],
     }
+
+
+def _named(figures: Mapping[str, float], transfer: str | None) -> dict[str, float]:
+    """The figures by the names that loggers have them under."""
+    prefix = "" if transfer is None else f"{test_section(transfer)}/"
+    return {f"{prefix}{name}": value for name, value in figures.items()}
 
 
 def _splits(features: Sequence[Tensor], taken: Sequence[Extracted], device: Any) -> Splits:

@@ -8,7 +8,7 @@ from typing import Any
 from dim_lightning.evaluation.offline import CHOSEN, FINE_TUNED, LINEAR, MLP, PAPER, SVM
 from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
 from dim_lightning.evaluation.probes import MLP_BATCH, mlp_batch_size
-from dim_lightning.run.report import RANDOM, is_floor, row_name, unsolved
+from dim_lightning.run.accuracies import RANDOM, is_floor, row_name, unsolved
 
 _BOUND = (
     "the Donsker-Varadhan formula on test images, of a network fitted to the training split by a "
@@ -193,8 +193,9 @@ def _cell(value: float | None, deviation: float | None) -> str:
 
 def _title(facts: Mapping[str, Any]) -> str:
     epochs = facts["epochs_trained"]
+    of = f" of {facts['transfer']}" if "transfer" in facts else ""
     return (
-        f"Accuracy in percent on {facts['num_test']:,} test images, fitted on "
+        f"Accuracy in percent on {facts['num_test']:,} test images{of}, fitted on "
         f"{facts['num_train']:,} training images, after {epochs} epoch{'s' * (epochs != 1)}"
     )
 

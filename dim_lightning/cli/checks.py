@@ -222,6 +222,19 @@ def check_trainer(config: dict[str, Any]) -> None:
         )
 
 
+def check_no_transfer(transfer: str | None) -> None:
+    """Looks at whether a training is said to be of another data set than its own.
+
+    Raises:
+        InputError: it is.
+    """
+    if transfer is not None:
+        raise InputError(
+            f"evaluation.transfer is {transfer}, which is for `test` of a run on pictures that it "
+            "was not trained on; expected null in a training; give it to `test`, with data.source"
+        )
+
+
 def _check_strategy(strategy: str | Strategy) -> None:
     """Refuses to cut weights up between processes: figures of the encoder need it whole.
 

@@ -8,9 +8,11 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.matmul_precision import PlainValidation, multiplying
+from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.cli.building import explained_building
 from dim_lightning.cli.checks import (
     check_clock,
+    check_no_transfer,
     check_optimizer,
     check_trainer,
     check_weights_only,
@@ -22,7 +24,7 @@ from dim_lightning.cli.inputs import say_changed_code, write_inputs
 from dim_lightning.cli.job import begun_run, job_name
 from dim_lightning.cli.options import CALLBACKS
 from dim_lightning.cli.parsing import ParsedCommandLine
-from dim_lightning.cli.pictures import check_pictures, run_of, say_others
+from dim_lightning.cli.pictures import check_pictures, check_transfer, run_of, say_others
 from dim_lightning.cli.place import is_first_process, work_folder
 from dim_lightning.cli.resources import explained_resources
 from dim_lightning.cli.resume import (
@@ -40,7 +42,7 @@ from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
 from dim_lightning.run.environment import GPUS, KNOWN_PICTURES, device_name
 from dim_lightning.run.folder import alone_in, remove_unused_folder
 from dim_lightning.run.report import closing_message, opening_message, trained_on
-from dim_lightning.run.result import update_result
+from dim_lightning.run.result import test_section, update_result
 from dim_lightning.run.summary import write_summary
 
 
@@ -71,6 +73,7 @@ class CommandLine(ParsedCommandLine):
         place = Path(self._option("runs_dir")), self._option("experiment")
         if self._command == "fit":
             check_optimizer(self.model)
+            check_no_transfer(self._transfer)
         if self._command == "fit" and self._folder is None:
             self._begun = begun_run(*place, self._arguments)
         run, limits = (self._folder, config) if self._command == "fit" else (None, {})
@@ -93,7 +96,7 @@ class CommandLine(ParsedCommandLine):
                 known |= self._noted
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
             else:
-                self._noted |= say_changed_code(self._command, self.run_dir, settings)
+                self._noted |= say_changed_code(self._section, self.run_dir, settings)
             open_loggers(trainer, self.run_dir, settings)
             return trainer
         except BaseException:
@@ -134,7 +137,11 @@ class CommandLine(ParsedCommandLine):
         if self._is_resumed and run is not None:
             check_pictures(run, pictures)
         elif run is not None and self._command != "predict":
-            self._noted = say_others(self._command, run, pictures, data.shares)
+            is_test = self._command == "test"
+            if is_test:
+                check_transfer(run, pictures, self._transfer)
+            if not is_test or self._transfer is None:
+                self._noted = say_others(self._command, run, pictures, data.shares)
         return pictures
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -197,9 +204,20 @@ class CommandLine(ParsedCommandLine):
         figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         if self.trainer.is_global_zero:
             if self._command != "fit":
-                update_result(self.run_dir, self._command, figures | self._noted)
+                update_result(self.run_dir, self._section, figures | self._noted)
                 write_summary(self.run_dir)
             print(closing_message(self.run_dir, self._command))  # noqa: T201
+
+    @property
+    def _transfer(self) -> str | None:
+        """The name of the other data set that a test is of."""
+        evaluation: OfflineEvaluation = self._get(self.config_init, "evaluation")
+        return evaluation.transfer
+
+    @property
+    def _section(self) -> str:
+        """Where the figures stand in result.json."""
+        return test_section(self._transfer) if self._command == "test" else self._command
 
     @property
     def _command(self) -> str:

@@ -51,18 +51,18 @@ def write_inputs(
         note(run_dir, {**environment, **known, JOB: job_name()})
 
 
-def say_changed_code(command: str, run_dir: Path, settings: str) -> dict[str, str | None]:
+def say_changed_code(section: str, run_dir: Path, settings: str) -> dict[str, str | None]:
     """What to note beside the figures of a command about a run; says it, if there is anything.
 
     Args:
-        command: `validate`, `test` or `predict`.
+        section: of result.json, to which the command's figures go.
         run_dir: the run's folder.
         settings: the resolved configuration, as for `write_inputs`.
     """
     names = changed_since(run_dir, own_code(yaml.safe_load(settings)))
     for name in names:
         rank_zero_info(said_of_change(name, run_dir))
-    was_noted = OTHER_CODE in read_result(run_dir).get(command, {})
+    was_noted = OTHER_CODE in read_result(run_dir).get(section, {})
     return {OTHER_CODE: ", ".join(names) or None} if names or was_noted else {}
 
 

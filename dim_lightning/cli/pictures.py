@@ -37,6 +37,34 @@ def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
         )
 
 
+def check_transfer(run_dir: Path, found: Mapping[str, Any], transfer: str | None) -> None:
+    """Looks, before a test, whether its pictures are those that it says they are.
+
+    Args:
+        run_dir: the run's folder.
+        found: which pictures there are now.
+        transfer: the name of another data set that they are said to be; None: the run's own.
+
+    Raises:
+        InputError: another data set is said to be tested on, and it is the run's own; or others
+            are, without a name, and the figures of the run's own would be lost.
+    """
+    if transfer is not None:
+        if known_pictures(run_dir) == found:
+            raise InputError(
+                f"evaluation.transfer is {transfer}, and these are the pictures that {run_dir} was "
+                "trained on; choose others by data.source, or leave it out to test on these"
+            )
+        return
+    test, change = read_result(run_dir).get("test", {}), _change(run_dir, found)
+    if change and "steps_trained" in test and not test.get(OTHER_PICTURES):
+        raise InputError(
+            f"{run_dir} was tested on its own pictures, and these are others: {change}; the new "
+            "figures would take the place of those; to keep both, add --evaluation.transfer NAME, "
+            "a name for these pictures"
+        )
+
+
 def run_of(checkpoint: Path) -> Path | None:
     """The folder of the run that a checkpoint lies in, however it is named; None if in none."""
     # as it is named first: where a run's folder of checkpoints is a link, they lie elsewhere

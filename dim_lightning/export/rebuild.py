@@ -21,7 +21,7 @@ from dim_lightning.parts import as_written, is_plain, part_text
 from dim_lightning.run.checkpoint import newest_checkpoint, no_checkpoint, read_checkpoint
 from dim_lightning.run.folder import CONFIG, existing_run_folder
 from dim_lightning.run.own_code import changed_since, own_code, said_of_change
-from dim_lightning.run.result import read_result
+from dim_lightning.run.result import read_result, test_section, transfers
 
 _PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
 
@@ -101,16 +101,17 @@ def of_run(run_dir: Path) -> PictureEncoder:
 
 
 def _figures_of(run_dir: Path, step: int | None) -> dict[str, Any]:
-    """The figures of a run, without those of a test of other weights, as far as that is known."""
+    """The figures of a run, without those of tests of other weights, as far as that is known."""
     figures = read_result(run_dir)
-    tested = figures.get("test", {}).get("steps_trained")
-    if None not in (tested, step) and tested != step:
-        warnings.warn(
-            f"{run_dir} was tested after step {tested}, and its weights are of step {step}: the "
-            "figures of the test are left out; test it again to have them",
-            stacklevel=3,
-        )
-        del figures["test"]
+    for section in ["test", *map(test_section, transfers(figures))]:
+        tested = figures.get(section, {}).get("steps_trained")
+        if None not in (tested, step) and tested != step:
+            warnings.warn(
+                f"{run_dir} was tested after step {tested}, and its weights are of step {step}: "
+                f"the figures of {section} are left out; test it again to have them",
+                stacklevel=3,
+            )
+            del figures[section]
     return figures
 
 

@@ -7,7 +7,7 @@ runs/<experiment>/<n>/
   metrics.csv        what was logged, a row a step
   checkpoints/       last.ckpt; previous.ckpt, the one before
   pictures/          neighbours, prior samples, geometry
-  result.json        the figures of `fit` and of `test`
+  result.json        the figures of `fit`, of `test`, and of tests on other data sets
   summary.html       all of that on one page that opens from disk
 ```
 """

@@ -12,7 +12,7 @@ from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.own_code import changed_code, codes_of
 from dim_lightning.run.report import KNN, PROBE, caveat_of_test, offline_headlines
-from dim_lightning.run.result import read_result
+from dim_lightning.run.result import read_result, test_section, transfers
 from dim_lightning.run.settings import belongs, flat_config, run_name
 
 _TEST_FRACTION = "data.test_fraction"
@@ -22,6 +22,7 @@ _SAME = (
 )
 _SAME_QUERIES = "neighbours."
 METHOD, CLASS = "method", ".class_path"
+_OF_TRANSFERS = {"pictures": "the pictures", "shares": "the splits", "image_size": "the sizes"}
 
 
 class RunData(NamedTuple):
@@ -35,8 +36,9 @@ class RunData(NamedTuple):
         finals: the last accuracies.
         epochs: trained.
         minutes: of training, validation left out, at the end of each epoch.
-        tested: after how much of it, if the run has trained on since, and on which pictures, if on
-            others; nothing otherwise.
+        tested: of each test, such as "tested on cifar100", after how much of it, if the run has
+            trained on since, and on which pictures, if on others than it says; else nothing.
+        transfers: name of another data set -> the section of its test in result.json.
     """
 
     label: str
@@ -46,7 +48,8 @@ class RunData(NamedTuple):
     finals: dict[str, float]
     epochs: int
     minutes: list[float]
-    tested: str
+    tested: dict[str, str]
+    transfers: dict[str, dict[str, Any]]
 
 
 def load_runs(folders: Sequence[Path]) -> list[RunData]:
@@ -82,9 +85,27 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
         warnings.append(f"{key} is not the same: {listed}")
     changed = changed_code(code for run in runs for code in codes_of(run.folder))
     warnings += [f"the file of {name} was changed between or in the runs" for name in changed]
+    warnings += _other_transfers(runs)
     return warnings + [
-        f"{run.label} was tested{run.tested.lstrip(',')}" for run in runs if run.tested
+        f"{run.label} was {which}{then.removeprefix(',')}"
+        for run in runs
+        for which, then in run.tested.items()
+        if then
     ]
+
+
+def _other_transfers(runs: Sequence[RunData]) -> list[str]:
+    """The data sets of one name that are not the same, or not dealt in the same way."""
+    names = dict.fromkeys(name for run in runs for name in run.transfers)
+    warnings = []
+    for name in names:
+        tests = {run.label: run.transfers[name] for run in runs if name in run.transfers}
+        for key, what in _OF_TRANSFERS.items():
+            values = {label: test.get(key) for label, test in tests.items()}
+            if any(value != next(iter(values.values())) for value in values.values()):
+                listed = ", ".join(f"{value} in {label}" for label, value in values.items())
+                warnings.append(f"{what} of {name} are not the same: {listed}")
+    return warnings
 
 
 def _other_pictures(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -115,11 +136,18 @@ def _load(folder: Path, label: str) -> RunData:
         if last.get(key) is not None
     }
     finals |= {f"test {h.label}": value for h, value in offline_headlines(result.get("test", {}))}
+    others = transfers(result)
+    for name, test in others.items():
+        finals |= {f"{name} {h.label}": value for h, value in offline_headlines(test)}
     images = result["fit"].get("images_seen", 0) / epochs
     # an epoch that was stopped and went on has a second speed, which is of the whole of it
     speeds = {point.epoch: point.value for point in series.get("speed/images_per_second", [])}
     # and those of another run, with whose checkpoint it began, took it no time
     all_epochs = range(max(speeds, default=-1) + 1)
     minutes = np.cumsum([images / speeds.get(e, np.inf) / 60 for e in all_epochs]).tolist()
-    tested = caveat_of_test(result)
-    return RunData(label, folder, flat_config(folder), series, finals, epochs, minutes, tested)
+    tested = {
+        which: caveat_of_test(result, test_section(transfer))
+        for transfer, which in {None: "tested", **{n: f"tested on {n}" for n in others}}.items()
+    }
+    config = flat_config(folder)
+    return RunData(label, folder, config, series, finals, epochs, minutes, tested, others)

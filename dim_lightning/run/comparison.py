@@ -1,6 +1,7 @@
 """Finished runs side by side: one figure, their neighbours for the same queries, a table."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -155,7 +156,7 @@ def _draw_bars(axes: "Axes", runs: Sequence[RunData]) -> None:
             color=_colour(place),
         )
         axes.bar_label(bars, fmt="%.1f", fontsize=8, color="#334155", padding=2)
-    axes.set_xticks(range(len(names)), [name.replace("test ", "test\n") for name in names])
+    axes.set_xticks(range(len(names)), [re.sub(" (?=linear|kNN)", "\n", name) for name in names])
     axes.set(title="Final accuracy", ylabel="accuracy, %")
     axes.margins(y=0.12)
     axes.grid(False, axis="x")

@@ -107,20 +107,21 @@ TEMPLATE = page_template(
 </section>
 {% endif %}
 
-{% if tables %}
-<h2>Offline evaluation on the test images{{ caveat }}</h2>
+{% for test in tables if test.accuracies %}
+<h2>Offline evaluation on the test images{{ test.of }}{{ test.caveat }}</h2>
 <p class="soft">Frozen features, top-1 accuracy in percent, the best of a column in bold. Grey rows
 are floors: what raw pixels or an untrained encoder reach.
-{%- if unsolved %} Ended before they converged: {{ unsolved }}.{% endif %}</p>
+{%- if test.unsolved %} Ended before they converged: {{ test.unsolved }}.{% endif %}</p>
 <div class="box"><table>
-<tr><th>features</th>{% for column in tables.columns %}<th>{{ column }}</th>{% endfor %}</tr>
-{% for row in tables.rows %}
+<tr><th>features</th>
+{% for column in test.accuracies.columns %}<th>{{ column }}</th>{% endfor %}</tr>
+{% for row in test.accuracies.rows %}
 <tr{% if row.floor %} class="floor"{% endif %}><td>{{ row.name }}</td>
 {% for cell in row.cells %}<td{% if cell.best %} class="best"{% endif %}>{{ cell.text }}</td>
 {% endfor %}</tr>
 {% endfor %}
 </table></div>
-{% endif %}
+{% endfor %}
 
 {% if curves %}
 <h2>Training</h2>

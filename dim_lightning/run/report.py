@@ -1,14 +1,14 @@
 """The figures people ask for first, from a run's files."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dim_lightning.run.accuracies import flat_figures, layers_of
 from dim_lightning.run.folder import LAST_CHECKPOINT, PICTURES, SUMMARY
 from dim_lightning.run.metrics import best, read_metrics
-from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import flat_settings
+from dim_lightning.run.result import read_result, test_section, transfers
 
 PROBE = "probe/online/top1"
 KNN = "knn/cosine/k20_t0.07/top1"
@@ -20,15 +20,7 @@ ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
 OTHER_PICTURES = "other_pictures"
 OTHER_SHARES = "other_shares"
 OTHER_CODE = "other_code"  # own classes and functions that were changed between training and test
-PIXELS, RANDOM = "pixels", "random/"  # rows of the offline evaluation that are floors
 _OF_VALIDATION = (*ACCURACIES, VAL_LOSS)
-_PROBES = {
-    "linear": "linear probe",
-    "svm": "linear SVM",
-    "mlp200": "MLP-200 probe",
-    "mlp200_paper": "MLP-200, paper",
-    "mlp200_paper_chosen": "MLP-200, paper, epoch chosen",
-}
 
 
 class Headline(NamedTuple):
@@ -75,6 +67,21 @@ def headlines(run_dir: Path) -> list[Headline]:
     return lines
 
 
+def transfer_headlines(result: Mapping[str, Any]) -> list[Headline]:
+    """The same two of each other data set that the encoder was tested on.
+
+    Args:
+        result: the sections of result.json.
+    """
+    lines = []
+    for name, test in transfers(result).items():
+        then = caveat_of_test(result, test_section(name))
+        for line, _ in offline_headlines(test):
+            note = line.note.replace("test,", f"transfer to {name},", 1)
+            lines.append(line._replace(note=note + then))
+    return lines
+
+
 def _measured(fit: Mapping[str, Any], name: str) -> str:
     """When a figure of validation was measured: not each is at each epoch."""
     epoch, epochs = fit.get("last_epochs", {}).get(name), fit.get("epochs")  # early runs lack it
@@ -82,28 +89,30 @@ def _measured(fit: Mapping[str, Any], name: str) -> str:
     return f"validation, epoch {epoch}" if is_earlier else "validation, last epoch"
 
 
-def caveat_of_test(result: Mapping[str, Any]) -> str:
+def caveat_of_test(result: Mapping[str, Any], section: str = "test") -> str:
     """What a test is of, if not of the run's end, its pictures or its code; else nothing.
 
     Args:
         result: the sections of result.json.
+        section: that of the test.
     """
-    code = result.get("test", {}).get(OTHER_CODE)
-    return reason_to_repeat(result) + (f", by code changed after its training: {code}" * bool(code))
+    code = result.get(section, {}).get(OTHER_CODE)
+    said = f", by code changed after its training: {code}" * bool(code)
+    return reason_to_repeat(result, section) + said
 
 
-def reason_to_repeat(result: Mapping[str, Any]) -> str:
+def reason_to_repeat(result: Mapping[str, Any], section: str = "test") -> str:
     """The same without its code, of which a file may change that nothing depends on."""
-    change = result.get("test", {}).get(OTHER_PICTURES)
-    return _tested_before(result) + (f", on other pictures: {change}" if change else "")
+    change = result.get(section, {}).get(OTHER_PICTURES)
+    return _tested_before(result, section) + (f", on other pictures: {change}" if change else "")
 
 
-def _tested_before(result: Mapping[str, Any]) -> str:
+def _tested_before(result: Mapping[str, Any], section: str) -> str:
     """After how much of its training a run was tested that has trained on since; else nothing.
 
     A test may be of the midst of the last epoch, which its steps tell; early runs have none.
     """
-    fit, test = result.get("fit", {}), result.get("test", {})
+    fit, test = result.get("fit", {}), result.get(section, {})
     for unit in ("epoch", "step"):
         tested, trained = test.get(f"{unit}s_trained"), fit.get(f"{unit}s")
         if None not in (tested, trained) and tested < trained:
@@ -114,33 +123,6 @@ def _tested_before(result: Mapping[str, Any]) -> str:
 def offline_headlines(test: Mapping[str, Any]) -> list[tuple[Headline, float]]:
     """Linear probe and kNN on the code, of the offline evaluation, with the bare fraction."""
     return [(_test_headline(name, value), value) for name, value in _chosen(test).items()]
-
-
-def unsolved(test: Mapping[str, Any]) -> list[str]:
-    """The probes that ended before they were solved, as a person reads it."""
-    places = [_place(name) for name in test.get("not_converged", [])]
-    return [f"{column} on {row_name(row)}" for row, column in places]
-
-
-def row_name(row: str) -> str:
-    """A row of the offline evaluation, conv, random/conv or pixels, as a person reads it."""
-    if row.startswith(RANDOM):
-        return f"random encoder, {row.removeprefix(RANDOM)}"
-    return "raw pixels" if row == PIXELS else row
-
-
-def is_floor(row: str) -> bool:
-    """Whether a row is there to be compared with."""
-    return row == PIXELS or row.startswith(RANDOM)
-
-
-def flat_figures(values: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a section of result.json by their full name."""
-    return {
-        name: float(value)
-        for name, value in flat_settings(values, separator="/").items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
 
 
 def opening_message(
@@ -186,7 +168,8 @@ def closing_message(run_dir: Path, command: str) -> str:
     if command == "validate":  # of which the page and the other commands say nothing
         lines += _all_figures(result.get("validate", {}))
     else:
-        lines += [f"  {h.label:<24} {h.value:>8}   {h.note}" for h in headlines(run_dir)]
+        shown = [*headlines(run_dir), *transfer_headlines(result)]
+        lines += [f"  {h.label:<24} {h.value:>8}   {h.note}" for h in shown]
     lines += ["", f"run folder  {run_dir}", f"page        {run_dir / SUMMARY}"]
     if (run_dir / PICTURES).is_dir():
         lines.append(f"pictures    {run_dir / PICTURES}")
@@ -225,70 +208,9 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The accuracies of the offline evaluation: a row a layer, a column a protocol, in percent.
-
-    Floors, an untrained encoder's features and raw pixels, come last. None if there are none.
-    """
-    flat = {n: v for n, v in flat_figures(test).items() if n.endswith("/top1")}
-    values = {_place(name): value for name, value in flat.items()}
-    if not values:
-        return None
-    rows = _in_order(dict.fromkeys(row for row, _ in values), _layers(test))
-    columns = list(dict.fromkeys(column for _, column in values))
-    tops = {c: max(v for (_, column), v in values.items() if column == c) for c in columns}
-
-    def cell(row: str, column: str) -> dict[str, Any]:
-        value = values.get((row, column))
-        if value is None:
-            return {"text": "", "best": False}
-        return {"text": f"{100 * value:.1f}", "best": value == tops[column]}
-
-    return {
-        "columns": columns,
-        "rows": [
-            {
-                "name": row_name(row),
-                "floor": is_floor(row),
-                "cells": [cell(row, c) for c in columns],
-            }
-            for row in rows
-        ],
-    }
-
-
-def _place(name: str) -> tuple[str, str]:
-    """Row and column of an accuracy such as random/knn/cosine/k20_t0.07/y/top1."""
-    *protocol, layer, _ = name.split("/")
-    if not protocol:  # test/top1, of a network trained with labels
-        return "its own classifier", "no probe"
-    if f"{protocol[0]}/" == RANDOM:
-        return f"{RANDOM}{layer}", _protocol(protocol[1:])
-    return layer, _protocol(protocol)
-
-
-def _protocol(parts: list[str]) -> str:
-    if parts[0] == "probe":
-        return _PROBES.get(parts[1], " ".join(parts))
-    if parts == ["fine_tuned"]:
-        return "fine-tuned"
-    return " ".join(parts).replace("knn", "kNN").replace("_t", " T").replace(" k", " k=")
-
-
-def _layers(test: Mapping[str, Any]) -> list[str]:
-    """Those that the last test has looked at, in the encoder's order, the code last."""
-    return [name for name in test.get("dim", {}) if not is_floor(name)]
-
-
-def _in_order(rows: Iterable[str], layers: Sequence[str]) -> list[str]:
-    """Layers in the encoder's order, others behind them, floors last."""
-    order = {name: place for place, name in enumerate(layers)}
-    return sorted(rows, key=lambda row: (is_floor(row), order.get(row, len(order))))
-
-
 def _chosen(test: Mapping[str, Any]) -> dict[str, float]:
     """The linear probe and kNN on the code, of the offline evaluation."""
-    flat, layers = flat_figures(test), _layers(test)
+    flat, layers = flat_figures(test), layers_of(test)
     chosen: dict[str, float] = {}
     for prefix in ("probe/linear/", KNN.removesuffix("top1")):
         names = [n for n in flat if n.startswith(prefix) and n.endswith("/top1")]

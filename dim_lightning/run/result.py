@@ -12,6 +12,7 @@ import filelock
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import RESULT, read_json, write_atomically
 
+TRANSFER = "transfer/"  # what sections and figures of other data sets begin with
 _LOCK = f".{RESULT}.lock"
 _ADVICE = "remove it and run test again"
 _PATIENCE = 10.0  # seconds; it is held for milliseconds
@@ -32,12 +33,34 @@ def read_result(run_dir: Path) -> dict[str, dict[str, Any]]:
     return content
 
 
+def test_section(transfer: str | None) -> str:
+    """The section of a test, of the run's own pictures or of another data set's.
+
+    Args:
+        transfer: the name of the other data set; None for the run's own pictures.
+    """
+    return "test" if transfer is None else f"{TRANSFER}{transfer}"
+
+
+def transfers(result: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Name of another data set -> the section of its test.
+
+    Args:
+        result: the sections of result.json.
+    """
+    return {
+        section.removeprefix(TRANSFER): values
+        for section, values in result.items()
+        if section.startswith(TRANSFER)
+    }
+
+
 def update_result(run_dir: Path, section: str, values: Mapping[str, Any]) -> None:
     """Sets figures of one section; those of other names and sections stay.
 
     Args:
         run_dir: the run's folder.
-        section: the command that found them, "fit" or "test".
+        section: the command that found them, "fit" or "validate", or from `test_section`.
         values: name -> number, text, list or nested mapping. Accuracies are fractions in [0, 1].
     """
     change_result(run_dir, section, lambda before: {**before, **values})

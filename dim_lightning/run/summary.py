@@ -8,21 +8,15 @@ from typing import Any
 
 import yaml
 
+from dim_lightning.run.accuracies import accuracy_table, flat_figures, unsolved
 from dim_lightning.run.curves import panel_svg, panels
 from dim_lightning.run.environment import GPUS, read_environment, threads_text
 from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY, write_atomically
 from dim_lightning.run.glossary import meaning
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.page import TEMPLATE, rendered
-from dim_lightning.run.report import (
-    accuracy_table,
-    caveat_of_test,
-    duration,
-    flat_figures,
-    headlines,
-    unsolved,
-)
-from dim_lightning.run.result import read_result
+from dim_lightning.run.report import caveat_of_test, duration, headlines
+from dim_lightning.run.result import read_result, test_section, transfers
 from dim_lightning.run.settings import run_name
 
 _CAPTIONS = {
@@ -55,7 +49,8 @@ def _content(run_dir: Path) -> dict[str, Any]:
     result, environment = read_result(run_dir), read_environment(run_dir)
     series = read_metrics(run_dir)
     fit = result.get("fit", {})
-    names = [*series, *flat_figures(result.get("test", {}))]
+    tests = {"": result.get("test", {}), **transfers(result)}
+    names = [*series, *(name for test in tests.values() for name in flat_figures(test))]
     config = run_dir / CONFIG
     return {
         "title": run_name(run_dir).replace("/", " / "),
@@ -65,15 +60,23 @@ def _content(run_dir: Path) -> dict[str, Any]:
         "machine": _machine(environment),
         "command": environment.get("command", ""),
         "headlines": headlines(run_dir),
-        "tables": accuracy_table(result.get("test", {})),
-        "caveat": caveat_of_test(result),
-        "unsolved": ", ".join(unsolved(result.get("test", {}))),
+        "tables": [_table(result, name, test) for name, test in tests.items()],
         "curves": [panel_svg(panel) for panel in panels(series)],
         "pictures": _pictures(run_dir),
         "glossary": _glossary(names),
         "config": config.read_text("utf-8") if config.is_file() else "",
         "environment": json.dumps(environment, indent=2),
         "result": json.dumps(result, indent=2),
+    }
+
+
+def _table(result: Mapping[str, Any], name: str, test: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of a test: of the run's own pictures, or of the data set `name`."""
+    return {
+        "of": f" of {name}, other pictures than it was trained on" * bool(name),
+        "accuracies": accuracy_table(test),
+        "caveat": caveat_of_test(result, test_section(name or None)),
+        "unsolved": ", ".join(unsolved(test)),
     }
 
 

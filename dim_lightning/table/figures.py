@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dim_lightning.errors import InputError, nearest
+from dim_lightning.run.accuracies import unsolved
 from dim_lightning.run.environment import (
     DATA,
     commit_text,
@@ -14,7 +15,6 @@ from dim_lightning.run.environment import (
     starts_of,
     threads_text,
 )
-from dim_lightning.run.report import unsolved
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import flat_config, precision_text
 from dim_lightning.table.definition import Row, Table

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.offline import OPTIONAL
+from dim_lightning.run.accuracies import flat_figures
 from dim_lightning.run.checkpoint import JOINT_BATCH
 from dim_lightning.run.child import is_at_work
 from dim_lightning.run.environment import read_environment
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
-from dim_lightning.run.report import flat_figures, reason_to_repeat
-from dim_lightning.run.result import read_result
+from dim_lightning.run.report import reason_to_repeat
+from dim_lightning.run.result import read_result, test_section, transfers
 from dim_lightning.run.settings import (
     WHERE,
     belongs,
@@ -144,8 +145,10 @@ def check_devices(settings: Mapping[str, Any]) -> None:
 
 
 def figures_of(run: Path) -> dict[str, float]:
-    """The figures of the tests of a run, by name."""
-    return flat_figures(read_result(run).get("test", {}))
+    """The figures of the tests of a run, by name, such as transfer/cifar100/probe/linear/y/top1."""
+    result = read_result(run)
+    others = {test_section(name): test for name, test in transfers(result).items()}
+    return flat_figures({**result.get("test", {}), **others})
 
 
 def _missing(cell: Cell, run: Path) -> str:

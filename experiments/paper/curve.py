@@ -35,10 +35,10 @@ import numpy as np
 from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.resolved import resolved_settings
 from dim_lightning.errors import InputError
+from dim_lightning.run.accuracies import flat_figures
 from dim_lightning.run.curves import COLOURS, STYLE, figure_png
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import CONFIG, newest_run, write_atomically
-from dim_lightning.run.report import flat_figures
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import WHERE, belongs, differing, flat_settings
 from dim_lightning.run.signals import terminable

@@ -50,6 +50,15 @@ def test_the_number_of_classes_has_to_be_that_of_the_data(data_root):
         build(Supervised, num_classes=7).check_data(data, 8)
 
 
+def test_pictures_of_other_classes_are_no_matter_of_its_classifier():
+    module, one = build(Supervised, num_classes=2).eval(), batch()
+    assert one.labels.max() > 1
+    module.is_transferred = True
+    found = module.test_step(one, 0)
+    torch.testing.assert_close(found["embedding"], module(one.images))
+    assert "terms" not in found
+
+
 def test_pictures_without_labels_are_refused(tmp_path):
     folder = tmp_path / "flat"
     folder.mkdir()

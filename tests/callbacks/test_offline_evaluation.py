@@ -120,7 +120,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     parameters = inspect.signature(OfflineEvaluation).parameters
     assert result["weights"] == weights_hash(module.encoder)
     assert result["own_code"] == {}
-    assert result["settings"].keys() == parameters.keys()
+    assert result["settings"].keys() == parameters.keys() - {"transfer"}
 
     bank, query = (extract(module.encoder, data.clean_dataloader(s)) for s in ("train", "test"))
     expected = knn_accuracy(query.code, query.labels, bank.code, bank.labels, 10)
@@ -154,6 +154,37 @@ def test_figures_of_another_state_or_of_other_pictures_go(tmp_path, digits_root,
     assert ("probe/svm/y/top1" in result) == stays
     assert result["epochs_trained"] == 0
     assert "knn/cosine/k20_t0.07/embedding/top1" in result
+
+
+def test_another_data_set_has_a_section_of_its_own(tmp_path, digits_root, capsys):
+    update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5})
+    evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1, transfer="other-1.0")
+    run = trainer(tmp_path, [evaluation], logger=MetricsFile(tmp_path))
+    run.test(tiny_module(), digits(digits_root), verbose=False)
+    assert run.callback_metrics == {}  # no term of the method
+    result = read_result(tmp_path)
+    assert result["test"] == {"probe/svm/y/top1": 0.5}
+    found = result["transfer/other-1.0"]
+    assert evaluation.figures.items() <= found.items()
+    name = "knn/cosine/k20_t0.07/embedding/top1"
+    assert f"transfer/other-1.0/{name}" in read_metrics(tmp_path)
+    assert name not in read_metrics(tmp_path)
+    assert "test images of other-1.0, fitted on" in capsys.readouterr().out
+
+
+def test_after_a_test_of_another_data_set_terms_are_measured_again(tmp_path, digits_root):
+    module, data = tiny_module(), digits(digits_root)
+    for transfer in ("other", None):
+        evaluation = OfflineEvaluation(0, False, linear_dim=1, transfer=transfer)
+        run = trainer(tmp_path, [evaluation])
+        run.test(module, data, verbose=False)
+        assert ("test/loss" in run.callback_metrics) == (transfer is None)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "two words"])
+def test_names_of_data_sets_are_plain(name):
+    with pytest.raises(InputError, match=r"evaluation\.transfer is .*; expected a name of letters"):
+        OfflineEvaluation(transfer=name)
 
 
 def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_said_of_it():

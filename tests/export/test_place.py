@@ -59,6 +59,10 @@ def test_figures_of_other_weights_are_left_out(run):
     update_result(run, "test", {"steps_trained": 4})
     with pytest.warns(UserWarning, match="was tested after step 4, and its weights are of step 5"):
         assert dim_lightning.load(run).about["figures"] == {}
+    update_result(run, "test", {"steps_trained": 5})
+    update_result(run, "transfer/other", {"steps_trained": 4})
+    with pytest.warns(UserWarning, match="the figures of transfer/other are left out"):
+        assert list(dim_lightning.load(run).about["figures"]) == ["test"]
 
 
 def test_code_that_was_changed_after_the_training_is_told(tmp_path, make_run):

@@ -150,6 +150,25 @@ def test_a_test_of_an_earlier_state_is_said(runs):
     assert not_the_same(load_runs(runs)) == [said]
 
 
+def test_other_data_sets_are_compared(runs, tmp_path, capsys):
+    for run, top1 in zip(runs, (0.61, 0.62), strict=True):
+        facts = {"pictures": "a", "image_size": 32, "epochs_trained": 3}
+        update_result(run, "transfer/stl10", {"probe/linear/embedding/top1": top1, **facts})
+    assert main(["compare", *map(str, runs), "--output", str(tmp_path)]) == 0
+    table = (tmp_path / "comparison.md").read_text()
+    assert "stl10 linear probe, %" in table
+    assert "61.0" in table
+    assert "62.0" in table
+    assert "warning" not in capsys.readouterr().out
+    update_result(runs[0], "transfer/stl10", {"pictures": "b"})
+    update_result(runs[1], "transfer/stl10", {"epochs_trained": 2})
+    first, second = (run.label for run in load_runs(runs))
+    assert not_the_same(load_runs(runs)) == [
+        f"the pictures of stl10 are not the same: b in {first}, a in {second}",
+        f"{second} was tested on stl10 after epoch 2 of 3",
+    ]
+
+
 def test_a_run_without_figures(runs, tmp_path):
     (tmp_path / "new" / "1").mkdir(parents=True)
     (tmp_path / "new" / "1" / "config.yaml").write_text("data: {}\n")

@@ -6,11 +6,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from dim_lightning.run.accuracies import accuracy_table
 from dim_lightning.run.curves import panel_svg, panels, steps_per_epoch
 from dim_lightning.run.glossary import meaning, unit
 from dim_lightning.run.metrics import MetricsFile, Point, read_metrics
 from dim_lightning.run.report import (
-    accuracy_table,
     closing_message,
     duration,
     headlines,
@@ -156,6 +156,24 @@ def test_a_test_of_an_earlier_state_is_said_to_be_one(run):
     update_result(run, "test", {"other_code": "nets.Net"})
     said += ", by code changed after its training: nets.Net\n"
     assert said in closing_message(run, "fit")
+
+
+def test_other_data_sets_have_figures_and_a_table_of_their_own(run):
+    name = "probe/linear/embedding/top1"
+    before = headlines(run)
+    facts = {"epochs_trained": 2, "not_converged": [name]}
+    update_result(run, "transfer/cifar3", {name: 0.61, **facts})
+    assert headlines(run) == before
+    said = "61.0%   transfer to cifar3, layer embedding, offline, after epoch 2 of 3\n"
+    assert said in closing_message(run, "test")
+    page = write_summary(run).read_text()
+    assert "<h2>Offline evaluation on the test images</h2>" in page
+    said = "test images of cifar3, other pictures than it was trained on, after epoch 2 of 3</h2>"
+    own, other = page.split(said)
+    assert "75.0" in own
+    assert "61.0" in other
+    assert "converged: linear probe on embedding" in other
+    assert "converged" not in own
 
 
 def test_the_next_command_of_pictures_without_labels(run):

@@ -9,11 +9,12 @@ from table_files import SETTINGS, note_tested, write_run, write_table
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.child import Child
+from dim_lightning.run.result import update_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.commands import next_run, words_of
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import Cell, State, check_devices, is_of, state_of
+from dim_lightning.table.runs import Cell, State, check_devices, figures_of, is_of, state_of
 
 TESTED = {"probe/mlp200/y/top1": 0.5}
 
@@ -261,6 +262,14 @@ def test_a_run_that_went_on_after_its_test_is_tested_again(cell):
         test, fit = result["test"] | counts, result["fit"] | {"steps": 40}
         (run / "result.json").write_text(json.dumps({"fit": fit, "test": test}))
         assert state(cell).missing == "test"
+
+
+def test_figures_of_other_data_sets_have_names_of_their_own(cell):
+    run = write_run(cell, figures=TESTED)
+    update_result(run, "transfer/cifar3", {"probe/linear/y/top1": 0.4})
+    assert figures_of(run)["transfer/cifar3/probe/linear/y/top1"] == 0.4
+    assert figures_of(run)["probe/mlp200/y/top1"] == 0.5
+    assert "probe/linear/y/top1" not in figures_of(run)
 
 
 def test_a_run_that_was_tested_on_other_pictures_is_not_tested(cell):

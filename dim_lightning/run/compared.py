@@ -145,9 +145,8 @@ def _load(folder: Path, label: str) -> RunData:
     # and those of another run, with whose checkpoint it began, took it no time
     all_epochs = range(max(speeds, default=-1) + 1)
     minutes = np.cumsum([images / speeds.get(e, np.inf) / 60 for e in all_epochs]).tolist()
-    tested = {
-        which: caveat_of_test(result, test_section(transfer))
-        for transfer, which in {None: "tested", **{n: f"tested on {n}" for n in others}}.items()
-    }
+    tested = {"tested": caveat_of_test(result)}
+    for name in others:
+        tested[f"tested on {name}"] = caveat_of_test(result, test_section(name))
     config = flat_config(folder)
     return RunData(label, folder, config, series, finals, epochs, minutes, tested, others)

@@ -148,7 +148,8 @@ def figures_of(run: Path) -> dict[str, float]:
     """The figures of the tests of a run, by name, such as transfer/cifar100/probe/linear/y/top1."""
     result = read_result(run)
     others = {test_section(name): test for name, test in transfers(result).items()}
-    return flat_figures({**result.get("test", {}), **others})
+    current = {key: test for key, test in others.items() if not reason_to_repeat(result, key)}
+    return flat_figures({**result.get("test", {}), **current})
 
 
 def _missing(cell: Cell, run: Path) -> str:

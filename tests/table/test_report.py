@@ -7,6 +7,7 @@ import pytest
 from table_files import CONTENT, SETTINGS, write_run, write_table
 
 from dim_lightning.errors import InputError
+from dim_lightning.run.result import update_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.figures import (
@@ -295,6 +296,25 @@ def test_seeds_that_were_tested_by_other_code_of_ones_own_are_named(tmp_path):
         write_run(cell, figures={**FIGURES, "other_code": changed})
     said = "mine was tested by code changed after its training, the file of nets.Net: seeds 0, 2"
     assert mixed_code(scene.found()) == [said]
+
+
+def test_figures_of_other_data_sets_and_their_floors(tmp_path):
+    column = f"transfer/cifar3/{KNN}/y/top1"
+    scene = Scene(tmp_path, columns={f"{KNN}/y/top1": "Y", column: "Y, CIFAR-3"})
+    run = write_run(scene.cells[0], figures=FIGURES)
+    check_columns(scene.table, scene.found())  # not tested on it yet
+    assert scene.lines()[0].figures[1].mean is None
+    others = {name: value / 10 for name, value in FIGURES.items()} | {"epochs_trained": 4}
+    update_result(run, "transfer/cifar3", others)
+    check_columns(scene.table, scene.found())
+    first, *_, random, pixels = scene.lines()
+    assert [line.figures[1].mean for line in (first, random, pixels)] == pytest.approx([5, 3, 3.5])
+    update_result(run, "transfer/cifar3", {"epochs_trained": 3})  # before it trained on
+    assert scene.lines()[0].figures[1].mean is None
+    update_result(run, "transfer/cifar3", {"epochs_trained": 4})
+    scene = Scene(tmp_path, columns={column.replace("knn", "kn"): "Y"})
+    with pytest.raises(InputError, match=f"did you mean {column}"):
+        check_columns(scene.table, scene.found())
 
 
 def test_columns_that_no_test_has(tmp_path):

@@ -1,5 +1,6 @@
 """A command line, parsed and checked, and what of it makes a run."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from dim_lightning.cli.options import (
 from dim_lightning.cli.parser import Parser, check_files
 from dim_lightning.cli.resume import allowed_changes
 from dim_lightning.data import ImageDataModule
+from dim_lightning.encoders.start import weights_follow
 from dim_lightning.errors import InputError
 from dim_lightning.run import wandb_logger  # noqa: F401  names alone mean what they mean to a run
-from dim_lightning.run.folder import CONFIG
+from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
 
 
 class ParsedCommandLine(LightningCLI):
@@ -107,7 +109,7 @@ class ParsedCommandLine(LightningCLI):
         Raises:
             InputError: for settings that cannot be built.
         """
-        with explained_building():
+        with explained_building(), weights_follow() if self._goes_on else nullcontext():
             super().instantiate_classes()
 
     @property
@@ -116,6 +118,13 @@ class ParsedCommandLine(LightningCLI):
         subcommand = self.config.subcommand
         folder = self.config[subcommand].get("resume" if subcommand == "fit" else "run")
         return None if folder is None else Path(folder)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the weights are those of a checkpoint; a run may have saved none yet."""
+        run = self._folder
+        own = () if run is None else (run / LAST_CHECKPOINT, run / PREVIOUS_CHECKPOINT)
+        return any(path.is_file() for path in own) or bool(self._option("ckpt_path"))
 
     def _option(self, name: str) -> Any:
         return self._get(self.config, name)

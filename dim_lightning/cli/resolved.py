@@ -8,6 +8,7 @@ import yaml
 from dim_lightning.cli.parsing import ParsedCommandLine
 from dim_lightning.data import ImageDataModule
 from dim_lightning.encoder_module import EncoderModule
+from dim_lightning.encoders.start import weights_follow
 
 
 class _Parsed(ParsedCommandLine):
@@ -29,7 +30,8 @@ class _Built(_Parsed):
     def instantiate_classes(self) -> None:
         """Builds them without the loggers, which may be services."""
         self.config[self.config.subcommand].trainer.logger = None
-        ParsedCommandLine.instantiate_classes(self)
+        with weights_follow():  # what is only looked at needs none
+            ParsedCommandLine.instantiate_classes(self)
 
     def instantiate_trainer(self, **_: Any) -> Any:
         """Nothing."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.encoders import Encoder
+from dim_lightning.encoders.start import weights_follow
 from dim_lightning.errors import InputError
 from dim_lightning.export.description import described, provenance_of_run
 from dim_lightning.export.picture_encoder import PictureEncoder
@@ -27,7 +28,7 @@ _PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
 
 
 def encoder_from(recipe: Any, image_size: int, where: str) -> Encoder:
-    """The encoder that a configuration describes, with fresh weights.
+    """The encoder that a configuration describes, whose weights follow.
 
     Args:
         recipe: `class_path` and `init_args` as in config.yaml, or the import path of a class or
@@ -50,7 +51,8 @@ def encoder_from(recipe: Any, image_size: int, where: str) -> Encoder:
             "that Python can import, with the arguments it was trained with; run this where its "
             "module lies, or add that folder to PYTHONPATH"
         ) from error
-    return make(image_size)
+    with weights_follow():
+        return make(image_size)
 
 
 def load_weights(encoder: Encoder, weights: Mapping[str, Tensor], path: Path) -> None:

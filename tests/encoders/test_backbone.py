@@ -1,14 +1,32 @@
 import copy
+from urllib.error import URLError
 
 import pytest
 import torch
 from torchvision import models
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 from dim_lightning.encoders import TorchvisionEncoder
 from dim_lightning.encoders.backbone import MEAN, STD
+from dim_lightning.encoders.start import weights_follow
 from dim_lightning.errors import InputError
 
+POSITIONS = "encoder.pos_embedding"
 SMALL = {"name": "mobilenet_v3_small", "local_node": "features.8", "last_node": "features.12"}
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The weights that were downloaded, here drawn for each network."""
+    made = []
+
+    def downloaded(url, **_):
+        name = next(n for n in ("vit_b_32", "mobilenet_v3_small") if n in url)
+        made.append(getattr(models, name)().state_dict())
+        return made[-1]
+
+    monkeypatch.setattr(models._api, "load_state_dict_from_url", downloaded)
+    return made
 
 
 def test_the_trunk_is_torchvisions_network_without_its_classifier():
@@ -88,15 +106,82 @@ def test_settings_that_cannot_be(settings, said):
         TorchvisionEncoder(24, **settings)
 
 
-@pytest.mark.parametrize(
-    ("name", "nodes", "found"),
-    [
-        ("vit_b_16", ("conv_proj", "encoder.ln"), "nodes give tokens"),
-        ("swin_t", ("features.5", "permute"), r"node features\.5 gives .* \[1, 2, 2, 384\]"),
-    ],
-)
-def test_a_transformer_is_no_matter_of_the_images_size(name, nodes, found):
-    said = rf"{name} is no convolutional network: its {found}.*; expected feature maps \[n, chan"
-    with pytest.raises(InputError, match=said) as raised:
-        TorchvisionEncoder(24, name, *nodes)
-    assert "image_size" not in str(raised.value)
+def test_patches_of_a_vision_transformer_are_its_locations(trained):
+    """Begun with torchvision's weights, whose positions are of other images."""
+    nodes = {"local_node": "encoder.layers.encoder_layer_8", "last_node": "encoder.ln"}
+    encoder = TorchvisionEncoder(96, "vit_b_32", **nodes, hidden_dim=8, weights="DEFAULT").eval()
+    assert (encoder.feature_shape, len(trained)) == ((768, 3, 3), 1)
+    theirs = models.vit_b_32(image_size=96).eval()
+    stored = interpolate_embeddings(96, 32, trained[0])
+    theirs.load_state_dict(stored)
+    seen = {}
+    theirs.encoder.layers[8].register_forward_hook(lambda *given: seen.update(map=given[2]))
+    theirs.encoder.ln.register_forward_hook(lambda *given: seen.update(last=given[2]))
+    images = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        theirs(torch.stack([(images[:, i] - MEAN[i]) / STD[i] for i in range(3)], dim=1))
+        features = encoder(images)
+    for place in range(9):  # the first token is of no place
+        token = seen["map"][:, 1 + place]
+        found = features.feature_map[:, :, place // 3, place % 3]
+        torch.testing.assert_close(found, token, atol=1e-4, rtol=1e-4)
+    pooled = seen["last"][:, 1:].mean(dim=1)
+    torch.testing.assert_close(features.layers["pool"], pooled, atol=1e-4, rtol=1e-4)
+    with pytest.raises(InputError, match="vit_b_32 was made for images of 96 pixels, and these"):
+        encoder(torch.rand(2, 3, 64, 64))
+    encoder.trunk.reset_parameters()
+    assert len(trained) == 1
+    assert not torch.equal(encoder.trunk.network.encoder.pos_embedding, stored[POSITIONS])
+
+
+def test_the_channels_of_a_swin_transformer_come_first():
+    nodes = {"local_node": "features.5", "last_node": "features.7"}
+    encoder = TorchvisionEncoder(64, "swin_t", **nodes, hidden_dim=8).eval()
+    seen = {}
+    theirs = models.swin_t().eval()
+    theirs.load_state_dict(encoder.trunk.network.state_dict(), strict=False)
+    theirs.features[5].register_forward_hook(lambda *given: seen.update(map=given[2]))
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        theirs(torch.stack([(images[:, i] - MEAN[i]) / STD[i] for i in range(3)], dim=1))
+        features = encoder(images)
+        assert encoder(torch.rand(2, 3, 96, 96)).feature_map.shape == (2, 384, 6, 6)
+    assert encoder.feature_shape == (384, 4, 4)
+    found = features.feature_map.permute(0, 2, 3, 1)
+    torch.testing.assert_close(found, seen["map"], atol=1e-4, rtol=1e-4)
+
+
+def test_it_starts_from_the_weights_of_torchvision(trained):
+    encoder = TorchvisionEncoder(32, **SMALL, weights="IMAGENET1K_V1")
+    first = encoder.trunk.network.features
+    assert torch.equal(getattr(first, "0")[0].weight, trained[0]["features.0.0.weight"])
+    drawn = TorchvisionEncoder(32, **SMALL)
+    assert len(trained) == 1
+    other = getattr(drawn.trunk.network.features, "0")[0].weight
+    assert not torch.equal(other, trained[0]["features.0.0.weight"])
+
+
+def test_nothing_is_downloaded_where_weights_follow(trained):
+    with weights_follow():
+        TorchvisionEncoder(32, **SMALL, weights="DEFAULT")
+    assert not trained
+    TorchvisionEncoder(32, **SMALL, weights="DEFAULT")
+    assert trained
+
+
+def test_weights_that_cannot_be_had(monkeypatch):
+    with pytest.raises(InputError, match="no weights V3 of mobilenet_v3_small; expected one of IM"):
+        TorchvisionEncoder(32, **SMALL, weights="V3")
+
+    def offline(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(models._api, "load_state_dict_from_url", offline)
+    said = "cannot be had: .*no route.*downloaded before to .*checkpoints; set model.encoder.init"
+    with pytest.raises(InputError, match=said):
+        TorchvisionEncoder(32, **SMALL, weights="DEFAULT")
+
+
+def test_images_that_patches_do_not_fill():
+    with pytest.raises(InputError, match="images of 100 pixels are not for this network: Input sh"):
+        TorchvisionEncoder(100, "vit_b_32", "encoder.ln", "encoder.ln")

@@ -83,8 +83,8 @@ class Checkpoints(Checkpoint):
         """Adds what a run that goes on has to know."""
         if not self._saving:  # a file of somebody else's
             return
-        rows = [logger.sync() for logger in trainer.loggers if isinstance(logger, MetricsFile)]
-        checkpoint[METRICS_ROWS] = sum(rows)
+        # by the file: its rows stay while nothing is logged (trainer.logger: false)
+        checkpoint[METRICS_ROWS] = MetricsFile(trainer.default_root_dir).sync()
         checkpoint[PROCESSES] = trainer.world_size
         checkpoint[JOINT_BATCH] = trainer.world_size * trainer.datamodule.batch_size  # type: ignore
         loop = checkpoint["loops"]["fit_loop"]

@@ -208,6 +208,9 @@ class OfflineEvaluation(Callback):
             "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
             OWN_CODE: encoder_code(pl_module),
             "pictures": data_of(trainer).contents.sha256,
+            "labels": tensors_hash(
+                torch.tensor(data_of(trainer).split(name).labels) for name in NAMES
+            ),
             "shares": data_of(trainer).shares._asdict(),
             "image_size": data_of(trainer).image_size,
             "precision": str(trainer.precision),

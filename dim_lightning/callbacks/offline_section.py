@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from dim_lightning.callbacks.offline_table import figure_name, lines_about
-from dim_lightning.evaluation.offline import LINEAR, OPTIONAL, SVM
+from dim_lightning.evaluation.offline import CHOSEN, LINEAR, MLP, OPTIONAL, PAPER, SVM
 from dim_lightning.parts import part_text
+from dim_lightning.run.accuracies import RANDOM
 from dim_lightning.run.own_code import OWN_CODE, own_code
 
-_SUBJECT = ("pictures", "shares", "weights", OWN_CODE, "image_size", "precision")
+_SUBJECT = ("pictures", "labels", "shares", "weights", OWN_CODE, "image_size", "precision")
+_MLPS = (MLP, PAPER, CHOSEN)
+_OF_MLPS = ("mlp_epochs", "mlp_protocol", "repeats", "seed")  # their settings
 
 
 def joined(
@@ -24,7 +27,8 @@ def joined(
 
     What it has measured replaces all there was of that protocol on that layer, such as a standard
     deviation of former repetitions. What it has not stays with what is said about it, its settings
-    too, unless weights, code, pictures, their size or the precision are others by now.
+    too, unless weights, code, pictures, their labels or size or the precision are others by now.
+    Neither does a floor stay that would stand beside layers measured with other settings.
 
     Args:
         before: the section as it is.
@@ -34,7 +38,14 @@ def joined(
     if not _of_the_same_subject(before, facts):
         return {**figures, **facts}
     measured = set(map(_subject, figures))
-    kept = {n: v for n, v in before.items() if "/" in n and _subject(n) not in measured}
+    measured_otherwise = _measured_otherwise(before, figures, facts)
+    kept = {
+        name: value
+        for name, value in before.items()
+        if "/" in name
+        and _subject(name) not in measured
+        and _protocol(name) not in measured_otherwise
+    }
     return {**figures, **kept, **facts, **_facts_of(kept, before, facts)}
 
 
@@ -61,8 +72,8 @@ def _of_the_same_subject(before: Mapping[str, Any], facts: Mapping[str, Any]) ->
     """The weights, by their steps, as a test may be of the midst of an epoch, and the pictures.
 
     By the weights themselves as well: a script may test several methods into one folder; and by how
-    the pictures are dealt. What one of the two tests does not name is no difference: early ones
-    name less.
+    the pictures are dealt, and their labels, of which there may be more by now. What one of the two
+    tests does not name is no difference: early ones name less.
     """
     count = "steps_trained" if "steps_trained" in before else "epochs_trained"
     known = [name for name in (count, *_SUBJECT) if name in before and name in facts]
@@ -72,6 +83,23 @@ def _of_the_same_subject(before: Mapping[str, Any], facts: Mapping[str, Any]) ->
 def _subject(name: str) -> str:
     """Protocol and layer of a figure."""
     return name.rpartition("/")[0]
+
+
+def _protocol(name: str) -> str:
+    """The same without the layer, be it a floor's."""
+    return _subject(name).removeprefix(RANDOM).rpartition("/")[0]
+
+
+def _measured_otherwise(
+    before: Mapping[str, Any], figures: Mapping[str, float], facts: Mapping[str, Any]
+) -> set[str]:
+    """The protocols of the new test of which earlier figures have other settings.
+
+    The other protocols have none by which their figures would differ.
+    """
+    then, now = before.get("settings", {}), facts["settings"]
+    differ = any(name in then and then[name] != now[name] for name in _OF_MLPS)
+    return set(_MLPS) & set(map(_protocol, figures)) if differ else set()
 
 
 def _facts_of(

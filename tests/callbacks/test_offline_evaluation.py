@@ -139,6 +139,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
         ({"epochs_trained": 7}, False),
         ({"epochs_trained": 0, "steps_trained": 5}, False),  # in the midst of an epoch
         ({"pictures": "0"}, False),
+        ({"labels": "0"}, False),  # more were added to their file
         ({"image_size": 32}, False),
         ({"precision": "bf16-mixed"}, False),
         ({"shares": {"validation_fraction": 0.2, "test_fraction": 0.2, "split_seed": 1}}, False),
@@ -279,6 +280,26 @@ def test_larger_layers_are_told_of_what_was_measured_of_them_alone():
     assert joined({**before[0], **before[1]}, *now)["settings"] == now[1]["settings"]
     without = section(settings_of(linear_dim=1024), ["probe/linear/y/top1"])
     assert joined({**before[0], **before[1]}, *without)["settings"]["linear_dim"] == 4096
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "stay"),
+    [
+        ({}, {}, True),
+        ({}, {"mlp_epochs": 2}, False),
+        ({}, {"seed": 1}, False),
+        ({"repeats": 3}, {}, False),
+        ({"mlp_protocol": "paper"}, {}, False),  # of a still earlier test, whose are not kept
+        ({}, {"mlp_epochs": 0}, True),  # beside nothing that is measured now
+        ({}, {"svm": True}, True),
+    ],
+)
+def test_floors_do_not_stay_beside_layers_with_other_settings(before, now, stay):
+    floors = ["random/probe/mlp200/y/top1", "probe/mlp200/pixels/top1", "random/knn/a/y/top1"]
+    figures, facts = section(settings_of(floors=True, **before), [MLP, *floors])
+    new = section(settings_of(**now), ["knn/a/y/top1", *[MLP] * (now.get("mlp_epochs") != 0)])
+    after = joined({**figures, **facts}, *new)
+    assert [name in after for name in floors] == [stay, stay, True]
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,18 @@ CUDA_ADVICE = (
     "update the driver, or install a build of torch for its CUDA (pytorch.org); to train on the "
     'CPU, hide the GPU: export CUDA_VISIBLE_DEVICES=""'
 )
-_SHORT_PRECISIONS = ("None", "32", "bf16", "16")
+_SHORT_PRECISIONS = {"None": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 _AMPERE = (8, 0)  # compute capability
 
 
 def is_trained_in(precision: str | int | None) -> bool:
     """Whether this package trains in a precision of the Trainer's, on some device."""
-    return str(precision) in (*PRECISIONS, *_SHORT_PRECISIONS)
+    return full_precision(precision) in PRECISIONS
+
+
+def full_precision(precision: str | int | None) -> str:
+    """The Trainer's own name of a precision that it is given."""
+    return _SHORT_PRECISIONS.get(str(precision), str(precision))
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

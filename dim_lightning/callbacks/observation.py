@@ -100,6 +100,17 @@ def trained(trainer: L.Trainer, pl_module: L.LightningModule) -> Trained:
     )
 
 
+def state_of(trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+    """What figures are of: how far the weights are, how large the images, in which precision."""
+    epochs, steps = trained(trainer, pl_module)
+    return {
+        "epochs_trained": epochs,
+        "steps_trained": steps,
+        "image_size": data_of(trainer).image_size,
+        "precision": str(trainer.precision),
+    }
+
+
 def after_epochs(trainer: L.Trainer, pl_module: L.LightningModule) -> str:
     """How far the weights are, in words: "after 3 epochs", the one under way included."""
     epochs = trained(trainer, pl_module).epochs

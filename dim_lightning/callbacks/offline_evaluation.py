@@ -21,7 +21,7 @@ from dim_lightning.callbacks.code_measures import (
 from dim_lightning.callbacks.observation import (
     data_of,
     features_of,
-    trained,
+    state_of,
 )
 from dim_lightning.callbacks.offline_section import (
     encoder_code,
@@ -170,7 +170,7 @@ class OfflineEvaluation(Callback):
 
     def _report(self, trainer: L.Trainer, pl_module: L.LightningModule, labelled: bool) -> None:
         start = time.monotonic()
-        epochs, steps = trained(trainer, pl_module)
+        state = state_of(trainer, pl_module)
         run_dir = Path(trainer.default_root_dir)
         of_all = self.measures.without_labels
         which = "all images" if of_all else "all images with a label"
@@ -199,9 +199,8 @@ class OfflineEvaluation(Callback):
         figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
         self.figures = dict(figures)
         facts = rest | {
+            **state,
             "estimates": estimates,
-            "epochs_trained": epochs,
-            "steps_trained": steps,
             "repeats": self.repeats,
             "seconds": round(so_far.seconds + time.monotonic() - start, 1),
             "protocol": protocol_text(figures, self._asked(), rest.get("num_train")),
@@ -212,8 +211,6 @@ class OfflineEvaluation(Callback):
                 torch.tensor(data_of(trainer).split(name).labels) for name in NAMES
             ),
             "shares": data_of(trainer).shares._asdict(),
-            "image_size": data_of(trainer).image_size,
-            "precision": str(trainer.precision),
             "settings": self._asked(),
             "commits": [
                 f"{code['commit'] or code['version']}"
@@ -226,7 +223,7 @@ class OfflineEvaluation(Callback):
         change_result(run_dir, section, partial(joined, figures=figures, facts=facts))
         so_far.end()
         for logger in trainer.loggers:
-            logger.log_metrics(_named(figures, self.transfer), step=steps)
+            logger.log_metrics(_named(figures, self.transfer), step=state["steps_trained"])
         if labelled:
             pl_module.print(table(rows, facts, spread))
         if others:

@@ -93,9 +93,9 @@ def _protocol(name: str) -> str:
 def _measured_otherwise(
     before: Mapping[str, Any], figures: Mapping[str, float], facts: Mapping[str, Any]
 ) -> set[str]:
-    """The protocols of the new test of which earlier figures have other settings.
+    """The protocols of the new test whose earlier figures were found with other settings.
 
-    The other protocols have none by which their figures would differ.
+    These are MLP probes: figures of the other protocols depend on no setting.
     """
     then, now = before.get("settings", {}), facts["settings"]
     differ = any(name in then and then[name] != now[name] for name in _OF_MLPS)

@@ -8,6 +8,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.matmul_precision import PlainValidation, multiplying
+from dim_lightning.callbacks.observation import state_of
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.cli.building import explained_building
 from dim_lightning.cli.checks import (
@@ -20,7 +21,7 @@ from dim_lightning.cli.checks import (
 from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.cli.device import check_gpus, check_precision, gpu_names, say_slow_precision
 from dim_lightning.cli.ending import explained_stops
-from dim_lightning.cli.inputs import say_changed_code, write_inputs
+from dim_lightning.cli.inputs import say_changed_code, say_other_settings, write_inputs
 from dim_lightning.cli.job import begun_run, job_name
 from dim_lightning.cli.options import CALLBACKS
 from dim_lightning.cli.parsing import ParsedCommandLine
@@ -42,7 +43,7 @@ from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
 from dim_lightning.run.environment import GPUS, KNOWN_PICTURES, device_name
 from dim_lightning.run.folder import alone_in, remove_unused_folder
 from dim_lightning.run.report import closing_message, opening_message, trained_on
-from dim_lightning.run.result import test_section, update_result
+from dim_lightning.run.result import change_result, test_section, update_result
 from dim_lightning.run.summary import write_summary
 
 
@@ -96,7 +97,10 @@ class CommandLine(ParsedCommandLine):
                 known |= self._noted
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
             else:
-                self._noted |= say_changed_code(self._section, self.run_dir, settings)
+                place = self._section, self.run_dir
+                self._noted |= say_changed_code(*place, settings)
+                how = self.datamodule.image_size, str(trainer.precision)
+                self._noted |= say_other_settings(*place, *how)
             open_loggers(trainer, self.run_dir, settings)
             return trainer
         except BaseException:
@@ -203,8 +207,13 @@ class CommandLine(ParsedCommandLine):
     def _close(self) -> None:
         figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         if self.trainer.is_global_zero:
+            values: dict[str, Any] = figures | self._noted
+            if self._command == "validate":
+                values |= state_of(self.trainer, self.model)
+                change_result(self.run_dir, self._section, lambda _: values)
+            elif self._command != "fit":
+                update_result(self.run_dir, self._section, values)
             if self._command != "fit":
-                update_result(self.run_dir, self._section, figures | self._noted)
                 write_summary(self.run_dir)
             print(closing_message(self.run_dir, self._command))  # noqa: T201
 

@@ -8,6 +8,7 @@ import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.cli.job import JOB, job_name
+from dim_lightning.processor import full_precision
 from dim_lightning.run.environment import (
     add_resumption,
     describe_environment,
@@ -15,9 +16,12 @@ from dim_lightning.run.environment import (
 )
 from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.own_code import OWN_CODE, changed_since, own_code, said_of_change
-from dim_lightning.run.report import OTHER_CODE
+from dim_lightning.run.report import OTHER_CODE, OTHER_SETTINGS
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import changes, flat_config
 from dim_lightning.writing import explained
+
+_IMAGE_SIZE, _PRECISION = "data.image_size", "trainer.precision"
 
 
 @rank_zero_only
@@ -62,8 +66,33 @@ def say_changed_code(section: str, run_dir: Path, settings: str) -> dict[str, st
     names = changed_since(run_dir, own_code(yaml.safe_load(settings)))
     for name in names:
         rank_zero_info(said_of_change(name, run_dir))
-    was_noted = OTHER_CODE in read_result(run_dir).get(section, {})
-    return {OTHER_CODE: ", ".join(names) or None} if names or was_noted else {}
+    return _noted(section, run_dir, OTHER_CODE, ", ".join(names))
+
+
+def say_other_settings(
+    section: str, run_dir: Path, image_size: int, precision: str
+) -> dict[str, str | None]:
+    """What to note beside the figures of a command about a run; says it, if there is anything.
+
+    Args:
+        section: of result.json, to which the command's figures go.
+        run_dir: the run's folder.
+        image_size: of the images that are measured.
+        precision: in which the encoder is used.
+    """
+    stored = flat_config(run_dir)
+    stored[_PRECISION] = full_precision(stored.get(_PRECISION))
+    now = {_IMAGE_SIZE: image_size, _PRECISION: precision}
+    change = changes(now, {key: stored.get(key) for key in now})
+    if change:
+        rank_zero_info(f"{run_dir} was trained with other settings: {change}")
+    return _noted(section, run_dir, OTHER_SETTINGS, change)
+
+
+def _noted(section: str, run_dir: Path, name: str, text: str) -> dict[str, str | None]:
+    """The note; None in place of one that is there and no longer true."""
+    was_noted = name in read_result(run_dir).get(section, {})
+    return {name: text or None} if text or was_noted else {}
 
 
 def _keep_previous(path: Path, text: str) -> None:

@@ -30,7 +30,7 @@ from dim_lightning.table.figures import (
     protocols,
 )
 from dim_lightning.table.floors import check_floors
-from dim_lightning.table.mixed import mixed_code, mixed_pictures
+from dim_lightning.table.mixed import mixed_code, mixed_pictures, other_tests
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
 from dim_lightning.table.runs import Cell, State, check_devices, is_of, state_of
@@ -246,7 +246,8 @@ def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
     """Writes the table; what to show of it."""
     found = _found(job)
     lines = lines_of(job.table, found, failures)
-    notes = [*_notes(found), *mixed_pictures(found), *mixed_code(found)]
+    mixed = [*mixed_pictures(found), *mixed_code(found), *other_tests(found)]
+    notes = [*_notes(found), *mixed]
     about = About(job.command, now(), commits(found), protocols(found), notes)
     with explained(job.output, "--output"):
         files = write_report(job.output, job.table, lines, about)

@@ -19,7 +19,9 @@ ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
 # environment.json of a run that took up another's state: which that one had, and how it dealt them
 OTHER_PICTURES = "other_pictures"
 OTHER_SHARES = "other_shares"
+OTHER_SETTINGS = "other_settings"  # size or precision of a test, if not those of the training
 OTHER_CODE = "other_code"  # own classes and functions that were changed between training and test
+_OF_WHAT = ("epochs_trained", "steps_trained", "image_size")  # beside the figures of `validate`
 _OF_VALIDATION = (*ACCURACIES, VAL_LOSS)
 
 
@@ -90,19 +92,26 @@ def _measured(fit: Mapping[str, Any], name: str) -> str:
 
 
 def caveat_of_test(result: Mapping[str, Any], section: str = "test") -> str:
-    """What a test is of, if not of the run's end, its pictures or its code; else nothing.
+    """What a test is of, if not of the run's end, its pictures, settings or code; else nothing.
 
     Args:
         result: the sections of result.json.
         section: that of the test.
     """
-    code = result.get(section, {}).get(OTHER_CODE)
-    said = f", by code changed after its training: {code}" * bool(code)
-    return reason_to_repeat(result, section) + said
+    test = result.get(section, {})
+    words = {
+        OTHER_SETTINGS: "with other settings than in its training",
+        OTHER_CODE: "by code changed after its training",
+    }
+    said = [f", {text}: {test[name]}" for name, text in words.items() if test.get(name)]
+    return reason_to_repeat(result, section) + "".join(said)
 
 
 def reason_to_repeat(result: Mapping[str, Any], section: str = "test") -> str:
-    """The same without its code, of which a file may change that nothing depends on."""
+    """The same without settings, as a table looks at its own, and without code.
+
+    Of that a file may change that nothing depends on.
+    """
     change = result.get(section, {}).get(OTHER_PICTURES)
     return _tested_before(result, section) + (f", on other pictures: {change}" if change else "")
 
@@ -183,6 +192,7 @@ def _all_figures(section: Mapping[str, Any]) -> list[str]:
     return [
         f"  {name:<32} {f'{value:.1%}' if name.endswith(shares) else f'{value:.4g}':>8}"
         for name, value in flat_figures(section).items()
+        if name not in _OF_WHAT
     ]
 
 

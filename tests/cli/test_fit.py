@@ -184,8 +184,12 @@ def test_the_other_commands_work_on_a_run(finished, capsys):
     assert main(["test", "--run", str(finished)]) == 0
     result = read_result(finished)
     assert "val/loss" in result["validate"]
+    state = {"epochs_trained": 1, "steps_trained": 3, "image_size": 8, "precision": "32-true"}
+    assert state.items() <= result["validate"].items()
     assert result["test"]["probe/linear/embedding/top1"] > 0.2
-    assert f"predict --run {finished}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"predict --run {finished}" in out
+    assert "_trained" not in out
     assert "Offline evaluation" in (finished / "summary.html").read_text()
     assert (finished / "metrics.csv").read_text() == metrics
     assert (finished / "config.yaml").read_text() == config

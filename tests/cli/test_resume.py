@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from dim_lightning.cli import main
+from dim_lightning.cli.inputs import say_other_settings
 from dim_lightning.cli.pictures import check_pictures, run_of, say_others
 from dim_lightning.cli.resume import (
     Start,
@@ -386,15 +387,22 @@ class Own(BlogEncoder):
     """An encoder whose class stands in a file of one's own, this one."""
 
 
-def test_figures_by_code_that_was_changed_are_measured_with_a_note(copied, caplog):
+def test_figures_by_other_code_or_settings_are_measured_with_a_note(copied, caplog):
     config, path, name = copied / "config.yaml", copied / "environment.json", f"{__name__}.Own"
     before = "dim_lightning.BlogEncoder"
     assert before in config.read_text()
     config.write_text(config.read_text().replace(before, name))
     path.write_text(json.dumps({**json.loads(path.read_text()), "own_code": {name: "0"}}))
-    assert main(["validate", "--run", str(copied)]) == 0
+    assert main(["validate", "--run", str(copied), "--trainer.precision", "bf16-mixed"]) == 0
     assert f"{name}: its file was changed since {copied} was trained" in caplog.text
     assert read_result(copied)["validate"]["other_code"] == name
+    change = "trainer.precision is bf16-mixed now, 32-true then"
+    assert f"{copied} was trained with other settings: {change}" in caplog.text
+    assert read_result(copied)["validate"]["other_settings"] == change
+    assert say_other_settings("validate", copied, 8, "32-true") == {"other_settings": None}
+    assert say_other_settings("test", copied, 8, "32-true") == {}
+    other = {"other_settings": "data.image_size is 16 now, 8 then"}
+    assert say_other_settings("test", copied, 16, "32-true") == other
 
 
 def test_a_folder_in_which_somebody_trains(copied, capsys):

@@ -153,9 +153,10 @@ def test_a_test_of_an_earlier_state_is_said_to_be_one(run):
     update_result(run, "test", {"other_pictures": "there were 9"})
     said = "offline, after step 41 of 50, on other pictures: there were 9"
     assert f"{said}\n" in closing_message(run, "fit")
-    update_result(run, "test", {"other_code": "nets.Net"})
-    said += ", by code changed after its training: nets.Net\n"
-    assert said in closing_message(run, "fit")
+    update_result(run, "test", {"other_settings": "a is 1", "other_code": "nets.Net"})
+    said += ", with other settings than in its training: a is 1"
+    said += ", by code changed after its training: nets.Net"
+    assert f"{said}\n" in closing_message(run, "fit")
 
 
 def test_other_data_sets_have_figures_and_a_table_of_their_own(run):

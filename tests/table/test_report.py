@@ -18,7 +18,7 @@ from dim_lightning.table.figures import (
     protocols,
 )
 from dim_lightning.table.floors import check_floors
-from dim_lightning.table.mixed import mixed_code, mixed_pictures
+from dim_lightning.table.mixed import mixed_code, mixed_pictures, other_tests
 from dim_lightning.table.report import COLUMNS, About, write_report
 from dim_lightning.table.runs import Cell, state_of
 
@@ -295,7 +295,11 @@ def test_seeds_that_were_tested_by_other_code_of_ones_own_are_named(tmp_path):
     for cell, changed in zip(scene.cells, ["nets.Net", None, "nets.Net"], strict=True):
         write_run(cell, figures={**FIGURES, "other_code": changed})
     said = "mine was tested by code changed after its training, the file of nets.Net: seeds 0, 2"
-    assert mixed_code(scene.found()) == [said]
+    assert other_tests(scene.found()) == [said]
+    change = "trainer.precision is bf16-mixed now, 32-true then"
+    update_result(scene.found()[1][1].run, "test", {"other_settings": change})
+    other = f"mine was tested with other settings than in its training: {change}: seeds 1"
+    assert other_tests(scene.found()) == [said, other]
 
 
 def test_figures_of_other_data_sets_and_their_floors(tmp_path):

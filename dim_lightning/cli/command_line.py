@@ -97,11 +97,8 @@ class CommandLine(ParsedCommandLine):
                 known |= self._noted
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
             else:
-                place = self._section, self.run_dir
-                self._noted |= say_changed_code(*place, settings)
-                how = self.datamodule.image_size, str(trainer.precision)
-                self._noted |= say_other_settings(*place, *how)
-            open_loggers(trainer, self.run_dir, settings)
+                self._noted |= self._changes(trainer, settings)
+            open_loggers(trainer, self.run_dir)
             return trainer
         except BaseException:
             self._open.close()
@@ -147,6 +144,12 @@ class CommandLine(ParsedCommandLine):
             if not is_test or self._transfer is None:
                 self._noted = say_others(self._command, run, pictures, data.shares)
         return pictures
+
+    def _changes(self, trainer: L.Trainer, settings: str) -> dict[str, str | None]:
+        """What to note of code and settings that are not those of the training."""
+        where = self._section, self.run_dir
+        how = self.datamodule.image_size, str(trainer.precision)
+        return say_changed_code(*where, settings) | say_other_settings(*where, *how)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs the command; however it ends, a run on Weights & Biases and processes end with it.
@@ -207,12 +210,11 @@ class CommandLine(ParsedCommandLine):
     def _close(self) -> None:
         figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         if self.trainer.is_global_zero:
-            values: dict[str, Any] = figures | self._noted
             if self._command == "validate":
-                values |= state_of(self.trainer, self.model)
-                change_result(self.run_dir, self._section, lambda _: values)
-            elif self._command != "fit":
-                update_result(self.run_dir, self._section, values)
+                of = state_of(self.trainer, self.model)
+                change_result(self.run_dir, self._section, lambda _: figures | of | self._noted)
+            elif self._command != "fit":  # what a test has measured stands there already
+                update_result(self.run_dir, self._section, figures | self._noted)
             if self._command != "fit":
                 write_summary(self.run_dir)
             print(closing_message(self.run_dir, self._command))  # noqa: T201

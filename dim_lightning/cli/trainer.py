@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import yaml
 from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, Timer, WeightAveraging
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.callbacks.joint_start import JointStart
@@ -21,8 +21,9 @@ from dim_lightning.callbacks.stop_at_once import StopAtOnce
 from dim_lightning.cli.messages import shortened
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO
-from dim_lightning.run.folder import LAST_CHECKPOINT
+from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT
 from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.settings import read_yaml
 from dim_lightning.run.wandb_logger import WandbLogger
 
 
@@ -75,18 +76,20 @@ def trainer_in(
     return trainer
 
 
-def open_loggers(trainer: L.Trainer, run_dir: Path, settings: str) -> None:
+@rank_zero_only
+def open_loggers(trainer: L.Trainer, run_dir: Path) -> None:
     """Opens a run on Weights & Biases; after all checks, so that nobody sees one that never began.
+
+    Its settings there are those of its training, whatever a later command is given.
 
     Args:
         trainer: that logs to it.
         run_dir: the run's folder.
-        settings: the resolved configuration of the run, as YAML.
     """
     try:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.place_in(run_dir, yaml.safe_load(settings))
+                logger.place_in(run_dir, read_yaml(run_dir / CONFIG))
     except BaseException:
         finish_loggers(trainer, failed=True)  # it would write on into a folder that goes
         raise
@@ -139,10 +142,11 @@ def _turn(callback: Callback) -> int:
 
 def _loggers(asked: Any, run_dir: Path, command: str) -> list[Logger]:
     """metrics.csv, and the loggers asked for; none at all for `logger: false`."""
-    if asked is False:
+    # what later commands find stands in result.json; rows of theirs would bend the curves, and
+    # figures of `validate` have the names of those of the training
+    if asked is False or command == "validate":
         return []
     others = [logger for logger in _as_list(asked) if isinstance(logger, Logger)]
-    # what later commands find stands in result.json; rows of theirs would bend the curves
     return [MetricsFile(run_dir), *others] if command == "fit" else others
 
 

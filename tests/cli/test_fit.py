@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -20,12 +21,13 @@ from dim_lightning.cli import main
 from dim_lightning.cli.command_line import CommandLine
 from dim_lightning.cli.entry import _quiet
 from dim_lightning.cli.place import with_run_files
-from dim_lightning.cli.trainer import trainer_in
+from dim_lightning.cli.trainer import open_loggers, trainer_in
 from dim_lightning.encoder_module import PARTS
 from dim_lightning.parts import part_text
 from dim_lightning.run.curves import panels
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.result import read_result
+from dim_lightning.run.wandb_logger import WandbLogger
 
 
 def _weights(run):
@@ -238,6 +240,18 @@ def test_a_progress_bar_of_ones_own_stands_alone(tmp_path, monkeypatch):
     for own, bar in ((None, TerminalBar), (TQDMProgressBar(), TQDMProgressBar)):
         trainer = trainer_in(tmp_path, "fit", {**_trainer_defaults(), "callbacks": own}, [])
         assert type(trainer.progress_bar_callback) is bar
+
+
+def test_later_commands_change_nothing_of_the_training_on_wandb(tmp_path, monkeypatch):
+    """Neither its settings nor its curves, with which figures of `validate` share their names."""
+    monkeypatch.setattr(WandbLogger, "_opened", lambda self: SimpleNamespace(id="r1"))
+    (tmp_path / "config.yaml").write_text("data: {image_size: 8}\n")
+    for command, logs in (("validate", False), ("test", True)):
+        config = {**_trainer_defaults(), "logger": WandbLogger(mode="offline")}
+        trainer = trainer_in(tmp_path, command, config, [])
+        assert trainer.loggers == [config["logger"]] * logs
+    open_loggers(trainer, tmp_path)
+    assert trainer.logger._wandb_init["config"] == {"data": {"image_size": 8}}
 
 
 def test_what_logs_knows_that_the_time_is_over(tmp_path):

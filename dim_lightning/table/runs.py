@@ -14,7 +14,7 @@ from dim_lightning.evaluation.offline import OPTIONAL
 from dim_lightning.run.accuracies import flat_figures
 from dim_lightning.run.checkpoint import JOINT_BATCH
 from dim_lightning.run.child import is_at_work
-from dim_lightning.run.environment import read_environment
+from dim_lightning.run.environment import full_command, known_pictures, read_environment
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import reason_to_repeat
@@ -24,6 +24,7 @@ from dim_lightning.run.settings import (
     belongs,
     changed,
     changes,
+    differing,
     flat_config,
     num_devices,
 )
@@ -33,6 +34,7 @@ BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what co
 _JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
 EVALUATION = "evaluation"
 _IMAGE_SIZE = "data.image_size"
+_PATH = "data.source.init_args.path"
 _MLP_EPOCHS = f"{EVALUATION}.mlp_epochs"
 _OF_MLP = (f"{EVALUATION}.mlp_protocol", f"{EVALUATION}.repeats")
 _LINEAR_DIM = f"{EVALUATION}.linear_dim"  # up to which a test measures layers; null: all
@@ -216,7 +218,21 @@ def _changes(cell: Cell, run: Path, read: Reader) -> str:
     if _identity(cell, flat_config(run), joint_batch) == asked:
         return ""
     # settings that came later have their defaults then
-    return changes(asked, _identity(cell, read(run), joint_batch))
+    stored = _identity(cell, read(run), joint_batch)
+    return changes(asked, stored) + _if_moved(run, asked, stored)
+
+
+def _if_moved(run: Path, asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    """How a run is made to count whose pictures lie elsewhere by now, if that is all that differs.
+
+    A table does not look at pictures, which may be millions: resuming the run does, by their names.
+    """
+    differ = [key for key, *_ in differing(stored, asked)]
+    is_open = known_pictures(run) is not None and (run / CHECKPOINTS).is_dir()
+    if differ != [_PATH] or not is_open:
+        return ""
+    words = ["fit", "--resume", str(run), f"--{_PATH}={asked[_PATH]}"]
+    return f"; if the pictures were only moved, it counts after {full_command(words)}"
 
 
 def _identity(

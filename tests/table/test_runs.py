@@ -94,6 +94,19 @@ def test_changed_settings_make_a_run_not_count(cell):
     assert next_run(cell) == cell.folder / "2"
 
 
+def test_a_run_whose_pictures_were_moved_says_how_it_counts(cell):
+    path = "data.source.init_args.path"
+    cell = cell._replace(settings={**SETTINGS, path: "moved"})
+    known = {"pictures": {"train": 9, "sha256": "a"}}
+    write_run(cell, figures=TESTED, **{path: "pics"})  # of which pictures is not known
+    write_run(cell, 2, figures=TESTED, environment=known, **{path: "pics", "model.lr": 0.2})
+    run = write_run(cell, 3, figures=TESTED, environment=known, **{path: "pics"})
+    how = f"moved, it counts after python -m dim_lightning fit --resume {run} --{path}=moved"
+    assert [how in reason for reason in state(cell).outdated] == [False, False, True]
+    (run / "checkpoints").rmdir()
+    assert "only moved" not in state(cell).outdated[2]
+
+
 def test_where_a_run_trained_and_who_watched_does_not_matter(cell):
     other = {"data.root": "/else", "trainer.accelerator": "gpu", "probe.learning_rate": 1.0}
     other["trainer.precision"] = "32-true"  # it had no bfloat16

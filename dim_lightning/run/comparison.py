@@ -69,10 +69,12 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
     figure = output / "comparison.png"
     write_atomically(figure, _curves_png(runs, warnings, against))
     files = [figure]
-    neighbours = _neighbours_png(runs)
-    if neighbours is not None:
-        files.append(output / "neighbours.png")
-        write_atomically(files[-1], neighbours)
+    sheet, neighbours = output / "neighbours.png", _neighbours_png(runs)
+    if neighbours is None:
+        sheet.unlink(missing_ok=True)  # that of a former comparison
+    else:
+        files.append(sheet)
+        write_atomically(sheet, neighbours)
     rows = _rows(runs)
     files += [output / "comparison.md", output / "comparison.csv"]
     table = _markdown(rows)

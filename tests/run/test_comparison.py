@@ -104,9 +104,14 @@ def test_runs_of_a_table_are_told_apart(make_run, tmp_path, capsys):
 
 
 def test_to_a_folder_of_ones_own(runs, tmp_path):
-    words = ["--output", str(tmp_path / "deep" / "own")]
-    assert main(["compare", *map(str, runs), *words]) == 0
-    assert (tmp_path / "deep" / "own" / "comparison.md").is_file()
+    """In which nothing of a former comparison stays."""
+    output = tmp_path / "deep" / "own"
+    output.mkdir(parents=True)
+    (output / "neighbours.png").touch()
+    (runs[0] / "pictures" / "neighbours_cosine.png").unlink()
+    assert main(["compare", *map(str, runs), "--output", str(output)]) == 0
+    assert (output / "comparison.md").is_file()
+    assert not (output / "neighbours.png").exists()
 
 
 def test_other_data_is_said(runs, make_run, tmp_path, capsys):

@@ -112,6 +112,25 @@ def num_pictures(pictures: Mapping[str, Any]) -> int:
     return sum(count for part, count in pictures.items() if part != "sha256")
 
 
+def mixed_pictures_note(
+    name: str, kind: str, pictures: Mapping[str, Mapping[str, Any] | None]
+) -> list[str]:
+    """That what is compared was not all trained on the same pictures; empty if it was.
+
+    Args:
+        name: of what the runs belong to.
+        kind: what tells its runs apart, such as seeds.
+        pictures: what `known_pictures` gives of each of them.
+    """
+    kinds: dict[str, tuple[int, list[str]]] = {}
+    for run, known in pictures.items():
+        if known is not None:
+            kinds.setdefault(known["sha256"], (num_pictures(known), []))[1].append(run)
+    listed = "; ".join(f"{number:,} with {', '.join(runs)}" for number, runs in kinds.values())
+    said = f"{name} was not trained on the same pictures with all {kind}, by their names or number"
+    return [f"{said}: {listed}"] if len(kinds) > 1 else []
+
+
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import cut
+from dim_lightning.run.environment import known_pictures, mixed_pictures_note
 from dim_lightning.run.folder import write_atomically
 from dim_lightning.run.metrics import csv_text
 from dim_lightning.run.own_code import codes_of, mixed_code_note
@@ -61,11 +62,14 @@ def table(definition: Definition, trials: Sequence[Trial]) -> str:
 
 
 def notes(output: Path, definition: Definition, trials: Sequence[Trial]) -> list[str]:
-    """What makes the values of a sweep hard to compare: it went on with other code of one's own."""
+    """What makes the values of a sweep hard to compare: other pictures, other code of one's own."""
     numbers = sorted(trial.number for trial in trials if trial.value is not None)
-    runs = {str(number): run_folder(output, number) for number in numbers}
-    codes = {number: codes_of(run) for number, run in runs.items() if run is not None}
-    return mixed_code_note(definition.name, "trials", codes)
+    folders = {str(number): run_folder(output, number) for number in numbers}
+    runs = {number: run for number, run in folders.items() if run is not None}
+    of = definition.name, "trials"
+    pictures = {number: known_pictures(run) for number, run in runs.items()}
+    codes = {number: codes_of(run) for number, run in runs.items()}
+    return [*mixed_pictures_note(*of, pictures), *mixed_code_note(*of, codes)]
 
 
 def line(definition: Definition, trial: Trial, count: int) -> str:

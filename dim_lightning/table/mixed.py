@@ -1,9 +1,10 @@
 """Rows whose runs were not trained on the same pictures, or not trained and tested alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from dim_lightning.run.environment import known_pictures, num_pictures
+from dim_lightning.run.environment import known_pictures, mixed_pictures_note
 from dim_lightning.run.own_code import codes_of, mixed_code_note
 from dim_lightning.run.report import OTHER_CODE, OTHER_SETTINGS
 from dim_lightning.run.result import read_result
@@ -18,19 +19,10 @@ _TESTED = {
 
 def mixed_pictures(found: Found) -> list[str]:
     """Rows whose runs were not trained on the same pictures, as far as that is known."""
-    kinds: dict[str, dict[str, tuple[int, list[str]]]] = {}
+    rows: dict[str, dict[str, Mapping[str, Any] | None]] = {}
     for cell, run in _done(found):
-        pictures = known_pictures(run)
-        if pictures is not None:
-            of_row = kinds.setdefault(cell.row.name, {})
-            kind = of_row.setdefault(pictures["sha256"], (num_pictures(pictures), []))
-            kind[1].append(str(cell.seed))
-    return [
-        f"{name} was not trained on the same pictures with all seeds, by their names or number: "
-        + "; ".join(f"{number:,} with {', '.join(seeds)}" for number, seeds in found_.values())
-        for name, found_ in kinds.items()
-        if len(found_) > 1
-    ]
+        rows.setdefault(cell.row.name, {})[str(cell.seed)] = known_pictures(run)
+    return [note for name, row in rows.items() for note in mixed_pictures_note(name, "seeds", row)]
 
 
 def mixed_code(found: Found) -> list[str]:

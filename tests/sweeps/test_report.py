@@ -3,7 +3,8 @@
 import json
 
 from dim_lightning.sweep.definition import read_definition
-from dim_lightning.sweep.record import Trial, open_sweep, trial_folder, write_trial
+from dim_lightning.sweep.record import Trial, open_sweep, read_trials, trial_folder, write_trial
+from dim_lightning.sweep.report import notes
 
 
 def write_ended(output, number, status="finished", **own_code):
@@ -13,6 +14,18 @@ def write_ended(output, number, status="finished", **own_code):
     run.mkdir()
     (run / "config.yaml").touch()
     (run / "environment.json").write_text(json.dumps({"own_code": own_code}))
+
+
+def test_trials_on_other_pictures_are_named(bench):
+    definition = read_definition(bench.file)
+    for number, count in ((1, 100), (2, 200), (3, 100)):
+        write_ended(bench.output, number)
+        path = trial_folder(bench.output, number) / "1" / "environment.json"
+        path.write_text(json.dumps({"pictures": {"train": count, "sha256": f"of {count}"}}))
+    trials = list(read_trials(bench.output).values())
+    assert notes(bench.output, definition, [trials[0], trials[2]]) == []
+    said = "small was not trained on the same pictures with all trials, by their names or number: "
+    assert notes(bench.output, definition, trials) == [f"{said}100 with 1, 3; 200 with 2"]
 
 
 def test_trials_by_other_code_of_ones_own_are_named(bench, capsys):

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.environment import known_pictures, num_pictures
+from dim_lightning.run.checkpoint import JOINT_BATCH
+from dim_lightning.run.curves import epoch_ends
+from dim_lightning.run.environment import known_pictures, num_pictures, read_environment
 from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.own_code import changed_code, codes_of
@@ -139,14 +141,32 @@ def _load(folder: Path, label: str) -> RunData:
     others = transfers(result)
     for name, test in others.items():
         finals |= {f"{name} {h.label}": value for h, value in offline_headlines(test)}
-    images = result["fit"].get("images_seen", 0) / epochs
-    # an epoch that was stopped and went on has a second speed, which is of the whole of it
-    speeds = {point.epoch: point.value for point in series.get("speed/images_per_second", [])}
-    # and those of another run, with whose checkpoint it began, took it no time
-    all_epochs = range(max(speeds, default=-1) + 1)
-    minutes = np.cumsum([images / speeds.get(e, np.inf) / 60 for e in all_epochs]).tolist()
     tested = {"tested": caveat_of_test(result)}
     for name in others:
         tested[f"tested on {name}"] = caveat_of_test(result, test_section(name))
     config = flat_config(folder)
+    minutes = _minutes(series, _images_a_step(folder, config, result["fit"]))
     return RunData(label, folder, config, series, finals, epochs, minutes, tested, others)
+
+
+def _minutes(series: Mapping[str, list[Point]], images: float) -> list[float]:
+    """Of training at the end of each epoch; those of a run whose state it took up took none.
+
+    Args:
+        series: metric -> its values.
+        images: of a step.
+    """
+    # an epoch that was stopped and went on has a second speed, which is of the whole of it
+    speeds = {point.epoch: point.value for point in series.get("speed/images_per_second", [])}
+    ends, done = epoch_ends(series), np.arange(max(speeds, default=-1) + 2)
+    steps = np.diff(np.interp(done, list(ends), list(ends.values())))
+    seconds = [images * n / speeds.get(epoch, np.inf) for epoch, n in enumerate(steps)]
+    return (np.cumsum(seconds) / 60).tolist()
+
+
+def _images_a_step(folder: Path, config: Mapping[str, Any], fit: Mapping[str, Any]) -> float:
+    """Of all processes together; of an early run, which does not say it, the mean."""
+    joint = read_environment(folder).get(JOINT_BATCH)
+    if joint:
+        return float(joint * (config.get("trainer.accumulate_grad_batches") or 1))
+    return fit.get("images_seen", 0) / fit.get("steps", np.inf)

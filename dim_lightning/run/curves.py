@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -105,8 +106,8 @@ def run_curve(
     label: str, series: Mapping[str, list[Point]], name: str, factor: float = 1.0
 ) -> Curve:
     """One metric of a run against the epochs of training done, its values times `factor`."""
-    points, steps = series[name], steps_per_epoch(series)
-    epochs = np.array([(point.step + 1) / steps for point in points])
+    points, ends = series[name], epoch_ends(series)
+    epochs = np.interp([point.step + 1 for point in points], list(ends.values()), list(ends))
     values = np.array([point.value for point in points]) * factor
     if len(values) > _MOST_POINTS:  # means over equal stretches, else the page grows by the hour
         parts = np.array_split(np.arange(len(values)), _MOST_POINTS)
@@ -177,14 +178,27 @@ def font(size: int, bold: bool = False) -> "FreeTypeFont":
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
-def steps_per_epoch(series: Mapping[str, list[Point]]) -> float:
-    """Optimiser steps an epoch has; 1 if unknown.
+def epoch_ends(series: Mapping[str, list[Point]]) -> dict[int, float]:
+    """Epochs of training done -> optimiser steps done by then, from where the run began.
 
-    What is logged at the end of an epoch has the largest ratio of steps to epochs. Monitors of
-    Lightning's own log without the epoch.
+    A run that took up another's state began after the epochs and steps of that, which may have had
+    epochs of another length. How long its own first was, and the last if it has not ended, is not
+    logged: as long as the longest of the others. Monitors of Lightning's own log without the epoch.
     """
-    points = [point for points in series.values() for point in points if point.epoch >= 0]
-    return max(((point.step + 1) / (point.epoch + 1) for point in points), default=1.0)
+    ends: dict[int, float] = {}
+    for point in (point for points in series.values() for point in points if point.epoch >= 0):
+        ends[point.epoch + 1] = max(ends.get(point.epoch + 1, 0.0), point.step + 1.0)
+    if not ends:
+        return {0: 0.0, 1: 1.0}
+    first = min(ends)
+    if first == 1:
+        ends[0] = 0.0
+    lengths = [(ends[b] - ends[a]) / (b - a) for a, b in pairwise(sorted(ends))]
+    longest = max(lengths, default=ends[first] / first)
+    ends.setdefault(first - 1, ends[first] - longest)
+    *_, before, last = done = sorted(ends)
+    ends[last] = max(ends[last], ends[before] + longest * (last - before))
+    return {epochs: ends[epochs] for epochs in done}
 
 
 def _spreads(series: Mapping[str, list[Point]]) -> dict[str, str]:

@@ -25,6 +25,7 @@ def _make_run(folder, top=0.9, config="data: {split_seed: 0}\nmodel: {local_weig
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "pictures" / "neighbours_cosine.png")
     figures = {"status": "completed", "epochs": 3, "seconds": 75.0, "images_seen": 1000}
+    figures["steps"] = 30
     update_result(folder, "fit", {**figures, "images_per_second": 99.0, **final_figures(folder)})
     update_result(
         folder,

@@ -190,6 +190,33 @@ def test_headings_in_any_alphabet_are_told_apart(make_run, tmp_path, names):
     assert (first != second).any()
 
 
+def log_speeds(run, ends, first=0):
+    """Of ten images a second, at the last step of each epoch."""
+    for epoch, end in enumerate(ends, first):
+        values = {"speed/images_per_second": 10.0, "epoch": epoch}
+        MetricsFile(run).log_metrics(values, end - 1)
+
+
+def test_minutes_of_a_run_from_anothers_state_are_by_its_own_steps(make_run, tmp_path):
+    config = "trainer: {accumulate_grad_batches: 3}\n"
+    run = make_run(tmp_path / "more" / "1", config=config)
+    (run / "metrics.csv").unlink()
+    write_environment(run, {"joint_batch_size": 20})
+    log_speeds(run, [32, 34, 36], first=2)
+    update_result(run, "fit", {"epochs": 5, "images_seen": 999})  # those of the other's among them
+    minutes = 20 * 3 * 2 / 10 / 60
+    assert load_runs([run, run])[0].minutes == pytest.approx(minutes * np.array([0, 0, 1, 2, 3]))
+
+
+def test_an_epoch_that_was_broken_off_takes_no_other_one_longer(make_run, tmp_path):
+    run = make_run(tmp_path / "stopped" / "1")
+    write_environment(run, {"joint_batch_size": 60})
+    (run / "metrics.csv").unlink()
+    log_speeds(run, [10])
+    update_result(run, "fit", {"epochs": 1, "images_seen": 1140})
+    assert load_runs([run, run])[0].minutes == [1.0]
+
+
 def test_against_minutes(runs, tmp_path):
     words = ["compare", *map(str, runs), "--against", "minutes", "--output", str(tmp_path / "own")]
     assert main(words) == 2  # these runs have no speeds

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from dim_lightning.run.accuracies import accuracy_table
-from dim_lightning.run.curves import panel_svg, panels, steps_per_epoch
+from dim_lightning.run.curves import epoch_ends, panel_svg, panels, run_curve
 from dim_lightning.run.glossary import meaning, unit
 from dim_lightning.run.metrics import MetricsFile, Point, read_metrics
 from dim_lightning.run.report import (
@@ -51,11 +51,29 @@ def test_the_same_run_draws_the_same_page(run):
 def test_curves_are_drawn_against_epochs_of_training_done(run):
     MetricsFile(run).log_metrics({"lr-Adam": 0.1}, 29)  # as Lightning's monitor does
     series = read_metrics(run)
-    assert steps_per_epoch(series) == 10
+    assert epoch_ends(series) == {0: 0, 1: 10, 2: 20, 3: 30}
     loss = next(panel for panel in panels(series) if panel.title == "Loss")
     assert loss.curves[0].epochs == [1, 2, 3]
     assert loss.curves[0].values == [3, 2, 1]
     ET.fromstring(panel_svg(loss))
+
+
+@pytest.mark.parametrize(("before", "own"), [(703, 175), (175, 703)])
+def test_epochs_of_a_run_from_anothers_state_have_its_own_steps(before, own):
+    ends = [10 * before + own * epoch for epoch in range(1, 11)]
+    steps = [
+        Point(10, ends[0] - own // 2, 0.0),
+        *(Point(9 + n, end - 1, 0.0) for n, end in enumerate(ends, 1)),
+    ]
+    epochs = run_curve("", {"train/loss": steps}, "train/loss").epochs
+    assert epochs[0] == pytest.approx(10.5, abs=0.01)
+    assert epochs[1:] == pytest.approx(range(11, 21))
+
+
+def test_an_epoch_that_has_not_ended_is_no_whole_one():
+    series = {"val/loss": [Point(0, 9, 0.0), Point(1, 19, 0.0), Point(2, 24, 0.0)]}
+    assert run_curve("", series, "val/loss").epochs == [1, 2, 2.5]
+    assert run_curve("", {"val/loss": [Point(3, 79, 0.0)]}, "val/loss").epochs == [4]
 
 
 def test_long_curves_stay_small():

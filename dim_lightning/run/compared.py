@@ -23,7 +23,12 @@ _SAME = (
     "data.split_seed",
 )
 _SAME_QUERIES = "neighbours."
+_OF_TERMS = {  # what makes the values of terms those of other quantities
+    ("local", "global"): ("model.estimator", "model.num_negatives"),
+    ("prior",): ("model.prior.class_path",),
+}
 METHOD, CLASS = "method", ".class_path"
+STAGES = ("val", "train")  # of a term, the first where there are both
 _OF_TRANSFERS = {"pictures": "the pictures", "shares": "the splits", "image_size": "the sizes"}
 
 
@@ -87,7 +92,7 @@ def not_the_same(runs: Sequence[RunData]) -> list[str]:
         warnings.append(f"{key} is not the same: {listed}")
     changed = changed_code(code for run in runs for code in codes_of(run.folder))
     warnings += [f"the file of {name} was changed between or in the runs" for name in changed]
-    warnings += _other_transfers(runs)
+    warnings += _other_transfers(runs) + _other_terms(runs)
     return warnings + [
         f"{run.label} was {which}{then.removeprefix(',')}"
         for run in runs
@@ -110,6 +115,21 @@ def _other_transfers(runs: Sequence[RunData]) -> list[str]:
     return warnings
 
 
+def _other_terms(runs: Sequence[RunData]) -> list[str]:
+    """The terms that are not of the same kind in all runs that have them."""
+    warnings = []
+    for terms, keys in _OF_TERMS.items():
+        names = {f"{stage}/{term}" for stage in STAGES for term in terms}
+        having = [run for run in runs if names & run.series.keys()]
+        for key in different(having, keys):
+            # of a method without that setting its name says what it has in place of it
+            found = [run.config.get(key, run.config.get(METHOD)) for run in having]
+            listed = ", ".join(dict.fromkeys(short(str(value)) for value in found))
+            which = " and ".join(terms)
+            warnings.append(f"{key} is not the same, so {which} terms need not compare: {listed}")
+    return warnings
+
+
 def _other_pictures(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """That the pictures are not the same, as far as they are known of the runs, by label."""
     known = {label: pictures for label, pictures in found.items() if pictures}
@@ -124,6 +144,12 @@ def different(runs: Sequence[RunData], keys: Sequence[str]) -> list[str]:
     found = [k for k in keys if len({str(run.config.get(k)) for run in runs}) > 1]
     others = tuple(f"{k.removesuffix(CLASS)}.init_args" for k in found if k.endswith(CLASS))
     return [k for k in found if not k.startswith(others)]
+
+
+def short(value: str) -> str:
+    """The last name of an import path; anything else as it is."""
+    names = value.split(".")
+    return names[-1] if all(name.isidentifier() for name in names) else value
 
 
 def _load(folder: Path, label: str) -> RunData:

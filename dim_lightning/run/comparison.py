@@ -1,15 +1,24 @@
 """Finished runs side by side: one figure, their neighbours for the same queries, a table."""
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.compared import CLASS, METHOD, RunData, different, not_the_same
+from dim_lightning.run.compared import (
+    CLASS,
+    METHOD,
+    STAGES,
+    RunData,
+    different,
+    not_the_same,
+    short,
+)
 from dim_lightning.run.curves import (
     COLOURS,
     STYLE,
@@ -21,6 +30,7 @@ from dim_lightning.run.curves import (
     run_curve,
 )
 from dim_lightning.run.folder import PICTURES, write_atomically
+from dim_lightning.run.glossary import unit
 from dim_lightning.run.metrics import METRICS, csv_text
 from dim_lightning.run.report import KNN, PROBE
 
@@ -30,13 +40,18 @@ if TYPE_CHECKING:
 
 Axis = Literal["epochs", "minutes"]
 
-_PANELS = (
-    ("Online linear probe, validation", "accuracy, %", (PROBE,), 100.0),
-    ("kNN (k = 20, cosine), validation", "accuracy, %", (KNN,), 100.0),
-    ("Local term, validation", "nats", ("val/local", "train/local"), 1.0),
-    ("Global term, validation", "nats", ("val/global", "train/global"), 1.0),
-    ("Prior term, validation", "nats", ("val/prior", "train/prior"), 1.0),
+_ACCURACIES = {PROBE: "Online linear probe", KNN: "kNN (k = 20, cosine)"}
+_TERMS = ("local", "global", "prior")
+_SIZE, _DPI = (14.0, 8.0), 130  # inches; a row of the legend beyond the first comes on top
+_LEGEND_FONT, _LEGEND_ROW = 11, 0.24  # points, inches
+# of the runs that have the same colours again: lines, points and bars
+_DASHES, _POINTS, _HATCHES = (
+    ("-", "--", ":", "-."),
+    ("full", "none", "left", "top"),
+    ("", "////", "....", "xxxx"),
 )
+_FEW_BARS, _MANY_BARS = 12, 28  # whose figures fit side by side, and upright
+_NAMES = {"val": "validation", "train": "training"}
 _NEIGHBOURS = f"{PICTURES}/neighbours_cosine.png"
 
 
@@ -66,6 +81,9 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
             "an epoch to draw against minutes; compare against epochs"
         )
     warnings = not_the_same(runs)
+    most = len(COLOURS) * len(_DASHES)
+    if len(runs) > most:
+        warnings.append(f"of more than {most} runs some are drawn alike")
     figure = output / "comparison.png"
     write_atomically(figure, _curves_png(runs, warnings, against))
     files = [figure]
@@ -86,29 +104,61 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
 
 def _curves_png(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> bytes:
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(14, 8), dpi=130, layout="constrained")
-        axes = figure.subplots(2, 3).flatten()
-        for place, panel in zip((0, 1, 3, 4, 5), _PANELS, strict=True):
-            _draw_lines(axes[place], runs, against, *panel)
-        _draw_bars(axes[2], runs)
-        _name_runs(figure, runs)
-        if warnings:
-            figure.supxlabel("; ".join(warnings), fontsize=9, color="#c2410c", wrap=True)
-        return figure_png(figure)
+        return figure_png(_figure(runs, warnings, against))
+
+
+def _figure(runs: Sequence[RunData], warnings: Sequence[str], against: Axis) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
+    axes = figure.subplots(2, 3).flatten()
+    for place, (key, what) in enumerate(_ACCURACIES.items()):
+        _draw_lines(axes[place], runs, against, f"{what}, validation", key)
+    _draw_bars(axes[2], runs)
+    for place, term in enumerate(_TERMS, 3):
+        stage = _stage(runs, term)
+        what = f"{term.capitalize()} term, {_NAMES[stage]}"
+        _draw_lines(axes[place], runs, against, what, f"{stage}/{term}")
+    _name_runs(figure, runs)
+    if warnings:
+        figure.supxlabel("; ".join(warnings), fontsize=9, color="#c2410c", wrap=True)
+    return figure
+
+
+def _stage(runs: Sequence[RunData], term: str) -> str:
+    """That of which all runs with this term have it; of several views the two are no equals."""
+    found = [{stage for stage in STAGES if f"{stage}/{term}" in run.series} for run in runs]
+    having = [stages for stages in found if stages]
+    return next((s for s in STAGES if all(s in stages for stages in having)), STAGES[0])
 
 
 def _name_runs(figure: "Figure", runs: Sequence[RunData]) -> None:
-    """One legend for all panels: the runs have the same colour everywhere."""
+    """One legend for all panels: a run is drawn alike everywhere."""
+    from matplotlib.legend_handler import HandlerTuple
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    patches = [
-        Patch(color=_colour(place), label=f"{run.label} ({run.epochs} epochs)")
-        for place, run in enumerate(runs)
-    ]
-    figure.legend(handles=patches, loc="outside upper center", ncols=min(len(runs), 4), fontsize=11)
+    labels = [f"{run.label} ({run.epochs} epochs)" for run in runs]
+    handles: list[Any] = [Patch(**_bar_style(place)) for place in range(len(runs))]
+    handle_length = 2  # like the spaces around it, in the size of the font
+    if len(runs) > len(COLOURS):  # then lines differ by their dashes and bars by their hatches
+        lines = [Line2D([], [], linewidth=1.8, **_line_style(n)) for n in range(len(runs))]
+        handles, handle_length = list(zip(handles, lines, strict=True)), 4
+    pixels = round(_LEGEND_FONT * _DPI / 72)
+    widest = (handle_length + 3) * pixels + max(map(font(pixels).getlength, labels))
+    columns = min(len(runs), 4, max(1, int(_SIZE[0] * _DPI / widest)))
+    figure.set_figheight(_SIZE[1] + _LEGEND_ROW * (math.ceil(len(runs) / columns) - 1))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=columns,
+        fontsize=_LEGEND_FONT,
+        handlelength=handle_length,
+        handler_map={tuple: HandlerTuple(ndivide=None)},
+    )
 
 
 def _draw_lines(
@@ -116,21 +166,19 @@ def _draw_lines(
     runs: Sequence[RunData],
     against: Axis,
     title: str,
-    unit: str,
-    keys: Sequence[str],
-    factor: float,
+    key: str,
 ) -> None:
-    """One metric of every run that has it, each in its run's colour."""
+    """One metric of every run that has it, each in its run's colour and dashes."""
     from matplotlib.ticker import AutoLocator
 
-    colours, curves = [], []
+    axis, factor = ("accuracy, %", 100.0) if key in _ACCURACIES else (unit(key), 1.0)
+    styles, curves = [], []
     for place, run in enumerate(runs):
-        key = next((key for key in keys if key in run.series), None)
-        if key is not None:
+        if key in run.series:
             curve = run_curve(run.label, run.series, key, factor)
             curves.append(timed(curve, run.minutes) if against == "minutes" else curve)
-            colours.append(_colour(place))
-    draw_panel(axes, Panel(title, unit, curves), colours, legend=False)
+            styles.append(_line_style(place))
+    draw_panel(axes, Panel(title, axis, curves), styles, legend=False)
     if against == "minutes":
         axes.set_xlabel("minutes of training")
         axes.xaxis.set_major_locator(AutoLocator())  # a short run's are no whole numbers
@@ -146,18 +194,20 @@ def timed(curve: Curve, minutes: Sequence[float]) -> Curve:
 
 
 def _draw_bars(axes: "Axes", runs: Sequence[RunData]) -> None:
-    """The last accuracies, grouped by protocol, with the figure on each bar."""
+    """The last accuracies, grouped by protocol, with the figure on each bar if there is room."""
     names = list(dict.fromkeys(name for run in runs for name in run.finals))
-    width = 0.8 / len(runs)
+    width, count = 0.8 / len(runs), len(runs) * len(names)
     for place, run in enumerate(runs):
         found = [(i, 100 * run.finals[n]) for i, n in enumerate(names) if n in run.finals]
         bars = axes.bar(
             [i + (place - (len(runs) - 1) / 2) * width for i, _ in found],
             [value for _, value in found],
             width * 0.92,
-            color=_colour(place),
+            **_bar_style(place),
         )
-        axes.bar_label(bars, fmt="%.1f", fontsize=8, color="#334155", padding=2)
+        if count <= _MANY_BARS:
+            turn = 0 if count <= _FEW_BARS else 90
+            axes.bar_label(bars, fmt="%.1f", fontsize=8, color="#334155", padding=2, rotation=turn)
     axes.set_xticks(range(len(names)), [re.sub(" (?=linear|kNN)", "\n", name) for name in names])
     axes.set(title="Final accuracy", ylabel="accuracy, %")
     axes.margins(y=0.12)
@@ -193,7 +243,7 @@ def _rows(runs: Sequence[RunData]) -> list[dict[str, str]]:
     rows = []
     for run in runs:
         row = {"run": run.label}
-        row |= {_heading(k): _short(str(run.config.get(k, ""))) for k in differing}
+        row |= {_heading(k): short(str(run.config.get(k, ""))) for k in differing}
         row["epochs"] = str(run.epochs)
         row |= {f"{n}, %": f"{100 * run.finals[n]:.1f}" if n in run.finals else "" for n in names}
         rows.append(row)
@@ -212,12 +262,6 @@ def _heading(key: str) -> str:
     return key.removeprefix("model.").removesuffix(CLASS)
 
 
-def _short(value: str) -> str:
-    """The last name of an import path; anything else as it is."""
-    names = value.split(".")
-    return names[-1] if all(name.isidentifier() for name in names) else value
-
-
 def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
     header = list(rows[0])
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
@@ -225,5 +269,16 @@ def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _colour(place: int) -> str:
-    return COLOURS[place % len(COLOURS)]
+def _line_style(place: int) -> dict[str, str]:
+    colour, turn = _colour(place)
+    return {"color": colour, "linestyle": _DASHES[turn], "fillstyle": _POINTS[turn]}
+
+
+def _bar_style(place: int) -> dict[str, Any]:
+    colour, turn = _colour(place)
+    return {"facecolor": colour, "edgecolor": "white", "linewidth": 0, "hatch": _HATCHES[turn]}
+
+
+def _colour(place: int) -> tuple[str, int]:
+    """Of a run, and how often it was had before."""
+    return COLOURS[place % len(COLOURS)], place // len(COLOURS) % len(_DASHES)

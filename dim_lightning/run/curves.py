@@ -38,6 +38,7 @@ STYLE: Any = {  # matplotlib types its keys as one long Literal
     "ytick.color": "#64748b",
     "legend.frameon": False,
 }
+_STYLES = [{"color": colour} for colour in COLOURS]
 _MOST_POINTS = 200
 _LEGEND_ROW = 0.1  # of the curves' height, kept free above them
 
@@ -132,19 +133,26 @@ def panel_svg(panel: Panel) -> str:
 
 
 def draw_panel(
-    axes: "Axes", panel: Panel, colours: Sequence[str] = COLOURS, legend: bool = True
+    axes: "Axes", panel: Panel, styles: Sequence[Mapping[str, str]] = _STYLES, legend: bool = True
 ) -> None:
-    """Draws a panel's curves, with a legend where there are several."""
-    for curve, colour in zip(panel.curves, colours, strict=False):
+    """Draws a panel's curves, with a legend where there are several.
+
+    Args:
+        axes: to draw into.
+        panel: what to draw.
+        styles: of each curve, in the words of matplotlib.
+        legend: whether to name the curves.
+    """
+    for curve, style in zip(panel.curves, styles, strict=False):
         marker = "o" if len(curve.epochs) < 15 else None
         axes.plot(
             curve.epochs,
             curve.values,
-            color=colour,
             label=curve.label,
             marker=marker,
             markersize=3.5,
             linewidth=1.8,
+            **style,
         )
     axes.set(title=panel.title, xlabel="epoch", ylabel=panel.unit)
     axes.margins(x=0.02)

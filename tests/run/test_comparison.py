@@ -10,7 +10,7 @@ from PIL import Image
 from dim_lightning.cli import main
 from dim_lightning.errors import InputError
 from dim_lightning.run.compared import load_runs, not_the_same
-from dim_lightning.run.comparison import _neighbours_png, timed
+from dim_lightning.run.comparison import _figure, _neighbours_png, timed
 from dim_lightning.run.curves import Curve
 from dim_lightning.run.environment import write_environment
 from dim_lightning.run.metrics import MetricsFile
@@ -172,6 +172,70 @@ def test_other_data_sets_are_compared(runs, tmp_path, capsys):
         f"the pictures of stl10 are not the same: b in {first}, a in {second}",
         f"{second} was tested on stl10 after epoch 2 of 3",
     ]
+
+
+def test_terms_of_other_estimators_and_priors_need_not_compare(make_run, tmp_path):
+    rows = {
+        "jsd": ("e.jensen_shannon", 1, "p.GaussianKL"),
+        "nce": ("e.info_nce", "all", "p.SIGReg"),
+    }
+    runs = []
+    for name, (estimator, negatives, prior) in rows.items():
+        model = (
+            f"estimator: {estimator}, num_negatives: {negatives}, prior: {{class_path: {prior}}}"
+        )
+        runs.append(make_run(tmp_path / name / "1", config=f"model: {{{model}}}\n"))
+    so = "is not the same, so local and global terms need not compare"
+    said = [
+        f"model.estimator {so}: jensen_shannon, info_nce",
+        f"model.num_negatives {so}: 1, all",
+    ]
+    assert not_the_same(load_runs(runs)) == said  # neither has a term of the prior
+    for run in runs:
+        MetricsFile(run).log_metrics({"val/prior": 1.0, "epoch": 2}, 29)
+    so = "is not the same, so prior terms need not compare"
+    said.append(f"model.prior.class_path {so}: GaussianKL, SIGReg")
+    assert not_the_same(load_runs(runs)) == said
+    (runs[1] / "config.yaml").write_text("method: mine.AAE\nmodel: {}\n")
+    assert "prior terms need not compare: GaussianKL, AAE" in not_the_same(load_runs(runs))[-1]
+
+
+def test_a_panel_of_a_term_says_what_it_is_of(make_run, tmp_path):
+    folders = [make_run(tmp_path / str(n) / "1") for n in range(2)]
+    for folder in folders:
+        terms = {"val/prior": 1.0, "train/global": 2.0, "epoch": 2}
+        MetricsFile(folder).log_metrics(terms, 29)
+    runs = load_runs(folders)
+
+    def shown():
+        panels = _figure(runs, [], "epochs").axes[3:]
+        return [(axes.get_title(), axes.get_ylabel(), len(axes.lines)) for axes in panels]
+
+    assert shown() == [
+        ("Local term, validation", "nats", 2),
+        ("Global term, training", "nats", 2),
+        ("Prior term, validation", "", 2),  # SIGReg's is a statistic
+    ]
+    del runs[1].series["val/local"]  # it had no validation: what both have is shown
+    assert shown()[0] == ("Local term, training", "nats", 2)
+
+
+def test_many_runs_are_told_apart(make_run, tmp_path):
+    name = "local_and_global_critic_of_512_units_64_locations"
+    runs = load_runs([make_run(tmp_path / f"{name}_{n}" / "1") for n in range(10)])
+    figure = _figure(runs, [], "epochs")
+    figure.draw_without_rendering()
+    probe, _, bars, *_ = figure.axes
+    assert len({(line.get_color(), line.get_linestyle()) for line in probe.lines}) == 10
+    kinds = {
+        (each.patches[0].get_facecolor(), each.patches[0].get_hatch()) for each in bars.containers
+    }
+    assert len(kinds) == 10
+    assert not bars.texts  # figures would lie on one another
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert len(_figure(runs[:2], [], "epochs").axes[2].texts) == 6  # three accuracies each
 
 
 def test_a_run_without_figures(runs, tmp_path):

@@ -8,7 +8,9 @@ A row of results.csv is one figure of one run, so the file only grows; a run tha
 a run that went on with another commit, processor or number of threads, the columns list all, with
 `; ` between. A table a data set gives mean ± standard deviation over the seeds of the same
 settings, which the column of that name tells apart (a hash; early rows have none); of several
-trainings with one seed the newest counts. Without arguments only the tables are renewed.
+trainings with one seed the newest counts. Where seeds of it were tested in different ways, which
+the column `protocol` tells apart likewise, the line below the table says so. Without arguments only
+the tables are renewed.
 
 Of a run that belongs to a table, records/ keeps what the command `table` reads of it: its settings,
 its environment and its figures, without the folders of the machine; and what was logged once an
@@ -29,6 +31,7 @@ from typing import Any
 import filelock
 import yaml
 
+from dim_lightning.callbacks.offline_table import lines_about
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import (
     DATA,
@@ -59,7 +62,7 @@ RUN_COLUMNS = [
     *("images_per_second", "precision", "machine", "threads", "settings"),
 ]
 BETWEEN = "; "  # what a run began with and what it went on with
-COLUMNS = [*RUN_COLUMNS, "split", "metric", "value"]
+COLUMNS = [*RUN_COLUMNS, "split", "metric", "value", "protocol"]
 BEGIN, END = "<!-- tables: begin, written by record.py -->", "<!-- tables: end -->"
 TABLE_METRICS = {
     "linear": "probe/linear/{layer}/top1",
@@ -92,11 +95,13 @@ def rows_of(run_dir: Path) -> Rows:
         "threads": BETWEEN.join(str(threads) for _, threads in machines),
         "settings": settings_hash(run_dir),
     }
+    test = result.get("test", {})
     figures = [("val", name, value) for name, value in fit["last"].items()]
-    figures += [("test", name, value) for name, value in result.get("test", {}).items()]
+    figures += [("test", name, value) for name, value in test.items()]
     return [
         {key: str(value) for key, value in run.items()}
         | {"split": split, "metric": name, "value": f"{value:.6g}"}
+        | {"protocol": protocol_hash(name, test) if split == "test" else ""}
         for split, name, value in figures
         if isinstance(value, int | float) and "/" in name and not name.startswith("train/")
     ]
@@ -109,7 +114,17 @@ def settings_hash(run_dir: Path) -> str:
     """
     settings = flat_config(run_dir)
     known = {k: v for k, v in settings.items() if v and not belongs(k, (*FREE, "seed_everything"))}
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+    return _hash(json.dumps(known, sort_keys=True))
+
+
+def protocol_hash(name: str, test: dict[str, Any]) -> str:
+    """Of what a test says about how the figure `name` was measured; nothing where it is silent."""
+    lines = lines_about([name], test.get("protocol", ""))
+    return _hash("\n".join(lines)) if lines else ""
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check_finished(run_dir: Path) -> None:
@@ -199,7 +214,8 @@ def add(rows: Rows, table: Path) -> Rows:
     stored: Rows = []
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as file:
-            stored = [{"settings": ""} | row for row in csv.DictReader(file)]
+            early = {"settings": "", "protocol": ""}
+            stored = [early | row for row in csv.DictReader(file)]
     renewed = {_run(row) for row in rows}
     rows = [*(row for row in stored if _run(row) not in renewed), *rows]
     write_atomically(table, table_text(COLUMNS, rows))
@@ -315,9 +331,24 @@ def _footnotes(groups: Any) -> list[str]:
         notes.append(
             f"- {group[0]['experiment']}: seeds {seeds}; commit {', '.join(commits)}; "
             f"{minutes:.1f} minutes a run, {speed:,.0f} images/s in training; "
-            f"{'; '.join(dict.fromkeys(map(_machine, runs)))}"
+            f"{'; '.join(dict.fromkeys(map(_machine, runs)))}{_other_protocols(group)}"
         )
     return notes
+
+
+def _other_protocols(group: Rows) -> str:
+    """Which seeds of a mean were tested in which way, if not all in the same; else nothing."""
+    said = ""
+    for heading, metric in TABLE_METRICS.items():
+        before, after = metric.split("{layer}")
+        seeds: dict[str, set[int]] = defaultdict(set)
+        for row in group:
+            if row["metric"].startswith(before) and row["metric"].endswith(after):
+                seeds[row["protocol"]].add(int(row["seed"]))
+        if len(seeds) > 1:
+            ways = " and ".join(", ".join(map(str, sorted(each))) for each in seeds.values())
+            said += f"; {heading} measured in different ways: seeds {ways}"
+    return said
 
 
 def _machine(run: dict[str, str]) -> str:

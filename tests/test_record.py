@@ -156,6 +156,26 @@ def test_footnotes_name_all_that_runs_were_trained_with(make_run):
     )
 
 
+def test_a_mean_over_tests_of_different_ways_says_so(make_run):
+    def rows(seed, epochs, started=START):
+        run = make_run(seed, 0.5, started)
+        result = json.loads((run / "result.json").read_text())
+        lines = ["Linear: solved exactly.", f"MLP-200: Adam 1e-3, {epochs} epochs.", "SVM: C."]
+        result["test"] |= {"probe/mlp200/embedding/top1": 0.5 + epochs / 1000}
+        result["test"]["protocol"] = "\n".join(lines[: 2 + seed])  # that of others does not count
+        (run / "result.json").write_text(json.dumps(result))
+        return record.rows_of(run)
+
+    def last(*found):
+        return record.tables([row for each in found for row in each]).splitlines()[-1]
+
+    assert "different ways" not in last(rows(0, 30), rows(1, 30))
+    assert last(rows(0, 30), rows(1, 300), rows(2, 30)).endswith(
+        "2 threads; MLP-200 measured in different ways: seeds 0, 2 and 1"
+    )
+    assert {row["protocol"] for row in rows(0, 30) if row["split"] == "val"} == {""}
+
+
 def test_only_what_stands_between_the_marks_is_renewed(tmp_path):
     page = tmp_path / "README.md"
     page.write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n")

@@ -13,7 +13,7 @@ from dim_lightning.run.environment import known_pictures, num_pictures, read_env
 from dim_lightning.run.folder import existing_run_folder
 from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.own_code import changed_code, codes_of
-from dim_lightning.run.report import KNN, PROBE, caveat_of_test, offline_headlines
+from dim_lightning.run.report import KNN, PROBE, caveat_of_test, offline_headlines, small_bank
 from dim_lightning.run.result import read_result, test_section, transfers
 from dim_lightning.run.settings import belongs, flat_config, run_name
 
@@ -157,10 +157,11 @@ def _load(folder: Path, label: str) -> RunData:
     epochs = result.get("fit", {}).get("epochs")
     if not epochs:
         raise InputError(f"{folder} has no finished epoch yet; expected a run that fit completed")
-    last = result["fit"].get("last", {})
+    last, bank = result["fit"].get("last", {}), small_bank(folder)
+    knn = f"kNN among {bank:,}" if bank else "kNN"  # a test searches all, and so finds more
     finals = {
         name: last[key]
-        for name, key in (("online probe", PROBE), ("kNN", KNN))
+        for name, key in (("online probe", PROBE), (knn, KNN))
         if last.get(key) is not None
     }
     finals |= {f"test {h.label}": value for h, value in offline_headlines(result.get("test", {}))}

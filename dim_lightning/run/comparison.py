@@ -51,6 +51,7 @@ _DASHES, _POINTS, _HATCHES = (
     ("", "////", "....", "xxxx"),
 )
 _FEW_BARS, _MANY_BARS = 12, 28  # whose figures fit side by side, and upright
+_FEW_GROUPS = 4  # whose names fit side by side
 _NAMES = {"val": "validation", "train": "training"}
 _NEIGHBOURS = f"{PICTURES}/neighbours_cosine.png"
 
@@ -208,7 +209,11 @@ def _draw_bars(axes: "Axes", runs: Sequence[RunData]) -> None:
         if count <= _MANY_BARS:
             turn = 0 if count <= _FEW_BARS else 90
             axes.bar_label(bars, fmt="%.1f", fontsize=8, color="#334155", padding=2, rotation=turn)
-    axes.set_xticks(range(len(names)), [re.sub(" (?=linear|kNN)", "\n", name) for name in names])
+    if len(names) <= _FEW_GROUPS:
+        labels = [re.sub(" (?=linear|kNN|among)", "\n", name) for name in names]
+        axes.set_xticks(range(len(names)), labels)
+    else:
+        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
     axes.set(title="Final accuracy", ylabel="accuracy, %")
     axes.margins(y=0.12)
     axes.grid(False, axis="x")

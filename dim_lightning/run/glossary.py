@@ -85,7 +85,8 @@ _MEANINGS = (
     (
         r"(random/)?knn/(cosine|euclidean)/k\d+.*",
         "Accuracy of a vote among the k nearest training images by the code (or by the layer "
-        "named). t is the temperature that weights the votes of the cosine form.",
+        "named), in validation of neighbours.bank_size of them and in a test of all, which finds "
+        "nearer ones. t is the temperature that weights the votes of the cosine form.",
     ),
     (
         r"neighbours/\w+/precision",
@@ -93,8 +94,9 @@ _MEANINGS = (
     ),
     (
         r"geometry/effective_rank",
-        "In how many directions the validation codes spread (RankMe: the exponential of the "
-        "entropy of their normalised singular values). Near 1 they have collapsed.",
+        "How many directions the validation codes fill (RankMe: the exponential of the entropy of "
+        "their normalised singular values). They are not centred: a mean far from 0 lowers it too. "
+        "Near 1 they have collapsed.",
     ),
     (
         r"geometry/mean_abs",

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.run.accuracies import flat_figures, layers_of
+from dim_lightning.run.environment import known_pictures
 from dim_lightning.run.folder import LAST_CHECKPOINT, PICTURES, SUMMARY
 from dim_lightning.run.metrics import best, read_metrics
 from dim_lightning.run.result import read_result, test_section, transfers
+from dim_lightning.run.settings import flat_config
 
 PROBE = "probe/online/top1"
 KNN = "knn/cosine/k20_t0.07/top1"
@@ -56,7 +58,10 @@ def headlines(run_dir: Path) -> list[Headline]:
     for name, label in ACCURACIES.items():
         top = fit.get("best", {}).get(name)
         if top:
-            note = f"{_measured(fit, name)}; best {top['value']:.1%} at epoch {top['epoch']}"
+            bank = small_bank(run_dir) if name == KNN else None
+            searched = f", among {bank:,} training images" if bank else ""
+            best_one = f"best {top['value']:.1%} at epoch {top['epoch']}"
+            note = f"{_measured(fit, name)}{searched}; {best_one}"
             lines.append(Headline(label, f"{fit['last'][name]:.1%}", note))
     losses = {"train/loss": "training, last step logged", VAL_LOSS: _measured(fit, VAL_LOSS)}
     for name, note in losses.items():
@@ -67,6 +72,13 @@ def headlines(run_dir: Path) -> list[Headline]:
     if rank is not None:
         lines.append(Headline("effective rank", f"{rank:.1f}", "of the validation codes"))
     return lines
+
+
+def small_bank(run_dir: Path) -> int | None:
+    """How many training images kNN searches in validation; None if these are all there are."""
+    bank = flat_config(run_dir).get("neighbours.bank_size")
+    known = (known_pictures(run_dir) or {}).get("train")  # of early runs it is not
+    return None if bank is None or (known is not None and known <= bank) else bank
 
 
 def transfer_headlines(result: Mapping[str, Any]) -> list[Headline]:

@@ -220,6 +220,14 @@ def test_a_panel_of_a_term_says_what_it_is_of(make_run, tmp_path):
     assert shown()[0] == ("Local term, training", "nats", 2)
 
 
+def test_the_knn_of_validation_names_the_few_it_searches(make_run, tmp_path):
+    config = "neighbours: {bank_size: 10000}\n"
+    runs = [make_run(tmp_path / str(n) / "1", config=config) for n in range(2)]
+    for run in runs:
+        update_result(run, "fit", {"last": {"knn/cosine/k20_t0.07/top1": 0.5}})
+    assert list(load_runs(runs)[0].finals)[::2] == ["kNN among 10,000", "test kNN, k = 20"]
+
+
 def test_many_runs_are_told_apart(make_run, tmp_path):
     name = "local_and_global_critic_of_512_units_64_locations"
     runs = load_runs([make_run(tmp_path / f"{name}_{n}" / "1") for n in range(10)])

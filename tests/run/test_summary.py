@@ -8,11 +8,13 @@ import pytest
 
 from dim_lightning.run.accuracies import accuracy_table
 from dim_lightning.run.curves import epoch_ends, panel_svg, panels, run_curve
+from dim_lightning.run.environment import write_environment
 from dim_lightning.run.glossary import meaning, unit
 from dim_lightning.run.metrics import MetricsFile, Point, read_metrics
 from dim_lightning.run.report import (
     closing_message,
     duration,
+    final_figures,
     headlines,
     offline_headlines,
     opening_message,
@@ -90,6 +92,19 @@ def test_headlines_begin_with_the_test_figures(run):
     assert headlines(run)[2].note == "validation, epoch 3; best 90.0% at epoch 1"
     update_result(run, "fit", {"last_epochs": {}})  # an early run
     assert headlines(run)[2].note == "validation, last epoch; best 90.0% at epoch 1"
+
+
+def test_where_knn_searches_fewer_training_images_than_there_are_it_is_said(run):
+    MetricsFile(run).log_metrics({"knn/cosine/k20_t0.07/top1": 0.5, "epoch": 2}, 29)
+    update_result(run, "fit", final_figures(run))
+    (run / "config.yaml").write_text("neighbours: {bank_size: 10000}\n")
+    bank, best = ", among 10,000 training images", "; best 50.0% at epoch 3"
+    for train, said in ((None, bank), (50_000, bank), (10_000, ""), (1797, "")):
+        write_environment(run, {"pictures": train and {"train": train, "sha256": "a"}})
+        assert headlines(run)[3].note == f"validation, last epoch{said}{best}"
+    assert not any("among" in line.note for line in headlines(run) if "kNN" not in line.label)
+    (run / "config.yaml").write_text("neighbours: {bank_size: null}\n")
+    assert "among" not in headlines(run)[3].note
 
 
 def test_the_first_line_says_on_what_a_run_trains_but_for_one_cpu(tmp_path):

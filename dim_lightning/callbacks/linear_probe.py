@@ -72,13 +72,14 @@ class LinearProbe(Callback):
         with torch.enable_grad():
             logits = self._probe(embedding)
             share = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-            loss = share / total((labels >= 0).sum()).clamp_min(1)
+            num_labelled = total((labels >= 0).sum())
+            loss = share / num_labelled.clamp_min(1)
         self._optimizer.zero_grad()
         loss.backward()
         self._add_over_processes()
         self._optimizer.step()
-        if not is_written(trainer, trainer.global_step):
-            return
+        if not is_written(trainer, trainer.global_step) or not num_labelled:
+            return  # of a step without labels there is no loss
         joint = total(loss.detach())
         pl_module.log("probe/online/train_loss", joint, batch_size=joint_size(len(labels)))
 

@@ -141,8 +141,9 @@ def test_images_without_a_label_teach_nothing(tmp_path, digits_root):
             before = probe.state_dict()["probe"]["1.weight"].clone()
             data.split("train").labels[:] = -1
 
-    fit(tmp_path, data, [probe, Before()])
+    _, run = fit(tmp_path, data, [probe, Before()])
     assert torch.equal(probe.state_dict()["probe"]["1.weight"], before)
+    assert "probe/online/train_loss" not in run.callback_metrics
 
 
 def test_a_probe_of_other_classes_begins_anew(tmp_path, digits_root, capsys):

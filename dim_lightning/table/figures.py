@@ -161,7 +161,7 @@ def check_labels(table: Table, labelled: Sequence[bool]) -> None:
     if wanted and labelled and not any(labelled):
         raise InputError(
             f"{table.path}: columns.{wanted[0]}: the pictures of no row have labels, and without "
-            "them there is no accuracy; choose columns such as mine/<layer>/nats, or other pictures"
+            "them there is no accuracy; choose columns such as mine/code/nats, or other pictures"
         )
 
 

@@ -130,6 +130,7 @@ def test_accuracies_of_pictures_without_labels(bench, tmp_path, capsys):
     source = f"data.source={{class_path: PictureFolder, init_args: {{path: {tmp_path}}}}}"
     said = refused(bench, capsys, "--set", source, "--set", f"data.root={tmp_path}")
     assert f"columns.{MLP}: the pictures of no row have labels" in said
+    assert "columns such as mine/code/nats" in said  # what a test without labels calls it
 
 
 @pytest.mark.parametrize(

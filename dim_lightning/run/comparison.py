@@ -274,7 +274,7 @@ def _markdown(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _line_style(place: int) -> dict[str, str]:
+def _line_style(place: int) -> dict[str, Any]:
     colour, turn = _colour(place)
     return {"color": colour, "linestyle": _DASHES[turn], "fillstyle": _POINTS[turn]}
 

@@ -133,7 +133,7 @@ def panel_svg(panel: Panel) -> str:
 
 
 def draw_panel(
-    axes: "Axes", panel: Panel, styles: Sequence[Mapping[str, str]] = _STYLES, legend: bool = True
+    axes: "Axes", panel: Panel, styles: Sequence[Mapping[str, Any]] = _STYLES, legend: bool = True
 ) -> None:
     """Draws a panel's curves, with a legend where there are several.
 

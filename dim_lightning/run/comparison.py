@@ -211,7 +211,7 @@ def _draw_bars(axes: "Axes", runs: Sequence[RunData]) -> None:
             axes.bar_label(bars, fmt="%.1f", fontsize=8, color="#334155", padding=2, rotation=turn)
     if len(names) <= _FEW_GROUPS:
         labels = [re.sub(" (?=linear|kNN|among)", "\n", name) for name in names]
-        axes.set_xticks(range(len(names)), labels)
+        axes.set_xticks(range(len(names)), labels, fontsize=8.5)
     else:
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
     axes.set(title="Final accuracy", ylabel="accuracy, %")

@@ -155,6 +155,10 @@ class OfflineEvaluation(Callback):
             self.measures.check(data.image_size, code_dim, counts)
             pl_module.is_transferred = self.transfer is not None  # type: ignore[assignment]
 
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """What is tested next may be the pictures of the training."""
+        pl_module.is_transferred = False  # type: ignore[assignment]
+
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures, prints and writes, on the first process."""
         self.figures = {}

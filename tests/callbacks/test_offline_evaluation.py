@@ -175,11 +175,11 @@ def test_another_data_set_has_a_section_of_its_own(tmp_path, digits_root, capsys
 
 def test_after_a_test_of_another_data_set_terms_are_measured_again(tmp_path, digits_root):
     module, data = tiny_module(), digits(digits_root)
-    for transfer in ("other", None):
-        evaluation = OfflineEvaluation(0, False, linear_dim=1, transfer=transfer)
-        run = trainer(tmp_path, [evaluation])
+    evaluation = OfflineEvaluation(0, False, linear_dim=1, transfer="other")
+    for callbacks in ([evaluation], []):
+        run = trainer(tmp_path, callbacks)
         run.test(module, data, verbose=False)
-        assert ("test/loss" in run.callback_metrics) == (transfer is None)
+        assert ("test/loss" in run.callback_metrics) == (callbacks == [])
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "two words"])

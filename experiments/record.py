@@ -343,7 +343,8 @@ def _other_protocols(group: Rows) -> str:
         before, after = metric.split("{layer}")
         seeds: dict[str, set[int]] = defaultdict(set)
         for row in group:
-            if row["metric"].startswith(before) and row["metric"].endswith(after):
+            is_known = row["protocol"]  # early tests do not say it
+            if is_known and row["metric"].startswith(before) and row["metric"].endswith(after):
                 seeds[row["protocol"]].add(int(row["seed"]))
         if len(seeds) > 1:
             ways = " and ".join(", ".join(map(str, sorted(each))) for each in seeds.values())

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.matmul_precision import PlainValidation, multiplying
@@ -140,7 +141,8 @@ class CommandLine(ParsedCommandLine):
         elif run is not None and self._command != "predict":
             is_test = self._command == "test"
             if is_test:
-                check_transfer(run, pictures, self._transfer)
+                asked = yaml.safe_load(self._dumped(self.config))["data"]["source"]
+                check_transfer(run, pictures, asked, self._transfer)
             if not is_test or self._transfer is None:
                 self._noted = say_others(self._command, run, pictures, data.shares)
         return pictures

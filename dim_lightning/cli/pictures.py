@@ -13,7 +13,7 @@ from dim_lightning.run.environment import known_pictures, num_pictures, read_env
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG, LAST_CHECKPOINT
 from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import changes, flat_config
+from dim_lightning.run.settings import changes, flat_config, read_yaml
 
 
 def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
@@ -37,27 +37,37 @@ def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
         )
 
 
-def check_transfer(run_dir: Path, found: Mapping[str, Any], transfer: str | None) -> None:
+def check_transfer(
+    run_dir: Path, found: Mapping[str, Any], source: Mapping[str, Any], transfer: str | None
+) -> None:
     """Looks, before a test, whether its pictures are those that it says they are.
+
+    By what is asked for as `data.source`: pictures of the run's own source are no other data set
+    where some were added, and a copy of them with other pixels is, though it has their names.
 
     Args:
         run_dir: the run's folder.
         found: which pictures there are now.
+        source: the settings of `data.source`.
         transfer: the name of another data set that they are said to be; None: the run's own.
 
     Raises:
-        InputError: another data set is said to be tested on, and it is the run's own; or others
-            are, without a name, and the figures of the run's own would be lost.
+        InputError: another data set is said to be tested on, and it is the run's own; or one is,
+            without a name, and the figures of the run's own would be lost.
     """
-    if transfer is not None:
-        if known_pictures(run_dir) == found:
+    if source == read_yaml(run_dir / CONFIG).get("data", {}).get("source"):
+        if transfer is not None:
             raise InputError(
-                f"evaluation.transfer is {transfer}, and these are the pictures that {run_dir} was "
-                "trained on; choose others by data.source, or leave it out to test on these"
+                f"evaluation.transfer is {transfer}, and data.source is that of {run_dir}; give "
+                "another data.source, or leave the name out to test on the run's own pictures"
             )
         return
-    test, change = read_result(run_dir).get("test", {}), _change(run_dir, found)
-    if change and "steps_trained" in test and not test.get(OTHER_PICTURES):
+    test = read_result(run_dir).get("test", {})
+    is_own = "epochs_trained" in test and not test.get(OTHER_PICTURES)
+    change = _change(run_dir, found)
+    if change is None and test.get("pictures") not in (None, found["sha256"]):
+        change = "others by name or number"  # early runs do not know their own
+    if transfer is None and is_own and change:
         raise InputError(
             f"{run_dir} was tested on its own pictures, and these are others: {change}; the new "
             "figures would take the place of those; to keep both, add --evaluation.transfer NAME, "

@@ -246,7 +246,7 @@ def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
     """Writes the table; what to show of it."""
     found = _found(job)
     lines = lines_of(job.table, found, failures)
-    mixed = [*mixed_pictures(found), *mixed_code(found), *other_tests(found)]
+    mixed = [*mixed_pictures(found), *mixed_code(found), *other_tests(found, job.table.columns)]
     notes = [*_notes(found), *mixed]
     about = About(job.command, now(), commits(found), protocols(found), notes)
     with explained(job.output, "--output"):

@@ -6,9 +6,7 @@ from torch import Tensor
 
 from dim_lightning.encoders.encoder import Encoder, Features
 from dim_lightning.encoders.head import Head, check_sizes
-from dim_lightning.encoders.trunk import Asked, Trunk
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision trains them
+from dim_lightning.encoders.trunk import Asked, Trunk, pixel_statistics
 
 
 class TorchvisionEncoder(Encoder):
@@ -68,8 +66,9 @@ class TorchvisionEncoder(Encoder):
         self.is_gaussian = gaussian
         channels = self.trunk.shapes[last_node].channels
         self.head = Head(channels, (hidden_dim,), embedding_dim, gaussian)
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(STD)[:, None, None], persistent=False)
+        mean, std = map(torch.tensor, pixel_statistics(self.trunk.asked))
+        self.register_buffer("mean", mean[:, None, None], persistent=False)
+        self.register_buffer("std", std[:, None, None], persistent=False)
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions
 
     def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:

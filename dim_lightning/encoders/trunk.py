@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ from dim_lightning.errors import InputError, nearest
 _MODELS = "torchvision.models.list_models(torchvision.models)"
 _EXPECTED = "a feature map [n, channels, h, w] or [n, h, w, channels], h = w"
 _BRINGS_TO_OWN_RANGE = ("inception_v3", "googlenet")  # with torchvision's weights, the pixels
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as torchvision trains them
 
 Layout = Literal["map", "channels last", "tokens"]
 
@@ -110,6 +113,8 @@ def _network(asked: Asked, starts: bool) -> nn.Module:
             f"torchvision.models has no network {asked.name}; "
             f"{nearest(asked.name, names, _MODELS)}; set model.encoder.init_args.name"
         )
+    if asked.weights is not None:
+        _weights(asked)  # looks at the name, be they needed or not
     network = _with_weights(asked) if starts and asked.weights is not None else _drawn(asked)
     for module in network.modules():
         if isinstance(module, nn.Dropout | StochasticDepth):
@@ -142,13 +147,7 @@ def _with_weights(asked: Asked) -> nn.Module:
     """The network as torchvision trained it."""
     from torchvision import models
 
-    known = models.get_model_weights(asked.name)
-    if asked.weights not in known.__members__:
-        raise InputError(
-            f"torchvision has no weights {asked.weights} of {asked.name}; expected one of "
-            f"{', '.join(known.__members__)}; set model.encoder.init_args.weights"
-        )
-    weights = known[str(asked.weights)]
+    weights = _weights(asked)
     try:
         if not asked.takes_one_size:
             return models.get_model(asked.name, weights=weights)
@@ -167,6 +166,30 @@ def _with_weights(asked: Asked) -> nn.Module:
     return network
 
 
+def _weights(asked: Asked) -> Any:
+    """What torchvision knows of the weights, which may not be there."""
+    from torchvision import models
+
+    known = models.get_model_weights(asked.name)
+    if asked.weights not in known.__members__:
+        raise InputError(
+            f"torchvision has no weights {asked.weights} of {asked.name}; expected one of "
+            f"{', '.join(known.__members__)}; set model.encoder.init_args.weights"
+        )
+    return known[str(asked.weights)]
+
+
+def pixel_statistics(asked: Asked) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of the pixels that the network takes, of each colour.
+
+    Those of ImageNet, but for a few networks that torchvision trained otherwise.
+    """
+    if asked.weights is None:
+        return MEAN, STD
+    given = _weights(asked).transforms()
+    return given.mean, given.std
+
+
 def _looked_at(
     network: nn.Module, asked: Asked
 ) -> tuple[dict[str, Layout], dict[str, FeatureShape]]:
@@ -181,10 +204,11 @@ def _looked_at(
     network.train()
     layouts: dict[str, Layout] = {}
     for setting, node in asked.nodes.items():
-        layout = _layout(values[node].shape, asked)
+        shape = getattr(values[node], "shape", ())  # some give a tuple
+        layout = _layout(shape, asked)
         if layout is None:
             raise InputError(
-                f"the node {node} gives values of shape {list(values[node].shape)}; expected "
+                f"the node {node} gives values of shape {list(shape)}; expected "
                 f"{_EXPECTED}{', or tokens [n, 1 + h w, channels]' * asked.takes_one_size}; set "
                 f"model.encoder.init_args.{setting}"
             )
@@ -193,8 +217,10 @@ def _looked_at(
     return layouts, {node: FeatureShape(*each.shape[1:]) for node, each in maps.items()}
 
 
-def _layout(shape: torch.Size, asked: Asked) -> Layout | None:
+def _layout(shape: Sequence[int], asked: Asked) -> Layout | None:
     """How the values of square images are laid out; None if they are no feature map."""
+    if len(shape) == 4 and len(set(shape[1:])) == 1:  # as many channels as rows
+        return "channels last" if asked.name.startswith("swin_") else "map"
     if len(shape) == 4 and shape[2] == shape[3]:
         return "map"
     if len(shape) == 4 and shape[1] == shape[2]:

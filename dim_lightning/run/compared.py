@@ -29,7 +29,13 @@ _OF_TERMS = {  # what makes the values of terms those of other quantities
 }
 METHOD, CLASS = "method", ".class_path"
 STAGES = ("val", "train")  # of a term, the first where there are both
-_OF_TRANSFERS = {"pictures": "the pictures", "shares": "the splits", "image_size": "the sizes"}
+OF_TRANSFERS = {  # what a test on another data set is of
+    "pictures": "the pictures",
+    "labels": "the labels",
+    "num_train": "the training images",
+    "num_test": "the test images",
+    "image_size": "the sizes",
+}
 
 
 class RunData(NamedTuple):
@@ -107,7 +113,7 @@ def _other_transfers(runs: Sequence[RunData]) -> list[str]:
     warnings = []
     for name in names:
         tests = {run.label: run.transfers[name] for run in runs if name in run.transfers}
-        for key, what in _OF_TRANSFERS.items():
+        for key, what in OF_TRANSFERS.items():
             values = {label: test.get(key) for label, test in tests.items()}
             if any(value != next(iter(values.values())) for value in values.values()):
                 listed = ", ".join(f"{value} in {label}" for label, value in values.items())
@@ -167,7 +173,7 @@ def _load(folder: Path, label: str) -> RunData:
     finals |= {f"test {h.label}": value for h, value in offline_headlines(result.get("test", {}))}
     others = transfers(result)
     for name, test in others.items():
-        finals |= {f"{name} {h.label}": value for h, value in offline_headlines(test)}
+        finals |= {f"on {name} {h.label}": value for h, value in offline_headlines(test)}
     tested = {"tested": caveat_of_test(result)}
     for name in others:
         tested[f"tested on {name}"] = caveat_of_test(result, test_section(name))

@@ -191,7 +191,8 @@ def epoch_ends(series: Mapping[str, list[Point]]) -> dict[int, float]:
 
     A run that took up another's state began after the epochs and steps of that, which may have had
     epochs of another length. How long its own first was, and the last if it has not ended, is not
-    logged: as long as the longest of the others. Monitors of Lightning's own log without the epoch.
+    logged: as long as the longest of the others, or, of a single epoch, as the mean of all before.
+    Monitors of Lightning's own log without the epoch.
     """
     ends: dict[int, float] = {}
     for point in (point for points in series.values() for point in points if point.epoch >= 0):

@@ -157,7 +157,8 @@ def check_labels(table: Table, labelled: Sequence[bool]) -> None:
     Raises:
         InputError: no row's pictures have.
     """
-    wanted = [key for key in table.columns if key.endswith(IN_PERCENT)]
+    own = [key for key in table.columns if not key.startswith(TRANSFER)]
+    wanted = [key for key in own if key.endswith(IN_PERCENT)]
     if wanted and labelled and not any(labelled):
         raise InputError(
             f"{table.path}: columns.{wanted[0]}: the pictures of no row have labels, and without "
@@ -199,16 +200,19 @@ def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> 
 
 
 def _floor(table: Table, row: Row, found: Found) -> Line:
-    """A floor: what the first test that has it measured beside its own row."""
+    """A floor: what the first of the tests that have most of it measured beside its own row."""
     own = [(cell, state) for cell, state in found if measures_floor(row, cell)]
+    best: tuple[dict[str, float], Cell, Path] | None = None
     for cell, state in own:
         figures = {} if state.missing else figures_of(_run(state))
         known = {key: figures.get(_floor_key(key, row.floor)) for key in table.columns}
         values = {key: value for key, value in known.items() if value is not None}
-        if values:
-            run, said = _run(state), f"measured by test of {cell}"
-            shown = tuple(_figure(table, row, key, [values]) for key in table.columns)
-            return Line(row, shown, 1, (), None, said, (run,), (_data(run),))
+        if len(values) > len(best[0] if best else ()):
+            best = values, cell, _run(state)
+    if best:
+        values, cell, run = best
+        shown = tuple(_figure(table, row, key, [values]) for key in table.columns)
+        return Line(row, shown, 1, (), None, f"measured by test of {cell}", (run,), (_data(run),))
     shown = tuple(_figure(table, row, key, []) for key in table.columns)
     return Line(row, shown, 0, (), None, "not run" if own else NOT_ASKED_FOR, ())
 

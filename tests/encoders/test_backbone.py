@@ -7,8 +7,8 @@ from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from dim_lightning.encoders import TorchvisionEncoder
-from dim_lightning.encoders.backbone import MEAN, STD
 from dim_lightning.encoders.start import weights_follow
+from dim_lightning.encoders.trunk import MEAN, STD, Asked, pixel_statistics
 from dim_lightning.errors import InputError
 
 POSITIONS = "encoder.pos_embedding"
@@ -169,8 +169,19 @@ def test_nothing_is_downloaded_where_weights_follow(trained):
     assert trained
 
 
+def test_pixels_are_those_of_the_weights():
+    for weights, expected in ((None, MEAN), ("DEFAULT", (0.5, 0.5, 0.5))):
+        asked = Asked("efficientnet_v2_l", {}, 64, weights)
+        assert tuple(pixel_statistics(asked)[0]) == expected
+    mean, std = pixel_statistics(Asked("resnet50", {}, 64, "IMAGENET1K_V2"))
+    assert (tuple(mean), tuple(std)) == (MEAN, STD)
+
+
 def test_weights_that_cannot_be_had(monkeypatch):
-    with pytest.raises(InputError, match="no weights V3 of mobilenet_v3_small; expected one of IM"):
+    with (
+        weights_follow(),
+        pytest.raises(InputError, match="no weights V3 of mobilenet_v3_small; expected one of IM"),
+    ):
         TorchvisionEncoder(32, **SMALL, weights="V3")
 
     def offline(*_, **__):
@@ -180,6 +191,12 @@ def test_weights_that_cannot_be_had(monkeypatch):
     said = "cannot be had: .*no route.*downloaded before to .*checkpoints; set model.encoder.init"
     with pytest.raises(InputError, match=said):
         TorchvisionEncoder(32, **SMALL, weights="DEFAULT")
+
+
+def test_a_node_that_gives_no_tensor():
+    node = "encoder.layers.encoder_layer_0.self_attention"
+    with pytest.raises(InputError, match=r"self_attention gives values of shape \[\]; expected a"):
+        TorchvisionEncoder(64, "vit_b_32", node, "encoder.ln")
 
 
 def test_images_that_patches_do_not_fill():

@@ -161,7 +161,7 @@ def test_other_data_sets_are_compared(runs, tmp_path, capsys):
         update_result(run, "transfer/stl10", {"probe/linear/embedding/top1": top1, **facts})
     assert main(["compare", *map(str, runs), "--output", str(tmp_path)]) == 0
     table = (tmp_path / "comparison.md").read_text()
-    assert "stl10 linear probe, %" in table
+    assert "on stl10 linear probe, %" in table
     assert "61.0" in table
     assert "62.0" in table
     assert "warning" not in capsys.readouterr().out

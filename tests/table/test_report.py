@@ -12,6 +12,7 @@ from dim_lightning.run.settings import flat_config
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.figures import (
     check_columns,
+    check_labels,
     check_layers,
     commits,
     lines_of,
@@ -313,12 +314,42 @@ def test_figures_of_other_data_sets_and_their_floors(tmp_path):
     check_columns(scene.table, scene.found())
     first, *_, random, pixels = scene.lines()
     assert [line.figures[1].mean for line in (first, random, pixels)] == pytest.approx([5, 3, 3.5])
+    update_result(run, "transfer/cifar3", {"other_settings": "data.image_size is 8 now, 9 then"})
+    told = other_tests(scene.found(), scene.table.columns)
+    assert told == [
+        "DIM(L) JSD was tested on cifar3 with other settings than in its training: "
+        "data.image_size is 8 now, 9 then: seeds 0"
+    ]
+    assert other_tests(scene.found()) == []
+    other = write_run(scene.cells[1], figures={f"{KNN}/y/top1": 0.5})
+    update_result(other, "transfer/cifar3", {"epochs_trained": 4, "pictures": "b"})
+    told = other_tests(scene.found(), scene.table.columns)
+    said = "the pictures of cifar3 are not the same in all tests on it: those of DIM(L) JSD, seed 0"
+    assert told[1:] == [f"{said} and DIM(L) JSD, seed 1 differ"]
     update_result(run, "transfer/cifar3", {"epochs_trained": 3})  # before it trained on
     assert scene.lines()[0].figures[1].mean is None
     update_result(run, "transfer/cifar3", {"epochs_trained": 4})
     scene = Scene(tmp_path, columns={column.replace("knn", "kn"): "Y"})
     with pytest.raises(InputError, match=f"did you mean {column}"):
         check_columns(scene.table, scene.found())
+
+
+def test_a_floor_is_that_of_the_test_that_has_most_of_it(tmp_path):
+    column = f"transfer/cifar3/{KNN}/y/top1"
+    scene = Scene(tmp_path, columns={f"{KNN}/y/top1": "Y", column: "Y, CIFAR-3"})
+    for cell in scene.cells[:2]:
+        run = write_run(cell, figures=FIGURES)
+    update_result(run, "transfer/cifar3", FIGURES)
+    random = scene.lines()[-2]
+    assert [figure.values for figure in random.figures] == [(30.0,), (30.0,)]
+    assert random.state == "measured by test of DIM(L) JSD, seed 1"
+
+
+def test_columns_of_another_data_set_need_no_labels_of_ones_own(tmp_path):
+    scene = Scene(tmp_path, columns={f"transfer/cifar3/{KNN}/y/top1": "Y"})
+    check_labels(scene.table, [False])
+    with pytest.raises(InputError, match="no row have labels"):
+        check_labels(Scene(tmp_path).table, [False])
 
 
 def test_columns_that_no_test_has(tmp_path):

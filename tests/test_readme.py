@@ -15,7 +15,7 @@ import torch
 from dim_lightning import load
 from dim_lightning.cli.entry import _quiet
 from dim_lightning.cli.overview import OWN_COMMANDS
-from dim_lightning.cli.resolved import resolved_settings
+from dim_lightning.cli.resolved import Resolved
 from dim_lightning.cli.shard import _with_pictures_alone
 from dim_lightning.infomax.scores import Scores
 
@@ -48,7 +48,7 @@ def _parser(command):
 def _parse(words):
     if words[0] not in OWN_COMMANDS:
         with _quiet():
-            return resolved_settings(words)
+            return Resolved(words).settings
     rest = _with_pictures_alone(words[1:]) if words[0] == "shard" else words[1:]
     return _parser(words[0]).parse_args(rest)
 

@@ -99,15 +99,14 @@ def write_statistics(
         InputError: if the file cannot be written.
     """
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(
-        figsize=(13, 8.5), dpi=110, layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.15)
-    )
+    figure = Figure(figsize=(13, 8.5), dpi=110)
     against = f"against their prior, {prior.name}" if prior else "of a method without a prior"
     title = f"Codes {against}: {subtitle}"
-    figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold")
-    axes = figure.subplots(2, 2)
+    figure.suptitle(title, x=0.012, y=0.985, ha="left", fontsize=14, fontweight="bold")
+    # the labels are of a known size: a layout engine would draw everything once more
+    margins = {"left": 0.065, "right": 0.985, "bottom": 0.07, "top": 0.9}
+    axes = figure.subplots(2, 2, gridspec_kw={**margins, "wspace": 0.2, "hspace": 0.3})
     _plot_means(axes[0, 0], geometry)
     _plot_spreads(axes[0, 1], geometry, prior)
     _plot_histogram(axes[1, 0], codes, prior)

@@ -11,32 +11,6 @@ from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.encoders.start import weights_follow
 
 
-class _Parsed(ParsedCommandLine):
-    """Parses and checks a command line, and does nothing else."""
-
-    def _set_seed(self) -> None:
-        """Nothing: what is only looked at draws nothing."""
-
-    def instantiate_classes(self) -> None:
-        """Nothing."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Nothing."""
-
-
-class _Built(_Parsed):
-    """Builds model, data and callbacks, too; no Trainer, and so no run."""
-
-    def instantiate_classes(self) -> None:
-        """Builds them without the loggers, which may be services."""
-        self.config[self.config.subcommand].trainer.logger = None
-        with weights_follow():  # what is only looked at needs none
-            ParsedCommandLine.instantiate_classes(self)
-
-    def instantiate_trainer(self, **_: Any) -> Any:
-        """Nothing."""
-
-
 class Parts(NamedTuple):
     """What was built.
 
@@ -49,25 +23,47 @@ class Parts(NamedTuple):
     data: ImageDataModule
 
 
-def resolved_settings(arguments: list[str]) -> dict[str, Any]:
-    """All settings of a command line, defaults included, as config.yaml has them.
+class Resolved(ParsedCommandLine):
+    """Parses and checks a command line, which may take half a second, and does nothing else.
+
+    Args:
+        arguments: the command line after the program's name.
+
+    Attributes:
+        settings: all of them, defaults included, as config.yaml has them.
 
     Raises:
         InputError: it does not parse; names the key.
     """
-    parsed = _Parsed(arguments)
-    return yaml.safe_load(parsed._dumped(parsed.config))
 
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(arguments)
+        self.settings: dict[str, Any] = yaml.safe_load(self._dumped(self.config))
 
-def parts_of(arguments: list[str]) -> Parts:
-    """Encoder's layers and data of a command line, once all it asks for is built.
+    def parts(self) -> Parts:
+        """Builds model, data and callbacks, but no Trainer, and so no run.
 
-    Raises:
-        InputError: it does not parse, or its parts cannot be built or do not fit each other.
-    """
-    built = _Built(arguments)
-    model: EncoderModule = built.model
-    size = built.datamodule.image_size
-    with torch.no_grad():
-        layers = list(model.encoder.eval()(torch.zeros(2, 3, size, size)).layers)
-    return Parts(layers, built.datamodule)
+        Raises:
+            InputError: they cannot be built or do not fit each other.
+        """
+        self.config[self.config.subcommand].trainer.logger = None  # which may be a service
+        with weights_follow():  # what is only looked at needs none
+            super().instantiate_classes()
+        model: EncoderModule = self.model
+        size = self.datamodule.image_size
+        with torch.no_grad():
+            layers = list(model.encoder.eval()(torch.zeros(2, 3, size, size)).layers)
+        del self.model, self.config_init  # a table has many rows, and memory for one or two
+        return Parts(layers, self.datamodule)
+
+    def _set_seed(self) -> None:
+        """Nothing: what is only looked at draws nothing."""
+
+    def instantiate_classes(self) -> None:
+        """Nothing."""
+
+    def instantiate_trainer(self, **_: Any) -> Any:
+        """Nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing."""

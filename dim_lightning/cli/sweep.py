@@ -93,9 +93,9 @@ def _shared(definition: Definition) -> dict[str, Any] | None:
         starts = [n for n in range(len(words)) if words[n : n + 3] == _TRAINING]
         if not starts:
             return None
-        from dim_lightning.cli.resolved import resolved_settings
+        from dim_lightning.cli.resolved import Resolved
 
-        settings = resolved_settings(words[starts[0] + 2 :])
+        settings = Resolved(words[starts[0] + 2 :]).settings
     # classes stay, as their arguments do, which are known beside them alone
     differing = [name for name in parameters if not name.endswith(".class_path")]
     return _without(settings, (*differing, *WHERE, *_PLACE, _LATER))

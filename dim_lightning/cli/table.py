@@ -2,8 +2,8 @@
 
 import functools
 from argparse import ArgumentTypeError
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import yaml
 from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
-from dim_lightning.cli.resolved import parts_of, resolved_settings
+from dim_lightning.cli.resolved import Resolved
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command, now
@@ -50,10 +50,15 @@ _FAILED = 1
 
 
 class _Job(NamedTuple):
-    """What the command line asks for."""
+    """What the command line asks for.
+
+    Attributes:
+        commands: the training of each row, by its folder.
+    """
 
     table: Table
     cells: list[Cell]
+    commands: Mapping[str, Resolved]
     runs_dir: Path
     output: Path
     command: str
@@ -117,16 +122,14 @@ def _whole_numbers(text: str) -> list[int]:
 
 def _job(asked: Table, options: Any, command: str) -> _Job:
     runs_dir = options.runs_dir / asked.runs
-    rows = [row for row in asked.rows if row.config is not None]
-    cells = [
-        [Cell(row, seed, runs_dir, {**settings, "seed_everything": seed}) for seed in row.seeds]
-        for row, settings in _settings(asked, rows)
-    ]
+    commands = {row.folder: _command(asked, row) for row in asked.rows if row.config is not None}
+    rows = [row for row in asked.rows if row.folder in commands]
+    cells = [_cells(row, runs_dir, flat_settings(commands[row.folder].settings)) for row in rows]
     # the first seed of every row before the second of any
     ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
     check_floors(asked, ordered)
     output = options.output or options.runs_dir / asked.name
-    return _Job(asked, ordered, runs_dir, output, command)
+    return _Job(asked, ordered, commands, runs_dir, output, command)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -139,34 +142,34 @@ def _setting(text: str) -> tuple[str, Any]:
         return key.lstrip("-"), value
 
 
-def _settings(asked: Table, rows: list[Row]) -> list[tuple[Row, Mapping[str, Any]]]:
-    """Each row with all its settings, looked at as `fit` looks at them."""
-    found: list[tuple[Row, Mapping[str, Any]]] = []
-    for row in rows:
-        words = settings_words(Cell(row, row.seeds[0], Path(), {}))
-        with_row = functools.partial(_named, asked, row)
-        settings = flat_settings(with_row(resolved_settings, words))
-        with_row(check_devices, settings)
-        found.append((row, settings))
-    return found
+def _command(asked: Table, row: Row) -> Resolved:
+    """The training of a row's first seed, looked at as `fit` looks at it."""
+    with _named(asked, row):
+        command = Resolved(settings_words(Cell(row, row.seeds[0], Path(), {})))
+        check_devices(flat_settings(command.settings))
+    return command
 
 
-def _named(asked: Table, row: Row, function: Any, given: Any) -> Any:
-    """What `function` makes of what it is given for a row; its complaints name the row."""
+def _cells(row: Row, runs_dir: Path, settings: Mapping[str, Any]) -> list[Cell]:
+    return [Cell(row, seed, runs_dir, {**settings, "seed_everything": seed}) for seed in row.seeds]
+
+
+@contextmanager
+def _named(asked: Table, row: Row) -> Iterator[None]:
+    """Complaints name the row."""
     try:
-        return function(given)
+        yield
     except InputError as error:
         raise InputError(f"{asked.path}: row {row.name} ({row.config}): {error}") from error
 
 
 def _check_building(job: _Job, cells: list[Cell]) -> list[ImageDataModule]:
     """Builds each row that is to run once, so that none ends in the night; the data of each."""
-    asked, rows = job.table, {cell.row.folder: cell for cell in cells}
-    parts = {
-        name: _named(asked, cell.row, parts_of, settings_words(cell)) for name, cell in rows.items()
-    }
-    others = {cell.row.folder for cell in job.cells} - parts.keys()
-    if parts and not others:  # whose encoders may have a layer that these have not
+    asked, parts = job.table, {}
+    for row in {cell.row.folder: cell.row for cell in cells}.values():
+        with _named(asked, row):
+            parts[row.folder] = job.commands[row.folder].parts()
+    if parts and parts.keys() == job.commands.keys():  # others' encoders may have another layer
         check_layers(asked, {name: found.layers for name, found in parts.items()})
     return [found.data for found in parts.values()]
 
@@ -220,7 +223,7 @@ def _read(run: Path) -> Mapping[str, Any]:
 @functools.cache
 def _stored(path: Path, _: int) -> Mapping[str, Any]:
     """The settings of a run, with the defaults of those that it was too early to know."""
-    return flat_settings(resolved_settings(["fit", "--config", str(path)]))
+    return flat_settings(Resolved(["fit", "--config", str(path)]).settings)
 
 
 def _notes(found: list[tuple[Cell, State]]) -> list[str]:

@@ -41,6 +41,8 @@ STYLE: Any = {  # matplotlib types its keys as one long Literal
 _STYLES = [{"color": colour} for colour in COLOURS]
 _MOST_POINTS = 200
 _LEGEND_ROW = 0.1  # of the curves' height, kept free above them
+_PLACE = ((0.1, 0.16), (0.98, 0.9))  # of the axes in a figure: its corners, from bottom left
+_PAD = 0.01
 
 
 class Curve(NamedTuple):
@@ -121,11 +123,21 @@ def panel_svg(panel: Panel) -> str:
     """The picture of a panel, as an <svg> element, without the file's own heading."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
     buffer = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": panel.title}):
-        figure = Figure(figsize=(5.4, 3.1), layout="constrained")
-        draw_panel(figure.add_subplot(), panel)
+        figure = Figure(figsize=(5.4, 3.1))
+        place = Bbox(_PLACE)
+        axes = figure.add_axes(place.bounds)
+        draw_panel(axes, panel)
+        # a layout engine finds the same, and takes as long as all the rest
+        labels = axes.yaxis.get_tightbbox()
+        if labels is not None:
+            labels = labels.transformed(figure.transFigure.inverted())
+            above = max(0.0, labels.y1 - place.y1)  # a power of ten, which the title leaves room
+            left = place.x0 - labels.x0 + _PAD
+            axes.set_position(Bbox([[left, place.y0], [place.x1, place.y1 - above]]))
         # no date: the same run draws the same page
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dim_lightning.cli.ending import StoppedError
-from dim_lightning.cli.resolved import resolved_settings
+from dim_lightning.cli.resolved import Resolved
 from dim_lightning.errors import InputError
 from dim_lightning.run.accuracies import flat_figures
 from dim_lightning.run.curves import COLOURS, STYLE, figure_png
@@ -233,7 +233,7 @@ def check(config: Path, words: Sequence[str], run: Path | None) -> None:
     """
     if not config.is_file():
         raise InputError(f"there is no configuration {config}")
-    asked = flat_settings(resolved_settings(["fit", "--config", str(config), *words]))
+    asked = flat_settings(Resolved(["fit", "--config", str(config), *words]).settings)
     if any(belongs(key, ("model.lr_scheduler",)) and value for key, value in asked.items()):
         raise InputError(
             f"{config} or an option sets model.lr_scheduler; expected a constant learning rate, as "
@@ -241,7 +241,7 @@ def check(config: Path, words: Sequence[str], run: Path | None) -> None:
         )
     if run is None:
         return
-    stored = flat_settings(resolved_settings(["fit", "--config", str(run / CONFIG)]))
+    stored = flat_settings(Resolved(["fit", "--config", str(run / CONFIG)]).settings)
     found = [change for change in differing(stored, asked) if not belongs(change[0], FREE)]
     if found:
         listed = "".join(f"\n  {name}: asked {new}, stored {old}" for name, old, new in found)

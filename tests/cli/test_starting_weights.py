@@ -4,7 +4,7 @@ import shutil
 
 import dim_lightning
 from dim_lightning.cli import main
-from dim_lightning.cli.resolved import parts_of
+from dim_lightning.cli.resolved import Resolved
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.encoders.start import do_weights_follow
 
@@ -28,7 +28,7 @@ def test_they_are_asked_for_where_a_training_begins(workshop, capsys):
     more = ["fit", "--resume", str(run), "--trainer.max_epochs", "2"]
     assert main(more) == 0
     dim_lightning.load(run)
-    parts_of(["fit", "--config", str(run / "config.yaml")])
+    Resolved(["fit", "--config", str(run / "config.yaml")]).parts()
     assert MADE == [True, False, False, False, False]
     shutil.rmtree(run / "checkpoints")  # it has saved none: the training begins
     assert main(more) == 0

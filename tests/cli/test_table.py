@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from dim_lightning.cli import main
-from dim_lightning.cli.resolved import resolved_settings
+from dim_lightning.cli.resolved import Resolved
 from dim_lightning.run.child import is_at_work
 from dim_lightning.run.metrics import read_metrics
 
@@ -168,7 +168,7 @@ def test_runs_of_every_seed_count(bench, capsys):
     for line in capsys.readouterr().out.splitlines():
         fit = shlex.split(line)[3:]
         if fit[:1] == ["fit"]:
-            settings = resolved_settings(fit)
+            settings = Resolved(fit).settings
             run = bench.runs / settings["experiment"] / "1"
             (run / "checkpoints").mkdir(parents=True)
             (run / "config.yaml").write_text(yaml.safe_dump(settings))

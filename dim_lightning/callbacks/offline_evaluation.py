@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 
 from dim_lightning.callbacks.code_measures import (
     NAMES,
@@ -23,6 +22,11 @@ from dim_lightning.callbacks.observation import (
     features_of,
     state_of,
 )
+from dim_lightning.callbacks.offline_layers import (
+    LAYER_SETTINGS,
+    MeasuredLayers,
+    measured_layers,
+)
 from dim_lightning.callbacks.offline_section import (
     encoder_code,
     joined,
@@ -31,32 +35,20 @@ from dim_lightning.callbacks.offline_section import (
 )
 from dim_lightning.callbacks.offline_table import (
     by_protocol,
-    figure_name,
     others_list,
     protocol_text,
     table,
 )
 from dim_lightning.callbacks.so_far import SoFar
 from dim_lightning.errors import InputError, check_least
-from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import (
     FINE_TUNED,
-    LINEAR,
-    SVM,
     MLPProtocol,
-    Splits,
-    layer_figures,
 )
-from dim_lightning.evaluation.untrained import untrained
-from dim_lightning.run.accuracies import PIXELS, RANDOM, row_name
 from dim_lightning.run.environment import own_commit
 from dim_lightning.run.own_code import OWN_CODE
 from dim_lightning.run.result import change_result, test_section
 from dim_lightning.version import version
-
-_STATISTICS_IMAGES = 2500
-# the settings on which the figures of a layer depend
-_OF_LAYERS = ("mlp_epochs", "seed", "linear_dim", "svm", "mlp_protocol", "repeats")
 
 
 class OfflineEvaluation(Callback):
@@ -188,11 +180,12 @@ class OfflineEvaluation(Callback):
         code = {"version": version(), **own_commit()}
         so_far = SoFar(run_dir, {"features": seen, "code": code})
         name = list(taken[0].layers)[-1] if labelled else "code"
-        rows: dict[str, dict[str, float]] = {}
-        spread: dict[str, dict[str, float]] = {}
-        rest: dict[str, Any] = {}
+        rows, spread, rest = MeasuredLayers({}, {}, {})
         if labelled:
-            rows, spread, rest = self._layers(trainer, pl_module, taken, so_far)
+            settings = {name: getattr(self, name) for name in LAYER_SETTINGS}
+            rows, spread, rest = measured_layers(
+                trainer, pl_module, taken, so_far, self.floors, settings
+            )
         others, estimates = code_figures(
             trainer, pl_module, taken, self.measures, name, self.seed, so_far.once
         )
@@ -235,96 +228,11 @@ class OfflineEvaluation(Callback):
 
     def _asked(self) -> dict[str, Any]:
         """What it was given, by name: with which settings the figures were found."""
-        names = ("floors", *_OF_LAYERS)
+        names = ("floors", *LAYER_SETTINGS)
         return {name: getattr(self, name) for name in names} | self.measures._asdict()
-
-    def _layers(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        taken: Sequence[Extracted],
-        so_far: SoFar,
-    ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]], dict[str, Any]]:
-        """Row -> accuracies, row -> their standard deviations, and what else there is to know."""
-        rows, spread = {}, {}
-        num_classes = data_of(trainer).num_classes
-        assert num_classes is not None
-        asked = self._asked()
-        settings = {name: asked[name] for name in _OF_LAYERS}
-        facts: dict[str, Any] = {"dim": {}, "l2": {}, "svm_c": {}, "not_converged": []}
-        for row, splits in self._kinds(trainer, pl_module, taken):
-            dim = splits.train.features.shape[1]
-            layer = f"layers/{row}"
-            known = ", measured before" if so_far.knows(layer, settings) else ""
-            pl_module.print(f"offline evaluation: {row_name(row)} ({dim:,} features{known})")
-            measure = partial(_layer, splits, num_classes, **settings)
-            found = so_far.once(layer, settings, measure)
-            rows[row], spread[row] = found["figures"], found["deviations"]
-            facts["dim"][row] = dim
-            for fact in ("l2", "svm_c"):
-                if found[fact] is not None:
-                    facts[fact][row] = found[fact]
-            facts["not_converged"] += [figure_name(row, each) for each in found["not_converged"]]
-            facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
-            facts["chance"] = _of_largest_class(splits.train.labels, splits.test.labels)
-            del splits, measure  # before the next one is made
-        return rows, spread, facts
-
-    def _kinds(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        taken: Sequence[Extracted],
-    ) -> Iterator[tuple[str, Splits]]:
-        """Layers in the encoder's order, then the floors; each let go before the next is made."""
-        device = pl_module.device
-        names = list(taken[0].layers)
-        for name in names:
-            yield name, _splits([part.layers.pop(name) for part in taken], taken, device)
-        if not self.floors:
-            return
-        loaders = [data_of(trainer).clean_dataloader(each, labelled=True) for each in NAMES]
-        try:
-            statistics = data_of(trainer).clean_dataloader("train", limit=_STATISTICS_IMAGES)
-            encoder = untrained(pl_module.encoder, statistics, device, self.seed)  # type: ignore
-        except InputError as error:
-            pl_module.print(f"offline evaluation: no floor of an untrained encoder: {error}")
-        else:
-            with trainer.precision_plugin.forward_context():
-                fresh = [extract(encoder, each, device, names) for each in loaders]
-            for name in names:
-                features = [part.layers.pop(name) for part in fresh]
-                yield RANDOM + name, _splits(features, taken, device)
-        floor = [pixels(loader) for loader in loaders]
-        yield PIXELS, _splits(floor, taken, device)
-
-
-def _layer(splits: Splits, num_classes: int, **settings: Any) -> dict[str, Any]:
-    """What there is to keep of a layer, in the types of JSON."""
-    found = layer_figures(splits, num_classes, **settings)
-    solved = {LINEAR: found.linear, SVM: found.svm}
-    return {
-        "figures": found.figures,
-        "deviations": found.deviations,
-        "l2": found.linear and found.linear.l2,
-        "svm_c": found.svm and found.svm.c,
-        "not_converged": [name for name, one in solved.items() if one and not one.converged],
-    }
 
 
 def _named(figures: Mapping[str, float], transfer: str | None) -> dict[str, float]:
     """The figures by the names that loggers have them under."""
     prefix = "" if transfer is None else f"{test_section(transfer)}/"
     return {f"{prefix}{name}": value for name, value in figures.items()}
-
-
-def _splits(features: Sequence[Tensor], taken: Sequence[Extracted], device: Any) -> Splits:
-    """The features of each split's labelled images with their labels, on `device`."""
-    pairs = zip(features, taken, strict=True)
-    parts = [Labelled(x.to(device), t.labels[t.labels >= 0].to(device)) for x, t in pairs]
-    return Splits(*parts)
-
-
-def _of_largest_class(train: Tensor, test: Tensor) -> float:
-    """The share of the test images that are of the largest class of the training images."""
-    return accuracy(train.bincount().argmax().expand_as(test), test)

@@ -1,5 +1,6 @@
 """The bytes that a process sends in a step: the formula against what is measured."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -26,6 +27,16 @@ def test_what_is_measured_is_what_is_computed(benchmark, tmp_path, monkeypatch):
         assert row["collectives"] == sum(computed.values()) - computed["batch norm"]
         if row["wire"] is not None:  # with the headers of gloo, TCP and IP
             assert sum(computed.values()) < row["wire"] < 1.1 * sum(computed.values())
+
+
+def test_what_was_recorded_is_what_is_computed(benchmark):
+    rows = json.loads(SCRIPT.with_suffix(".json").read_text())
+    assert {row["processes"] for row in rows} == {1, 2, 4}
+    for row in rows:
+        setting = benchmark["Setting"](*row["setting"])
+        computed = benchmark["bytes_sent"](row["kind"], setting, row["processes"])
+        assert row["gradients"] == computed["gradients"]
+        assert row["collectives"] == sum(computed.values()) - computed["batch norm"]
 
 
 def test_a_single_process_sends_nothing(benchmark):

@@ -70,9 +70,19 @@ class StridedEncoder(Encoder):
         code = feature_map.mean(dim=(2, 3))
         layers = {"conv": feature_map.flatten(1)}
         if min(feature_map.shape[2:]) > 2:
-            layers["quarters"] = F.adaptive_avg_pool2d(feature_map, 2).flatten(1)
+            layers["quarters"] = _quarters(feature_map).flatten(1)
         layers["embedding"] = code
         return Features(feature_map, layers, code, None)
+
+
+def _quarters(feature_map: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2 2"]:
+    """Means of the four quarters; the middle row or column of an odd side is in two of them.
+
+    The windows of `F.adaptive_avg_pool2d`, which Apple's GPUs take of even sides alone.
+    """
+    height, width = feature_map.shape[2:]
+    window = ((height + 1) // 2, (width + 1) // 2)
+    return F.avg_pool2d(feature_map, window, stride=(height // 2, width // 2))
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]:

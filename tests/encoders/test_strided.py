@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from dim_lightning.encoders import StridedEncoder
@@ -22,6 +23,22 @@ def test_shapes_and_the_code_is_the_mean_of_the_map():
     torch.testing.assert_close(features.mean, features.feature_map.mean(dim=(2, 3)))
     assert features.log_variance is None
     assert encoder.embedding_dim == 512
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", range(3, 9))
+def test_quarters_are_means_of_windows_that_every_device_takes(monkeypatch, side, layout):
+    def refuse(*_):
+        raise RuntimeError("Adaptive pool MPS: input sizes must be divisible by output sizes")
+
+    adaptive = F.adaptive_avg_pool2d
+    monkeypatch.setattr(F, "adaptive_avg_pool2d", refuse)
+    encoder = StridedEncoder(32, widths=(4, 6))
+    images = torch.rand(3, 3, 2 * side, 2 * side + 2).to(memory_format=layout)
+    features = encoder(images)
+    assert features.feature_map.shape[2:] == (side, side + 1)
+    expected = adaptive(features.feature_map, 2).flatten(1)
+    torch.testing.assert_close(features.layers["quarters"], expected)
 
 
 def test_its_arithmetic_is_what_the_docstring_says():

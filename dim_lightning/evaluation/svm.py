@@ -199,4 +199,4 @@ def _times_inverse(values: Tensor, factor: Tensor | None, transposed: bool = Fal
 
 
 def _flat(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy().ravel()
+    return values.cpu().double().numpy().ravel()

@@ -3,9 +3,11 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from small_features import blobs
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation import Labelled
+from dim_lightning.evaluation import Labelled, conditioning, svm
 from dim_lightning.evaluation.svm import C_GRID, _Machines, linear_svm
 
 
@@ -138,3 +140,30 @@ def test_one_class_is_refused():
     part = Labelled(torch.randn(9, 2), torch.zeros(9, dtype=torch.int64))
     with pytest.raises(InputError, match=r"one class.*evaluation\.svm"):
         linear_svm(part, part, part)
+
+
+class _AppleGPU(TorchFunctionMode):
+    """Tensors stand for those of Apple's GPU, which has no float64, until they come to the CPU."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        if func is Tensor.cpu:
+            found = found.clone()
+            found.is_on_cpu = True
+        elif isinstance(found, Tensor) and found.dtype == torch.float64:
+            given = args[0]
+            is_wide = not isinstance(given, Tensor) or given.dtype == torch.float64
+            if not is_wide and not hasattr(given, "is_on_cpu"):
+                raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return found
+
+
+def test_no_float64_is_made_where_the_device_has_none(monkeypatch):
+    train, val, test = blobs(150, 0), blobs(200, 1), blobs(400, 2)
+    expected = linear_svm(train, val, test, grid=(1e-2,))
+    for module in (conditioning, svm):
+        monkeypatch.setattr(module, "wide", lambda _: torch.float32)
+    with _AppleGPU():
+        found = linear_svm(train, val, test, grid=(1e-2,))
+    assert found.top1 == pytest.approx(expected.top1, abs=0.003)
+    assert found.converged

@@ -10,6 +10,7 @@ from dim_lightning.infomax.critics import (
     DotCritic,
     made_critic,
 )
+from dim_lightning.infomax.critics import critic as critic_module
 from dim_lightning.infomax.negatives import shuffled
 
 SOURCE_DIM, CODE_DIM = 6, 5
@@ -212,6 +213,21 @@ def test_cosines_are_as_exact_in_autocast_as_their_vectors():
         code = critic.encode_code(torch.randn(7, CODE_DIM))
     for side in (source, code):
         torch.testing.assert_close(side.norm(dim=-1), torch.ones(side.shape[:-1]))
+
+
+@pytest.mark.parametrize("name", CRITICS)
+def test_under_autocast_narrow_numbers_travel_and_the_scores_are_the_same(monkeypatch, name):
+    torch.manual_seed(0)
+    critic = CRITICS[name]()
+    source, code = torch.randn(7, 4, SOURCE_DIM), torch.randn(7, CODE_DIM)
+    negatives, travelled = shuffled(7, 2, generator()), []
+    monkeypatch.setattr(critic_module, "gather", lambda rows: travelled.append(rows) or rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = critic(source, code, negatives)
+        wide, code = critic.encode_source(source), critic.encode_code(code)
+        expected = critic.pair(torch.cat([wide[:, None], wide[negatives]], dim=1), code[:, None])
+    assert [rows.dtype for rows in travelled] == [torch.bfloat16]
+    assert torch.equal(torch.cat([scores.joint[:, None], scores.marginal], dim=1), expected)
 
 
 @pytest.mark.parametrize("widths", [(), (8, 0)])

@@ -67,12 +67,12 @@ class Critic(nn.Module, ABC):
             negatives: the other images of each code, by their positions in the joint batch of all
                 processes; all of them if None.
         """
-        code = self.encode_code(code)
+        code = in_autocast_type(self.encode_code(code))
         if negatives is None:
             source = encoded_in_pieces(self.encode_source, source)
             trained = [p for p in self.pair_parameters() if p.requires_grad]
-            return AllPairs(self.pair, source, in_autocast_type(code), trained, self.is_product)
-        source = self.encode_source(source)
+            return AllPairs(self.pair, source, code, trained, self.is_product)
+        source = in_autocast_type(self.encode_source(source))
         others = gather(source)[negatives]  # [n, k, m, w]
         scores = self.pair(torch.cat([source[:, None], others], dim=1), code[:, None])
         return Scores(scores[:, 0], scores[:, 1:])

@@ -14,7 +14,7 @@ _SIGNS = (
     "bad_alloc",
     "alloc_failed",  # of cuBLAS and cuDNN
 )
-_GPU_LIBRARIES = ("cuda", "cublas", "cudnn")
+_GPU_LIBRARIES = ("cuda", "cublas", "cudnn", "mps backend")
 _AMOUNT = re.compile(r"allocate (?P<amount>[\d.]+ ?(?:bytes|[KMGT]i?B))", re.IGNORECASE)
 _WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?P<how>.*)")
 
@@ -83,7 +83,7 @@ def _too_large(error: BaseException, name: str, size: int) -> str:
 def _too_many_features(error: BaseException, name: str, size: int) -> str:
     return (
         f"out of memory: {amount_of(error)} more could not be had; probes and neighbours have a "
-        "layer's features of all labelled images on the device, 8 bytes each and the SVM 12, "
+        "layer's features of all labelled images on the device, 8 bytes each and the SVM up to 12, "
         f"beside batches of data.{name} {size}; set trainer.accelerator to cpu, where they lie in "
         "the machine's memory, or evaluation.svm to false, or evaluation.linear_dim lower, or "
         f"data.{name} to {max(2, size // 2)}, or lower; or choose a model.encoder with smaller "

@@ -41,7 +41,14 @@ def _cuda_runtime():
     raise RuntimeError("CUDA error: out of memory")  # of a subclass, since PyTorch 2.8
 
 
-ON_GPU = [_cuda, _cublas, _cudnn, _cuda_runtime]
+def _mps():
+    raise RuntimeError(
+        "MPS backend out of memory (MPS allocated: 17.05 GB, other allocations: 1.10 GB, max "
+        "allowed: 18.13 GB). Tried to allocate 1.38 GB on private pool."
+    )
+
+
+ON_GPU = [_cuda, _cublas, _cudnn, _cuda_runtime, _mps]
 
 
 @pytest.mark.parametrize("raiser", [_numpy, _torch, *ON_GPU])
@@ -70,6 +77,9 @@ def test_the_amount_is_said():
     with pytest.raises(RuntimeError) as caught:
         _cuda()
     assert amount_of(caught.value) == "2.50 GiB"
+    with pytest.raises(RuntimeError) as caught:
+        _mps()
+    assert amount_of(caught.value) == "1.38 GB"
 
 
 def test_other_errors_stay_what_they_are():

@@ -1,5 +1,7 @@
 """What processors and GPUs can be used for, and what they are quick at."""
 
+from typing import Any
+
 import torch
 
 # the others change the type of the weights, and images are float32
@@ -7,6 +9,10 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 CUDA_ADVICE = (
     "update the driver, or install a build of torch for its CUDA (pytorch.org); to train on the "
     'CPU, hide the GPU: export CUDA_VISIBLE_DEVICES=""'
+)
+APPLE_GPU_UNTRIED = "dim_lightning was never tried on Apple's GPUs"
+APPLE_GPU_ADVICE = (
+    "update torch and torchvision, to PyTorch 2.14 or newer, or set trainer.accelerator to cpu"
 )
 _SHORT_PRECISIONS = {"None": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 _AMPERE = (8, 0)  # compute capability
@@ -52,3 +58,27 @@ def cuda_error() -> str | None:
     except RuntimeError as error:
         return str(error).partition(". ")[0]
     return None
+
+
+def has_apple_gpu() -> bool:
+    """Whether this is a Mac whose GPU PyTorch can use."""
+    return torch.backends.mps.is_available()
+
+
+def takes_apple_gpu(accelerator: Any) -> bool:
+    """Whether a command computes on Apple's GPU, which has to be asked for.
+
+    Args:
+        accelerator: trainer.accelerator.
+    """
+    return accelerator in ("gpu", "mps") and has_apple_gpu()
+
+
+def apple_gpu_error() -> str | None:
+    """Why no network should learn on Apple's GPU; None if nothing is known against it."""
+    if torch.__version__ >= "2.14":  # compared as versions
+        return None
+    return (
+        f"PyTorch {torch.__version__} computes wrong gradients on Apple's GPUs, without a word, in "
+        "the memory layout of the encoders here (pytorch#175189)"
+    )

@@ -20,7 +20,13 @@ from dim_lightning.cli.checks import (
     check_weights_only,
 )
 from dim_lightning.cli.compiling import check_compile, compile_parts
-from dim_lightning.cli.device import check_gpus, check_precision, gpu_names, say_slow_precision
+from dim_lightning.cli.device import (
+    accelerator_taken,
+    check_gpus,
+    check_precision,
+    gpu_names,
+    say_slow_precision,
+)
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import say_changed_code, say_other_settings, write_inputs
 from dim_lightning.cli.job import begun_run, job_name
@@ -71,6 +77,7 @@ class CommandLine(ParsedCommandLine):
         config = dict(self._get(self.config_init, "trainer"))
         check_trainer(config)
         check_gpus()
+        config["accelerator"] = accelerator_taken(self._command, config["accelerator"])
         check_weights_only(self._option("weights_only"))
         place = Path(self._option("runs_dir")), self._option("experiment")
         if self._command == "fit":

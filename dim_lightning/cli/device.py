@@ -1,6 +1,7 @@
 """Whether the device can compute what is asked for, how quickly, and what it is called."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -8,11 +9,16 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from dim_lightning.cli.speed import seconds_by_precision
 from dim_lightning.errors import InputError
 from dim_lightning.processor import (
+    APPLE_GPU_ADVICE,
+    APPLE_GPU_UNTRIED,
     CUDA_ADVICE,
+    apple_gpu_error,
     cuda_error,
+    has_apple_gpu,
     has_tf32,
     imitates_bfloat16,
     multiplies_bfloat16,
+    takes_apple_gpu,
 )
 from dim_lightning.run.environment import device_name
 
@@ -28,6 +34,28 @@ def check_gpus() -> None:
     error = cuda_error()
     if error is not None:
         raise InputError(f"CUDA cannot use the GPU of this machine: {error}; {CUDA_ADVICE}")
+
+
+def accelerator_taken(command: str, asked: Any) -> Any:
+    """The Trainer's accelerator: on a Mac the CPU in place of `auto`, which it says.
+
+    Args:
+        command: fit, validate, test or predict.
+        asked: trainer.accelerator.
+
+    Raises:
+        InputError: networks would learn on Apple's GPU, by a PyTorch that is wrong there.
+    """
+    error = apple_gpu_error() if takes_apple_gpu(asked) else None
+    if error is not None and command in ("fit", "test"):  # probes learn in a test
+        raise InputError(f"trainer.accelerator is {asked}, but {error}; {APPLE_GPU_ADVICE}")
+    if asked != "auto" or not has_apple_gpu():
+        return asked
+    rank_zero_info(
+        f"hint: {command} computes on the CPU, as {APPLE_GPU_UNTRIED}; --trainer.accelerator mps "
+        "takes this one"
+    )
+    return "cpu"
 
 
 def check_precision(command: str, precision: str | int | None, trainer: L.Trainer) -> None:

@@ -20,7 +20,7 @@ def seconds_by_precision(device: str, seconds: float = _SECONDS) -> dict[str, fl
     imitates it.
 
     Args:
-        device: cpu or cuda.
+        device: cpu, cuda or mps.
         seconds: how long all are tried together.
     """
     names = [name for name in _TYPES if device != "cpu" or name != "16-mixed"]
@@ -54,5 +54,5 @@ def _step(images: Tensor, weight: Tensor, device: str, dtype: torch.dtype | None
         scores = F.leaky_relu(F.conv2d(images, weight, padding=1), 0.2)
     scores.float().square().mean().backward()
     weight.grad = None
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if device != "cpu":
+        torch.accelerator.synchronize()

@@ -7,15 +7,19 @@ import lightning as L
 import pytest
 import torch
 from lightning.fabric.accelerators.cuda import _check_cuda_matmul_precision
+from lightning.fabric.accelerators.mps import MPSAccelerator
+from torch.torch_version import TorchVersion
 
 from dim_lightning.cli import device
 from dim_lightning.cli.device import (
+    accelerator_taken,
     check_precision,
     gpu_names,
     say_slow_precision,
     slow_precision,
 )
 from dim_lightning.cli.entry import _quiet
+from dim_lightning.errors import InputError
 from dim_lightning.processor import multiplies_bfloat16
 
 
@@ -106,6 +110,51 @@ def test_gpus_that_cuda_cannot_use_are_told_before_anything_is_made(workshop, ca
     error = capsys.readouterr().err
     assert "driver is too old (found version 11040); update the driver" in error
     assert 'export CUDA_VISIBLE_DEVICES=""' in error
+    assert workshop.made() == before
+
+
+@pytest.fixture
+def mac(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+
+def test_a_mac_computes_on_its_cpu_and_says_how_to_take_the_gpu(said, mac, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.14.0"))
+    for command in ("fit", "validate", "test", "predict"):
+        assert accelerator_taken(command, "auto") == "cpu"
+        assert said.pop().startswith(f"hint: {command} computes on the CPU, as dim_lightning was")
+        for asked in ("cpu", "mps", "gpu"):
+            assert accelerator_taken(command, asked) == asked
+    assert said == []
+
+
+def test_elsewhere_than_on_a_mac_lightning_decides(said, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.6.0"))
+    for asked in ("auto", "cpu", "gpu", "cuda", "mps"):
+        assert accelerator_taken("fit", asked) == asked
+    assert said == []
+
+
+@pytest.mark.parametrize("version", ["2.6.0", "2.13.1"])
+def test_nothing_learns_on_apples_gpu_where_pytorch_is_wrong_there(said, mac, monkeypatch, version):
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    for asked in ("mps", "gpu"):
+        for command in ("fit", "test"):
+            expected = rf"accelerator is {asked}, but PyTorch {version} .* 2\.14 or newer, or set"
+            with pytest.raises(InputError, match=expected):
+                accelerator_taken(command, asked)
+        assert accelerator_taken("predict", asked) == asked
+    assert accelerator_taken("fit", "auto") == accelerator_taken("fit", "cpu") == "cpu"
+
+
+def test_the_trainer_gets_the_accelerator_that_is_taken(workshop, mac, monkeypatch, capsys, caplog):
+    """Which its refusal of 0 devices names."""
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    before = workshop.made()
+    assert workshop.fit("--trainer.accelerator", "auto", "--trainer.devices", "0") == 2
+    assert "using cpu accelerator" in capsys.readouterr().err
+    assert "--trainer.accelerator mps takes this one" in caplog.text
     assert workshop.made() == before
 
 

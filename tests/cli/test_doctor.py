@@ -6,6 +6,7 @@ from importlib import import_module, metadata
 
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
 from dim_lightning.cli import main
 from dim_lightning.cli.doctor import machine, places, software
@@ -97,7 +98,8 @@ def test_a_pair_that_does_not_fit(monkeypatch):
     assert "torch>=" in _only(findings, "packages").advice
 
 
-def test_what_the_configuration_asks_for(tmp_path):
+def test_what_the_configuration_asks_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     path = tmp_path / "asks.yaml"
     path.write_text(
         f"data: {{root: {tmp_path}, source: {{class_path: PictureFolder, init_args: {{path: no}}}},"
@@ -150,6 +152,55 @@ def test_a_gpu_that_cuda_cannot_use(monkeypatch):
     assert finding.found.endswith("cannot use it: The NVIDIA driver is too old (found 11040)")
     monkeypatch.setattr(machine, "seconds_by_precision", lambda device: {"32-true": 0.1, device: 1})
     assert "cpu 1000.0 ms" in _only(machine.precision(Asked()), "precision").found
+
+
+def _graded(monkeypatch, **trainer):
+    """Which device is timed, what is found of it and of the number asked for, and the grades."""
+    timed = []
+
+    def measured(device):
+        timed.append(device)
+        return {"32-true": 0.03, "bf16-mixed": 0.01, "16-mixed": 0.01}
+
+    monkeypatch.setattr(machine, "seconds_by_precision", measured)
+    asked = Asked(trainer=trainer)
+    findings = [*machine.device(asked), *machine.precision(asked)]
+    return timed, [finding.found for finding in findings], {f.grade for f in findings}
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "cpu", "mps", "gpu"])
+def test_on_a_mac_what_fit_takes_is_named_and_timed(monkeypatch, accelerator):
+    monkeypatch.setattr(machine, "_gpus", list)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.14.0"))
+    is_gpu = accelerator in ("mps", "gpu")
+    precision = "16-mixed" if is_gpu else "bf16-mixed"
+    timed, found, grades = _graded(monkeypatch, accelerator=accelerator, precision=precision)
+    assert timed == ["mps" if is_gpu else "cpu"]
+    assert found[0].startswith("Apple GPU (mps)" if is_gpu else "CPU, ")
+    assert "dim_lightning was never tried on Apple's GPUs" in found[0]
+    assert ("--trainer.accelerator mps takes this one" in found[0]) == (not is_gpu)
+    assert grades == {"ok"}
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.13.0"))
+    _, found, grades = _graded(monkeypatch, accelerator=accelerator, precision=precision)
+    assert ("FIX" in grades) == ("PyTorch 2.13.0 computes wrong" in found[0]) == is_gpu
+
+
+def test_more_of_apples_gpus_than_there_are(monkeypatch):
+    for here, count in ((True, 2), (False, 1)):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda here=here: here)
+        _, found, grades = _graded(monkeypatch, accelerator="mps", devices=count)
+        asked = f"the configuration asks for {count} Apple GPUs, here are {int(here)}"
+        assert found[1] == asked
+        assert "FIX" in grades
+
+
+def test_a_gpu_that_the_configuration_leaves_alone_is_not_timed(monkeypatch):
+    monkeypatch.setattr(machine, "_gpus", lambda: ["NVIDIA A100"])
+    timed, found, grades = _graded(monkeypatch, accelerator="cpu", precision="bf16-mixed")
+    assert timed == ["cpu"]
+    assert found[0].startswith("CPU, ")
+    assert grades == {"ok"}
 
 
 def test_missing_data_comes_with_the_command_that_gets_it(tmp_path):

@@ -10,7 +10,16 @@ import torch
 from dim_lightning.cli.doctor.asked import Asked
 from dim_lightning.cli.doctor.finding import Finding
 from dim_lightning.cli.speed import seconds_by_precision
-from dim_lightning.processor import CUDA_ADVICE, cuda_error, is_trained_in
+from dim_lightning.processor import (
+    APPLE_GPU_ADVICE,
+    APPLE_GPU_UNTRIED,
+    CUDA_ADVICE,
+    apple_gpu_error,
+    cuda_error,
+    has_apple_gpu,
+    is_trained_in,
+    takes_apple_gpu,
+)
 from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.limits import available_memory, usable_cores
 
@@ -24,22 +33,40 @@ _CLEARLY = 1.1  # how much quicker counts as quicker
 
 def device(asked: Asked) -> Iterator[Finding]:
     """What computes, and whether it is what the configuration asks for."""
-    names, error = _gpus(), cuda_error()
-    if names:
-        total = torch.cuda.get_device_properties(0).total_memory
-        yield Finding("device", f"{len(names)} x {names[0]}, {total / 1e9:.0f} GB")
-    elif error is not None:
+    names, error, taken = _gpus(), cuda_error(), _taken(asked)
+    if error is not None:
         found = f"there is a GPU, but CUDA cannot use it: {error}"
         yield Finding("device", found, CUDA_ADVICE, "FIX")
-    elif torch.backends.mps.is_available():
-        yield Finding("device", "Apple GPU (mps)")
-    elif any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi"):
+    elif taken == "cuda":
+        total = torch.cuda.get_device_properties(0).total_memory
+        yield Finding("device", f"{len(names)} x {names[0]}, {total / 1e9:.0f} GB")
+    elif taken == "mps":
+        yield _apple_gpu()
+    elif not names and (any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi")):
         why = "cannot use it" if torch.version.cuda else "is a build for CPUs"
         advice = "update the driver, or install a build of torch for its CUDA: pytorch.org"
         yield Finding("device", f"there is an NVIDIA GPU, but this torch {why}", advice, "hint")
     else:
-        yield Finding("device", f"CPU, {cpu_model()}")
+        found = f"CPU, {cpu_model()}"
+        if has_apple_gpu():
+            found += f"; {APPLE_GPU_UNTRIED}; --trainer.accelerator mps takes this one"
+        yield Finding("device", found)
     yield from _devices_asked(asked, len(names))
+
+
+def _taken(asked: Asked) -> str:
+    """The device that `fit` takes: cpu, cuda or mps."""
+    accelerator = asked.trainer.get("accelerator", "auto")
+    if takes_apple_gpu(accelerator):
+        return "mps"
+    return "cuda" if _gpus() and accelerator != "cpu" else "cpu"
+
+
+def _apple_gpu() -> Finding:
+    error = apple_gpu_error()
+    if error is not None:
+        return Finding("device", f"Apple GPU (mps), but {error}", APPLE_GPU_ADVICE, "FIX")
+    return Finding("device", f"Apple GPU (mps); {APPLE_GPU_UNTRIED}")
 
 
 def _gpus() -> list[str]:
@@ -53,15 +80,18 @@ def _devices_asked(asked: Asked, num_gpus: int) -> Iterator[Finding]:
     accelerator = asked.trainer.get("accelerator", "auto")
     count = asked.trainer.get("devices", 1)
     wanted = count if isinstance(count, int) and not isinstance(count, bool) else 0
-    if accelerator in ("gpu", "cuda") and num_gpus < max(wanted, 1):
-        found = f"the configuration asks for {max(wanted, 1)} GPUs, here are {num_gpus}"
+    kind = "GPUs"
+    if accelerator == "mps" or takes_apple_gpu(accelerator):
+        kind, num_gpus = "Apple GPUs", int(has_apple_gpu())
+    if accelerator in ("gpu", "cuda", "mps") and num_gpus < max(wanted, 1):
+        found = f"the configuration asks for {max(wanted, 1)} {kind}, here are {num_gpus}"
         advice = "set trainer.accelerator to cpu" if not num_gpus else f"set it to {num_gpus}"
         yield Finding("trainer.devices", found, advice, "FIX")
 
 
 def precision(asked: Asked) -> Iterator[Finding]:
     """The quickest precision, by two seconds of measurement."""
-    name = "cuda" if _gpus() else "cpu"
+    name = _taken(asked)
     measured = seconds_by_precision(name)
     base = measured["32-true"]
     quickest = min(measured, key=lambda key: measured[key])

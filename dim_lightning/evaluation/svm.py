@@ -63,7 +63,7 @@ def linear_svm(
     tens of steps are enough instead of hundreds. It goes on until the dual problem, whose objective
     lies half the squared gradient below, shows that less than 1e-5 of the objective is left to
     gain. It needs 8 bytes a feature and training image beside the features, and 24 a pair of (up to
-    8,192) features.
+    8,192) features; half of that in float32.
 
     Source: the objective of LIBLINEAR (Fan et al., 2008) and so of scikit-learn's LinearSVC; the
     linear SVM of Hjelm et al., 2019, table 4, who name neither loss, penalty nor scaling.

@@ -88,7 +88,9 @@ class EncoderModule(L.LightningModule, ABC):
         seed: int,
     ):
         super().__init__()
-        check_makers(encoder=encoder, optimizer=optimizer, lr_scheduler=lr_scheduler)
+        check_makers(encoder=encoder, optimizer=optimizer)
+        if lr_scheduler is not None:
+            check_makers(lr_scheduler=lr_scheduler)
         self.encoder = encoder(image_size)
         check_encoder(self.encoder, image_size)
         warn_of_dropout(self.encoder)

@@ -15,9 +15,10 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, cut
 
 _FREE = ("optimizer", "lr_scheduler", "report")  # may be others from here on
+_LONGEST = 80  # of what was given, in an error
 _NUMPY = (np.bool_, np.number, np.str_)
 # others' layers, by the setting that says how much they drop; to import them takes its time
 _DROPPING = {"StochasticDepth": "p", "DropPath": "drop_prob"}  # torchvision's, timm's
@@ -25,20 +26,44 @@ _MODULES = re.compile(r"(?<!')\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
 
 def check_makers(**makers: Any) -> None:
-    """Refuses parts that are already made: they are made here, with sizes known only here.
+    """Refuses parts that are already made, and names: they are made here, with sizes known here.
 
     Args:
         makers: the parameter's name -> what is to make the part.
 
     Raises:
-        InputError: one of them is a part.
+        InputError: one of them is a part, or cannot be called.
     """
     for name, make in makers.items():
-        if isinstance(make, nn.Module | Optimizer | LRScheduler):
-            kind = type(make).__name__
+        is_part = isinstance(make, nn.Module | Optimizer | LRScheduler)
+        if is_part or not callable(make):
+            kind = make if isinstance(make, str) else type(make).__name__ if is_part else "Class"
+            found = f"an object of class {kind}" if is_part else cut(part_text(make), _LONGEST)
             raise InputError(
-                f"{name} is an object of class {kind}; expected what makes one: the class itself, "
-                f"or functools.partial({kind}, setting=value)"
+                f"{name} is {found}; expected what makes one: the class or function itself, or "
+                f"functools.partial({kind}, setting=value)"
+            )
+
+
+def check_functions(**functions: Any) -> None:
+    """Refuses what cannot be called as it is: names, and classes, which would make an object.
+
+    Args:
+        functions: the parameter's name -> what is to be called.
+
+    Raises:
+        InputError: one of them is such.
+    """
+    for name, function in functions.items():
+        if isinstance(function, type):
+            raise InputError(
+                f"{name} is the class {part_text(function)}; expected a function, or an object "
+                f"that can be called as one, such as {function.__name__}()"
+            )
+        if not callable(function):
+            raise InputError(
+                f"{name} is {cut(part_text(function), _LONGEST)}; expected the function itself, or "
+                "an object that can be called as one"
             )
 
 

@@ -1,5 +1,7 @@
-"""Layers that draw from PyTorch's global generators are seen, and said of each part."""
+"""Names in the place of parts are refused; layers that draw from global generators are seen."""
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 from small_methods import build, decoder, discriminator, encoder
@@ -7,6 +9,10 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from dim_lightning.baselines import VAE, AdversarialAutoencoder, Autoencoder, BiGAN, Supervised
+from dim_lightning.errors import InputError
+from dim_lightning.infomax.deep_infomax import DeepInfoMax
+from dim_lightning.infomax.estimators import info_nce, smile
+from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.parts import has_dropout
 
 
@@ -63,3 +69,62 @@ def test_each_part_with_dropout_is_named_once(method, part, make, named):
     with pytest.warns(UserWarning, match=f"^{named} has dropout or other layers") as said:
         build(method, **{part: with_dropout(make)})
     assert len(said) == 1
+
+
+@pytest.fixture
+def as_in_a_script(monkeypatch):
+    """Types are not looked at, as only tests do."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+MAKERS = {
+    DeepInfoMax: (
+        *("encoder", "optimizer", "lr_scheduler", "local_critic", "global_critic"),
+        *("global_aspect", "patch_critic", "prior", "coordinates"),
+    ),
+    AdversarialAutoencoder: ("decoder",),
+    Autoencoder: ("encoder", "decoder"),
+    BiGAN: ("decoder", "discriminator"),
+    VAE: ("decoder",),
+}
+
+
+@pytest.mark.usefixtures("as_in_a_script")
+@pytest.mark.parametrize(
+    ("method", "name"), [(method, name) for method, names in MAKERS.items() for name in names]
+)
+def test_a_name_makes_no_part(method, name):
+    said = rf"^{name} is 'My'; expected what makes one: the class .* functools\.partial\(My, set"
+    with pytest.raises(InputError, match=said):
+        build(method, **{name: "My"})
+
+
+@pytest.mark.usefixtures("as_in_a_script")
+def test_nothing_makes_no_part():
+    with pytest.raises(InputError, match=r"^prior is None; .* functools\.partial\(Class, setting"):
+        build(DeepInfoMax, prior=None)
+
+
+FUNCTIONS = {
+    r"estimator is 'info_nce'; expected the function itself": {"estimator": "info_nce"},
+    r"estimator is the class .*Occlusion; expected a function": {"estimator": Occlusion},
+    r"report\[1\] is 'smile'; expected the function": {"report": [info_nce, "smile"]},
+    r"report is 'smile'; expected a list of functions": {"report": "smile"},
+    r"report is dim_lightning\..*smile; expected a list of functions": {"report": smile},
+    r"num_negatives is 'ALL'; expected a whole number of at": {"num_negatives": "ALL"},
+    r"num_negatives is 1\.5; expected a whole number of at": {"num_negatives": 1.5},
+    r"occlusion is the class .*Occlusion; .* such as Occlusion\(\)": {"occlusion": Occlusion},
+    r"occlusion is 'Occlusion'; expected the function": {"occlusion": "Occlusion"},
+}
+
+
+@pytest.mark.usefixtures("as_in_a_script")
+@pytest.mark.parametrize("said", FUNCTIONS)
+def test_a_name_or_a_class_is_no_function(said):
+    with pytest.raises(InputError, match=f"^{said}"):
+        build(DeepInfoMax, **FUNCTIONS[said])
+
+
+@pytest.mark.usefixtures("as_in_a_script")
+def test_numbers_of_numpy_will_do():
+    build(DeepInfoMax, num_negatives=np.int64(3))

@@ -20,7 +20,7 @@ from dim_lightning.infomax.occlusion import Occlusion
 from dim_lightning.infomax.priors import GaussianKL, Prior
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
-from dim_lightning.parts import check_makers
+from dim_lightning.parts import check_functions, check_makers
 from dim_lightning.processes import joint_size
 
 
@@ -110,6 +110,8 @@ class DeepInfoMax(EncoderModule):
             prior=prior,
             coordinates=coordinates,
         )
+        if occlusion is not None:
+            check_functions(occlusion=occlusion)
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
         shape, code_dim = self.encoder.feature_shape, self.encoder.embedding_dim

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -15,7 +16,7 @@ from dim_lightning.infomax.estimators import Estimator, check_trains, name_of
 from dim_lightning.infomax.negatives import shuffled
 from dim_lightning.infomax.priors import Prior
 from dim_lightning.infomax.view import View
-from dim_lightning.parts import check_scalar
+from dim_lightning.parts import check_functions, check_scalar, part_text
 from dim_lightning.processes import joint_size, own_rows
 
 NumNegatives = int | Literal["all"]
@@ -54,8 +55,9 @@ class Objective(nn.Module):
             '<term>_<estimator>', without gradient.
 
     Raises:
-        InputError: for a weight that cannot be, when no information term is left, for an
-            estimator that does not train, or for two reported ones of one name.
+        InputError: for a weight or number of negatives that cannot be, when no information term is
+            left, for an estimator that does not train or is no function, or for two reported ones
+            of one name.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Objective(nn.Module):
     ):
         super().__init__()
         _check_weights(weights)
+        check_functions(estimator=estimator)
         check_trains(estimator)
         _check_report(report)
+        _check_num_negatives(num_negatives)
         self.weights = dict(weights)
         self.contrasts = nn.ModuleDict({k: nn.ModuleList(v) for k, v in contrasts.items()})
         self.estimator = estimator
@@ -172,17 +176,35 @@ def _check_weights(weights: Mapping[str, float]) -> None:
 
 
 def _check_report(report: Sequence[Estimator]) -> None:
-    """Refuses two estimators whose values would be logged under one name.
+    """Refuses what is no list of functions, and two whose values would be logged under one name.
 
     Raises:
         InputError: there are such.
     """
+    if isinstance(report, str) or not isinstance(report, Sequence):
+        raise InputError(
+            f"report is {part_text(report)}; expected a list of functions, such as [info_nce]"
+        )
+    check_functions(**{f"report[{index}]": each for index, each in enumerate(report)})
     names = [name_of(estimator) for estimator in report]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(
             f"model.report has {twice} twice, and values are logged by the estimator's name; "
             "expected each name once; give a function of your own another name"
+        )
+
+
+def _check_num_negatives(num_negatives: NumNegatives) -> None:
+    """Refuses what is neither a number nor 'all'; how many there can be, the batch tells.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if num_negatives != "all" and not isinstance(num_negatives, Integral):
+        raise InputError(
+            f"num_negatives is {part_text(num_negatives)}; expected a whole number of at least 1, "
+            "or 'all'"
         )
 
 

@@ -220,8 +220,12 @@ class EncoderModule(L.LightningModule, ABC):
         take_from_first(self.buffers())
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """The codes of the images, with their labels and indices."""
-        embedding = self(batch.images).float()
+        """The codes of the images, with their labels and indices.
+
+        Raises:
+            InputError: it is no batch of images as floats.
+        """
+        embedding = self(_checked(batch).images).float()
         return {"embedding": embedding, "labels": batch.labels, "indices": batch.indices}
 
     def configure_optimizers(self) -> Any:
@@ -280,17 +284,7 @@ class EncoderModule(L.LightningModule, ABC):
         warn_of_unknown(name, of, checkpoint.get("hyper_parameters", {}), self.hparams)
 
     def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
-        if not isinstance(batch, Batch):
-            raise InputError(
-                f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch, "
-                "as those of ImageDataModule do; give it a Source of your own for other pictures"
-            )
-        if not batch.images.is_floating_point():
-            raise InputError(
-                f"the images are {str(batch.images.dtype).removeprefix('torch.')}; expected floats "
-                "in [0, 1]; pass the ImageDataModule itself, datamodule=data, which scales and "
-                "augments what its loaders give"
-            )
+        batch = _checked(batch)
         stream = Draws[stage.upper()]
         generator = generator_for(self.seed, stream, *position, device=batch.images.device)
         given = self.code_and_terms(batch, generator)
@@ -311,6 +305,26 @@ class EncoderModule(L.LightningModule, ABC):
             batch_size=joint_size(num_images),
             sync_dist=stage != "train",
         )
+
+
+def _checked(batch: object) -> Batch:
+    """What a step is given, after a look at it.
+
+    Raises:
+        InputError: it is no batch of images as floats.
+    """
+    if not isinstance(batch, Batch):
+        raise InputError(
+            f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch, "
+            "as those of ImageDataModule do; give it a Source of your own for other pictures"
+        )
+    if not batch.images.is_floating_point():
+        raise InputError(
+            f"the images are {str(batch.images.dtype).removeprefix('torch.')}; expected floats "
+            "in [0, 1]; pass the ImageDataModule itself, datamodule=data, which scales and "
+            "augments what its loaders give"
+        )
+    return batch
 
 
 def is_written(trainer: L.Trainer, step: int) -> bool:

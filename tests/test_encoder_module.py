@@ -83,6 +83,15 @@ def test_a_loader_without_its_module_is_said(tmp_path):
         trainer(tmp_path, max_steps=1).fit(module, *loaders)
 
 
+def test_prediction_by_a_loader_without_its_module_is_said(tmp_path):
+    data = digits(tmp_path)
+    data.prepare_data()
+    data.setup("predict")
+    module = Own(lambda code, loss: (code, {"loss": loss}))
+    with pytest.raises(InputError, match=r"images are uint8; .* pass the ImageDataModule itself"):
+        trainer(tmp_path).predict(module, data.clean_dataloader("val"))
+
+
 @pytest.mark.parametrize("data", [None, LightningDataModule()])
 def test_callbacks_need_an_image_data_module(tmp_path, data):
     module = Own(lambda code, loss: (code, {"loss": loss}))

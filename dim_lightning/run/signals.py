@@ -55,6 +55,7 @@ class HeldSignals:
         """Starts; nothing outside of the main thread, where signals do not arrive."""
         if threading.current_thread() is not threading.main_thread() or self._before:
             return
+        self.received = 0
         for number in _STOPS:
             if signal.getsignal(number) != signal.SIG_IGN:  # as for a shell's background jobs
                 self._before[number] = signal.signal(number, self._note)

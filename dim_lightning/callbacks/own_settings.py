@@ -31,6 +31,10 @@ class OwnSettings(Callback):
         self._checkpoint: dict[str, Any] | None = None
         self._done: tuple[int, int] | None = None  # epochs, and batches of the next one
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Forgets a checkpoint that was only validated or tested."""
+        self._checkpoint = self._done = None
+
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:

@@ -86,6 +86,15 @@ def test_a_schedule_of_steps_stands_where_the_epochs_done_end(fit):
     assert min(rates) > 0
 
 
+def test_a_checkpoint_that_was_only_validated_sets_no_schedule(fit, tmp_path, digits_root):
+    own, rates, data = OwnSettings(), Rates(), digits(digits_root)
+    options = {"ckpt_path": fit(1)[-1], "weights_only": True, "verbose": False}
+    trainer(tmp_path, callbacks=[own]).validate(build(Supervised), data, **options)
+    run = trainer(tmp_path, callbacks=[own, rates], max_epochs=1, limit_train_batches=1)
+    run.fit(build(Supervised, lr_scheduler=halved), data)
+    assert rates.rates == [1e-3]
+
+
 def test_a_schedule_of_a_training_without_an_end_is_refused_as_in_any(fit):
     path = fit(1)[-1]
     with pytest.raises(InputError, match="which has none"):

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from dim_lightning.callbacks.observation import data_of
+from dim_lightning.callbacks.observation import LastTrained, data_of
 from dim_lightning.encoder_module import is_written
 from dim_lightning.errors import check_least
 from dim_lightning.evaluation.fitting import seeded
@@ -26,7 +26,7 @@ class LinearProbe(Callback):
 
     Logs `probe/online/top1` (validation, in [0, 1]) and `probe/online/train_loss` (nats). On
     several processes there is one probe, trained on the joint batch: moments and gradients are
-    those of all codes.
+    those of all codes. It goes on with a module that is trained on, and begins anew with another.
 
     Args:
         learning_rate: of Adam.
@@ -45,17 +45,23 @@ class LinearProbe(Callback):
         self._accuracy: MulticlassAccuracy | None = None
         self._stored: dict[str, Any] | None = None
         self._num_classes: int | None = None
+        self._of = LastTrained()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Learns the number of classes; says so where there are none."""
         self._num_classes = data_of(trainer).num_classes
         if self._probe is not None and not self._is_of_these_classes(self.state_dict()):
-            self.load_state_dict(self.state_dict())  # as one that a checkpoint brings along
+            self._set_aside(self.state_dict())  # as one that a checkpoint brings along
         if stage == "fit" and self._num_classes is None:
             pl_module.print(
                 "the pictures have no labels: linear probe and kNN accuracy are off, the pictures "
                 "of neighbours stay on"
             )
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Drops the probe of another module."""
+        if self._of.changes_to(pl_module):
+            self._set_aside(None)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Builds the probe, or takes up the one of the checkpoint."""
@@ -120,7 +126,12 @@ class LinearProbe(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keeps the state until the sizes and the device are known."""
-        self._stored = state_dict
+        self._of = LastTrained()
+        self._set_aside(state_dict)
+
+    def _set_aside(self, state: dict[str, Any] | None) -> None:
+        """Has no probe until one is built, from this state if there is one."""
+        self._stored = state
         self._probe = self._optimizer = self._accuracy = None
 
     def _build(self, pl_module: L.LightningModule) -> None:

@@ -72,6 +72,10 @@ class Neighbours(Callback):
         self._queries: list[tuple[Tensor, Tensor]] = []
         self._precision: dict[str, float] = {}
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Forgets the figures of an earlier training."""
+        self._precision = {}
+
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets the codes of the validation before."""
         self._queries = []

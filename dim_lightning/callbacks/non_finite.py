@@ -34,6 +34,10 @@ class NonFiniteGuard(Callback):
         self._names: list[str] = []
         self._first_bad: Tensor | None = None  # the step at which each term went bad, -1 if never
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Knows of no step of an earlier training."""
+        self._names, self._first_bad = [], None
+
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:

@@ -1,5 +1,6 @@
 """What every callback here asks of a run: its data, its codes, how far it is, where pictures go."""
 
+import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,25 @@ from dim_lightning.trained import Trained
 
 # what every_n_epochs may be, too, for the error that refuses one
 INTERVAL = "a number above trainer.max_epochs looks at the last epoch only"
+
+
+class LastTrained:
+    """Which module a callback's state is of: the one that was trained last.
+
+    Of a state that a checkpoint brings it is not known: it is of the one that is trained next.
+    """
+
+    def __init__(self) -> None:
+        self._module: weakref.ref[L.LightningModule] | None = None
+
+    def changes_to(self, module: L.LightningModule) -> bool:
+        """Takes down that this module is trained now; whether the last one was another."""
+        last, self._module = self._module, weakref.ref(module)
+        return last is not None and last() is not module
+
+    def __reduce__(self) -> tuple[type["LastTrained"], tuple[()]]:
+        """Nothing of it goes to another process, which has none of these modules."""
+        return LastTrained, ()
 
 
 def data_of(trainer: L.Trainer) -> ImageDataModule:

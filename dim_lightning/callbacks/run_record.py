@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from dim_lightning.callbacks.observation import LastTrained
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import now, write_environment
 from dim_lightning.run.report import final_figures
@@ -35,6 +36,10 @@ class RunRecord(Callback):
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
+        self._of = LastTrained()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._num_images = 0
         self._seconds = 0.0
         self._epoch_images = 0
@@ -45,6 +50,11 @@ class RunRecord(Callback):
         self._page_seconds = 0.0
         self._page_time = 0.0
         self._has_trained = False
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Counts nothing of another module."""
+        if self._of.changes_to(pl_module):
+            self._begin_anew()
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on counting from."""
@@ -58,6 +68,7 @@ class RunRecord(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on counting."""
+        self._of = LastTrained()
         self._num_images = state_dict["num_images"]
         self._seconds = state_dict["seconds"]
         self._epoch_images = state_dict["epoch_images"]

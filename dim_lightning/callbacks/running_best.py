@@ -5,6 +5,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
+from dim_lightning.callbacks.observation import LastTrained
+
 _ENDING = "/top1"
 _PREFIX = "best/"
 _CLASSES = "num_classes"  # in a checkpoint, beside the values
@@ -16,13 +18,19 @@ class RunningBest(Callback):
 
     After every validation all of them are logged: one that was not measured this time keeps its
     value. They are in the checkpoint, so that a resumed run does not forget; it does where there is
-    another number of classes, as accuracies are others then. It has to stand behind the callbacks
-    that measure.
+    another number of classes, as accuracies are others then, or another module is trained. It has
+    to stand behind the callbacks that measure.
     """
 
     def __init__(self) -> None:
         self._best: dict[str, float] = {}
         self._num_classes: int | None = None
+        self._of = LastTrained()
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Drops values of another module."""
+        if self._of.changes_to(pl_module):
+            self._best.clear()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Drops values of other classes than there are."""
@@ -50,5 +58,6 @@ class RunningBest(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them up."""
+        self._of = LastTrained()
         self._best = {name: value for name, value in state_dict.items() if name != _CLASSES}
         self._num_classes = state_dict[_CLASSES]

@@ -105,6 +105,31 @@ def test_a_resumed_probe_is_the_same_to_the_bit(tmp_path, digits_root):
     assert found["probe/online/train_loss"] == expected["probe/online/train_loss"]
 
 
+def test_another_training_with_the_same_callbacks_is_as_one_with_new_ones(tmp_path, digits_root):
+    data, short = digits(digits_root, batch_size=32), {"limit_train_batches": 2}
+    kept, new = ([LinearProbe(learning_rate=1e-2), RunningBest()] for _ in range(2))
+    _, first = fit(tmp_path, data, kept)
+    _, again = fit(tmp_path, data, kept, **short)
+    _, fresh = fit(tmp_path, data, new, **short)
+    assert_equal(probe_state(kept[0]), probe_state(new[0]))
+    assert again.callback_metrics == fresh.callback_metrics
+    best = "best/probe/online/top1"
+    assert again.callback_metrics[best] < first.callback_metrics[best]
+
+
+def test_a_module_that_is_trained_on_keeps_its_probe(tmp_path, digits_root):
+    """So does another one that takes up a checkpoint's."""
+    data, probe = digits(digits_root), LinearProbe()
+    module, short = tiny_module(), {"limit_train_batches": 2, "limit_val_batches": 1}
+    for steps in (2, 4):
+        trainer(tmp_path, [probe], **short).fit(module, data)
+        assert probe_state(probe)["adam.0.step"] == steps
+    probe.load_state_dict(probe.state_dict())
+    for steps in (6, 2):
+        fit(tmp_path, data, [probe], **short)
+        assert probe_state(probe)["adam.0.step"] == steps
+
+
 def test_a_checkpoint_brings_its_probe_to_validation(tmp_path, digits_root):
     data, probe = digits(digits_root), LinearProbe(learning_rate=1e-2)
     _, run = fit(tmp_path, data, [probe], epochs=2)

@@ -187,6 +187,14 @@ def test_the_precision_is_printed_at_the_end(tmp_path, digits_root, capsys):
     assert f"query's class: {cosine:.1f} % cosine" in capsys.readouterr().out
 
 
+def test_no_precision_of_an_earlier_training_is_printed(tmp_path, capsys):
+    callback = Neighbours(num_queries=1)
+    callback._precision = {"cosine": 0.5}
+    run = trainer(tmp_path, [callback], limit_train_batches=1)
+    run.fit(tiny_module(), unlabelled(tmp_path))
+    assert "query's class" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("bank_labels", "val_labels", "said"),
     [

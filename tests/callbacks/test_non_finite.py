@@ -30,6 +30,13 @@ def test_says_the_loss_where_no_term_is_bad():
         train([NonFiniteGuard()], Small({2: {"loss": INF}}), log_every_n_steps=2)
 
 
+def test_a_new_training_knows_nothing_of_an_earlier_one():
+    guard = NonFiniteGuard()
+    with pytest.raises(InputError, match="the loss became NaN"):
+        train([guard], Small({2: {"loss": INF}}))
+    train([guard])
+
+
 def test_no_checkpoint_keeps_a_broken_state(tmp_path):
     """The guard's turn never came within the epoch, and still it is before the checkpoint's."""
     checkpoint = ModelCheckpoint(tmp_path, save_last=True, save_on_train_epoch_end=True)

@@ -52,6 +52,13 @@ def test_a_start_that_fails_before_it_trains_leaves_the_counts(tmp_path):
     assert read_result(tmp_path)["fit"] == expected
 
 
+def test_images_of_another_module_are_not_counted(tmp_path):
+    record, first = RunRecord(tmp_path), Small()
+    for module, seen in ((first, 24), (first, 48), (Small(), 24)):
+        train([record], module)
+        assert read_result(tmp_path)["fit"]["images_seen"] == seen
+
+
 @pytest.mark.parametrize(
     ("options", "rows"),
     [

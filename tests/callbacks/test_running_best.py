@@ -66,6 +66,16 @@ def test_values_of_other_classes_are_forgotten(tmp_path, digits_root, num_classe
     assert kept.state_dict() == {"knn/top1": best, "num_classes": 10}
 
 
+def test_values_of_another_module_are_forgotten_and_one_trained_on_keeps_its_own(
+    tmp_path, digits_root
+):
+    data, kept, modules = digits(digits_root), RunningBest(), [tiny_module(), tiny_module()]
+    for number, value, best in ((0, 0.75, 0.75), (0, 0.5, 0.75), (1, 0.5, 0.5)):
+        run = trainer(tmp_path, [Accuracy([value]), kept], **OPTIONS)
+        run.fit(modules[number], data)
+        assert run.callback_metrics["best/knn/top1"] == best
+
+
 def test_it_does_not_change_the_training(tmp_path, digits_root):
     weights = []
     for name, callbacks in (("without", []), ("with", [RunningBest()])):

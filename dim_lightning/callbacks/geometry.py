@@ -11,6 +11,7 @@ from dim_lightning.callbacks.observation import (
     data_of,
     features_of,
     is_due,
+    part_of,
     picture_path,
     send_pictures,
 )
@@ -43,6 +44,14 @@ class Geometry(Callback):
         check_least("geometry.num_images", num_images, 1)
         self.num_images = num_images
         self.every_n_epochs = every_n_epochs
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks for the encoder, before an epoch is over.
+
+        Raises:
+            InputError: the module has none.
+        """
+        part_of(pl_module, "encoder")
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the codes, logs and draws."""

@@ -9,11 +9,13 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from dim_lightning.callbacks.observation import LastTrained, data_of
+from dim_lightning.callbacks.observation import LastTrained, data_of, part_of, tensors_of
 from dim_lightning.encoder_module import is_written
 from dim_lightning.errors import check_least
 from dim_lightning.evaluation.fitting import seeded
 from dim_lightning.processes import joint_size, num_processes, total
+
+_ASKED = ("embedding", "labels")  # of a step
 
 
 class LinearProbe(Callback):
@@ -59,7 +61,13 @@ class LinearProbe(Callback):
             )
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Drops the probe of another module."""
+        """Drops the probe of another module.
+
+        Raises:
+            InputError: the module does not say how large its codes are.
+        """
+        if self._num_classes is not None:
+            part_of(pl_module, "embedding_dim")
         if self._of.changes_to(pl_module):
             self._set_aside(None)
 
@@ -70,10 +78,17 @@ class LinearProbe(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """One step of the probe on the codes of this batch."""
-        embedding, labels = outputs["embedding"].detach().float(), outputs["labels"]
-        if self._probe is None or self._optimizer is None or joint_size(len(labels)) < 2:
+        """One step of the probe on the codes of this batch.
+
+        Raises:
+            InputError: the module's step gives no codes or no labels.
+        """
+        if self._probe is None or self._optimizer is None:
             return
+        embedding, labels = tensors_of(pl_module, "training_step", outputs, _ASKED)
+        if joint_size(len(labels)) < 2:
+            return
+        embedding = embedding.detach().float()
         self._probe.train()
         with torch.enable_grad():
             logits = self._probe(embedding)
@@ -103,13 +118,20 @@ class LinearProbe(Callback):
             self._accuracy.reset()
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Counts the images of this batch that are classified rightly."""
+        """Counts the images of this batch that are classified rightly.
+
+        Raises:
+            InputError: the module's step gives no codes or no labels.
+        """
+        if self._num_classes is None:
+            return
+        embedding, labels = tensors_of(pl_module, "validation_step", outputs, _ASKED)
         if trainer.sanity_checking or self._probe is None or self._accuracy is None:
             return
         self._probe.eval()
-        self._accuracy.update(self._probe(outputs["embedding"].float()), outputs["labels"])
+        self._accuracy.update(self._probe(embedding.float()), labels)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs the accuracy."""
@@ -138,7 +160,7 @@ class LinearProbe(Callback):
         if self._num_classes is None or self._probe is not None:
             return
         device = pl_module.device
-        embedding_dim: Any = pl_module.embedding_dim
+        embedding_dim = part_of(pl_module, "embedding_dim")
         self._probe = _probe(embedding_dim, self._num_classes, self.seed).to(device)
         self._optimizer = torch.optim.Adam(
             self._probe.parameters(),

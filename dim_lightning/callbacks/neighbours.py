@@ -16,8 +16,10 @@ from dim_lightning.callbacks.observation import (
     data_of,
     features_of,
     is_due,
+    part_of,
     picture_path,
     send_pictures,
+    tensors_of,
 )
 from dim_lightning.callbacks.pictures import Block, write_grid
 from dim_lightning.data import Batch
@@ -76,16 +78,32 @@ class Neighbours(Callback):
         """Forgets the figures of an earlier training."""
         self._precision = {}
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks for the encoder, before an epoch is over.
+
+        Raises:
+            InputError: the module has none.
+        """
+        part_of(pl_module, "encoder")
+
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets the codes of the validation before."""
         self._queries = []
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
-        """Keeps the codes that the model has just computed."""
-        if is_due(trainer, self.every_n_epochs) and data_of(trainer).labelled:
-            self._queries.append((outputs["embedding"].float().cpu(), outputs["labels"].cpu()))
+        """Keeps the codes that the model has just computed.
+
+        Raises:
+            InputError: the module's step gives no codes or no labels.
+        """
+        if not data_of(trainer).labelled:
+            return
+        asked = ("embedding", "labels")
+        codes, labels = tensors_of(pl_module, "validation_step", outputs, asked)
+        if is_due(trainer, self.every_n_epochs):
+            self._queries.append((codes.float().cpu(), labels.cpu()))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Searches, logs and draws."""

@@ -1,5 +1,6 @@
 """Stops training at the first number that is not finite, before a checkpoint keeps it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from dim_lightning.callbacks.observation import terms_of
 from dim_lightning.errors import InputError
 
 _LEAST_SCALE = 1e-4  # what fairseq stops at; a training that gets on stays far above it
@@ -44,9 +46,10 @@ class NonFiniteGuard(Callback):
         """Marks the terms that are not finite.
 
         Raises:
-            InputError: a term or a weight is not finite, or gradients never are.
+            InputError: a term or a weight is not finite, or gradients never are; or the step gives
+                no loss.
         """
-        self._mark(outputs["terms"], trainer.global_step)
+        self._mark(terms_of(pl_module, outputs), trainer.global_step)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
         if every > 0 and trainer.global_step % every == 0:
             self._check(trainer, pl_module)
@@ -69,7 +72,7 @@ class NonFiniteGuard(Callback):
         """
         self._check(trainer, pl_module)
 
-    def _mark(self, terms: dict[str, Tensor], step: int) -> None:
+    def _mark(self, terms: Mapping[str, Tensor], step: int) -> None:
         bad = ~torch.isfinite(torch.stack([term.float() for term in terms.values()]))
         if self._first_bad is None:
             self._names = list(terms)

@@ -1,11 +1,12 @@
 """What every callback here asks of a run: its data, its codes, how far it is, where pictures go."""
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from torch import Tensor
 
 from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.errors import InputError
@@ -53,6 +54,66 @@ def data_of(trainer: L.Trainer) -> ImageDataModule:
     return data
 
 
+def part_of(pl_module: L.LightningModule, name: str) -> Any:
+    """What callbacks here ask of a module itself: its `encoder` or its `embedding_dim`.
+
+    Raises:
+        InputError: it has none, as one of another kind may not.
+    """
+    if not hasattr(pl_module, name):
+        raise _lacking(f"{type(pl_module).__name__} has no {name}")
+    return getattr(pl_module, name)
+
+
+def tensors_of(
+    pl_module: L.LightningModule, step: str, outputs: Any, names: Sequence[str]
+) -> list[Tensor]:
+    """What callbacks here ask of a step: some of `loss`, `embedding` [n, d] and `labels` [n].
+
+    Args:
+        pl_module: whose step it is.
+        step: the name of its method.
+        outputs: what that gave.
+        names: what is asked for.
+
+    Raises:
+        InputError: it gave none of that name, as one of another kind may not.
+    """
+    given = outputs if isinstance(outputs, Mapping) else {}
+    for name in names:
+        if not isinstance(given.get(name), Tensor):
+            raise _lacking(f"{type(pl_module).__name__}.{step} gives no {name}")
+    return [given[name] for name in names]
+
+
+def num_images_of(pl_module: L.LightningModule, step: str, outputs: Any) -> int:
+    """How many images a step was of, by its codes.
+
+    Raises:
+        InputError: see `tensors_of`.
+    """
+    return len(tensors_of(pl_module, step, outputs, ["embedding"])[0])
+
+
+def terms_of(pl_module: L.LightningModule, outputs: Any) -> Mapping[str, Tensor]:
+    """The terms of a training step by their names; the loss of one that gives no others.
+
+    Raises:
+        InputError: see `tensors_of`.
+    """
+    (loss,) = tensors_of(pl_module, "training_step", outputs, ["loss"])
+    return outputs.get("terms", {"loss": loss})
+
+
+def _lacking(what: str) -> InputError:
+    return InputError(
+        f"{what}; the callbacks of dim_lightning need a module that has an encoder and its "
+        "embedding_dim, and whose steps return a dict with loss, embedding (the codes [n, d], "
+        "detached) and labels ([n], -1 where there is none); a subclass of "
+        "dim_lightning.EncoderModule has and does all that"
+    )
+
+
 def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
     """Whether to look now: every few epochs of `fit` and as it ends; always in other commands."""
     if trainer.sanity_checking:
@@ -84,9 +145,10 @@ def features_of(
         labelled: as for `extract`.
 
     Raises:
-        InputError: a code, or a layer's feature, is not finite: nothing can be said of such.
+        InputError: a code, or a layer's feature, is not finite: nothing can be said of such; or
+            the module has no encoder.
     """
-    encoder: Any = pl_module.encoder
+    encoder = part_of(pl_module, "encoder")
     with trainer.precision_plugin.forward_context():
         seen = extract(encoder, batches, pl_module.device, layers, labelled)
     check_finite(seen, after_epochs(trainer, pl_module))

@@ -20,6 +20,7 @@ from dim_lightning.callbacks.code_measures import (
 from dim_lightning.callbacks.observation import (
     data_of,
     features_of,
+    part_of,
     state_of,
 )
 from dim_lightning.callbacks.offline_layers import (
@@ -138,10 +139,11 @@ class OfflineEvaluation(Callback):
         """Looks, before a test, whether what is asked for can be measured.
 
         Raises:
-            InputError: it cannot.
+            InputError: it cannot, or the module has no encoder or embedding_dim.
         """
         if stage == "test":
-            code_dim: Any = pl_module.embedding_dim
+            part_of(pl_module, "encoder")
+            code_dim = part_of(pl_module, "embedding_dim")
             data = data_of(trainer)
             counts = {str(name): len(data.split(name)) for name in NAMES}
             self.measures.check(data.image_size, code_dim, counts)

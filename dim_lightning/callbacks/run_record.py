@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from dim_lightning.callbacks.observation import LastTrained
+from dim_lightning.callbacks.observation import LastTrained, num_images_of, terms_of
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import now, write_environment
 from dim_lightning.run.report import final_figures
@@ -84,13 +84,19 @@ class RunRecord(Callback):
         self._epoch_images, self._epoch_seconds = 0, 0.0
         self._seconds += self._lap()
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
-        """Counts images and training time; validation and what else runs between is not in it."""
-        self._terms = outputs["terms"]
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Counts images and training time; validation and what else runs between is not in it.
+
+        Raises:
+            InputError: the module's step gives no loss or no codes.
+        """
+        self._terms = terms_of(pl_module, outputs)
         lap = self._lap()
         self._seconds += lap
         self._epoch_seconds += lap
-        num_images = len(outputs["embedding"]) * trainer.world_size
+        num_images = num_images_of(pl_module, "training_step", outputs) * trainer.world_size
         self._epoch_images += num_images
         self._num_images += num_images
         self._has_trained = True

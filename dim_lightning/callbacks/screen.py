@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from torch import Tensor
 from tqdm import tqdm
 
+from dim_lightning.callbacks.observation import num_images_of, terms_of
 from dim_lightning.run.report import KNN, PROBE, RANK
 
 SHORT_NAMES = {PROBE: "probe", KNN: "kNN", RANK: "effective rank"}
@@ -51,10 +52,16 @@ class EpochLines(Callback):
         self._sums, self._num_steps = {}, 0
         self._earlier = dict(trainer.callback_metrics)
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
-        """Adds the terms up where they are, without asking the device for them."""
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Adds the terms up where they are, without asking the device for them.
+
+        Raises:
+            InputError: the module's step gives no loss.
+        """
         self._num_steps += 1
-        for name, term in outputs["terms"].items():
+        for name, term in terms_of(pl_module, outputs).items():
             self._sums[name] = self._sums[name] + term if name in self._sums else term.clone()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -143,11 +150,17 @@ class TerminalBar(ProgressBar):
             done = batch_idx * len(batch.images) * trainer.world_size if batch_idx else 0
             self._open(title, _num_images(trainer), done)
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
-        """Moves the bar; reads the terms from the device a few times a second, not every step."""
-        self._advance(len(outputs["embedding"]) * trainer.world_size)
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Moves the bar; reads the terms from the device a few times a second, not every step.
+
+        Raises:
+            InputError: the module's step gives no loss or no codes.
+        """
+        self._advance(num_images_of(pl_module, "training_step", outputs) * trainer.world_size)
         if time.monotonic() - self._last_refresh > _REFRESH_SECONDS:
-            self._show_terms(outputs["terms"])
+            self._show_terms(terms_of(pl_module, outputs))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Takes the bar away; an epoch's line stays."""
@@ -159,17 +172,29 @@ class TerminalBar(ProgressBar):
         """Starts a bar over the test images."""
         self._open("test", None)
 
-    def on_test_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
-        """Moves the bar."""
-        self._advance(len(outputs["embedding"]) * trainer.world_size)
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Moves the bar.
+
+        Raises:
+            InputError: the module's step gives no codes.
+        """
+        self._advance(num_images_of(pl_module, "test_step", outputs) * trainer.world_size)
 
     def on_predict_start(self, *_: Any) -> None:
         """Starts a bar over the images to be embedded."""
         self._open("predict", None)
 
-    def on_predict_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
-        """Moves the bar."""
-        self._advance(len(outputs["embedding"]) * trainer.world_size)
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        """Moves the bar.
+
+        Raises:
+            InputError: the module's step gives no codes.
+        """
+        self._advance(num_images_of(pl_module, "predict_step", outputs) * trainer.world_size)
 
     def on_exception(self, *_: Any) -> None:
         """Leaves a clean line to the error."""
@@ -196,7 +221,7 @@ class TerminalBar(ProgressBar):
         if self._bar is not None:
             self._bar.update(num_images)
 
-    def _show_terms(self, terms: dict[str, Tensor]) -> None:
+    def _show_terms(self, terms: Mapping[str, Tensor]) -> None:
         self._last_refresh = time.monotonic()
         if self._bar is not None:
             text = "  ".join(f"{name} {float(value):.3f}" for name, value in terms.items())

@@ -64,7 +64,7 @@ def test_the_script_trains(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place = {}
     script = _script("L.Trainer").replace("max_epochs=5", "max_epochs=1")
-    exec(script.replace("mlp_epochs=0", "mlp_epochs=0, floors=False, linear_dim=256"), place)
+    exec(script.replace("mlp_epochs=0", "mlp_epochs=0, floors=False"), place)
     assert place["features"].mean.shape == (len(place["images"]), 256)
     assert place["top1"] > 0.5
     assert place["evaluation"].figures["knn/cosine/k20_t0.07/embedding/top1"] > 0.5

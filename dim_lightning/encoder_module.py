@@ -194,7 +194,7 @@ class EncoderModule(L.LightningModule, ABC):
         Lightning writes what was logged last then, which is of an earlier step otherwise.
         """
         self.trained = Trained(self.current_epoch + 1, self.global_step)
-        if self.trainer.should_stop:
+        if self.trainer.should_stop and "terms" in outputs:  # a step of one's own may give none
             self._log_terms("train", outputs["terms"], len(outputs["embedding"]))
 
     def on_after_backward(self) -> None:

@@ -40,7 +40,7 @@ STYLE: Any = {  # matplotlib types its keys as one long Literal
 }
 _STYLES = [{"color": colour} for colour in COLOURS]
 _MOST_POINTS = 200
-_LEGEND_ROW = 0.1  # of the curves' height, kept free above them
+_LEGEND_ROW = 0.15  # of the curves' height, kept free above them
 _PLACE = ((0.1, 0.16), (0.98, 0.9))  # of the axes in a figure: its corners, from bottom left
 _PAD = 0.01
 

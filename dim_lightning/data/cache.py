@@ -13,6 +13,7 @@ import numpy as np
 from dim_lightning.data.decoding import MAX_UNREADABLE, Unreadable, decoded, say_passed_by
 from dim_lightning.data.disk import check_space, folder_when_done, lasting_file, locked
 from dim_lightning.data.progress import progress
+from dim_lightning.data.sources.checked import read_parts
 from dim_lightning.data.sources.listing import CACHE_TAG
 from dim_lightning.data.sources.source import Found, Part
 from dim_lightning.errors import InputError
@@ -89,7 +90,7 @@ def _of(ready: Cached, found: Found) -> Cached:
     ready = ready._replace(contents=found.contents)
     if found.labels is None:
         return ready
-    parts, labels = found.read(), {}
+    parts, labels = read_parts(found), {}
     for name, part in parts.given.items():
         known = dict(zip(part.pictures, part.labels, strict=True))
         names = json.loads((ready.folder / f"{name}_names.json").read_text("utf-8"))
@@ -134,7 +135,7 @@ def _open(folder: Path) -> Cached | None:
 
 def _build(found: Found, size: int, folder: Path, max_unreadable: float) -> None:
     """Decode the data set into `folder`, which is not there until it is whole."""
-    parts = found.read()
+    parts = read_parts(found)
     say_passed_by(found)
     given, class_names = parts.given, parts.class_names
     if found.labels is not None:

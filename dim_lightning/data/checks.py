@@ -3,7 +3,27 @@
 from collections.abc import Sequence
 
 from dim_lightning.data.augmentation import Augmentation, CropColour
-from dim_lightning.errors import InputError, check_least
+from dim_lightning.data.shards import Stream
+from dim_lightning.data.sources import Source
+from dim_lightning.errors import InputError, check_least, cut
+
+_LONGEST = 60
+
+
+def check_source(source: object) -> None:
+    """Look at what the pictures are to come from.
+
+    Raises:
+        InputError: it is no object of a source's class.
+    """
+    if isinstance(source, Source | Stream):
+        return
+    found = f"the class {source.__name__}" if isinstance(source, type) else repr(source)
+    raise InputError(
+        f"data.source is {cut(found, _LONGEST)}; expected an object of a class of "
+        "dim_lightning.data, such as Digits(), PictureFolder(path) or Stream(path), or of a Source "
+        "of your own"
+    )
 
 
 def check_views(name: str, number: int, least: int, augmentation: object) -> None:

@@ -14,7 +14,13 @@ from dim_lightning.data.augmentation import Augmentation, to_float
 from dim_lightning.data.batch import Batch, Split
 from dim_lightning.data.batch_sizes import check_training_batches, shared_batch_size
 from dim_lightning.data.cache import Cached, cached
-from dim_lightning.data.checks import check_fraction, check_view_sizes, check_views, check_workers
+from dim_lightning.data.checks import (
+    check_fraction,
+    check_source,
+    check_view_sizes,
+    check_views,
+    check_workers,
+)
 from dim_lightning.data.contents import Contents
 from dim_lightning.data.decoding import MAX_UNREADABLE
 from dim_lightning.data.joint_order import JointOrder, Sampling
@@ -90,9 +96,10 @@ class ImageDataModule(LightningDataModule):
                 as too many cannot be read; fewer are left out.
 
         Raises:
-            InputError: a number is out of its range.
+            InputError: a number is out of its range, or the source is none.
         """
         super().__init__()
+        check_source(source)
         check_least("data.image_size", image_size, 1, "a size in pixels")
         negatives = "an image's negatives are others of its batch"
         check_least("data.batch_size", batch_size, 2, negatives)

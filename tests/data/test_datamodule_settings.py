@@ -5,7 +5,7 @@ from lightning import Trainer
 from torch import nn
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, PictureFolder
-from dim_lightning.data.checks import check_views
+from dim_lightning.data.checks import check_source, check_views
 from dim_lightning.data.splits import check_sizes
 from dim_lightning.errors import InputError
 
@@ -40,6 +40,14 @@ def test_impossible_numbers_are_named(settings):
     (name,) = settings
     with pytest.raises(InputError, match=rf"data\.{name} is .*; expected .*; set data\.{name}"):
         ImageDataModule(**settings)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [(Digits, "the class Digits"), ("pics", "'pics'"), (None, "None")]
+)
+def test_what_is_no_source_is_told(source, said):
+    with pytest.raises(InputError, match=rf"data\.source is {said}; expected .*PictureFolder\(path"):
+        check_source(source)
 
 
 def test_too_few_pictures_for_three_splits_are_told(tmp_path, draw):

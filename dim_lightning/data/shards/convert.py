@@ -23,6 +23,7 @@ from dim_lightning.data.disk import check_space, lasting_file, locked
 from dim_lightning.data.progress import progress
 from dim_lightning.data.shards.card import CARD, card
 from dim_lightning.data.shards.layout import FORMAT, META, SPLITS, Layout, Shard, shard_name
+from dim_lightning.data.sources.checked import read_parts
 from dim_lightning.data.sources.listing import as_text
 from dim_lightning.data.sources.source import Found, Part, Parts
 from dim_lightning.data.splits import Shares, check_sizes
@@ -84,7 +85,7 @@ def convert(
             pictures are unreadable or too few.
     """
     _check_free(output)
-    parts = found.read()
+    parts = read_parts(found)
     say_passed_by(found)
     made_of = [*found.fingerprint, *(found.labels or ())]
     key = (FORMAT, _DEALING, size, tuple(shares), shard_bytes, made_of)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dim_lightning.data.sources.checked import check_class_names, checked_part, highest_class
 from dim_lightning.data.sources.source import Found, Part, Parts, Source
 from dim_lightning.errors import InputError
 
@@ -35,13 +36,16 @@ class Arrays(Source):
         test_labels: np.ndarray | Sequence[int] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        train = _part("images", images, "labels", labels)
+        said = "Arrays was given"
+        train = checked_part(_part("images", images, labels), said)
         test = None
         if test_images is not None:
-            test = _part("test_images", test_images, "test_labels", test_labels)
+            test = _part("test_images", test_images, test_labels)
+            test = checked_part(test, said, "test_")
         elif test_labels is not None:
             raise InputError("Arrays was given test_labels without test_images; give both")
-        self.parts = Parts(train, test, _names(train, test, class_names))
+        self.parts = Parts(train, test, _names(highest_class(train, test), class_names))
+        check_class_names(self.parts, said)
 
     def find(self, root: Path) -> Found:
         """Always found, wherever `root` is."""
@@ -54,8 +58,8 @@ class Arrays(Source):
         )
 
 
-def _part(name: str, images: np.ndarray, labels_name: str, labels: object) -> Part:
-    """The checked arrays."""
+def _part(name: str, images: np.ndarray, labels: object) -> Part:
+    """The images, looked at, with their labels as they were given."""
     images = np.asarray(images)
     right = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
     if images.dtype != np.uint8 or not right:
@@ -63,31 +67,14 @@ def _part(name: str, images: np.ndarray, labels_name: str, labels: object) -> Pa
             f"Arrays was given {name} {images.dtype} {list(images.shape)}; expected uint8 "
             "[n, h, w, 3], RGB, or [n, h, w], gray, values from 0 to 255"
         )
-    if labels is None:
-        return Part(images, np.full(len(images), -1, np.int64))
-    classes = np.asarray(labels)
-    is_whole = classes.shape == (len(images),) and classes.dtype.kind in "iu"
-    if not is_whole or classes.min(initial=0) < -1:
-        raise InputError(
-            f"Arrays was given {labels_name} {classes.dtype} {list(classes.shape)} of "
-            f"{len(images)} images; expected a whole number an image, -1 where unlabelled"
-        )
-    return Part(images, classes.astype(np.int64))
+    return Part(images, np.full(len(images), -1) if labels is None else np.asarray(labels))
 
 
-def _names(train: Part, test: Part | None, names: Sequence[str] | None) -> list[str] | None:
+def _names(highest: int, names: Sequence[str] | None) -> list[str] | None:
     """Name of each class; None where no image has one."""
-    parts = [train] if test is None else [train, test]
-    highest = max((int(part.labels.max(initial=-1)) for part in parts), default=-1)
     if highest < 0:
         return None
-    listed = [str(each) for each in (range(highest + 1) if names is None else names)]
-    if len(listed) <= highest:
-        raise InputError(
-            f"Arrays was given {len(listed)} class_names and the class {highest}; expected a name "
-            f"for each class from 0 to {highest}"
-        )
-    return listed
+    return [str(each) for each in (range(highest + 1) if names is None else names)]
 
 
 def _hash(array: np.ndarray) -> str:

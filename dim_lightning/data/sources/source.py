@@ -14,10 +14,10 @@ class Part(NamedTuple):
     Attributes:
         pictures: paths of picture files, or pixels uint8 [h, w, 3] or [h, w]; an array [n, h, w, 3]
             will do.
-        labels: class of each picture, int64 [n]; -1 where unlabelled.
+        labels: class of each picture, int64 [n] (a list will do); -1 where unlabelled.
     """
 
-    pictures: Sequence[str] | Sequence[np.ndarray] | np.ndarray
+    pictures: Sequence[str] | Sequence[Path] | Sequence[np.ndarray] | np.ndarray
     labels: np.ndarray
 
     @property

@@ -114,7 +114,7 @@ class Watched(list):
 
 def found(pictures, fingerprint="same"):
     part = Part(pictures, np.zeros(len(pictures), np.int64))
-    return Found("made", "nowhere", [fingerprint], lambda: Parts(part, None, None))
+    return Found("made", "nowhere", [fingerprint], lambda: Parts(part, None, ["a"]))
 
 
 @pytest.fixture

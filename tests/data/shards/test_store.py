@@ -98,7 +98,7 @@ def test_copies_of_other_pictures_are_not_taken(tmp_path):
     shown = []
     for value in (1, 2):
         part = Part(np.full((100, 8, 8, 3), value, np.uint8), np.zeros(100, np.int64))
-        found = Found("made", "here", [value], lambda part=part: Parts(part, None, None))
+        found = Found("made", "here", [value], lambda part=part: Parts(part, None, ["a"]))
         convert(found, 8, Shares(0.1, 0.2, 0), tmp_path / f"{value}", 2**20)
         memory.put(str(tmp_path / f"{value}"), "/far", recursive=True)
         shown.append(stream("memory://far", tmp_path).split("val").pictures([0]).unique().tolist())

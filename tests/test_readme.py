@@ -86,17 +86,20 @@ def test_the_bound_of_ones_own_is_a_hinge():
 
 def test_the_script_finds_duplicates_and_guesses(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    vectors = [[1.0, 0.0], [-1.0, 0.2], [1.0, 0.01], [-1.0, 0.5]]
-    paths = ["a", "b", "a2", "b2"]
+    vectors = [[1.0, 0.0], [-1.0, 0.2], [1.0, 0.01], [-1.0, 0.5], [3.0, -1.0]]
+    paths = ["a", "b", "a2", "b2", "tested"]
+    labels = [None, None, "cat", "dog", "cow"]
+    parts = ["train", "val", "train", "val", "test"]
     run = tmp_path / "runs" / "pictures" / "1"
     run.mkdir(parents=True)
-    table = pd.DataFrame({"path": paths, "vector": vectors, "label": [None, None, "cat", "dog"]})
+    table = pd.DataFrame({"path": paths, "vector": vectors, "label": labels, "part": parts})
     table.to_parquet(run / "embeddings.parquet")
     place = {}
     exec(_script("closest_first").replace("n_neighbors=5", "n_neighbors=2"), place)
     assert set(place["closest_first"][:2]) == {"a", "a2"}
-    assert place["nearest"][:, 0].tolist() == [2, 3, 0, 1]
-    assert place["table"]["guess"].tolist() == ["cat", "dog", "cat", "dog"]
+    assert place["nearest"][:, 0].tolist()[:4] == [2, 3, 0, 1]
+    assert place["table"]["guess"].tolist() == ["cat", "dog", "cat", "dog", "cat"]
+    assert place["top1"] == 0  # nothing was learned from it
     monkeypatch.setattr("dim_lightning.load", lambda _: lambda _: torch.tensor([[1.0, 0.004]]))
     exec(_script("most_like_it"), place)
     assert place["most_like_it"].tolist() == ["a", "a2"]

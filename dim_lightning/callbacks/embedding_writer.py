@@ -29,10 +29,12 @@ SOURCE, LAYER = b"dim_lightning.source", b"dim_lightning.layer"  # of the file's
 class EmbeddingWriter(Callback):
     """Writes the codes of `predict` to a Parquet file, whole or not at all, a row an image.
 
-    Columns: `index` int64 (position in the split, ascending), `path` string (of the file, absolute
-    of a PictureFolder; null where the images were no files), `label` string (name of the class;
-    null where unlabelled), `vector` fixed-size list of d float32 (the code), and of a stream `row`
-    int64 (position in the source, whose order its shards do not keep). Rows are written as they
+    Columns: `index` int64 (position among the images that are predicted, ascending), `path` string
+    (of the file, absolute of a PictureFolder; null where the images were no files), `label` string
+    (name of the class; null where unlabelled), `part` string (the split that it is of: train, val
+    or test; null where the loader is one of your own), `vector` fixed-size list of d float32 (the
+    code), and of a stream `row` int64 (position in its part of the source, whose order the shards
+    do not keep). Which images these are is `data.predicted`. Rows are written as they
     come, so that memory does not grow with them. What several processes computed is put together,
     each image once. The file's metadata names the data set (`dim_lightning.source`) and
     the layer (`dim_lightning.layer`); a file of the codes of another data set is not overwritten.
@@ -61,6 +63,7 @@ class EmbeddingWriter(Callback):
         self.layer = layer
         self._rows: GrowingFile | None = None
         self._names: list[str] | None = None
+        self._split_names: np.ndarray | None = None
         self._source_rows: np.ndarray | None = None
         self._hook: RemovableHandle | None = None
         self._seen: Tensor | None = None  # what the layer gave last
@@ -85,7 +88,8 @@ class EmbeddingWriter(Callback):
             encoder: Any = pl_module.encoder
             self._hook = encoder.register_forward_hook(self._keep_layer)
         images = _images(trainer)
-        self._names, self._source_rows = images.names, images.source_rows
+        self._names, self._split_names = images.names, images.split_names
+        self._source_rows = images.source_rows
         path = self._target(trainer)
         with explained(path, "embeddings.file"):
             self._rows = GrowingFile(path.parent if trainer.world_size == 1 else None)
@@ -95,7 +99,7 @@ class EmbeddingWriter(Callback):
         assert self._rows is not None
         vectors = outputs["embedding"] if self._seen is None else self._seen
         data = data_of(trainer)
-        rows = _table(vectors, outputs, self._names, data.class_names)
+        rows = _table(vectors, outputs, self._names, self._split_names, data.class_names)
         if self._source_rows is not None:
             places = self._source_rows[outputs["indices"].cpu().numpy()]
             rows = rows.append_column("row", pa.array(places))
@@ -202,6 +206,7 @@ def _table(
     vectors: Tensor,
     outputs: Mapping[str, Tensor],
     names: Sequence[str] | None,
+    split_names: np.ndarray | None,
     class_names: Sequence[str] | None,
 ) -> pa.Table:
     """The rows of one batch."""
@@ -211,11 +216,13 @@ def _table(
     classes = [
         as_text(class_names[label]) if class_names and label >= 0 else None for label in labels
     ]
+    parts = [None] * len(indices) if split_names is None else split_names[indices].tolist()
     return pa.table(
         {
             "index": pa.array(indices, pa.int64()),
             "path": pa.array(paths, pa.string()),
             "label": pa.array(classes, pa.string()),
+            "part": pa.array(parts, pa.string()),
             "vector": pa.FixedSizeListArray.from_arrays(
                 pa.array(values.reshape(-1)), values.shape[1]
             ),

@@ -69,7 +69,7 @@ class GrowingFile:
         rows = pa.concat_tables(self._waiting).combine_chunks()
         if self._writer is None:
             # vectors do not repeat: a dictionary of them would be tried in vain
-            dictionary = ["path", "label"]
+            dictionary = ["path", "label", "part"]
             self._writer = parquet.ParquetWriter(self._file, rows.schema, use_dictionary=dictionary)
         self._writer.write_table(rows, row_group_size=len(rows))
         self._count += len(rows)

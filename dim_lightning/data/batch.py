@@ -45,6 +45,11 @@ class Split(Dataset[Batch], ABC):
     labels: np.ndarray
 
     @property
+    def split_names(self) -> np.ndarray | None:
+        """The split that each image is of: 'train', 'val' or 'test', [n]; None where not kept."""
+        return None
+
+    @property
     @abstractmethod
     def names(self) -> list[str] | None:
         """Path of the file of each image, None where the images were no files."""
@@ -103,23 +108,37 @@ class ImageSplit(Split):
         labels: class of each image of the split, int64 [n]; -1 where unlabelled.
     """
 
-    def __init__(self, part: Path, rows: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(
+        self,
+        part: Path,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        split_names: np.ndarray | None = None,
+    ) -> None:
         """Take some pictures of a part.
 
         Args:
             part: path of its array uint8 [N, h, w, 3] in numpy's format, without the ".npy".
             rows: int64 [n], rows of that array.
             labels: int64 [N], the class of every row of that array.
+            split_names: [n], the split that each of them is of, if several are joined here.
         """
         self.part = part
         self.rows = rows
         self.labels = labels[rows]
+        self._split_names = split_names
 
     @classmethod
-    def of_part(cls, cached: Cached, name: str, rows: np.ndarray | None = None) -> "ImageSplit":
-        """The given rows of a part of a cache, all if None."""
-        labels = cached.labels_of(name)
-        return cls(cached.folder / name, np.arange(len(labels)) if rows is None else rows, labels)
+    def of_part(
+        cls, cached: Cached, name: str, rows: np.ndarray, split_names: np.ndarray | None = None
+    ) -> "ImageSplit":
+        """The given rows of a part of a cache."""
+        return cls(cached.folder / name, rows, cached.labels_of(name), split_names)
+
+    @property
+    def split_names(self) -> np.ndarray | None:
+        """The split that each image is of, where several are joined."""
+        return self._split_names
 
     @property
     def names(self) -> list[str] | None:
@@ -151,6 +170,53 @@ class ImageSplit(Split):
             labels=torch.from_numpy(self.labels[positions]),
             indices=torch.from_numpy(positions),
         )
+
+    def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
+        """All images in a random order, which each process has its rows of."""
+        return JointOrder(self, sampling, seed)
+
+
+class JoinedSplit(Split):
+    """The images of several arrays, one array after the other.
+
+    Attributes:
+        splits: of these arrays.
+        labels: class of each image, int64 [n]; -1 where unlabelled.
+    """
+
+    def __init__(self, splits: Sequence[ImageSplit]) -> None:
+        """Join them; their images are of one size."""
+        self.splits = list(splits)
+        self.labels = np.concatenate([split.labels for split in splits])
+        self._ends = np.cumsum([len(split) for split in splits])
+
+    @property
+    def split_names(self) -> np.ndarray | None:
+        """The split that each image is of; None where one of the arrays does not keep it."""
+        names = [each for split in self.splits if (each := split.split_names) is not None]
+        return np.concatenate(names) if len(names) == len(self.splits) else None
+
+    @property
+    def names(self) -> list[str] | None:
+        """Path of the file of each image, None where the images were no files."""
+        names = [each for split in self.splits if (each := split.names) is not None]
+        return [name for each in names for name in each] if len(names) == len(self.splits) else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """A whole batch; the rows of each array are copied at once."""
+        positions = np.asarray(indices, np.int64)
+        pixels = np.empty((len(positions), *self.splits[0].images.shape[1:]), np.uint8)
+        numbers = np.searchsorted(self._ends, positions, side="right")
+        for number in np.unique(numbers).tolist():
+            here, split = np.flatnonzero(numbers == number), self.splits[number]
+            start = self._ends[number] - len(split)
+            pixels[here] = split.images[split.rows[positions[here] - start]]
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+        labels = torch.from_numpy(self.labels[positions])
+        return Batch(images, labels, torch.from_numpy(positions))
 
     def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
         """All images in a random order, which each process has its rows of."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dim_lightning.data.augmentation import Augmentation, CropColour
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Source
+from dim_lightning.data.splits import PREDICTED
 from dim_lightning.errors import InputError, check_least, cut
 
 _LONGEST = 60
@@ -62,6 +63,19 @@ def check_fraction(name: str, value: float, zero: bool = False) -> None:
     if not 0 < value < 1 and not (zero and value == 0):
         expected = f"{'0 or ' if zero else ''}a share between 0 and 1"
         raise InputError(f"data.{name} is {value}; expected {expected}; set data.{name}")
+
+
+def check_predicted(predicted: object) -> None:
+    """Look at which images `predict` takes.
+
+    Raises:
+        InputError: there are none of that name.
+    """
+    if predicted is not None and predicted not in PREDICTED:
+        raise InputError(
+            f"data.predicted is {predicted!r}; expected {', '.join(PREDICTED)} or null; set "
+            "data.predicted"
+        )
 
 
 def check_workers(streamed: bool, num_workers: int) -> None:

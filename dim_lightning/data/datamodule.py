@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 from jsonargparse import lazy_instance
 from lightning import LightningDataModule
-from torch import distributed
 from torch.utils.data import DataLoader
 
 from dim_lightning.data.augmentation import Augmentation, to_float
@@ -16,6 +15,7 @@ from dim_lightning.data.batch_sizes import check_training_batches, shared_batch_
 from dim_lightning.data.cache import Cached, cached
 from dim_lightning.data.checks import (
     check_fraction,
+    check_predicted,
     check_source,
     check_view_sizes,
     check_views,
@@ -23,11 +23,19 @@ from dim_lightning.data.checks import (
 )
 from dim_lightning.data.contents import Contents
 from dim_lightning.data.decoding import MAX_UNREADABLE
-from dim_lightning.data.joint_order import JointOrder, Sampling
+from dim_lightning.data.joint_order import JointOrder, Sampling, processes_of, training_share
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.signals import leave_signals
 from dim_lightning.data.sources import Digits, Source
-from dim_lightning.data.splits import Shares, Splits, check_labels, check_sizes, mapped_splits
+from dim_lightning.data.splits import (
+    PREDICTED,
+    Predicted,
+    Shares,
+    Splits,
+    check_labels,
+    check_sizes,
+    mapped_splits,
+)
 from dim_lightning.data.views import Views
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.seeding import generator_for
@@ -66,6 +74,7 @@ class ImageDataModule(LightningDataModule):
         num_workers: int = 0,
         cache_dir: str | None = None,
         max_unreadable: float = MAX_UNREADABLE,
+        predicted: Predicted | None = None,
     ) -> None:
         """Choose the images.
 
@@ -94,6 +103,8 @@ class ImageDataModule(LightningDataModule):
             cache_dir: folder of decoded pictures; <root>/cache if null.
             max_unreadable: share of the pictures, in [0, 1), at which decoding ends with an error,
                 as too many cannot be read; fewer are left out.
+            predicted: the images of `predict`: 'train' (those of training and validation), 'test'
+                or 'all'; if null 'test' where the source has a test part, else 'all'.
 
         Raises:
             InputError: a number is out of its range, or the source is none.
@@ -112,6 +123,7 @@ class ImageDataModule(LightningDataModule):
         check_fraction("test_fraction", test_fraction)
         check_fraction("max_unreadable", max_unreadable, zero=True)
         check_least("data.split_seed", split_seed, 0, "a seed")
+        check_predicted(predicted)
         self.source = source
         self.root = Path(root).expanduser()
         self.image_size = image_size
@@ -127,6 +139,7 @@ class ImageDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else self.root / "cache"
         self.max_unreadable = max_unreadable
+        self.predicted = predicted
         self.class_names: list[str] | None = None
         self._cached: Cached | None = None
         self._splits: Splits | None = None
@@ -185,7 +198,7 @@ class ImageDataModule(LightningDataModule):
             check_sizes(self._cached.parts["train"], sizes)
             check_labels(self._splits)
         if stage in (None, "fit"):
-            processes, _ = self._processes()
+            processes, _ = processes_of(self.trainer)
             check_training_batches(len(self._splits.train), processes, self.batch_size)
 
     def split(self, name: SplitName) -> Split:
@@ -219,9 +232,7 @@ class ImageDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled batches, all of them full; each process has its share of every joint batch."""
         images = self.split("train")
-        epoch, num_batches = self._position()
-        done = num_batches * self.batch_size
-        sampling = Sampling(self.batch_size, *self._processes(), epoch=epoch, num_done=done)
+        sampling = training_share(self.trainer, self.batch_size)
         return self._loader(
             images,
             self.batch_size,
@@ -246,8 +257,17 @@ class ImageDataModule(LightningDataModule):
         return self._shared_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The source's own test part, else all pictures; in order, a stream's by its shards."""
-        return self._loader(self._ready().predicted, self.eval_batch_size)
+        """The images that `predicted` asks for; in order, a stream's by its shards.
+
+        Raises:
+            InputError: there are none, as of few pictures none is set apart for testing.
+        """
+        splits = self._ready()
+        wanted = self.predicted or ("test" if splits.own_test else "all")
+        images = splits.joined(PREDICTED[wanted])
+        if not len(images):
+            raise InputError(f"data.predicted is {wanted}, and no picture is; set it to all")
+        return self._loader(images, self.eval_batch_size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """The batch with floats in [0, 1], on the model's device; when training, its views."""
@@ -268,26 +288,8 @@ class ImageDataModule(LightningDataModule):
             )
         return self._splits
 
-    def _processes(self) -> tuple[int, int]:
-        """How many processes train together, and which of them this is."""
-        if self.trainer is not None:
-            return self.trainer.world_size, self.trainer.global_rank
-        if distributed.is_available() and distributed.is_initialized():
-            return distributed.get_world_size(), distributed.get_rank()
-        return 1, 0
-
-    def _position(self) -> tuple[int, int]:
-        """The epoch in which training begins or goes on, and how many batches of it are done."""
-        if self.trainer is None:
-            return 0, 0
-        loop = self.trainer.fit_loop
-        epochs: Any = loop.epoch_progress.current
-        is_within = epochs.ready > epochs.processed
-        done = loop.epoch_loop.batch_progress.current.ready if is_within else 0
-        return self.trainer.current_epoch, done
-
     def _shared_loader(self, split: SplitName) -> DataLoader[Batch]:
-        images, (processes, rank) = self.split(split), self._processes()
+        images, (processes, rank) = self.split(split), processes_of(self.trainer)
         size = shared_batch_size(len(images), processes, self.batch_size, split)
         order = JointOrder(images, Sampling(size, processes, rank))
         return self._loader(images, size, sampler=order)

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
+from lightning import Trainer
+from torch import distributed
 from torch.utils.data import Dataset, DistributedSampler
 
 from dim_lightning.seeding import Draws, generator_for
@@ -25,6 +27,27 @@ class Sampling(NamedTuple):
     rank: int = 0
     epoch: int = 0
     num_done: int = 0
+
+
+def processes_of(trainer: Trainer | None) -> tuple[int, int]:
+    """How many processes train together, and which of them this is."""
+    if trainer is not None:
+        return trainer.world_size, trainer.global_rank
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size(), distributed.get_rank()
+    return 1, 0
+
+
+def training_share(trainer: Trainer | None, batch_size: int) -> Sampling:
+    """The share of this process in the epoch in which training begins or goes on."""
+    share = Sampling(batch_size, *processes_of(trainer))
+    if trainer is None:
+        return share
+    loop = trainer.fit_loop
+    epochs: Any = loop.epoch_progress.current
+    is_within = epochs.ready > epochs.processed
+    num_batches = loop.epoch_loop.batch_progress.current.ready if is_within else 0
+    return share._replace(epoch=trainer.current_epoch, num_done=num_batches * batch_size)
 
 
 class JointOrder(DistributedSampler[Any]):

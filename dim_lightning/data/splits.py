@@ -1,12 +1,12 @@
 """Which pictures train, validate and test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from dim_lightning.data.batch import ImageSplit, Split
+from dim_lightning.data.batch import ImageSplit, JoinedSplit, Split
 from dim_lightning.data.cache import Cached
 from dim_lightning.data.contents import Contents, cached_contents
 from dim_lightning.errors import InputError
@@ -15,6 +15,13 @@ _MORE = {  # what gives a split more images
     "train": "lower data.validation_fraction and data.test_fraction",
     "val": "raise data.validation_fraction or lower data.test_fraction",
     "test": "raise data.test_fraction",
+}
+
+Predicted = Literal["train", "test", "all"]
+PREDICTED: dict[Predicted, tuple[str, ...]] = {  # the splits whose images `predict` takes
+    "train": ("train", "val"),
+    "test": ("test",),
+    "all": ("train", "val", "test"),
 }
 
 
@@ -59,7 +66,9 @@ class Splits(NamedTuple):
         train: to train on.
         val: to choose by.
         test: to quote.
-        predicted: the test part of the source; all pictures where it has none of its own.
+        own_test: whether the source has a test part of its own.
+        joined: gives the images of some of these splits, by name, in the order of the source, or
+            of the shards.
         class_names: name of each class, None where the pictures are unlabelled.
         origin: where the data set was found, for people to read.
         contents: tells which pictures the data set consists of.
@@ -68,7 +77,8 @@ class Splits(NamedTuple):
     train: Split
     val: Split
     test: Split
-    predicted: Split
+    own_test: bool
+    joined: Callable[[Sequence[str]], Split]
     class_names: list[str] | None
     origin: str
     contents: Callable[[], Contents]
@@ -82,11 +92,37 @@ def mapped_splits(cached: Cached, shares: Shares) -> Splits:
     splits = {name: ImageSplit.of_part(cached, parts[name], rows[name]) for name in parts}
     return Splits(
         **splits,
-        predicted=ImageSplit.of_part(cached, test_part),
+        own_test="test" in cached.parts,
+        joined=partial(_joined, cached, parts, rows),
         class_names=cached.class_names,
         origin=cached.origin,
         contents=partial(cached_contents, cached),
     )
+
+
+def _joined(
+    cached: Cached,
+    parts: Mapping[str, str],
+    rows: Mapping[str, np.ndarray],
+    names: Sequence[str],
+) -> Split:
+    """The images of some splits, in the order of the source, its training part first.
+
+    Args:
+        cached: the data set.
+        parts: split -> the part that its images are of.
+        rows: split -> their rows in it.
+        names: of the splits.
+    """
+    joined = []
+    for part in cached.parts:
+        here = [name for name in names if parts[name] == part]
+        if here:
+            found = np.concatenate([rows[name] for name in here])
+            splits = np.repeat(here, [len(rows[name]) for name in here])
+            order = np.argsort(found)
+            joined.append(ImageSplit.of_part(cached, part, found[order], splits[order]))
+    return joined[0] if len(joined) == 1 else JoinedSplit(joined)
 
 
 def check_labels(splits: Splits) -> None:

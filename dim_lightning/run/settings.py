@@ -16,6 +16,7 @@ WHERE = (
     "data.cache_dir",
     "data.max_unreadable",
     "data.num_workers",
+    "data.predicted",
     "data.source.init_args.keep_mb",
     "data.source.init_args.storage_options",
     "trainer.accelerator",

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
 from dim_lightning.callbacks import EmbeddingWriter, growing_file
-from dim_lightning.data import Digits, ImageDataModule, Stream
+from dim_lightning.data import Arrays, Digits, ImageDataModule, Stream
 from dim_lightning.data.shards import convert
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract
@@ -35,6 +35,7 @@ def test_columns_and_types(tmp_path, digits_root):
         ("index", pa.int64()),
         ("path", pa.string()),
         ("label", pa.string()),
+        ("part", pa.string()),
         ("vector", pa.list_(pa.float32(), 6)),
     ]
 
@@ -58,18 +59,44 @@ def test_rows_of_a_stream_say_where_they_are_in_the_source(tmp_path, digits_root
         Stream(str(tmp_path / "shards")), image_size=16, **mapped.shares._asdict()
     )
     of_stream = predict(tmp_path, tiny_module(), stream, "pca", file="stream.parquet")
-    assert of_stream.column_names == ["index", "path", "label", "vector", "row", "x", "y"]
+    assert of_stream.column_names == ["index", "path", "label", "part", "vector", "row", "x", "y"]
     assert of_stream["index"].to_pylist() == list(range(1797)) != of_stream["row"].to_pylist()
     in_order = of_stream.sort_by("row")
     assert in_order["row"].to_pylist() == list(range(1797))
-    assert in_order["label"].equals(of_mapped["label"])
+    for column in ("label", "part"):
+        assert in_order[column].equals(of_mapped[column])
     np.testing.assert_allclose(vectors(in_order), vectors(of_mapped), rtol=1e-5, atol=1e-6)
+
+
+def test_of_a_source_with_a_test_part_all_images_are_written_if_asked_for(tmp_path):
+    """Those of training and validation first, and each says which it is."""
+    data = arrays_with_a_test_part(tmp_path)
+    assert predict(tmp_path, tiny_module(), data)["label"].to_pylist() == ["d", "d", "c", "c"]
+    data.predicted, data.eval_batch_size = "all", 7  # a batch has images of both parts
+    module = tiny_module()
+    found = predict(tmp_path, module, data)
+    assert found["index"].to_pylist() == list(range(24))
+    assert found["label"].to_pylist() == [*"ab" * 10, *"ddcc"]
+    assert found["part"].to_pylist()[20:] == ["test"] * 4
+    for name in ("train", "val"):
+        rows = np.flatnonzero(found["part"].to_numpy() == name)
+        assert rows.tolist() == sorted(data.split(name).rows)
+    images = np.concatenate([data.source.parts.train.pictures, data.source.parts.test.pictures])
+    codes = module.encoder.eval()(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).mean.detach()
+    np.testing.assert_allclose(vectors(found), codes, rtol=1e-5, atol=1e-6)
+
+
+def arrays_with_a_test_part(root):
+    rng = np.random.default_rng(0)
+    images, tests = (rng.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8) for n in (20, 4))
+    source = Arrays(images, [0, 1] * 10, tests, [3, 3, 2, 2], "abcd")
+    return ImageDataModule(source, str(root), 16, batch_size=2)
 
 
 def test_coordinates_are_the_first_two_components(tmp_path, digits_root, monkeypatch):
     monkeypatch.setattr(growing_file, "GROUP_ROWS", 100)  # more than one row group
     found = predict(tmp_path, tiny_module(), digits(digits_root), "pca")
-    assert [(name, str(found.schema.field(name).type)) for name in found.column_names[4:]] == [
+    assert [(name, str(found.schema.field(name).type)) for name in found.column_names[5:]] == [
         ("x", "float"),
         ("y", "float"),
     ]
@@ -82,7 +109,7 @@ def test_coordinates_are_the_first_two_components(tmp_path, digits_root, monkeyp
 def test_pandas_opens_it(tmp_path, digits_root):
     predict(tmp_path, tiny_module(), digits(digits_root))
     frame = pd.read_parquet(tmp_path / NAME)
-    assert list(frame.columns) == ["index", "path", "label", "vector"]
+    assert list(frame.columns) == ["index", "path", "label", "part", "vector"]
     assert np.stack(frame["vector"]).shape == (len(frame), 6)
     assert set(frame["label"]) == set("0123456789")
 
@@ -191,7 +218,8 @@ def in_two_processes(root):
 
     class Repeating(type(unlabelled(root))):
         def predict_dataloader(self):
-            images = ImageSplit.of_part(self._cached, "train", np.arange(39))
+            names = super().predict_dataloader().dataset.split_names[:39]
+            images = ImageSplit.of_part(self._cached, "train", np.arange(39), names)
             sampler = DistributedSampler(images, shuffle=False)
             assert len(sampler) == 20
             return self._loader(images, 4, sampler=sampler)

@@ -18,6 +18,7 @@ from dim_lightning.data import (
     PictureFolder,
     TinyImageNet,
 )
+from dim_lightning.data.joint_order import Sampling
 from dim_lightning.errors import InputError
 
 # Images that lie decoded in memory need no workers.
@@ -101,6 +102,45 @@ def test_unlabelled_pictures(tmp_path, draw):
     # without a test part of its own, everything is predicted, in the order of the files
     batches = list(datamodule.predict_dataloader())
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(30))
+
+
+@pytest.mark.parametrize("predicted", [None, "train", "test", "all"])
+def test_what_is_predicted_without_a_test_part_of_its_own(root, predicted):
+    datamodule = digits(root, predicted=predicted)
+    images = datamodule.predict_dataloader().dataset
+    known = {name: datamodule.split(name).rows for name in ("train", "val", "test")}
+    asked = {"train": ("train", "val"), "test": ("test",)}.get(predicted, known)
+    assert images.rows.tolist() == sorted(np.concatenate([known[name] for name in asked]))
+    for name in known:
+        assert set(images.rows[images.split_names == name]) == set(
+            known[name] if name in asked else ()
+        )
+
+
+def test_what_is_predicted_with_a_test_part_of_its_own(tmp_path, tiny):
+    settings = {"image_size": 8, "batch_size": 2, "validation_fraction": 0.25}
+    datamodule = ready(ImageDataModule(TinyImageNet(), str(tmp_path), **settings))
+    whole = {}
+    for datamodule.predicted in (None, "train", "test", "all"):
+        images = datamodule.predict_dataloader().dataset
+        whole[datamodule.predicted] = (images.names, images.labels, images.split_names)
+    assert [len(names) for names, *_ in whole.values()] == [6, 12, 6, 18]
+    assert whole[None][0] == whole["test"][0]
+    for one, both in zip(
+        zip(whole["train"], whole["test"], strict=True), whole["all"], strict=True
+    ):
+        assert list(np.concatenate(one)) == list(both)
+    joined = datamodule.predict_dataloader().dataset
+    mixed = [17, 0, 11, 12, 3]
+    batch = joined.__getitems__(mixed)
+    assert batch.indices.tolist() == mixed
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    for name, picture, label in zip(np.array(joined.names)[mixed], *batch[:2], strict=True):
+        (split,) = [s for s in map(datamodule.split, ("train", "val", "test")) if name in s.names]
+        row = split.names.index(name)
+        assert torch.equal(picture, split.pictures([row])[0])
+        assert label == split.labels[row]
+    assert sorted(joined.shuffled(Sampling(2), 0)) == list(range(18))
 
 
 def test_training_batches_are_full_and_meet_each_image_once(root):

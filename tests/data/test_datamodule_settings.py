@@ -5,7 +5,7 @@ from lightning import Trainer
 from torch import nn
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, PictureFolder
-from dim_lightning.data.checks import check_source, check_views
+from dim_lightning.data.checks import check_predicted, check_source, check_views
 from dim_lightning.data.splits import check_sizes
 from dim_lightning.errors import InputError
 
@@ -46,8 +46,13 @@ def test_impossible_numbers_are_named(settings):
     ("source", "said"), [(Digits, "the class Digits"), ("pics", "'pics'"), (None, "None")]
 )
 def test_what_is_no_source_is_told(source, said):
-    with pytest.raises(InputError, match=rf"data\.source is {said}; expected .*PictureFolder\(path"):
+    with pytest.raises(InputError, match=rf"data\.source is {said}; expected .*PictureFolder\("):
         check_source(source)
+
+
+def test_pictures_to_predict_go_by_the_names_of_parts():
+    with pytest.raises(InputError, match="is 'val'; expected train, test, all or null"):
+        check_predicted("val")
 
 
 def test_too_few_pictures_for_three_splits_are_told(tmp_path, draw):
@@ -102,6 +107,9 @@ def test_a_single_picture_is_enough_to_predict(tmp_path, draw):
     datamodule = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2)
     datamodule.setup("predict")
     assert [batch.images.shape for batch in datamodule.predict_dataloader()] == [(1, 3, 8, 8)]
+    datamodule.predicted = "test"
+    with pytest.raises(InputError, match="is test, and no picture is; set it to all"):
+        datamodule.predict_dataloader()
     with pytest.raises(InputError, match=r"1 training picture leaves 1 for the split train"):
         datamodule.setup("validate")
 

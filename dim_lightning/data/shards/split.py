@@ -39,12 +39,20 @@ class ShardedSplit(Split):
                 memory then.
         """
         self._named = layout.named
+        of = {shard: name for name, each in layout.shards.items() for shard in each}
+        self._shards = [(of[shard], shard.rows) for shard in shards]
         # The others lie in the order of the source, which may be that of the classes.
         self._is_shuffled = set(shards) <= set(layout.shards["train"])
         self._ends = np.cumsum([shard.rows for shard in shards], dtype=np.int64)
         largest = max(shard.rows for shard in shards)
         self._window = max(1, window_bytes // (largest * 3 * layout.image_size**2))
         self.reader = ShardReader(store, shards, layout.image_size, _IN_ORDER)
+
+    @property
+    def split_names(self) -> np.ndarray:
+        """The split that each image is of."""
+        names, rows = zip(*self._shards, strict=True)
+        return np.repeat(names, rows)
 
     @property
     def names(self) -> list[str] | None:

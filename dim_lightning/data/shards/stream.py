@@ -1,14 +1,14 @@
 """A data set in shards, in place of a source of pictures."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dim_lightning.data.cache import make_cache_dir
 from dim_lightning.data.contents import Contents, hash_of
-from dim_lightning.data.shards.layout import META, SPLITS, Layout, Shard, read_layout
+from dim_lightning.data.shards.layout import META, SPLITS, Layout, read_layout
 from dim_lightning.data.shards.split import ShardedSplit
 from dim_lightning.data.shards.store import Store
 from dim_lightning.data.splits import Shares, Splits, check_sizes
@@ -74,18 +74,17 @@ class Stream:
         if store.is_remote and self.keep_mb:
             make_cache_dir(cache_dir)
             store.keep(frozenset(self._kept(layout)), cache_dir / _copies(store, layout))
-        every = [shard for name in SPLITS for shard in layout.shards[name]]
-        splits = {name: self._split(store, layout, layout.shards[name]) for name in SPLITS}
-        predicted = splits["test"] if layout.own_test else self._split(store, layout, every)
         return Splits(
-            **splits,
-            predicted=predicted,
+            **{name: self._joined(store, layout, [name]) for name in SPLITS},
+            own_test=layout.own_test,
+            joined=partial(self._joined, store, layout),
             class_names=layout.class_names,
             origin=store.path,
             contents=partial(_contents, layout, sizes),
         )
 
-    def _split(self, store: Store, layout: Layout, shards: list[Shard]) -> ShardedSplit:
+    def _joined(self, store: Store, layout: Layout, names: Sequence[str]) -> ShardedSplit:
+        shards = [shard for name in names for shard in layout.shards[name]]
         return ShardedSplit(store, layout, shards, self.window_mb * _MB)
 
     def _kept(self, layout: Layout) -> Iterator[str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
@@ -54,6 +55,18 @@ def test_without_a_test_part_all_pictures_are_predicted(digits):
     assert torch.equal(
         torch.cat([b.images for b in batches[:2]]), loader.dataset.pictures(range(512))
     )
+
+
+@pytest.mark.parametrize("predicted", ["train", "test", "all"])
+def test_what_is_predicted_is_that_of_the_cache(digits, tmp_path, predicted):
+    mapped = ImageDataModule(Digits(), str(tmp_path), image_size=8, predicted=predicted)
+    mapped.setup()
+    expected = mapped.predict_dataloader().dataset
+    images = stream(digits, predicted=predicted).predict_dataloader().dataset
+    order = np.argsort(images.source_rows)
+    assert np.array_equal(images.source_rows[order], expected.rows)
+    assert np.array_equal(images.split_names[order], expected.split_names)
+    assert torch.equal(images.pictures(order[:9]), expected.pictures(range(9)))
 
 
 def test_a_limited_choice_is_read_from_few_shards(digits):

@@ -24,7 +24,10 @@ def found(part, test=None, names=("a", "b", "c")):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (found(Part(PIXELS, NONE[:3])), r"own gives labels int64 \[3\] of 4 images; expected a whole"),
+        (
+            found(Part(PIXELS, NONE[:3])),
+            r"own gives labels int64 \[3\] of 4 images; expected",
+        ),
         (found(Part(PIXELS, [0, 1])), r"gives labels int64 \[2\] of 4 images"),
         (found(Part(PIXELS, ["a"] * 4)), r"gives labels <U1 \[4\]"),
         (found(Part(PIXELS, [0.5] * 4)), r"gives labels float64 \[4\]"),

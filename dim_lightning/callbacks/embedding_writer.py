@@ -72,10 +72,16 @@ class EmbeddingWriter(Callback):
         """Looks, before prediction, at the place of the file.
 
         Raises:
-            InputError: its folder is missing, or it holds the codes of another data set.
+            InputError: its folder is missing and not the Trainer's, or it holds the codes of another
+                data set.
         """
-        if stage == "predict":
-            _check_place(self._target(trainer), data_of(trainer).origin)
+        if stage != "predict":
+            return
+        target, folder = self._target(trainer), Path(trainer.default_root_dir)
+        if target.parent == folder:  # as every callback makes it
+            with explained(target, "embeddings.file"):
+                folder.mkdir(parents=True, exist_ok=True)
+        _check_place(target, data_of(trainer).origin)
 
     def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts anew: beside the file to be, or in a place of its own if others write too.

@@ -162,8 +162,13 @@ def test_a_failure_leaves_the_file_that_was_there(tmp_path, digits_root):
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path, digits_root):
-    with pytest.raises(InputError, match=rf"cannot write .*{NAME}: there is no folder .*missing;"):
-        predict(tmp_path / "missing", tiny_module(), digits(digits_root))
+    data = digits(digits_root)
+    for file in (f"missing/{NAME}", str(tmp_path / "missing" / NAME)):
+        said = rf"cannot write .*{NAME}: there is no folder .*missing;"
+        with pytest.raises(InputError, match=said):
+            predict(tmp_path, tiny_module(), data, file=file)
+    made = predict(tmp_path / "own" / "folder", tiny_module(), data)  # the Trainer's is made
+    assert len(made) == 1797
 
 
 def test_codes_of_other_pictures_take_another_file(tmp_path, digits_root):

@@ -8,6 +8,7 @@ import shlex
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -103,6 +104,11 @@ def test_the_script_finds_duplicates_and_guesses(tmp_path, monkeypatch):
     monkeypatch.setattr("dim_lightning.load", lambda _: lambda _: torch.tensor([[1.0, 0.004]]))
     exec(_script("most_like_it"), place)
     assert place["most_like_it"].tolist() == ["a", "a2"]
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosines = np.array(vectors) @ np.transpose(vectors) / lengths / lengths[:, None]
+    found = place["neighbours"].kneighbors(n_neighbors=4)[1]
+    others = np.argsort(-(cosines - 3 * np.eye(5)), axis=1)[:, :4]
+    assert found.tolist() == others.tolist()
 
 
 def test_there_are_commands():

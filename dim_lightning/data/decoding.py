@@ -16,7 +16,10 @@ from dim_lightning.data.sources.source import Found, Part
 from dim_lightning.errors import InputError
 
 MAX_UNREADABLE = 0.01  # share of the pictures
-ADVICE = "mend or remove them, or set data.max_unreadable higher"
+ADVICE = (
+    "mend or remove them, or set data.max_unreadable higher; decoding then begins anew, while "
+    "`python -m dim_lightning shard` would go on where it was stopped"
+)
 WINDOW = 512  # pictures decoded at a time: bounds the memory
 
 

@@ -93,7 +93,8 @@ def test_how_many_pictures_may_be_unreadable_is_a_setting(class_folders, tmp_pat
     source = PictureFolder(str(class_folders))
     settings = {"root": str(tmp_path), "image_size": 8, "batch_size": 2}
     with pytest.raises(
-        InputError, match=r"3 of 30 pictures.*fewer than 10%;.*data\.max_unreadable"
+        InputError,
+        match=r"3 of 30 pictures.*fewer than 10%;.*data\.max_unreadable.*anew.*`.*shard`",
     ):
         ImageDataModule(source, **settings, max_unreadable=0.1).prepare_data()
     data = ImageDataModule(source, **settings, max_unreadable=0.2)

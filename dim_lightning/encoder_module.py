@@ -155,7 +155,7 @@ class EncoderModule(L.LightningModule, ABC):
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, ImageDataModule):
             self.check_data(data, self.trainer.world_size * data.batch_size)
-        if FROM_COMMAND_LINE not in self.hparams:  # its runs keep all settings themselves
+        if FROM_COMMAND_LINE not in self.hparams:  # which tells them all settings itself
             told = {name: shown(value) for name, value in self.hparams.items()}
             for logger in self.trainer.loggers:
                 logger.log_hyperparams(told)

@@ -72,8 +72,8 @@ class EmbeddingWriter(Callback):
         """Looks, before prediction, at the place of the file.
 
         Raises:
-            InputError: its folder is missing and not the Trainer's, or it holds the codes of another
-                data set.
+            InputError: its folder is missing and not the Trainer's, or the file holds the codes of
+                another data set.
         """
         if stage != "predict":
             return

@@ -14,7 +14,7 @@ from dim_lightning.encoder_module import PARTS, EncoderModule
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.parts import check_scheduler
 from dim_lightning.processor import PRECISIONS, is_trained_in
-from dim_lightning.run.checkpoint import check_fits
+from dim_lightning.run.checkpoint import check_fits, is_own
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import differing, num_devices
 
@@ -38,7 +38,7 @@ def check_trained(command: str, config: Mapping[str, Any]) -> None:
     if command == "fit":
         return
     run, path = config.get("run"), config.get("ckpt_path")
-    if run and path and not _is_own(Path(path), Path(run)):
+    if run and path and not is_own(Path(path), Path(run)):
         raise InputError(
             f"--ckpt_path is {path}, which does not lie in {run}: its figures would stand there as "
             f"that run's; expected one of {Path(run) / CHECKPOINTS}; or, for a folder of its own, "
@@ -49,12 +49,6 @@ def check_trained(command: str, config: Mapping[str, Any]) -> None:
             f"{command} is given nothing to look at; expected --run FOLDER, or the settings of a "
             "model and --ckpt_path FILE"
         )
-
-
-def _is_own(checkpoint: Path, run_dir: Path) -> bool:
-    """Whether a checkpoint lies in a run's folder, or where its `checkpoints` is a link to."""
-    places = (run_dir.resolve(), (run_dir / CHECKPOINTS).resolve())
-    return any(checkpoint.parent.resolve().is_relative_to(place) for place in places)
 
 
 def check_checkpoint(path: Path, model: L.LightningModule) -> dict[str, Any]:

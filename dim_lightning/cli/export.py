@@ -14,7 +14,8 @@ def export(arguments: list[str]) -> int:
         InputError: see `export_run`.
     """
     options = _parser().parse_args(arguments)
-    print(_closing(export_run(options.run, options.output, options.format)))  # noqa: T201
+    made = export_run(options.run, options.output, options.format, options.ckpt_path)
+    print(_closing(made))  # noqa: T201
     return 0
 
 
@@ -34,6 +35,12 @@ def _parser() -> PlainParser:
         type=lambda text: text.split(","),
         metavar="LIST",
         help="of safetensors,torch,onnx; all whose libraries are installed if left out",
+    )
+    parser.add_argument(
+        "--ckpt_path",
+        type=Path,
+        metavar="FILE",
+        help="a checkpoint in RUN, such as one in checkpoints/kept; the last one if left out",
     )
     return parser
 

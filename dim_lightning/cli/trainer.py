@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import Callback, Checkpoint, ProgressBar, Timer, WeightAveraging
+from lightning.pytorch.callbacks import (
+    Callback,
+    Checkpoint,
+    ModelCheckpoint,
+    ProgressBar,
+    Timer,
+    WeightAveraging,
+)
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -21,9 +28,9 @@ from dim_lightning.callbacks.stop_at_once import StopAtOnce
 from dim_lightning.cli.messages import shortened
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import AtomicCheckpointIO
-from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT
+from dim_lightning.run.folder import CONFIG, KEPT_CHECKPOINTS, LAST_CHECKPOINT
 from dim_lightning.run.metrics import MetricsFile
-from dim_lightning.run.settings import read_yaml
+from dim_lightning.run.settings import flat_config, read_yaml
 from dim_lightning.run.wandb_logger import WandbLogger
 
 
@@ -54,6 +61,9 @@ def trainer_in(
     own = _as_list(config["callbacks"])
     if command != "fit":  # a checkpoint's weights are the average already
         own = [callback for callback in own if not isinstance(callback, WeightAveraging)]
+    for callback in own:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str((run_dir / KEPT_CHECKPOINTS).absolute())
     has_bar = any(isinstance(callback, ProgressBar) for callback in own)
     wants_bar = config["enable_progress_bar"] is not False and not has_bar
     callbacks = [*own, *keyed, *_fixed_callbacks(run_dir, command, wants_bar)]
@@ -78,18 +88,21 @@ def trainer_in(
 
 @rank_zero_only
 def open_loggers(trainer: L.Trainer, run_dir: Path) -> None:
-    """Opens a run on Weights & Biases; after all checks, so that nobody sees one that never began.
+    """Opens a run on Weights & Biases, and tells loggers of other kinds the settings of the run.
 
-    Its settings there are those of its training, whatever a later command is given.
+    After all checks, so that nobody sees a run that never began. The settings are those of the
+    training, whatever a later command is given.
 
     Args:
-        trainer: that logs to it.
+        trainer: that logs to them.
         run_dir: the run's folder.
     """
     try:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.place_in(run_dir, read_yaml(run_dir / CONFIG))
+            elif not isinstance(logger, MetricsFile):  # whose folder has them
+                logger.log_hyperparams(flat_config(run_dir))
     except BaseException:
         finish_loggers(trainer, failed=True)  # it would write on into a folder that goes
         raise

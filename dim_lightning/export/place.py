@@ -48,9 +48,12 @@ class Exported(NamedTuple):
 
 
 def export_run(
-    run_dir: Path, output: Path | None = None, formats: Sequence[str] | None = None
+    run_dir: Path,
+    output: Path | None = None,
+    formats: Sequence[str] | None = None,
+    checkpoint: Path | None = None,
 ) -> Exported:
-    """Writes the encoder of a run's last checkpoint for use without this package.
+    """Writes the encoder of a run's last checkpoint, or of another, for use without this package.
 
     Every file is read back and compared with the encoder before it is put in place; an earlier
     export in the folder is replaced as a whole, other files in it stay.
@@ -60,14 +63,15 @@ def export_run(
         output: the folder to write into; export/ in the run's folder if None.
         formats: of safetensors, torch, onnx; all whose libraries are there if None. The weights
             are always written.
+        checkpoint: a file in the run's folder; the last one if None.
 
     Raises:
-        InputError: no such run, no checkpoint, an unknown format or a missing library, a folder
-            that cannot be written, or a file that does not compute what the encoder computes.
+        InputError: no such run, no checkpoint of its own, an unknown format or a missing library,
+            a folder that cannot be written, or a file that computes something else than the encoder.
     """
     chosen = _chosen(formats)
     output = run_dir / EXPORT if output is None else output
-    return _exported(of_run(run_dir), output, "--output", *chosen)
+    return _exported(of_run(run_dir, checkpoint), output, "--output", *chosen)
 
 
 def export_encoder(

@@ -19,12 +19,22 @@ from dim_lightning.errors import InputError
 from dim_lightning.export.description import described, provenance_of_run
 from dim_lightning.export.picture_encoder import PictureEncoder
 from dim_lightning.parts import as_written, is_plain, part_text
-from dim_lightning.run.checkpoint import newest_checkpoint, no_checkpoint, read_checkpoint
-from dim_lightning.run.folder import CONFIG, existing_run_folder
+from dim_lightning.run.checkpoint import (
+    is_own,
+    newest_checkpoint,
+    no_checkpoint,
+    read_checkpoint,
+)
+from dim_lightning.run.folder import CHECKPOINTS, CONFIG, existing_run_folder
 from dim_lightning.run.own_code import changed_since, own_code, said_of_change
-from dim_lightning.run.result import read_result, test_section, transfers
+from dim_lightning.run.result import read_result
 
 _PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
+_TESTED = ("tested after", "; test it again to have them")
+_MEASURED = {
+    "fit": ("trained until", ""),
+    "validate": ("validated after", "; validate it again to have them"),
+}
 
 
 def encoder_from(recipe: Any, image_size: int, where: str) -> Encoder:
@@ -71,20 +81,25 @@ def load_weights(encoder: Encoder, weights: Mapping[str, Tensor], path: Path) ->
         ) from error
 
 
-def of_run(run_dir: Path) -> PictureEncoder:
-    """The encoder of a run as its last checkpoint has it, or, with a warning, the one before.
+def of_run(run_dir: Path, checkpoint: Path | None = None) -> PictureEncoder:
+    """The encoder of a run as one of its checkpoints has it.
 
-    The one before is taken where the last cannot be read.
+    Args:
+        run_dir: the run's folder.
+        checkpoint: a file in it; if None the last checkpoint or, where that cannot be read, with a
+            warning the one before.
 
     Raises:
-        InputError: there is no such run, it has no checkpoint, or they do not fit each other.
+        InputError: there is no such run, it has no checkpoint, the checkpoint is another run's, or
+            they do not fit each other.
     """
     config = _config(existing_run_folder(run_dir) / CONFIG)
-    checkpoint, refused = newest_checkpoint(run_dir)
-    if checkpoint is None:
-        raise no_checkpoint(run_dir)
-    for reason in refused:
-        warnings.warn(f"{reason}; {checkpoint}, the one before, is used instead", stacklevel=2)
+    checkpoint = _last(run_dir) if checkpoint is None else checkpoint
+    if not is_own(checkpoint, run_dir):
+        raise InputError(
+            f"--ckpt_path is {checkpoint}, which does not lie in {run_dir}: its settings would be "
+            f"told as that run's; expected a file in {run_dir / CHECKPOINTS}"
+        )
     recipe, image_size = config["model"]["encoder"], config["data"]["image_size"]
     encoder = encoder_from(recipe, image_size, f"{run_dir / CONFIG}, model.encoder")
     for name in changed_since(run_dir, own_code({"encoder": recipe})):
@@ -102,18 +117,29 @@ def of_run(run_dir: Path) -> PictureEncoder:
     return PictureEncoder(encoder, image_size, about)
 
 
+def _last(run_dir: Path) -> Path:
+    checkpoint, refused = newest_checkpoint(run_dir)
+    if checkpoint is None:
+        raise no_checkpoint(run_dir)
+    for reason in refused:
+        warnings.warn(f"{reason}; {checkpoint}, the one before, is used instead", stacklevel=3)
+    return checkpoint
+
+
 def _figures_of(run_dir: Path, step: int | None) -> dict[str, Any]:
-    """The figures of a run, without those of tests of other weights, as far as that is known."""
-    figures = read_result(run_dir)
-    for section in ["test", *map(test_section, transfers(figures))]:
-        tested = figures.get(section, {}).get("steps_trained")
-        if None not in (tested, step) and tested != step:
-            warnings.warn(
-                f"{run_dir} was tested after step {tested}, and its weights are of step {step}: "
-                f"the figures of {section} are left out; test it again to have them",
-                stacklevel=3,
-            )
-            del figures[section]
+    """The figures of a run, without those of other weights, as far as that is known."""
+    figures = {}
+    for section, found in read_result(run_dir).items():
+        at = found.get("steps" if section == "fit" else "steps_trained")
+        if None in (at, step) or at == step:
+            figures[section] = found
+            continue
+        measured, advice = _MEASURED.get(section, _TESTED)
+        warnings.warn(
+            f"{run_dir} was {measured} step {at}, and its weights are of step {step}: "
+            f"the figures of {section} are left out{advice}",
+            stacklevel=3,
+        )
     return figures
 
 

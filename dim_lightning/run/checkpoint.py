@@ -12,7 +12,12 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import nn
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import LAST_CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
+from dim_lightning.run.folder import (
+    CHECKPOINTS,
+    LAST_CHECKPOINT,
+    PREVIOUS_CHECKPOINT,
+    write_atomically,
+)
 from dim_lightning.writing import disk_error
 
 # what a run adds to Lightning's
@@ -117,6 +122,12 @@ def newest_checkpoint(run_dir: Path) -> tuple[Path | None, list[str]]:
             "train from the beginning"
         )
     return None, []
+
+
+def is_own(checkpoint: Path, run_dir: Path) -> bool:
+    """Whether a checkpoint lies in a run's folder, or where its `checkpoints` is a link to."""
+    places = (run_dir.resolve(), (run_dir / CHECKPOINTS).resolve())
+    return any(checkpoint.parent.resolve().is_relative_to(place) for place in places)
 
 
 def no_checkpoint(run_dir: Path) -> InputError:

@@ -20,6 +20,7 @@ METRICS = "metrics.csv"
 CHECKPOINTS = "checkpoints"
 LAST_CHECKPOINT = f"{CHECKPOINTS}/last.ckpt"
 PREVIOUS_CHECKPOINT = f"{CHECKPOINTS}/previous.ckpt"
+KEPT_CHECKPOINTS = f"{CHECKPOINTS}/kept"  # those of a ModelCheckpoint
 PICTURES = "pictures"
 RESULT = "result.json"
 SUMMARY = "summary.html"
@@ -131,8 +132,8 @@ def alone_in(folder: Path, refusal: str | None = None) -> Iterator[None]:
 
 def remove_leftovers(run_dir: Path) -> None:
     """Removes what writes that were killed left beside their files."""
-    for folder in (run_dir, run_dir / CHECKPOINTS, run_dir / PICTURES):
-        for path in folder.glob(".*"):
+    for name in ("", CHECKPOINTS, KEPT_CHECKPOINTS, PICTURES):
+        for path in (run_dir / name).glob(".*"):
             if _LEFTOVER.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 

@@ -10,7 +10,8 @@ import lightning as L
 import pytest
 import torch
 import yaml
-from lightning.pytorch.callbacks import Timer, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 import dim_lightning
@@ -252,6 +253,27 @@ def test_later_commands_change_nothing_of_the_training_on_wandb(tmp_path, monkey
         assert trainer.loggers == [config["logger"]] * logs
     open_loggers(trainer, tmp_path)
     assert trainer.logger._wandb_init["config"] == {"data": {"image_size": 8}}
+
+
+def test_other_loggers_are_told_the_settings(tmp_path):
+    """Else their runs could not be told apart; the run's own metrics.csv lies beside them."""
+    (tmp_path / "config.yaml").write_text("data: {image_size: 8}\nmodel: {local_weight: 1.5}\n")
+    config = {**_trainer_defaults(), "logger": CSVLogger(tmp_path / "logs")}
+    open_loggers(trainer_in(tmp_path, "fit", config, []), tmp_path)
+    config["logger"].save()
+    (file,) = (tmp_path / "logs").rglob("hparams.yaml")
+    assert yaml.safe_load(file.read_text()) == {"data.image_size": 8, "model.local_weight": 1.5}
+
+
+def test_a_checkpoint_callback_of_ones_own_writes_below_the_runs_checkpoints(tmp_path):
+    run = tmp_path / "name" / "1"
+    own, elsewhere = ModelCheckpoint(), ModelCheckpoint(tmp_path / "elsewhere", monitor="val/loss")
+    config = {**_trainer_defaults(), "callbacks": [own, elsewhere]}
+    trainer = trainer_in(run, "fit", config, [])
+    for callback in (own, elsewhere):
+        callback.setup(trainer, trainer.lightning_module, "fit")
+    assert own.dirpath == str(run / "checkpoints" / "kept")
+    assert elsewhere.dirpath == str(tmp_path / "elsewhere")
 
 
 def test_what_logs_knows_that_the_time_is_over(tmp_path):

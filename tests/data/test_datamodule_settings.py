@@ -94,7 +94,7 @@ def test_how_many_pictures_may_be_unreadable_is_a_setting(class_folders, tmp_pat
     settings = {"root": str(tmp_path), "image_size": 8, "batch_size": 2}
     with pytest.raises(
         InputError,
-        match=r"3 of 30 pictures.*fewer than 10%;.*data\.max_unreadable.*anew.*`.*shard`",
+        match=r"3 of 30 pictures.*fewer than 10%;.*max_unreadable.*anew.*shard`",
     ):
         ImageDataModule(source, **settings, max_unreadable=0.1).prepare_data()
     data = ImageDataModule(source, **settings, max_unreadable=0.2)

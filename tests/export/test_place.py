@@ -65,6 +65,33 @@ def test_figures_of_other_weights_are_left_out(run):
         assert list(dim_lightning.load(run).about["figures"]) == ["test"]
 
 
+def test_another_checkpoint_is_told_without_figures_of_the_last(run, tmp_path):
+    stored = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    weights = {name: 2 * tensor for name, tensor in stored["state_dict"].items()}
+    kept = run / "checkpoints" / "kept" / "best.ckpt"
+    kept.parent.mkdir()
+    torch.save({"state_dict": weights, "global_step": 3}, kept)
+    update_result(run, "fit", {"steps": 5, "best": {}})
+    update_result(run, "test", {"steps_trained": 3})
+    update_result(run, "validate", {"steps_trained": 5})
+    write_environment(run, {"commit": "c0ffee"})
+    with pytest.warns(UserWarning, match="are left out") as said:
+        folder = export_run(run, formats=[], checkpoint=kept).folder
+    expected = ["the figures of fit are left out", "the figures of validate are left out"]
+    told = [str(warning.message).partition("are of step 3: ")[2] for warning in said]
+    assert [text.partition(";")[0] for text in told] == expected
+    loaded = dim_lightning.load(folder)
+    assert list(loaded.about["figures"]) == ["test"]
+    about = loaded.about["provenance"]
+    assert (about["steps"], about["commit"]) == (3, "c0ffee")
+    for name, tensor in loaded.encoder.state_dict().items():
+        assert torch.equal(tensor, weights[f"encoder.{name}"])
+    strange = tmp_path / "other.ckpt"
+    kept.rename(strange)
+    with pytest.raises(InputError, match=r"other\.ckpt, which does not lie in .*/small/1: "):
+        export_run(run, checkpoint=strange)
+
+
 def test_code_that_was_changed_after_the_training_is_told(tmp_path, make_run):
     name = f"{__name__}.Halves"
     recipe = {"class_path": name, "init_args": {"widths": [4], "embedding_dim": 6}}

@@ -156,8 +156,8 @@ def _turn(callback: Callback) -> int:
 def _loggers(asked: Any, run_dir: Path, command: str) -> list[Logger]:
     """metrics.csv, and the loggers asked for; none at all for `logger: false`."""
     # what later commands find stands in result.json; rows of theirs would bend the curves, and
-    # figures of `validate` have the names of those of the training
-    if asked is False or command == "validate":
+    # figures of `validate` have the names of those of the training; `predict` has none
+    if asked is False or command in ("validate", "predict"):
         return []
     others = [logger for logger in _as_list(asked) if isinstance(logger, Logger)]
     return [MetricsFile(run_dir), *others] if command == "fit" else others

@@ -67,7 +67,7 @@ def export_run(
 
     Raises:
         InputError: no such run, no checkpoint of its own, an unknown format or a missing library,
-            a folder that cannot be written, or a file that computes something else than the encoder.
+            a folder that cannot be written, or a file that does not compute what it does.
     """
     chosen = _chosen(formats)
     output = run_dir / EXPORT if output is None else output

@@ -247,7 +247,7 @@ def test_later_commands_change_nothing_of_the_training_on_wandb(tmp_path, monkey
     """Neither its settings nor its curves, with which figures of `validate` share their names."""
     monkeypatch.setattr(WandbLogger, "_opened", lambda self: SimpleNamespace(id="r1"))
     (tmp_path / "config.yaml").write_text("data: {image_size: 8}\n")
-    for command, logs in (("validate", False), ("test", True)):
+    for command, logs in (("validate", False), ("predict", False), ("test", True)):
         config = {**_trainer_defaults(), "logger": WandbLogger(mode="offline")}
         trainer = trainer_in(tmp_path, command, config, [])
         assert trainer.loggers == [config["logger"]] * logs

@@ -95,6 +95,10 @@ def test_what_cannot_be_exported(workshop, finished, tmp_path, capsys):
     assert "has no checkpoints/last.ckpt" in _refused([str(tmp_path)], capsys)
     assert "--format has 'tflite'" in _refused([str(finished), "--format", "tflite"], capsys)
     assert "export --help" in _refused([], capsys)
+    other = ["--ckpt_path", str(tmp_path / "other.ckpt")]
+    assert f"other.ckpt, which does not lie in {finished}" in _refused(
+        [str(finished), *other], capsys
+    )
 
 
 def test_missing_libraries_are_named(finished, tmp_path, monkeypatch, capsys):

@@ -182,12 +182,13 @@ def test_which_settings_may_change(tmp_path):
     }
     asked = {
         "seed_everything": 0,
-        "data": {"root": "/disk", "num_workers": 2, "num_views": 1},
+        "data": {"root": "/disk", "num_workers": 2, "num_views": 1, "predicted": "all"},
         "trainer": {"devices": 2, "precision": None, "logger": {"class_path": "W"}, "max_time": 1},
     }
     assert allowed_changes(stored, asked, tmp_path) == [
         "data.root: /disk from here on, data before",
         "data.num_workers: 2 from here on, 0 before",
+        "data.predicted: all from here on, nothing before",
         "trainer.devices: 2 from here on, 1 before",
         "trainer.logger: {'class_path': 'W'} from here on, null before",
         "trainer.max_time: 1 from here on, null before",

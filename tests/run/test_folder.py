@@ -122,9 +122,16 @@ def test_the_file_that_was_there_can_stay_under_another_name(tmp_path):
 
 
 def test_the_leavings_of_killed_writes_go_and_nothing_else(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    stays = ["checkpoints/last.ckpt", ".lock", ".mine.settings", "metrics.csv"]
-    goes = ["checkpoints/.last.ckpt.a1b2c3d_", ".metrics.csv.abcdefgh.kept"]
+    (tmp_path / "checkpoints" / "kept").mkdir(parents=True)
+    stays = [
+        "checkpoints/last.ckpt",
+        "checkpoints/kept/best.ckpt",
+        ".lock",
+        ".mine.settings",
+        "metrics.csv",
+    ]
+    goes = ["checkpoints/.last.ckpt.a1b2c3d_", "checkpoints/kept/.best.ckpt.a1b2c3d_"]
+    goes += [".metrics.csv.abcdefgh.kept"]
     for name in stays + goes:
         (tmp_path / name).write_text("")
     remove_leftovers(tmp_path)

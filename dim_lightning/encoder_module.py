@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.data import Batch, ImageDataModule
-from dim_lightning.data.checks import check_one_size
+from dim_lightning.data.checks import check_one_size, checked_batch
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
 from dim_lightning.optim import WarmupCosine
@@ -225,7 +225,7 @@ class EncoderModule(L.LightningModule, ABC):
         Raises:
             InputError: it is no batch of images as floats.
         """
-        embedding = self(_checked(batch).images).float()
+        embedding = self(checked_batch(batch).images).float()
         return {"embedding": embedding, "labels": batch.labels, "indices": batch.indices}
 
     def configure_optimizers(self) -> Any:
@@ -284,7 +284,7 @@ class EncoderModule(L.LightningModule, ABC):
         warn_of_unknown(name, of, checkpoint.get("hyper_parameters", {}), self.hparams)
 
     def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
-        batch = _checked(batch)
+        batch = checked_batch(batch)
         stream = Draws[stage.upper()]
         generator = generator_for(self.seed, stream, *position, device=batch.images.device)
         given = self.code_and_terms(batch, generator)
@@ -305,26 +305,6 @@ class EncoderModule(L.LightningModule, ABC):
             batch_size=joint_size(num_images),
             sync_dist=stage != "train",
         )
-
-
-def _checked(batch: object) -> Batch:
-    """What a step is given, after a look at it.
-
-    Raises:
-        InputError: it is no batch of images as floats.
-    """
-    if not isinstance(batch, Batch):
-        raise InputError(
-            f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch, "
-            "as those of ImageDataModule do; give it a Source of your own for other pictures"
-        )
-    if not batch.images.is_floating_point():
-        raise InputError(
-            f"the images are {str(batch.images.dtype).removeprefix('torch.')}; expected floats "
-            "in [0, 1]; pass the ImageDataModule itself, datamodule=data, which scales and "
-            "augments what its loaders give"
-        )
-    return batch
 
 
 def is_written(trainer: L.Trainer, step: int) -> bool:

@@ -1,8 +1,9 @@
-"""Whether the settings of the data can be meant."""
+"""Whether the settings of the data can be meant, and batches be taken."""
 
 from collections.abc import Sequence
 
 from dim_lightning.data.augmentation import Augmentation, CropColour
+from dim_lightning.data.batch import Batch
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Source
 from dim_lightning.data.splits import PREDICTED
@@ -19,9 +20,8 @@ def check_source(source: object) -> None:
     """
     if isinstance(source, Source | Stream):
         return
-    found = f"the class {source.__name__}" if isinstance(source, type) else repr(source)
     raise InputError(
-        f"data.source is {cut(found, _LONGEST)}; expected an object of a class of "
+        f"data.source is {_found(source)}; expected an object of a class of "
         "dim_lightning.data, such as Digits(), PictureFolder(path) or Stream(path), or of a Source "
         "of your own"
     )
@@ -38,7 +38,7 @@ def check_views(name: str, number: int, least: int, augmentation: object) -> Non
     key = "augmentation" if name == "views" else "small_augmentation"
     if augmentation is not None and not isinstance(augmentation, Augmentation):
         raise InputError(
-            f"data.{key} is a {type(augmentation).__name__}; expected a "
+            f"data.{key} is {_found(augmentation)}; expected a "
             "dim_lightning.data.Augmentation, called with images and a generator, from which it "
             "takes every draw; CropColour and CropAndFlip are such"
         )
@@ -134,3 +134,28 @@ def check_one_size(
             f"{key} asks for views of {others[0]} pixels, and the decoder of {method} makes images "
             f"of {image_size}; set data.view_sizes to [] and the size of data.augmentation to null"
         )
+
+
+def checked_batch(batch: object) -> Batch:
+    """What a step of a module is given, after a look at it.
+
+    Raises:
+        InputError: it is no batch of images as floats.
+    """
+    if not isinstance(batch, Batch):
+        raise InputError(
+            f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch, "
+            "as those of ImageDataModule do; give it a Source of your own for other pictures"
+        )
+    if not batch.images.is_floating_point():
+        raise InputError(
+            f"the images are {str(batch.images.dtype).removeprefix('torch.')}; expected floats "
+            "in [0, 1]; pass the ImageDataModule itself, datamodule=data, which scales and "
+            "augments what its loaders give"
+        )
+    return batch
+
+
+def _found(given: object) -> str:
+    """What was given in place of an object of some class."""
+    return f"the class {given.__name__}" if isinstance(given, type) else cut(repr(given), _LONGEST)

@@ -155,9 +155,13 @@ def test_a_dump_builds_the_same(parser):
 
 
 @pytest.mark.parametrize("prefix", ["", "small_"])
-def test_another_librarys_change_of_images_is_told(prefix):
-    with pytest.raises(InputError, match=rf"data\.{prefix}augmentation is a Identity; expected"):
-        check_views(f"{prefix}views", 1, 1, nn.Identity())
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(nn.Identity(), r"Identity\(\)"), (CropAndFlip, "the class CropAndFlip"), ("flip", "'flip'")],
+)
+def test_what_is_no_augmentation_is_told(prefix, given, said):
+    with pytest.raises(InputError, match=rf"data\.{prefix}augmentation is {said}; expected"):
+        check_views(f"{prefix}views", 1, 1, given)
 
 
 @pytest.mark.parametrize("kind", [None, "cpu", "cuda"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_run import digits, tiny_module, trainer
 
-from dim_lightning.callbacks import OfflineEvaluation, code_measures, offline_evaluation
+from dim_lightning.callbacks import OfflineEvaluation, code_measures, offline_layers
 from dim_lightning.callbacks.so_far import SO_FAR, SoFar
 from dim_lightning.errors import InputError
 from dim_lightning.run.result import read_result
@@ -49,7 +49,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path, stopped, monkeypatch,
     trainer(tmp_path, [another]).test(module, data, verbose=False)
     assert json.loads(path.read_text()) == before  # of the other one nothing is left
     with monkeypatch.context() as patch:
-        patch.setattr(offline_evaluation, "layer_figures", broken)
+        patch.setattr(offline_layers, "layer_figures", broken)
         patch.setattr(code_measures, "mutual_information", broken)
         trainer(tmp_path, [again]).test(module, data, verbose=False)
     assert "(128 features, measured before)" in capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path, stopped, monkeypatch,
 def test_what_it_does_not_depend_on_may_change(tmp_path, stopped, monkeypatch):
     """Such as a measure that ran out of memory."""
     module, data = stopped
-    monkeypatch.setattr(offline_evaluation, "layer_figures", broken)
+    monkeypatch.setattr(offline_layers, "layer_figures", broken)
     other = evaluation(ndm_epochs=0)
     trainer(tmp_path, [other]).test(module, data, verbose=False)
     assert {"probe/mlp200/conv/top1", "mine/embedding/nats"} <= other.figures.keys()

@@ -106,7 +106,7 @@ class CommandLine(ParsedCommandLine):
                 write_inputs(self.run_dir, settings, self._arguments, known, self._is_resumed)
             else:
                 self._noted |= self._changes(trainer, settings)
-            open_loggers(trainer, self.run_dir)
+            open_loggers(trainer, self.run_dir, is_new)
             return trainer
         except BaseException:
             self._open.close()

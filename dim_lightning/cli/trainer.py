@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.callbacks.joint_start import JointStart
@@ -87,7 +87,7 @@ def trainer_in(
 
 
 @rank_zero_only
-def open_loggers(trainer: L.Trainer, run_dir: Path) -> None:
+def open_loggers(trainer: L.Trainer, run_dir: Path, is_new: bool) -> None:
     """Opens a run on Weights & Biases, and tells loggers of other kinds the settings of the run.
 
     After all checks, so that nobody sees a run that never began. The settings are those of the
@@ -96,16 +96,26 @@ def open_loggers(trainer: L.Trainer, run_dir: Path) -> None:
     Args:
         trainer: that logs to them.
         run_dir: the run's folder.
+        is_new: whether it begins: a logger that knows a run already may refuse other settings.
     """
     try:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.place_in(run_dir, read_yaml(run_dir / CONFIG))
             elif not isinstance(logger, MetricsFile):  # whose folder has them
-                logger.log_hyperparams(flat_config(run_dir))
+                _tell_settings(logger, run_dir, is_new)
     except BaseException:
         finish_loggers(trainer, failed=True)  # it would write on into a folder that goes
         raise
+
+
+def _tell_settings(logger: Logger, run_dir: Path, is_new: bool) -> None:
+    try:
+        logger.log_hyperparams(flat_config(run_dir))
+    except Exception as error:  # of a service, whose errors are of its own kinds
+        if is_new:
+            raise
+        rank_zero_info(f"warning: {type(logger).__name__} did not take the settings: {error}")
 
 
 def finish_loggers(trainer: L.Trainer, failed: bool) -> None:

@@ -94,6 +94,7 @@ def of_run(run_dir: Path, checkpoint: Path | None = None) -> PictureEncoder:
             they do not fit each other.
     """
     config = _config(existing_run_folder(run_dir) / CONFIG)
+    is_last = checkpoint is None
     checkpoint = _last(run_dir) if checkpoint is None else checkpoint
     if not is_own(checkpoint, run_dir):
         raise InputError(
@@ -112,7 +113,7 @@ def of_run(run_dir: Path, checkpoint: Path | None = None) -> PictureEncoder:
     }
     load_weights(encoder, weights, checkpoint)
     provenance = provenance_of_run(run_dir, config, stored)
-    figures = _figures_of(run_dir, stored.get("global_step"))
+    figures = _figures_of(run_dir, stored.get("global_step"), is_last)
     about = described(encoder.eval(), recipe, image_size, figures, provenance)
     return PictureEncoder(encoder, image_size, about)
 
@@ -126,12 +127,16 @@ def _last(run_dir: Path) -> Path:
     return checkpoint
 
 
-def _figures_of(run_dir: Path, step: int | None) -> dict[str, Any]:
-    """The figures of a run, without those of other weights, as far as that is known."""
+def _figures_of(run_dir: Path, step: int | None, is_last: bool) -> dict[str, Any]:
+    """The figures of a run, without those of other weights, as far as that is known.
+
+    Those of the training are of its last validation: they stay with the last weights, which a run
+    may have trained on for a part of an epoch, or have saved before its last steps.
+    """
     figures = {}
     for section, found in read_result(run_dir).items():
         at = found.get("steps" if section == "fit" else "steps_trained")
-        if None in (at, step) or at == step:
+        if None in (at, step) or at == step or (section == "fit" and is_last):
             figures[section] = found
             continue
         measured, advice = _MEASURED.get(section, _TESTED)

@@ -14,6 +14,7 @@ from torch import nn
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import (
     CHECKPOINTS,
+    KEPT_CHECKPOINTS,
     LAST_CHECKPOINT,
     PREVIOUS_CHECKPOINT,
     write_atomically,
@@ -23,6 +24,7 @@ from dim_lightning.writing import disk_error
 # what a run adds to Lightning's
 METRICS_ROWS, JOINT_BATCH, PROCESSES = "metrics_rows", "joint_batch_size", "processes"
 _LAST, _PREVIOUS = Path(LAST_CHECKPOINT).name, Path(PREVIOUS_CHECKPOINT).name
+_KEPT = Path(KEPT_CHECKPOINTS).name
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -64,7 +66,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             InputError: it is damaged, or holds more than tensors and plain values.
         """
-        return read_checkpoint(Path(path), mmap=False)  # the file may go while the run goes on
+        path = Path(path).absolute()
+        checkpoint = read_checkpoint(path, mmap=False)  # the file may go while the run goes on
+        for state in checkpoint.get("callbacks", {}).values():
+            _follow(state, path.with_name(_KEPT))
+        return checkpoint
 
 
 def read_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
@@ -96,6 +102,25 @@ def read_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} holds no state_dict; expected a checkpoint that fit wrote")
     return checkpoint
+
+
+def _follow(state: Any, kept: Path) -> None:
+    """Tells the state of a ModelCheckpoint where its files lie, in a run that was moved.
+
+    Lightning forgets the best of one whose folder has another name.
+    """
+    before = Path(state.get("dirpath") or "") if isinstance(state, dict) else Path()
+    if before.parts[-2:] != kept.parts[-2:]:
+        return
+
+    def moved(text: str) -> str:
+        return str(kept / Path(text).name) if text and Path(text).parent == before else text
+
+    state["dirpath"] = str(kept)
+    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[name] = moved(state.get(name, ""))
+    best = state.get("best_k_models", {})
+    state["best_k_models"] = {moved(text): score for text, score in best.items()}
 
 
 def newest_checkpoint(run_dir: Path) -> tuple[Path | None, list[str]]:

@@ -41,7 +41,7 @@ STYLE: Any = {  # matplotlib types its keys as one long Literal
 _STYLES = [{"color": colour} for colour in COLOURS]
 _MOST_POINTS = 200
 _LEGEND_ROW = 0.15  # of the curves' height, kept free above them
-_PLACE = ((0.1, 0.16), (0.98, 0.9))  # of the axes in a figure: its corners, from bottom left
+_CORNER, _SIZE = (0.1, 0.16), (0.88, 0.74)  # of the axes in a figure: bottom left, extent
 _PAD = 0.01
 
 
@@ -123,21 +123,13 @@ def panel_svg(panel: Panel) -> str:
     """The picture of a panel, as an <svg> element, without the file's own heading."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
 
     buffer = io.StringIO()
     with mpl.rc_context({**STYLE, "svg.hashsalt": panel.title}):
         figure = Figure(figsize=(5.4, 3.1))
-        place = Bbox(_PLACE)
-        axes = figure.add_axes(place.bounds)
+        axes = figure.add_axes((*_CORNER, *_SIZE))
         draw_panel(axes, panel)
-        # a layout engine finds the same, and takes as long as all the rest
-        labels = axes.yaxis.get_tightbbox()
-        if labels is not None:
-            labels = labels.transformed(figure.transFigure.inverted())
-            above = max(0.0, labels.y1 - place.y1)  # a power of ten, which the title leaves room
-            left = place.x0 - labels.x0 + _PAD
-            axes.set_position(Bbox([[left, place.y0], [place.x1, place.y1 - above]]))
+        _make_room(axes)
         # no date: the same run draws the same page
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
@@ -174,6 +166,25 @@ def draw_panel(
         low, high = axes.get_ylim()
         axes.set_ylim(top=high + _LEGEND_ROW * len(panel.curves) * (high - low))
     _whole_epochs(axes)
+
+
+def _make_room(axes: "Axes") -> None:
+    """Sets the margins that the labels of the y axis need, as others are of a known size.
+
+    A layout engine finds the same, and takes as long as all the rest.
+    """
+    figure, (left, bottom), (width, height) = axes.figure, _CORNER, _SIZE
+    for _ in range(2):  # in less height other labels may be chosen
+        labels = axes.yaxis.get_tightbbox()
+        if labels is None:
+            return
+        labels = labels.transformed(figure.transFigure.inverted())
+        now = axes.get_position()
+        above = max(0.0, labels.y1 - now.y1)  # a power of ten, below the title
+        start = now.x0 - labels.x0 + _PAD
+        axes.set_position((start, bottom, left + width - start, height - above))
+        if not above:
+            return
 
 
 def _free_corner(panel: Panel) -> Literal["upper left", "upper right"]:

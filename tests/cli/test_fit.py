@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -251,7 +252,7 @@ def test_later_commands_change_nothing_of_the_training_on_wandb(tmp_path, monkey
         config = {**_trainer_defaults(), "logger": WandbLogger(mode="offline")}
         trainer = trainer_in(tmp_path, command, config, [])
         assert trainer.loggers == [config["logger"]] * logs
-    open_loggers(trainer, tmp_path)
+    open_loggers(trainer, tmp_path, True)
     assert trainer.logger._wandb_init["config"] == {"data": {"image_size": 8}}
 
 
@@ -259,10 +260,50 @@ def test_other_loggers_are_told_the_settings(tmp_path):
     """Else their runs could not be told apart; the run's own metrics.csv lies beside them."""
     (tmp_path / "config.yaml").write_text("data: {image_size: 8}\nmodel: {local_weight: 1.5}\n")
     config = {**_trainer_defaults(), "logger": CSVLogger(tmp_path / "logs")}
-    open_loggers(trainer_in(tmp_path, "fit", config, []), tmp_path)
+    open_loggers(trainer_in(tmp_path, "fit", config, []), tmp_path, True)
     config["logger"].save()
     (file,) = (tmp_path / "logs").rglob("hparams.yaml")
     assert yaml.safe_load(file.read_text()) == {"data.image_size": 8, "model.local_weight": 1.5}
+
+
+def test_a_logger_that_refuses_changed_settings_stops_no_resumed_run(tmp_path, caplog):
+    """MLflow is such a one, of a run that it knows by its id."""
+
+    class Refusing(CSVLogger):
+        def log_hyperparams(self, params=None):
+            raise RuntimeError("changing param values is not allowed")
+
+    (tmp_path / "config.yaml").write_text("data: {image_size: 8}\n")
+    config = {**_trainer_defaults(), "logger": Refusing(tmp_path / "logs")}
+    trainer = trainer_in(tmp_path, "fit", config, [])
+    with pytest.raises(RuntimeError, match="not allowed"):
+        open_loggers(trainer, tmp_path, True)
+    open_loggers(trainer, tmp_path, False)
+    assert "warning: Refusing did not take the settings: changing param" in caplog.text
+
+
+def test_the_best_checkpoint_is_known_in_a_run_that_was_moved(tmp_path):
+    def made(run):
+        callback = ModelCheckpoint(monitor="val/loss")
+        trainer = trainer_in(run, "fit", {**_trainer_defaults(), "callbacks": [callback]}, [])
+        callback.setup(trainer, trainer.lightning_module, "fit")
+        return callback, trainer.strategy.checkpoint_io
+
+    here, there = tmp_path / "here" / "1", tmp_path / "there" / "1"
+    callback, files = made(here)
+    best = f"{callback.dirpath}/best.ckpt"
+    callback.best_model_path, callback.best_model_score = best, torch.tensor(0.9)
+    callback.best_k_models = {best: callback.best_model_score}
+    state = {"state_dict": {}, "callbacks": {callback.state_key: callback.state_dict()}}
+    files.save_checkpoint(state, here / "checkpoints" / "last.ckpt")
+    shutil.copytree(here, there)
+    for run in (here, there):
+        again, files = made(run)
+        loaded = files.load_checkpoint(run / "checkpoints" / "last.ckpt")
+        again.load_state_dict(loaded["callbacks"][again.state_key])
+        moved = str(run / "checkpoints" / "kept" / "best.ckpt")
+        assert again.best_model_path == moved
+        assert again.best_k_models == {moved: torch.tensor(0.9)}
 
 
 def test_a_checkpoint_callback_of_ones_own_writes_below_the_runs_checkpoints(tmp_path):

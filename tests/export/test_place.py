@@ -60,9 +60,11 @@ def test_figures_of_other_weights_are_left_out(run):
     with pytest.warns(UserWarning, match="was tested after step 4, and its weights are of step 5"):
         assert dim_lightning.load(run).about["figures"] == {}
     update_result(run, "test", {"steps_trained": 5})
+    update_result(run, "fit", {"steps": 7, "best": {}})  # saved before it ended in mid-epoch
+    assert list(dim_lightning.load(run).about["figures"]) == ["test", "fit"]
     update_result(run, "transfer/other", {"steps_trained": 4})
     with pytest.warns(UserWarning, match="the figures of transfer/other are left out"):
-        assert list(dim_lightning.load(run).about["figures"]) == ["test"]
+        assert list(dim_lightning.load(run).about["figures"]) == ["test", "fit"]
 
 
 def test_another_checkpoint_is_told_without_figures_of_the_last(run, tmp_path):

@@ -4,10 +4,12 @@ import json
 import re
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from dim_lightning.run.accuracies import accuracy_table
-from dim_lightning.run.curves import epoch_ends, panel_svg, panels, run_curve
+from dim_lightning.run.curves import Curve, Panel, epoch_ends, panel_svg, panels, run_curve
 from dim_lightning.run.environment import write_environment
 from dim_lightning.run.glossary import meaning, unit
 from dim_lightning.run.metrics import MetricsFile, Point, read_metrics
@@ -58,6 +60,28 @@ def test_curves_are_drawn_against_epochs_of_training_done(run):
     assert loss.curves[0].epochs == [1, 2, 3]
     assert loss.curves[0].values == [3, 2, 1]
     ET.fromstring(panel_svg(loss))
+
+
+@pytest.mark.parametrize("factor", [1e-7, 1.0, 3e7])
+def test_all_labels_of_a_curve_are_on_its_picture(factor, monkeypatch):
+    """Also those that are wider once a power of ten has taken some of the height."""
+    drawn, epochs = [], list(range(1, 31))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, buffer, **_: _kept(figure, buffer, drawn))
+    values = np.log(epochs) * factor
+    curves = [Curve(name, epochs, list(share * values)) for name, share in (("a", 1), ("b", 0.9))]
+    panel_svg(Panel("Term", "nats", curves))
+    (figure,) = drawn
+    (axes,) = figure.axes
+    for artist in (axes.yaxis, axes.xaxis, axes._left_title):
+        box = artist.get_tightbbox()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+
+
+def _kept(figure, buffer, drawn):
+    drawn.append(figure)
+    figure.draw_without_rendering()
+    buffer.write("<svg/>")
 
 
 @pytest.mark.parametrize(("before", "own"), [(703, 175), (175, 703)])

@@ -158,7 +158,7 @@ class TerminalBar(ProgressBar):
         Raises:
             InputError: the module's step gives no loss or no codes.
         """
-        self._advance(num_images_of(pl_module, "training_step", outputs) * trainer.world_size)
+        self._advance(trainer, num_images_of(pl_module, "training_step", outputs))
         if time.monotonic() - self._last_refresh > _REFRESH_SECONDS:
             self._show_terms(terms_of(pl_module, outputs))
 
@@ -180,7 +180,7 @@ class TerminalBar(ProgressBar):
         Raises:
             InputError: the module's step gives no codes.
         """
-        self._advance(num_images_of(pl_module, "test_step", outputs) * trainer.world_size)
+        self._advance(trainer, num_images_of(pl_module, "test_step", outputs))
 
     def on_predict_start(self, *_: Any) -> None:
         """Starts a bar over the images to be embedded."""
@@ -194,7 +194,7 @@ class TerminalBar(ProgressBar):
         Raises:
             InputError: the module's step gives no codes.
         """
-        self._advance(num_images_of(pl_module, "predict_step", outputs) * trainer.world_size)
+        self._advance(trainer, num_images_of(pl_module, "predict_step", outputs))
 
     def on_exception(self, *_: Any) -> None:
         """Leaves a clean line to the error."""
@@ -217,9 +217,9 @@ class TerminalBar(ProgressBar):
                 mininterval=_REFRESH_SECONDS,
             )
 
-    def _advance(self, num_images: int) -> None:
+    def _advance(self, trainer: L.Trainer, num_images: int) -> None:
         if self._bar is not None:
-            self._bar.update(num_images)
+            self._bar.update(num_images * trainer.world_size)
 
     def _show_terms(self, terms: Mapping[str, Tensor]) -> None:
         self._last_refresh = time.monotonic()

@@ -116,7 +116,8 @@ def say_slow_precision(trainer: L.Trainer, products: str) -> None:
             "--trainer.precision 16-mixed or 32-true is likely to be quicker"
         )
     elif precision == "bf16-mixed" and device.type == "cpu" and not multiplies_bfloat16(device):
-        hint = slow_precision(precision, seconds_by_precision("cpu"))
+        seconds = seconds_by_precision("cpu", seconds=0.0)  # the run waits for it
+        hint = slow_precision(precision, seconds)
     if hint is not None:
         rank_zero_info(hint)
 

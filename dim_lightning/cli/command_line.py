@@ -50,7 +50,7 @@ from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
 from dim_lightning.run.environment import GPUS, KNOWN_PICTURES, device_name
 from dim_lightning.run.folder import alone_in, remove_unused_folder
 from dim_lightning.run.report import closing_message, opening_message, trained_on
-from dim_lightning.run.result import change_result, test_section, update_result
+from dim_lightning.run.result import SOURCE, change_result, test_section, update_result
 from dim_lightning.run.summary import write_summary
 
 
@@ -150,6 +150,8 @@ class CommandLine(ParsedCommandLine):
             if is_test:
                 asked = yaml.safe_load(self._dumped(self.config))["data"]["source"]
                 check_transfer(run, pictures, asked, self._transfer)
+                if self._transfer is not None:
+                    self._noted = {SOURCE: asked}
             if not is_test or self._transfer is None:
                 self._noted = say_others(self._command, run, pictures, data.shares)
         return pictures

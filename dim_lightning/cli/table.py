@@ -19,7 +19,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command, now
 from dim_lightning.run.folder import CONFIG, alone_in
 from dim_lightning.run.settings import flat_settings
-from dim_lightning.table.commands import next_run, settings_words, words_of
+from dim_lightning.table.commands import as_options, next_run, settings_words, words_of
 from dim_lightning.table.definition import Row, Table, chosen, read_table
 from dim_lightning.table.figures import (
     check_columns,
@@ -33,7 +33,8 @@ from dim_lightning.table.floors import check_floors
 from dim_lightning.table.mixed import mixed_code, mixed_pictures, other_tests
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import Cell, State, check_devices, is_of, state_of
+from dim_lightning.table.runs import Cell, State, check_devices, is_of, missing_of, state_of
+from dim_lightning.table.transfers import Transfer, source_of
 from dim_lightning.writing import explained
 
 _DESCRIPTION = (
@@ -54,11 +55,13 @@ class _Job(NamedTuple):
 
     Attributes:
         commands: the training of each row, by its folder.
+        others: one on each of the other data sets that is tested on, by its name.
     """
 
     table: Table
     cells: list[Cell]
     commands: Mapping[str, Resolved]
+    others: Mapping[str, Resolved]
     runs_dir: Path
     output: Path
     command: str
@@ -125,11 +128,17 @@ def _job(asked: Table, options: Any, command: str) -> _Job:
     commands = {row.folder: _command(asked, row) for row in asked.rows if row.config is not None}
     rows = [row for row in asked.rows if row.folder in commands]
     cells = [_cells(row, runs_dir, flat_settings(commands[row.folder].settings)) for row in rows]
+    others = _other_data(asked, [row_cells[0] for row_cells in cells])
+    transfers = {
+        name: Transfer(asked.transfers[name], source_of(command.settings))
+        for name, command in others.items()
+    }
+    cells = [[cell._replace(transfers=transfers) for cell in row_cells] for row_cells in cells]
     # the first seed of every row before the second of any
     ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
     check_floors(asked, ordered)
     output = options.output or options.runs_dir / asked.name
-    return _Job(asked, ordered, commands, runs_dir, output, command)
+    return _Job(asked, ordered, commands, others, runs_dir, output, command)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -144,10 +153,28 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _command(asked: Table, row: Row) -> Resolved:
     """The training of a row's first seed, looked at as `fit` looks at it."""
-    with _named(asked, row):
+    with _named(asked, f"row {row.name} ({row.config})"):
         command = Resolved(settings_words(Cell(row, row.seeds[0], Path(), {})))
         check_devices(flat_settings(command.settings))
     return command
+
+
+def _other_data(asked: Table, cells: list[Cell]) -> dict[str, Resolved]:
+    """The first row's training, with the pictures of each of the other data sets.
+
+    Args:
+        asked: from the table file.
+        cells: one of each row.
+    """
+    found = {}
+    for name, settings in asked.transfers.items() if cells else ():
+        with _named(asked, f"transfer.{name}"):
+            found[name] = Resolved([*settings_words(cells[0]), *as_options(settings)])
+            source = source_of(found[name].settings)
+            same = [cell.row.name for cell in cells if source_of(cell.settings) == source]
+            if same:
+                raise InputError(f"data.source is that of row {same[0]}; expected another one")
+    return found
 
 
 def _cells(row: Row, runs_dir: Path, settings: Mapping[str, Any]) -> list[Cell]:
@@ -155,20 +182,23 @@ def _cells(row: Row, runs_dir: Path, settings: Mapping[str, Any]) -> list[Cell]:
 
 
 @contextmanager
-def _named(asked: Table, row: Row) -> Iterator[None]:
-    """Complaints name the row."""
+def _named(asked: Table, what: str) -> Iterator[None]:
+    """Complaints name the part of the table file."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{asked.path}: row {row.name} ({row.config}): {error}") from error
+        raise InputError(f"{asked.path}: {what}: {error}") from error
 
 
 def _check_building(job: _Job, cells: list[Cell]) -> list[ImageDataModule]:
     """Builds each row that is to run once, so that none ends in the night; the data of each."""
     asked, parts = job.table, {}
     for row in {cell.row.folder: cell.row for cell in cells}.values():
-        with _named(asked, row):
+        with _named(asked, f"row {row.name} ({row.config})"):
             parts[row.folder] = job.commands[row.folder].parts()
+    for name, command in job.others.items() if cells else ():
+        with _named(asked, f"transfer.{name}"):
+            command.parts()
     if parts and parts.keys() == job.commands.keys():  # others' encoders may have another layer
         check_layers(asked, {name: found.layers for name, found in parts.items()})
     return [found.data for found in parts.values()]
@@ -258,9 +288,8 @@ def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
 
 
 def _planned(cell: Cell) -> list[str]:
-    """The commands that a cell misses, the second as if the first had ended well."""
+    """The commands that a cell misses, each as if those before had ended well."""
     state = _look(cell)
-    lines = [f"# {cell}: {state.text}", full_command(words_of(cell, state.missing, state.run))]
-    if state.missing in ("fit", "resume"):
-        lines.append(full_command(words_of(cell, "test", state.run or next_run(cell))))
-    return lines
+    run = state.run or next_run(cell)
+    commands = [words_of(cell, each, run) for each in missing_of(cell, state.run)]
+    return [f"# {cell}: {state.text}", *map(full_command, commands)]

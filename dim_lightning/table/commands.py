@@ -1,17 +1,19 @@
 """The commands that make the runs of a table."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dim_lightning.run.folder import CONFIG, next_number
+from dim_lightning.run.result import TRANSFER
 from dim_lightning.run.settings import WHERE, belongs, flat_config
 from dim_lightning.table.runs import BATCH_SIZE, EVALUATION, Cell
 
 
 def settings_words(cell: Cell) -> list[str]:
     """What `fit` is given but where its run lies."""
-    words = ["fit", "--config", str(cell.row.config), *_options(cell.row.overrides)]
+    words = ["fit", "--config", str(cell.row.config), *as_options(cell.row.overrides)]
     return [*words, f"--seed_everything={cell.seed}"]
 
 
@@ -20,17 +22,21 @@ def words_of(cell: Cell, missing: str, run: Path | None) -> list[str]:
 
     Args:
         cell: a row and a seed.
-        missing: fit, resume or test.
+        missing: fit, resume, test, or the section of a test on another data set.
         run: the run to go on with or to test.
     """
     if missing == "fit":
         place = [f"--runs_dir={cell.runs_dir}", f"--experiment={cell.experiment}"]
         return [*settings_words(cell), *place]
-    free = WHERE if missing == "test" else (*WHERE, BATCH_SIZE)
-    options = {key: v for key, v in cell.row.overrides.items() if belongs(key, free)}
+    free = (*WHERE, BATCH_SIZE) if missing == "resume" else WHERE
+    settings = {key: v for key, v in cell.row.overrides.items() if belongs(key, free)}
     if missing == "resume":
-        return ["fit", "--resume", str(run), *_options(options)]
-    return ["test", "--run", str(run), *_options({**options, **_evaluation(cell, run)})]
+        return ["fit", "--resume", str(run), *as_options(settings)]
+    settings |= _evaluation(cell, run)
+    if missing.startswith(TRANSFER):
+        name = missing.removeprefix(TRANSFER)
+        settings |= {**cell.transfers[name].settings, f"{EVALUATION}.transfer": name}
+    return ["test", "--run", str(run), *as_options(settings)]
 
 
 def next_run(cell: Cell) -> Path:
@@ -51,7 +57,8 @@ def _evaluation(cell: Cell, run: Path | None) -> dict[str, Any]:
     }
 
 
-def _options(settings: dict[str, Any]) -> list[str]:
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings, by their full names, as the command line takes them."""
     return [f"--{key}={as_word(value)}" for key, value in settings.items()]
 
 

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError, nearest
 from dim_lightning.run.settings import EXACT, FLOAT32, read_yaml
+from dim_lightning.table.transfers import read_transfers
 
 FLOORS = ("random", "pixels")
 PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
 # setting -> what it is without being named; as it is what the processor is quick at, one asked for
 # by --set is that of the runs to come alone
 ARITHMETIC = {"trainer.precision": FLOAT32, "matmul_precision": EXACT}
-_KEYS = ("title", "note", "name", "runs", "overrides", "seeds", "columns", "rows")
+_KEYS = ("title", "note", "name", "runs", "overrides", "seeds", "columns", "transfer", "rows")
 _ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor", "of")
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _EXAMPLE = "the project's experiments/paper/cifar10.yaml"
@@ -65,6 +66,8 @@ class Table(NamedTuple):
         rows: in order.
         overrides: the settings common to all rows, but for what their runs need not have.
         note: what a reader has to know of it, such as what the paper's numbers are of.
+        transfers: name of another data set that the runs are tested on as well -> its settings of
+            `data`.
     """
 
     path: Path
@@ -75,6 +78,7 @@ class Table(NamedTuple):
     rows: tuple[Row, ...]
     overrides: dict[str, Any]
     note: str = ""
+    transfers: Mapping[str, Mapping[str, Any]] = {}
 
 
 def read_table(
@@ -116,7 +120,8 @@ def read_table(
     title, note = str(content.get("title", name)), str(content.get("note") or "")
     overrides = _merged(common, changes or {})
     overrides = {key: value for key, value in overrides.items() if key not in free}
-    return Table(path, name, runs, title, columns, tuple(rows), overrides, note)
+    transfers = read_transfers(content.get("transfer"), columns, path)
+    return Table(path, name, runs, title, columns, tuple(rows), overrides, note, transfers)
 
 
 def chosen(table: Table, names: str | None) -> tuple[Row, ...]:

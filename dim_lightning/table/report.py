@@ -139,6 +139,7 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
         *([Note(table.note)] if table.note else []),
         *([Note(f"Where no row says otherwise: {common}.")] if common else []),
         *_by_rows("Settings of single rows:", own, always_named=True),
+        *_other_data(table),
         *_by_rows("Data:", [(line, line.data) for line in lines]),
         *_by_rows("Images:", [(line, line.images) for line in lines]),
         *_by_rows("Trained on:", [(line, line.machines) for line in lines]),
@@ -160,6 +161,12 @@ def _reading(table: Table, lines: Sequence[Line]) -> str:
     if any(line.row.from_memory for line in lines):
         parts.append(f"{_FROM_MEMORY}: the paper's number from memory, not checked")
     return "; ".join(parts) + "."
+
+
+def _other_data(table: Table) -> list[Note]:
+    """On what else the runs were tested."""
+    items = [f"{name}: {_settings(each, ', ')}" for name, each in table.transfers.items()]
+    return [Note("Tested on other data sets, with the encoders as they are:", items)] * bool(items)
 
 
 def _by_rows(

@@ -102,7 +102,7 @@ class Runner:
             return
         if (cell.folder, state.missing) in self._tried:
             said = f"it ended without an error, yet it is {state.text}"
-            if state.missing == "test" and state.text == NOT_TESTED:
+            if state.missing != "fit" and state.text.startswith(NOT_TESTED):
                 said += _UNLABELLED
             if "on other pictures" in state.text:
                 said += _OTHER_PICTURES

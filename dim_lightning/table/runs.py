@@ -18,7 +18,7 @@ from dim_lightning.run.environment import full_command, known_pictures, read_env
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import reason_to_repeat
-from dim_lightning.run.result import read_result, test_section, transfers
+from dim_lightning.run.result import TRANSFER, read_result, test_section, transfers
 from dim_lightning.run.settings import (
     WHERE,
     belongs,
@@ -29,6 +29,7 @@ from dim_lightning.run.settings import (
     num_devices,
 )
 from dim_lightning.table.definition import ARITHMETIC, Row
+from dim_lightning.table.transfers import Transfer, other_source
 
 BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
 _JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
@@ -58,12 +59,14 @@ class Cell(NamedTuple):
         seed: of the run.
         runs_dir: the folder of the table's runs.
         settings: all that a run of it has, by their full names.
+        transfers: name of another data set that it is tested on as well -> that test.
     """
 
     row: Row
     seed: int
     runs_dir: Path
     settings: Mapping[str, Any]
+    transfers: Mapping[str, Transfer] = {}
 
     @property
     def experiment(self) -> str:
@@ -84,7 +87,8 @@ class State(NamedTuple):
 
     Attributes:
         run: the folder of the run that counts; None if there is none.
-        missing: what is to be done next: 'fit', 'resume', 'test'; '' if nothing is.
+        missing: what is to be done next: 'fit', 'resume', 'test', or the section of a test on
+            another data set, such as 'transfer/cifar100'; '' if nothing is.
         text: the same for the reader.
         outdated: runs that do not count, and why.
     """
@@ -106,7 +110,7 @@ def state_of(cell: Cell, read: Reader) -> State:
     for folder in sorted(cell.folder.glob(f"*/{CONFIG}"), key=lambda path: _number(path.parent)):
         run = folder.parent
         try:
-            missing = _missing(cell, run)
+            missing = next(iter(missing_of(cell, run)), "")
             reason = _changes(cell, run, read) or _no_way(cell, run, missing)
         except InputError as error:  # it is damaged, or has settings that there are no more
             missing, reason = "", str(error)
@@ -117,7 +121,7 @@ def state_of(cell: Cell, read: Reader) -> State:
     at_work = is_at_work(cell.folder)
     if not known:
         return State(None, "fit", "starting" if at_work else "not run", tuple(outdated))
-    order = ("resume", "test", "")
+    order = ("resume", "test", *map(test_section, cell.transfers), "")
     missing, run = max(known, key=lambda found: (order.index(found[0]), _number(found[1])))
     return State(run, missing, _text(cell, run, missing, at_work), tuple(outdated))
 
@@ -154,19 +158,33 @@ def figures_of(run: Path) -> dict[str, float]:
     return flat_figures({**result.get("test", {}), **current})
 
 
-def _missing(cell: Cell, run: Path) -> str:
+def missing_of(cell: Cell, run: Path | None) -> list[str]:
+    """All that is to be done, in order, as `State` has the first of it.
+
+    Args:
+        cell: a row and a seed.
+        run: its run that counts; None if there is none.
+    """
+    tests = ["test", *map(test_section, cell.transfers)]
+    if run is None:
+        return ["fit", *tests]
     result = read_result(run)
     if not _is_trained(result):
-        return "resume"
-    tested = "epochs_trained" in result.get("test", {}) and not reason_to_repeat(result)
-    return "" if tested and not _other_test(cell, run) else "test"
+        return ["resume", *tests]
+    return [each for each in tests if not _is_tested(cell, run, result, each)]
+
+
+def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any], section: str) -> bool:
+    tested = "epochs_trained" in result.get(section, {}) and not reason_to_repeat(result, section)
+    return tested and not _other_test(cell, run, section)
 
 
 def _no_way(cell: Cell, run: Path, missing: str) -> str:
     """Why what is missing of a run cannot be done; nothing if it can."""
-    if missing != "test" or (run / CHECKPOINTS).is_dir():
+    if missing in ("", "resume") or (run / CHECKPOINTS).is_dir():
         return ""
-    other = "; ".join(_other_test(cell, run)) or f"it is {_tested(read_result(run))}"
+    told = _tested(read_result(run), missing)
+    other = "; ".join(_other_test(cell, run, missing)) or f"it is {told}"
     return f"it has no checkpoints, and the table asks for another test: {other}"
 
 
@@ -174,17 +192,17 @@ def _is_trained(result: Mapping[str, Any]) -> bool:
     return result.get("fit", {}).get("status") == "completed"
 
 
-def _other_test(cell: Cell, run: Path) -> list[str]:
+def _other_test(cell: Cell, run: Path, section: str) -> list[str]:
     """In what the protocol of its figures is not the one asked for.
 
     A setting that a test was too early to know is no reason to repeat it, unless the table names
     it. Neither is one by which more was measured than is asked for: tables that share runs have
     them tested once.
     """
-    stored, asked = _tested_with(run), _evaluation(cell.settings)
+    stored, asked = _tested_with(run, section), _evaluation(cell.settings)
     if asked.get(_MLP_EPOCHS) == 0:  # then these two play no part
         asked = {key: value for key, value in asked.items() if key not in _OF_MLP}
-    size = read_result(run).get("test", {}).get("image_size")
+    size = read_result(run).get(section, {}).get("image_size")
     if size is not None and _IMAGE_SIZE in cell.settings:
         stored[_IMAGE_SIZE], asked[_IMAGE_SIZE] = size, cell.settings[_IMAGE_SIZE]
     named = {key for key in asked if key not in stored and key in cell.row.overrides}
@@ -193,7 +211,10 @@ def _other_test(cell: Cell, run: Path) -> list[str]:
         for key, value in asked.items()
         if key in stored and stored[key] != value and not _is_more(key, stored[key], value)
     }
-    return [changed(key, stored.get(key), asked[key]) for key in asked if key in named | other]
+    found = [changed(key, stored.get(key), asked[key]) for key in asked if key in named | other]
+    name = section.removeprefix(TRANSFER)
+    source = other_source(run, name, cell.transfers[name]) if name in cell.transfers else ""
+    return [*found, *filter(None, [source])]
 
 
 def _is_more(key: str, stored: Any, asked: Any) -> bool:
@@ -203,9 +224,9 @@ def _is_more(key: str, stored: Any, asked: Any) -> bool:
     return key in _SWITCHES and not asked
 
 
-def _tested_with(run: Path) -> dict[str, Any]:
-    """The settings of the test; early ones did not note them, and had those of the run."""
-    settings = read_result(run).get("test", {}).get("settings")
+def _tested_with(run: Path, section: str) -> dict[str, Any]:
+    """The settings of a test; early ones did not note them, and had those of the run."""
+    settings = read_result(run).get(section, {}).get("settings")
     if settings is None:
         return _evaluation(flat_config(run))
     return {f"{EVALUATION}.{name}": value for name, value in settings.items()}
@@ -263,8 +284,8 @@ def _evaluation(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     if not missing:
         return "done"
-    if missing == "test":
-        return "testing" if at_work else _tested(read_result(run))
+    if missing != "resume":
+        return "testing" if at_work else _tested(read_result(run), missing)
     fit = read_result(run).get("fit", {})
     epochs = 0
     with suppress(InputError):  # the file is damaged, which going on with the run says
@@ -280,10 +301,11 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     return f"interrupted after epoch {epochs}{of}"
 
 
-def _tested(result: Mapping[str, Any]) -> str:
-    """Of what its test is, if not of what the table asks for; or that there is none."""
-    reason = reason_to_repeat(result)
-    return f"tested{reason.removeprefix(',')}" if reason else NOT_TESTED
+def _tested(result: Mapping[str, Any], section: str) -> str:
+    """Of what a test is, if not of what the table asks for; or that there is none."""
+    on = f" on {section.removeprefix(TRANSFER)}" * section.startswith(TRANSFER)
+    reason = reason_to_repeat(result, section)
+    return f"tested{on}{reason.removeprefix(',')}" if reason else f"{NOT_TESTED}{on}"
 
 
 def _number(run: Path) -> int:

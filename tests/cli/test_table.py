@@ -199,7 +199,7 @@ def test_two_tables_of_the_same_runs(bench, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
+def test_a_table_to_its_end_and_what_is_changed_later(bench, tmp_path, capsys):
     rows = [*TABLE["rows"], {**TABLE["rows"][0], "name": "too much", "seeds": [7]}]
     rows[-1]["overrides"] = {"data.batch_size": 5000}
     bench.write(rows=rows)
@@ -231,11 +231,43 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, capsys):
     assert out.count("With the former ones among its overrides") == 1
     assert str(run.with_name("2")) in out
 
+    # neither is anything of a transfer but its own test; other pictures need another
+    on_others = f"transfer/others/{MLP}"
+    path = "data.source.path"
+    others = {"data.source": "PictureFolder", path: str(_pictures(tmp_path / "others"))}
+    asked = {"columns": {**TABLE["columns"], on_others: "others"}, "rows": rows}
+    bench.write(**asked, transfer={"others": others})
+    assert bench.table(*words) == 0
+    name, command = capsys.readouterr().out.splitlines()
+    assert name == "# both terms, seed 0: trained, not tested on others"
+    assert command.endswith(f"--{path}={others[path]} --evaluation.transfer=others")
+    assert bench.table(*words[:2]) == 0
+    section = json.loads((run / "result.json").read_text())["transfer/others"]
+    shown = {row["figure"]: row["mean"] for row in bench.rows() if row["row"] == "both terms"}
+    assert float(shown[on_others]) == pytest.approx(100 * section[MLP], abs=1e-3)
+    assert bench.states()["local only"] == "trained, not tested on others"
+    capsys.readouterr()
+    assert bench.table(*words) == 0
+    assert capsys.readouterr().out == "nothing is missing\n"
+    moved = {**others, path: str(tmp_path)}
+    assert bench.write(**asked, transfer={"others": moved}).table(*words) == 0
+    assert capsys.readouterr().out.splitlines()[0] == name
+
+    bench.write(rows=rows)
     run.parents[1].rename(bench.runs / "former")
     assert bench.table(*words) == 0
     run = bench.runs / "former" / "seed0" / "1"
     said = f"warning: {run} has the settings of both terms, seed 0, which is not run; if the row"
     assert said in capsys.readouterr().out
+
+
+def _pictures(folder):
+    """60 pictures of three classes."""
+    for number in range(60):
+        place = folder / "abc"[number % 3] / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (4 * number, 80 * (number % 3), 0)).save(place)
+    return folder
 
 
 def started(bench):

@@ -78,6 +78,7 @@ def test_names_of_rows_may_hold_commas(tmp_path):
         chosen(table, "DIM, both, both")
 
 
+OTHERS = {"data.source": "CIFAR3"}
 BAD = {
     "unknown key colums; did you mean columns?": {"colums": {}},
     "columns is None; expected names of figures": {"columns": None},
@@ -120,7 +121,30 @@ BAD = {
         "rows": [{**ROW, "from_memory": [["Y"]]}]
     },
     "another row's runs lie in dim_l_jsd/": {"rows": [ROW, {**ROW, "name": "DIM L-JSD"}]},
+    "transfer is 'cifar3'; expected names and settings, such as": {"transfer": "cifar3"},
+    "transfer.cifar3 is {'data.root': 'x'}; expected a data.source": {
+        "transfer": {"cifar3": {"data.root": "x"}}
+    },
+    "transfer.cifar3: evaluation.svm is no setting of data": {
+        "transfer": {"cifar3": {**OTHERS, "evaluation.svm": True}}
+    },
+    "transfer.cifar3: no column shows it; add one such as transfer/cifar3/": {
+        "transfer": {"cifar3": OTHERS}
+    },
+    "columns: transfer has no data set 'cifar3'; did you mean cifar30?": {
+        "columns": {"transfer/cifar3/test/top1": "3", "transfer/cifar30/test/top1": "30"},
+        "transfer": {"cifar30": OTHERS},
+        "rows": [{"name": "a", "config": "dim.yaml"}],
+    },
 }
+
+
+def test_other_data_sets_need_settings_only_where_the_table_tests_on_them(tmp_path):
+    columns = {"transfer/cifar3/test/top1": "3"}
+    rows = [{"name": "a", "config": "dim.yaml"}]
+    assert read_table(write_table(tmp_path, columns=columns, rows=rows)).transfers == {}
+    path = write_table(tmp_path, columns=columns, rows=rows, transfer={"cifar3": OTHERS})
+    assert read_table(path).transfers == {"cifar3": OTHERS}
 
 
 @pytest.mark.parametrize("said", BAD)

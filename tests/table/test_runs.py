@@ -14,7 +14,16 @@ from dim_lightning.run.settings import flat_config
 from dim_lightning.table.commands import next_run, words_of
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import Cell, State, check_devices, figures_of, is_of, state_of
+from dim_lightning.table.runs import (
+    Cell,
+    State,
+    check_devices,
+    figures_of,
+    is_of,
+    missing_of,
+    state_of,
+)
+from dim_lightning.table.transfers import Transfer
 
 TESTED = {"probe/mlp200/y/top1": 0.5}
 
@@ -221,6 +230,37 @@ def test_a_test_by_hand_with_other_settings_is_no_test_of_the_table(cell):
     assert state(cell).text == "done"  # early tests did not note their settings
     note_tested(cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 1}), run)
     assert state(cell).missing == "test"
+
+
+def test_a_test_on_another_data_set_is_missing_until_it_is_of_that_one(cell):
+    source = {"data.source.class_path": "CIFAR3"}
+    other = cell._replace(transfers={"cifar3": Transfer({"data.source": "CIFAR3"}, source)})
+    run = write_run(other, status="interrupted", epochs=3)
+    assert missing_of(other, run) == ["resume", "test", "transfer/cifar3"]
+    assert missing_of(other, None) == ["fit", "test", "transfer/cifar3"]
+    run = write_run(other, 2, figures=TESTED)
+    assert state(cell).text == "done"
+    assert state(other)[:3] == (run, "transfer/cifar3", "trained, not tested on cifar3")
+    words = words_of(other, "transfer/cifar3", run)
+    assert words[:3] == ["test", "--run", str(run)]
+    assert words[-2:] == ["--data.source=CIFAR3", "--evaluation.transfer=cifar3"]
+    tested = {**TESTED, "epochs_trained": 4, "settings": {"mlp_epochs": 30}}
+    update_result(run, "transfer/cifar3", tested)
+    assert state(other)[1:3] == ("", "done")
+    update_result(run, "transfer/cifar3", {"source": {"class_path": "CIFAR4"}})
+    assert state(other).missing == "transfer/cifar3"
+    (run / "checkpoints").rmdir()
+    assert (
+        f"{run} does not count for {other}: it has no checkpoints, and the table asks for another "
+        "test: data.source.class_path is CIFAR3 now, CIFAR4 then"
+    ) in state(other).outdated
+    (run / "checkpoints").mkdir()
+    update_result(run, "transfer/cifar3", {"source": {"class_path": "CIFAR3"}})
+    assert state(other).text == "done"
+    update_result(run, "transfer/cifar3", {"settings": {"mlp_epochs": 1}})
+    assert state(other).missing == "transfer/cifar3"
+    update_result(run, "transfer/cifar3", {"epochs_trained": 3})
+    assert state(other).text == "tested on cifar3 after epoch 3 of 4"
 
 
 def test_a_test_that_measured_more_counts_as_well(cell):

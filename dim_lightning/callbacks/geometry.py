@@ -35,8 +35,9 @@ class Geometry(Callback):
     Every process looks at the same images, so that nothing has to be exchanged.
 
     Args:
-        num_images: the most validation images to look at, a seeded choice.
-        every_n_epochs: how often they are drawn; the last epoch always is, early stopping aside.
+        num_images: at most so many validation images, a seeded choice.
+        every_n_epochs: how often the statistics are drawn; also in the last epoch, unless training
+            stops early.
     """
 
     def __init__(self, num_images: int = 2048, every_n_epochs: int = 5):

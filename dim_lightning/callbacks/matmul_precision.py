@@ -9,8 +9,9 @@ from lightning.pytorch.callbacks import Callback
 
 Precision = Literal["highest", "high", "medium"]
 HELP = (
-    "Of products of float32 matrices in training: highest, or quicker: high (TensorFloat32 on "
-    "NVIDIA GPUs from Ampere on) or medium (bfloat16). Validation has the highest."
+    "Precision of products of float32 matrices in training: highest, or the quicker high "
+    "(TensorFloat32 on NVIDIA GPUs from Ampere on) and medium (bfloat16). Validation has the "
+    "highest."
 )
 
 

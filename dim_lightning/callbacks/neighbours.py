@@ -51,9 +51,9 @@ class Neighbours(Callback):
     frames; the pictures stay.
 
     Args:
-        every_n_epochs: how often; the last epoch is always looked at, early stopping aside.
+        every_n_epochs: how often; also in the last epoch, unless training stops early.
         bank_size: number of training images to search, a seeded choice; all of them if null.
-        num_queries: rows of the pictures.
+        num_queries: rows of the pictures, a validation image each.
         seed: of the choice of queries and of the codes drawn from the prior.
     """
 

@@ -77,10 +77,10 @@ class OfflineEvaluation(Callback):
 
     Args:
         mlp_epochs: of the short MLP probe; 0 leaves out the MLP probe of either protocol.
-        floors: whether to measure them.
+        floors: whether to measure a random encoder and raw pixels as well.
         seed: of everything drawn here: networks, orders, the random encoder.
-        linear_dim: most features of a layer to which linear probe and SVM are fitted; all layers
-            if null. With hundreds of classes, thousands of features take tens of minutes.
+        linear_dim: linear probe and SVM leave out layers of more features than this; none if null.
+            With hundreds of classes, thousands of features take tens of minutes.
         svm: whether to fit a linear SVM to each layer. Minutes on two cores with tens of thousands
             of images and thousands of features. Beside the features, 8 bytes of memory for each
             value, and of up to 8,192 features 24 for each pair.
@@ -90,7 +90,7 @@ class OfflineEvaluation(Callback):
         decoder_epochs: of a decoder on the frozen code, for the MS-SSIM of its images; 0 is off.
         mine_epochs: of the estimate of the information between image and code; 0 is off.
         ndm_epochs: of the estimate of how the code's dimensions depend on each other; 0 is off.
-        fine_tune_epochs: of training a copy of the whole encoder on with labels; 0 is off.
+        fine_tune_epochs: of training a copy of the whole encoder further, with labels; 0 is off.
         transfer: a name for the pictures of another data set than the run was trained on, under
             which their figures are kept beside those of its own; null: they are its own.
 

@@ -38,8 +38,8 @@ class Reconstructions(Callback):
     `samples.png`: what is decoded from draws of the prior, where the method draws codes to one.
 
     Args:
-        every_n_epochs: how often; the last epoch is always drawn, early stopping aside.
-        num_rows: of the pictures.
+        every_n_epochs: how often; also in the last epoch, unless training stops early.
+        num_rows: rows of the pictures.
         seed: of the choice of images and of the draws.
     """
 

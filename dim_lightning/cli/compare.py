@@ -49,6 +49,6 @@ def _parser() -> PlainParser:
         "--against",
         choices=("epochs", "minutes"),
         default="epochs",
-        help="what the curves are drawn against: epochs, or minutes of training without validation",
+        help="the horizontal axis: epochs, or minutes of training without validation",
     )
     return parser

@@ -19,7 +19,7 @@ from dim_lightning.infomax.critics import Critic
 Compile = Literal["default", "reduce-overhead", "max-autotune", "aot_eager"] | None
 HELP = (
     "Compile encoder and critics when training: default, reduce-overhead (with CUDA graphs) or "
-    "max-autotune; aot_eager traces them only, to look for errors. Pays on a GPU; not if null."
+    "max-autotune; aot_eager only traces them, to look for errors. Worth it on a GPU; null is off."
 )
 _TRACED = "aot_eager"
 _BY_GRAPHS = ("reduce-overhead", "max-autotune")

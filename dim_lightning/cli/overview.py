@@ -8,21 +8,22 @@ DESCRIPTION = (
     "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
     "`fit --resume FOLDER` goes on with a run that was stopped, "
     "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
-    "`sweep FILE` searches settings, `table FILE` fills a table of results, `export FOLDER` hands "
-    "the encoder on, `shard OUTPUT` writes pictures beyond memory, `doctor` looks at the machine."
+    "`sweep FILE` searches settings, `table FILE` fills a table of results, `export FOLDER` writes "
+    "the encoder for use elsewhere, `shard OUTPUT` converts pictures that do not fit into memory, "
+    "`doctor` looks at the machine."
 )
 RUN_COMMANDS: Mapping[str, str] = {  # those of the Trainer, which have a configuration
     "fit": "trains an encoder, or goes on with a run that was stopped",
-    "validate": "looks at the validation images of a run once more",
+    "validate": "measures a run on its validation images again",
     "test": "the figures to quote: probes and neighbours on the test images",
-    "predict": "codes of the images as files",
+    "predict": "writes the codes of images to a file",
 }
 OWN_COMMANDS: Mapping[str, str] = {
     "compare": "draws several runs in one figure",
-    "sweep": "searches settings, by a sweep file of Weights & Biases",
-    "table": "runs what a table of results misses, and writes it",
-    "export": "hands the encoder on, as files that need none of this code",
-    "shard": "writes pictures beyond memory as a stream",
+    "sweep": "searches settings, as a sweep file of Weights & Biases says",
+    "table": "runs what is missing of a table of results, and writes it",
+    "export": "writes the encoder to files, some of which need none of this code",
+    "shard": "converts pictures that do not fit into memory to a stream",
     "doctor": "looks at the machine and says what to do",
 }
 _WIDTH = 79

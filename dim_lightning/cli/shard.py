@@ -71,7 +71,7 @@ def _parser() -> Parser:
     parser = Parser(prog=f"{PROGRAM} shard", description=_DESCRIPTION, **mode)
     parser.add_argument("--config", action=ActionConfigFile, help="a run's configuration")
     parser.add_argument("OUTPUT", type=str, help="the folder to make")
-    parser.add_argument("--shard_mb", type=float, default=32.0, help="pixels of a file")
+    parser.add_argument("--shard_mb", type=float, default=32.0, help="MB of pixels in a file")
     known = inspect.signature(ImageDataModule).parameters
     others: set[str | int] = {name for name in known if name not in _SETTINGS}
     parser.add_class_arguments(ImageDataModule, "data", skip=others)

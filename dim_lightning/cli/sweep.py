@@ -23,7 +23,7 @@ from dim_lightning.writing import explained
 
 _DESCRIPTION = (
     "Runs a sweep file of Weights & Biases on this machine, without the service. A sweep that was "
-    "stopped or killed goes on with the same command and --output."
+    "stopped or killed goes on with the same command and --output FOLDER."
 )
 
 _TRAINING = ["-m", "dim_lightning", "fit"]
@@ -60,11 +60,11 @@ def _parser() -> PlainParser:
     parser = PlainParser(prog=f"{PROGRAM} sweep", description=_DESCRIPTION)
     parser.add_argument("file", type=Path, metavar="FILE", help="the sweep file")
     parser.add_argument("--workers", type=int, default=1, help="trials at once; 1")
-    parser.add_argument("--count", type=int, help="trials in the end; run_cap, or the whole grid")
+    parser.add_argument("--count", type=int, help="trials in all; run_cap, or the whole grid")
     parser.add_argument(
-        "--output", type=Path, help="folder to write into or to go on in; sweeps/<name>/<n>"
+        "--output", type=Path, help="folder to write into, or to go on in; sweeps/<name>/<n>"
     )
-    parser.add_argument("--seed", type=int, help="of the draws; 0")
+    parser.add_argument("--seed", type=int, help="seed of the search; 0")
     return parser
 
 

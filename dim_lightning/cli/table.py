@@ -38,8 +38,8 @@ from dim_lightning.table.transfers import Transfer, source_of
 from dim_lightning.writing import explained
 
 _DESCRIPTION = (
-    "Runs what a table file lists and is not there yet, fit and then test, and writes table.md, "
-    "table.csv and table.html. Stopped or killed, it goes on with the same command."
+    "Trains and tests what a table file lists and is not there yet, and writes table.md, table.csv "
+    "and table.html. Stopped or killed, it goes on with the same command."
 )
 _HOW_TO_COUNT = (
     "The seeds of a row have the same settings. With the former ones among its overrides, or "
@@ -105,14 +105,15 @@ def _parser() -> PlainParser:
     parser = PlainParser(prog=f"{PROGRAM} table", description=_DESCRIPTION)
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="the table file")
-    add("--runs_dir", type=Path, default=Path("runs"), help="its runs lie in <runs_dir>/<runs>")
-    add("--output", type=Path, help="folder of the table; <runs_dir>/<name>")
+    add("--runs_dir", type=Path, default=Path("runs"), help="runs are in <runs_dir>/<runs>")
+    add("--output", type=Path, help="folder to write into; <runs_dir>/<name>")
     add("--jobs", type=int, default=1, help="runs at once; 1")
     add("--only", metavar="ROW,ROW", help="run these rows alone, by name or folder")
-    add("--seeds", type=_whole_numbers, metavar="N,N", help="of all rows, in place of the file's")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all rows")
-    add("--dry", action="store_true", help="only say what would be run")
-    add("--report", action="store_true", help="only write the table of what there is")
+    add("--seeds", type=_whole_numbers, metavar="N,N", help="for all rows, in place of the file's")
+    a_setting = "a setting of all rows; may be given again"
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help=a_setting)
+    add("--dry", action="store_true", help="only show the commands that would be run")
+    add("--report", action="store_true", help="only write the table, of the runs there are")
     return parser
 
 

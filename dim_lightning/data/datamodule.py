@@ -82,20 +82,20 @@ class ImageDataModule(LightningDataModule):
             source: the data set, e.g. CIFAR10, TinyImageNet, PictureFolder, or a Stream.
             root: folder in which data sets are looked for, and into which they are downloaded.
             image_size: height and width in pixels, to which every picture is brought.
-            batch_size: images a training step and process; also of validation and testing, where a
-                batch has as many negatives then.
-            eval_batch_size: images a batch whose features are taken, and of prediction.
+            batch_size: images per training step and process; also per batch of validation and test,
+                whose terms then have as many negatives.
+            eval_batch_size: images per batch where only features are computed, as for `predict`.
             validation_fraction: share of the training images that validation takes.
             test_fraction: share set aside for testing where the source has no test part.
-            split_seed: chooses these shares; keep it where runs are compared.
+            split_seed: draws these shares; keep it where runs are compared.
             seed: of the order and the augmentation; the command line takes it from seed_everything.
             augmentation: random change of the training images; none if null.
             num_views: how often `augmentation` draws from each training image: the first view is
                 the batch's `images`, the others are the first of its `more_views`.
-            view_sizes: [epoch, pixels]: the size of these views from that epoch on, first [0, ...];
-                that of `augmentation` if there are none. Small first saves time.
+            view_sizes: [epoch, pixels] each: the size of these views from that epoch on, the first
+                [0, ...]; if empty, that of `augmentation`. Small views first save time.
                 Source: Tan and Le, 2021 (EfficientNetV2), section 4.
-            small_augmentation: makes the small views, of the size it is set to.
+            small_augmentation: makes the small views; their size is a setting of it.
             num_small_views: further views by `small_augmentation`, the last of `more_views`.
                 Source of many small crops: Caron et al., 2020 (SwAV), section 3.3.
             num_workers: processes that fetch batches; a copy from memory needs none, a stream takes

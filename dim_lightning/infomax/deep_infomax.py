@@ -40,13 +40,13 @@ class DeepInfoMax(EncoderModule):
         global_aspect: what of the image T_global sees, given the feature map's shape and the size
             of the code: WholeImage, WholeMap or ImageCode.
         patch_critic: makes the critic of two local features of an image, given their sizes.
-        estimator: what is maximised, a lower bound of a divergence of real pairs from others; in
+        estimator: what is maximised, a lower bound of a divergence between real and other pairs; in
             nats where its docstring names no other unit.
         report: further estimators, logged beside the trained one.
         num_negatives: other images that each code is contrasted with: 1 is a shuffled batch, all
             are all other images of all processes' batches.
-        num_locations: of each feature map, drawn anew at each step, for the local term; all if
-            null.
+        num_locations: how many locations of each feature map the local term takes, drawn anew at
+            each step; all if null.
         prior: makes the prior, given the size of the code.
         coordinates: makes the networks that predict where a local feature lies, given the feature
             map's shape and the size of the code.
@@ -54,9 +54,9 @@ class DeepInfoMax(EncoderModule):
         global_weight: alpha; at 0 there is no global critic.
         local_weight: beta; at 0 there is no local critic.
         prior_weight: gamma; at 0 there is no prior, and codes are drawn from p(z|x).
-        patch_weight: of the information between the local features of an image.
-        coordinate_weight: of the cross-entropies of predicted coordinates.
-        score_penalty: of the mean square of the scores.
+        patch_weight: weight of the information between the local features of an image.
+        coordinate_weight: weight of the cross-entropies of predicted coordinates.
+        score_penalty: weight of the mean square of the scores.
         optimizer: makes the optimiser, given the parameters.
         lr_scheduler: makes the learning-rate schedule: WarmupCosine, stepped once a training step,
             or one of torch's but ReduceLROnPlateau, stepped once an epoch.

@@ -258,7 +258,8 @@ def _stored(path: Path, _: int) -> Mapping[str, Any]:
 
 
 def _notes(found: list[tuple[Cell, State]]) -> list[str]:
-    return [note for _, state in found for note in state.outdated]
+    """Runs that do not count, of the cells that have none which does and is done."""
+    return [note for _, state in found if state.missing for note in state.outdated]
 
 
 def _renamed(job: _Job, found: list[tuple[Cell, State]]) -> list[str]:

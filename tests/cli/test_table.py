@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -230,6 +231,14 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, tmp_path, capsys):
     assert f"warning: {run} does not count for both terms, seed 0: model.local_weight is 2.0" in out
     assert out.count("With the former ones among its overrides") == 1
     assert str(run.with_name("2")) in out
+
+    former = shutil.copytree(run, run.with_name("0")) / "config.yaml"
+    other = former.read_text().replace("max_epochs: 1\n", "max_epochs: 2\n")
+    former.write_text(other)
+    assert "max_epochs: 2" in other
+    assert bench.table(*words) == 0
+    assert capsys.readouterr().out == "nothing is missing\n"  # of the former one there is no word
+    shutil.rmtree(former.parent)
 
     # neither is anything of a transfer but its own test; other pictures need another
     on_others = f"transfer/others/{MLP}"

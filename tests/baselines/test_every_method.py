@@ -15,7 +15,7 @@ from dim_lightning.infomax.deep_infomax import DeepInfoMax
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", SETTINGS)
 def test_a_step_returns_what_callbacks_read_detached(method):
     module = build(method)
     output = module.training_step(batch(), 0)
@@ -24,35 +24,45 @@ def test_a_step_returns_what_callbacks_read_detached(method):
     assert not any(term.requires_grad for term in output["terms"].values())
     assert all(term.isfinite() for term in output["terms"].values())
     assert not output["embedding"].requires_grad
+    assert output["embedding"].dtype == torch.float32
     assert output["embedding"].shape == (8, DIM)
     assert torch.equal(output["labels"], batch().labels)
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", SETTINGS)
 def test_evaluation_uses_the_mean_of_the_code(method):
     module = build(method).eval()
     expected = module.encoder(batch().images).mean
     torch.testing.assert_close(module.predict_step(batch(), 0)["embedding"], expected)
     torch.testing.assert_close(module.validation_step(batch(), 0)["embedding"], expected)
+    torch.testing.assert_close(module(batch().images), expected)
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", SETTINGS)
 def test_labels_reach_the_supervised_one_only(method):
+    """To the others another order of the labels, or none at all, is the same."""
     module, one = build(method), batch()
     terms = module.training_step(one, 0)["terms"]
-    others = module.training_step(one._replace(labels=one.labels.flip(0)), 0)["terms"]
-    assert (terms == others) == (method is not Supervised)
+    for labels in (one.labels.flip(0), torch.full_like(one.labels, -1)):
+        others = module.training_step(one._replace(labels=labels), 0)["terms"]
+        assert (terms == others) == (method is not Supervised)
 
 
-@pytest.mark.parametrize("method", BASELINES)
+DRAWING = (VAE, AdversarialAutoencoder, BiGAN, DeepInfoMax)
+
+
+@pytest.mark.parametrize("method", SETTINGS)
 def test_draws_depend_on_seed_epoch_and_step_alone(method):
     module = build(method)
     first = module.training_step(batch(), 3)["terms"]
     torch.rand(100)  # what anybody else draws
     assert module.training_step(batch(), 3)["terms"] == first
+    assert (module.training_step(batch(), 4)["terms"] != first) == (method in DRAWING)
+    module.seed = 1
+    assert (module.training_step(batch(), 3)["terms"] != first) == (method in DRAWING)
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", SETTINGS)
 def test_every_parameter_learns(method):
     module = build(method)
     module.training_step(batch(), 0)["loss"].backward()

@@ -1,4 +1,3 @@
-import copy
 from functools import partial
 
 import lightning as L
@@ -65,42 +64,6 @@ class Record(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.terms.append({name: term.item() for name, term in outputs["terms"].items()})
-
-
-def test_training_step_returns_what_callbacks_read_detached():
-    output = build().training_step(batch(), 0)
-    assert output["loss"].requires_grad
-    assert not output["embedding"].requires_grad
-    assert output["embedding"].dtype == torch.float32
-    assert output["embedding"].shape == (8, 8)
-    assert set(output["terms"]) == {"loss", "global", "local", "prior"}
-    assert not any(term.requires_grad for term in output["terms"].values())
-
-
-def test_labels_never_reach_the_loss():
-    """Another order of the labels, or none at all, gives the same terms."""
-    module, one = build(), batch()
-    terms = module.training_step(one, 0)["terms"]
-    for labels in (one.labels.flip(0), torch.full_like(one.labels, -1)):
-        assert module.training_step(one._replace(labels=labels), 0)["terms"] == terms
-
-
-def test_draws_depend_on_seed_epoch_and_step_alone():
-    module = build()
-    first = module.training_step(batch(), 3)["terms"]
-    torch.rand(100)  # what anybody else draws
-    assert module.training_step(batch(), 3)["terms"] == first
-    assert module.training_step(batch(), 4)["terms"] != first
-    module.seed = 1
-    assert module.training_step(batch(), 3)["terms"] != first
-
-
-def test_evaluation_uses_the_mean_of_the_code():
-    module = build().eval()
-    expected = module.encoder(batch().images).mean
-    torch.testing.assert_close(module.predict_step(batch(), 0)["embedding"], expected)
-    torch.testing.assert_close(module.validation_step(batch(), 0)["embedding"], expected)
-    torch.testing.assert_close(module(batch().images), expected)
 
 
 def test_a_validation_batch_of_one_image_has_a_code_and_no_terms():
@@ -332,34 +295,6 @@ def test_training_lowers_the_loss_and_is_repeatable(tmp_path, data_root):
     assert all(torch.equal(state[name], state_again[name]) for name in state)
     last = [step["loss"] for step in terms[-10:]]
     assert sum(last) / 10 < terms[0]["loss"] - 0.5
-
-
-def test_resuming_at_an_epoch_gives_the_same_weights(tmp_path, data_root):
-    straight = build()
-    trainer(tmp_path, max_epochs=3).fit(straight, digits(data_root))
-    first = trainer(tmp_path, max_epochs=1)
-    first.fit(build(), digits(data_root))
-    first.save_checkpoint(tmp_path / "one.ckpt")
-    resumed = build()
-    torch.rand(7)
-    trainer(tmp_path, max_epochs=3).fit(
-        resumed, digits(data_root), ckpt_path=tmp_path / "one.ckpt", weights_only=True
-    )
-    for name, tensor in straight.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
-
-
-def test_checkpoint_holds_plain_types_only(tmp_path, data_root):
-    one = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
-    module = build(local_weight=1.0)
-    one.fit(module, digits(data_root))
-    one.save_checkpoint(tmp_path / "one.ckpt")
-    stored = torch.load(tmp_path / "one.ckpt", weights_only=True)["hyper_parameters"]
-    assert stored["local_weight"] == 1.0
-    assert "encoder" not in stored
-    loaded = DeepInfoMax.load_from_checkpoint(tmp_path / "one.ckpt", encoder=small_encoder)
-    images = batch().images
-    torch.testing.assert_close(loaded.eval()(images), copy.deepcopy(module).cpu().eval()(images))
 
 
 def test_a_checkpoint_of_other_parts_is_refused(tmp_path, data_root):

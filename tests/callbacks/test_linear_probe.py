@@ -9,7 +9,7 @@ from dim_lightning.evaluation import extract
 
 
 def observers():
-    return [LinearProbe(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
+    return [LinearProbe(), RunningBest(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
 
 
 def fit(folder, data, callbacks=(), epochs=1, **options):
@@ -213,8 +213,7 @@ def test_a_live_probe_is_left_out_of_the_validation_of_other_classes_too(
 
 
 def test_without_labels_the_probe_says_so_and_is_off(tmp_path, capsys):
-    callbacks = [LinearProbe(), Neighbours(every_n_epochs=1, num_queries=2), Geometry()]
-    _, run = fit(tmp_path, unlabelled(tmp_path), callbacks)
+    _, run = fit(tmp_path, unlabelled(tmp_path), observers())
     said = [line for line in capsys.readouterr().out.splitlines() if "no labels" in line]
     assert said == [
         "the pictures have no labels: linear probe and kNN accuracy are off, the pictures of "

@@ -11,7 +11,6 @@ from torch.utils.data import DistributedSampler
 
 from dim_lightning.data import (
     Arrays,
-    Augmentation,
     CropAndFlip,
     Digits,
     ImageDataModule,
@@ -264,21 +263,6 @@ def test_each_step_draws_anew_and_resuming_draws_the_same(tmp_path, root):
         assert step == again
         assert torch.equal(batch.indices, resumed.indices)
         assert torch.equal(batch.images, resumed.images)
-
-
-@pytest.mark.filterwarnings(NO_WORKERS)
-def test_no_two_steps_share_their_draws(tmp_path, root):
-    class Recorder(Augmentation):
-        def __init__(self):
-            self.draws = []
-
-        def __call__(self, images, generator):
-            self.draws.append(torch.rand((), generator=generator).item())
-            return images
-
-    recorder = Recorder()
-    fitted(tmp_path, root, settings={"augmentation": recorder}, accumulate_grad_batches=3)
-    assert len(recorder.draws) == len(set(recorder.draws)) == 6
 
 
 class Diary(Watcher):

@@ -22,10 +22,11 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def seen(tmp_path, root):
-    """The batches of two epochs of three steps, and of validation and testing."""
+    """The batches of two epochs of three batches, and of validation and testing."""
 
-    def batches(**settings):
-        watcher, run = Watcher(), trainer(tmp_path, max_epochs=2)
+    def batches(accumulated=1, **settings):
+        watcher = Watcher()
+        run = trainer(tmp_path, max_epochs=2, accumulate_grad_batches=accumulated)
         datamodule = ImageDataModule(
             Digits(), str(root), image_size=8, batch_size=400, **{"num_views": 1, **settings}
         )
@@ -72,7 +73,8 @@ def test_views_are_the_same_in_another_run_and_others_with_another_seed(seen):
     assert not torch.equal(first["train"][0].more_views[0], other["train"][0].more_views[0])
 
 
-def test_no_two_views_of_any_steps_share_their_draws_nor_those_of_the_model(seen):
+@pytest.mark.parametrize("accumulated", [1, 3])
+def test_no_two_views_of_any_batches_share_their_draws_nor_those_of_the_model(seen, accumulated):
     class Recorder(Augmentation):
         def __init__(self):
             self.draws = []
@@ -82,7 +84,8 @@ def test_no_two_views_of_any_steps_share_their_draws_nor_those_of_the_model(seen
             return images
 
     recorder = Recorder()
-    seen(augmentation=recorder, num_views=2, small_augmentation=recorder, num_small_views=1)
+    small = {"small_augmentation": recorder, "num_small_views": 1}
+    seen(accumulated, augmentation=recorder, num_views=2, **small)
     assert len(recorder.draws) == len(set(recorder.draws)) == 2 * 3 * 3
     keys = product([0], range(3), range(2), range(3))  # seed, stage, epoch, step
     of_model = {torch.rand((), generator=generator_for(*key)).item() for key in keys}

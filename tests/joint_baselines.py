@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import torch
+from joined import averaged, joined
 from joint_batch import NUM_IMAGES, SmallEncoder, joint_images
 from small_methods import BASELINES, SETTINGS
-from torch import distributed
 
 from dim_lightning import processes
 from dim_lightning.baselines import NAT
@@ -41,16 +41,7 @@ def losses_and_gradients(own_rows=processes.own_rows):
 
 def run_process(rank, num_processes, folder):
     """Computes this process's rows and averages as data-parallel training does."""
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=num_processes
-    )
-    found = losses_and_gradients()
-    for terms, gradients in found.values():
-        for values in (terms, gradients):
-            for value in values.values():
-                distributed.all_reduce(value)
-                value /= num_processes
-    if rank == 0:
-        torch.save(found, Path(folder) / "found.pt")
-    distributed.barrier()
-    distributed.destroy_process_group()
+    with joined(rank, num_processes, folder):
+        found = averaged(losses_and_gradients())
+        if rank == 0:
+            torch.save(found, Path(folder) / "found.pt")

@@ -1,7 +1,7 @@
 """Priors on two processes, each with its own part of a batch, joined by gloo."""
 
 import torch
-import torch.distributed as dist
+from joined import joined
 
 from dim_lightning.infomax.priors import NoiseInjection, sigreg
 from dim_lightning.processes import uneven_rows
@@ -26,9 +26,6 @@ def values_and_gradients(codes, seed):
 
 def work(rank, folder):
     """One of two processes; both draw from equal generators, as in training."""
-    store = dist.FileStore(str(folder / "store"), 2)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     codes = joint_codes()[PARTS[rank]]
-    with uneven_rows(len(codes)):
+    with joined(rank, len(PARTS), folder), uneven_rows(len(codes)):
         torch.save(values_and_gradients(codes, seed=0), folder / f"{rank}.pt")
-    dist.destroy_process_group()

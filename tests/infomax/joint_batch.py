@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import torch
-from torch import distributed, nn
+from joined import averaged, joined
+from torch import nn
 
 from dim_lightning import processes
 from dim_lightning.encoders import Encoder, Features, FeatureShape
@@ -131,19 +132,10 @@ def losses_and_gradients(images):
 
 def run_process(rank, num_processes, folder):
     """Computes this process's rows and averages as data-parallel training does."""
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=num_processes
-    )
-    own = joint_images()[:NUM_UNEVEN].tensor_split(num_processes)[rank]
-    with processes.uneven_rows(len(own)):
-        uneven = terms_without_gradient(own)
-    found = losses_and_gradients(processes.own_rows(joint_images()))
-    for terms, gradients in found.values():
-        for values in (terms, gradients):
-            for value in values.values():
-                distributed.all_reduce(value)
-                value /= num_processes
-    if rank == 0:
-        torch.save((found, uneven), Path(folder) / "found.pt")
-    distributed.barrier()
-    distributed.destroy_process_group()
+    with joined(rank, num_processes, folder):
+        own = joint_images()[:NUM_UNEVEN].tensor_split(num_processes)[rank]
+        with processes.uneven_rows(len(own)):
+            uneven = terms_without_gradient(own)
+        found = averaged(losses_and_gradients(processes.own_rows(joint_images())))
+        if rank == 0:
+            torch.save((found, uneven), Path(folder) / "found.pt")

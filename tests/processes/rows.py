@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from torch import distributed
+from joined import joined
 
 from dim_lightning import processes
 from dim_lightning.callbacks.joint_start import JointStart
@@ -76,10 +76,5 @@ def found(rank):
 
 def run_process(rank, folder):
     """Writes what this process finds."""
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(COUNTS)
-    )
-    with processes.uneven_rows(COUNTS[rank]):
+    with joined(rank, len(COUNTS), folder), processes.uneven_rows(COUNTS[rank]):
         torch.save(found(rank), Path(folder) / f"{rank}.pt")
-    distributed.barrier()
-    distributed.destroy_process_group()

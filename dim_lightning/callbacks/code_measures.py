@@ -45,7 +45,7 @@ class CodeMeasures(NamedTuple):
     @property
     def without_labels(self) -> bool:
         """Whether there is something to measure that needs no labels."""
-        return any((self.decoder_epochs, self.mine_epochs, self.ndm_epochs))
+        return any(getattr(self, f"{kind}_epochs") for kind in _WITHOUT_LABELS)
 
     def check(self, image_size: int, code_dim: int, counts: Mapping[str, int]) -> None:
         """Looks, before anything is measured, whether images and codes are enough and large enough.
@@ -95,24 +95,18 @@ def code_figures(
     if not measures.without_labels:
         return {}, {}
     codes = [part.code.to(pl_module.device) for part in taken]
-    figures: dict[str, float] = {}
-    estimates: dict[str, dict[str, float]] = {}
-    if measures.decoder_epochs:
-        pl_module.print("offline evaluation: decoder")
-        settings = {"epochs": measures.decoder_epochs, "seed": seed}
-        made = once("decoder", settings, partial(_decoded, trainer, codes, **settings))
-        figures |= {f"decoder/{name}/{each}": value for each, value in made.items()}
-    if measures.mine_epochs:
-        pl_module.print("offline evaluation: MINE")
-        settings = {"epochs": measures.mine_epochs, "seed": seed}
-        found = once("mine", settings, partial(_mine, trainer, codes, **settings))
-        estimates[f"mine/{name}"] = found
-    if measures.ndm_epochs:
-        pl_module.print("offline evaluation: NDM")
-        settings = {"epochs": measures.ndm_epochs, "seed": seed}
-        estimates[f"ndm/{name}"] = once("ndm", settings, partial(_ndm, codes, **settings))
-    figures |= {f"{each}/nats": estimate["nats"] for each, estimate in estimates.items()}
-    return figures, estimates
+    found: dict[str, dict[str, float]] = {}
+    for kind, (title, measure) in _WITHOUT_LABELS.items():
+        epochs = getattr(measures, f"{kind}_epochs")
+        if epochs:
+            pl_module.print(f"offline evaluation: {title}")
+            settings = {"epochs": epochs, "seed": seed}
+            measured = partial(measure, trainer, codes, **settings)
+            found[f"{kind}/{name}"] = once(kind, settings, measured)
+    decoded = found.pop(f"decoder/{name}", {})
+    figures = {f"decoder/{name}/{each}": value for each, value in decoded.items()}
+    figures |= {f"{each}/nats": estimate["nats"] for each, estimate in found.items()}
+    return figures, found
 
 
 def fine_tuned_top1(
@@ -153,7 +147,7 @@ def _mine(trainer: L.Trainer, codes: Sequence[Tensor], epochs: int, seed: int) -
     return mutual_information(train, val, test, epochs, seed=seed)._asdict()
 
 
-def _ndm(codes: Sequence[Tensor], epochs: int, seed: int) -> dict[str, float]:
+def _ndm(_: L.Trainer, codes: Sequence[Tensor], epochs: int, seed: int) -> dict[str, float]:
     return total_correlation(codes[0], codes[1], codes[2], epochs, seed=seed)._asdict()
 
 
@@ -167,6 +161,10 @@ def _decoded(
     test = Coded(_pictures(trainer, "test").images, of_test)
     context = trainer.precision_plugin.forward_context
     return reconstruction(decoder, train, test, epochs, seed=seed, context=context)._asdict()
+
+
+# by the setting of their epochs, in the order in which they are measured
+_WITHOUT_LABELS = {"decoder": ("decoder", _decoded), "mine": ("MINE", _mine), "ndm": ("NDM", _ndm)}
 
 
 def _pictures(trainer: L.Trainer, split: SplitName, labelled: bool = False) -> LabelledImages:

@@ -203,22 +203,9 @@ class OfflineEvaluation(Callback):
             "repeats": self.repeats,
             "seconds": round(so_far.seconds + time.monotonic() - start, 1),
             "protocol": protocol_text(figures, self._asked(), rest.get("num_train")),
-            "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
-            OWN_CODE: encoder_code(pl_module),
-            "pictures": data_of(trainer).contents.sha256,
-            "labels": tensors_hash(
-                torch.tensor(data_of(trainer).split(name).labels) for name in NAMES
-            ),
-            "shares": data_of(trainer).shares._asdict(),
-            "settings": self._asked(),
-            "commits": [
-                f"{code['commit'] or code['version']}"
-                + ", with uncommitted changes" * bool(code["uncommitted_changes"])
-            ],
+            **self._subject(trainer, pl_module, code),
         }
         section = test_section(self.transfer)
-        if self.transfer is not None:
-            facts["transfer"] = self.transfer
         change_result(run_dir, section, partial(joined, figures=figures, facts=facts))
         so_far.end()
         for logger in trainer.loggers:
@@ -227,6 +214,25 @@ class OfflineEvaluation(Callback):
             pl_module.print(table(rows, facts, spread))
         if others:
             pl_module.print(others_list(others, facts))
+
+    def _subject(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, code: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Of which encoder and pictures the figures are, and what was asked of which code."""
+        data = data_of(trainer)
+        facts = {
+            "weights": weights_hash(pl_module.encoder),  # type: ignore[arg-type]
+            OWN_CODE: encoder_code(pl_module),
+            "pictures": data.contents.sha256,
+            "labels": tensors_hash(torch.tensor(data.split(name).labels) for name in NAMES),
+            "shares": data.shares._asdict(),
+            "settings": self._asked(),
+            "commits": [
+                f"{code['commit'] or code['version']}"
+                + ", with uncommitted changes" * bool(code["uncommitted_changes"])
+            ],
+        }
+        return facts if self.transfer is None else {**facts, "transfer": self.transfer}
 
     def _asked(self) -> dict[str, Any]:
         """What it was given, by name: with which settings the figures were found."""

@@ -81,7 +81,6 @@ class Split(Dataset[Batch], ABC):
         order = np.random.default_rng((seed, count)).permutation(given)
         return np.sort(order[:count]).tolist()
 
-    @abstractmethod
     def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
         """The order of training: one process's share, drawn from (seed, epoch) alone.
 
@@ -89,6 +88,7 @@ class Split(Dataset[Batch], ABC):
             sampling: which process it is of, and where it begins; all get equally many images.
             seed: of the order.
         """
+        return JointOrder(self, sampling, seed)
 
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> Batch:
@@ -171,10 +171,6 @@ class ImageSplit(Split):
             indices=torch.from_numpy(positions),
         )
 
-    def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
-        """All images in a random order, which each process has its rows of."""
-        return JointOrder(self, sampling, seed)
-
 
 class JoinedSplit(Split):
     """The images of several arrays, one array after the other.
@@ -217,7 +213,3 @@ class JoinedSplit(Split):
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         labels = torch.from_numpy(self.labels[positions])
         return Batch(images, labels, torch.from_numpy(positions))
-
-    def shuffled(self, sampling: Sampling, seed: int) -> DistributedSampler[Any]:
-        """All images in a random order, which each process has its rows of."""
-        return JointOrder(self, sampling, seed)

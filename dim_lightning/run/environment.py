@@ -112,18 +112,17 @@ def num_pictures(pictures: Mapping[str, Any]) -> int:
     return sum(count for part, count in pictures.items() if part != "sha256")
 
 
-def mixed_pictures_note(
-    name: str, kind: str, pictures: Mapping[str, Mapping[str, Any] | None]
-) -> list[str]:
+def mixed_pictures_note(name: str, kind: str, runs: Mapping[str, Path]) -> list[str]:
     """That what is compared was not all trained on the same pictures; empty if it was.
 
     Args:
         name: of what the runs belong to.
         kind: what tells its runs apart, such as seeds.
-        pictures: what `known_pictures` gives of each of them.
+        runs: what tells a run apart -> its folder.
     """
     kinds: dict[str, tuple[int, list[str]]] = {}
-    for run, known in pictures.items():
+    for run, folder in runs.items():
+        known = known_pictures(folder)
         if known is not None:
             kinds.setdefault(known["sha256"], (num_pictures(known), []))[1].append(run)
     listed = "; ".join(f"{number:,} with {', '.join(runs)}" for number, runs in kinds.values())

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +68,15 @@ def changed_since(run_dir: Path, code: Mapping[str, str]) -> list[str]:
     return changed_code([*codes_of(run_dir)[-1:], code])
 
 
-def mixed_code_note(
-    name: str, kind: str, codes: Mapping[str, Sequence[Mapping[str, str]]]
-) -> list[str]:
+def mixed_code_note(name: str, kind: str, runs: Mapping[str, Path]) -> list[str]:
     """That what is compared was not all trained by the same code; empty if it was.
 
     Args:
         name: of what the runs belong to.
         kind: what tells its runs apart, such as seeds.
-        codes: what `codes_of` gives of each of them.
+        runs: what tells a run apart -> its folder.
     """
+    codes = {run: codes_of(folder) for run, folder in runs.items()}
     parts = changed_code(code for starts in codes.values() for code in starts)
     kinds: dict[tuple[object, ...], list[str]] = {}
     for run, starts in codes.items():
@@ -86,9 +85,9 @@ def mixed_code_note(
         found = dict.fromkeys(tuple(map(code.get, parts)) for code in known)
         if found:
             kinds.setdefault(tuple(found), []).append(run)
-    runs = [", ".join(own) + " (as it went on)" * (len(found) > 1) for found, own in kinds.items()]
+    told = [", ".join(own) + " (as it went on)" * (len(found) > 1) for found, own in kinds.items()]
     said = f"{name} was not all trained by the same code, as the file of {', '.join(parts)} changed"
-    return [f"{said}: {kind} {'; '.join(runs)}"] if parts else []
+    return [f"{said}: {kind} {'; '.join(told)}"] if parts else []
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -143,7 +143,18 @@ def _tested_before(result: Mapping[str, Any], section: str) -> str:
 
 def offline_headlines(test: Mapping[str, Any]) -> list[tuple[Headline, float]]:
     """Linear probe and kNN on the code, of the offline evaluation, with the bare fraction."""
-    return [(_test_headline(name, value), value) for name, value in _chosen(test).items()]
+    flat, layers = flat_figures(test), layers_of(test)
+    lines = []
+    for kind, key in {"linear probe": "probe/linear/top1", "kNN, k = 20": KNN}.items():
+        prefix = key.removesuffix("top1")
+        names = [n for n in flat if n.startswith(prefix) and n.endswith("/top1")]
+        names = [n for n in names if "/pixels/" not in n]
+        if layers:
+            names = [n for n in names if n == f"{prefix}{layers[-1]}/top1"]
+        if names:  # early tests wrote the code last
+            layer, value = names[-1].split("/")[-2], flat[names[-1]]
+            lines.append((Headline(kind, f"{value:.1%}", f"test, layer {layer}, offline"), value))
+    return lines
 
 
 def opening_message(
@@ -228,23 +239,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def _chosen(test: Mapping[str, Any]) -> dict[str, float]:
-    """The linear probe and kNN on the code, of the offline evaluation."""
-    flat, layers = flat_figures(test), layers_of(test)
-    chosen: dict[str, float] = {}
-    for prefix in ("probe/linear/", KNN.removesuffix("top1")):
-        names = [n for n in flat if n.startswith(prefix) and n.endswith("/top1")]
-        names = [n for n in names if "/pixels/" not in n]
-        if layers:
-            names = [n for n in names if n == f"{prefix}{layers[-1]}/top1"]
-        if names:
-            chosen[names[-1]] = flat[names[-1]]  # early tests wrote the code last
-    return chosen
-
-
-def _test_headline(name: str, value: float) -> Headline:
-    kind = "linear probe" if name.startswith("probe/linear") else "kNN, k = 20"
-    layer = name.split("/")[-2]
-    return Headline(kind, f"{value:.1%}", f"test, layer {layer}, offline")

@@ -50,8 +50,7 @@ class Process:
         self.trial = trial
         self.workers = workers
         self.stopped = False
-        self._child = Child(trial_folder(output, trial.number), taken)
-        self.place = self._child.place
+        self.child = Child(trial_folder(output, trial.number), taken)
         self._start = time.monotonic()
         self._before = trial.seconds
 
@@ -63,20 +62,12 @@ class Process:
         """
         self.trial.status = "running"
         write_trial(self.output, self.trial)
-        self._child.start(self._command(self._child.folder), self.workers)
-
-    def running(self) -> bool:
-        """Whether the trial is at work; one that does not end when asked to is killed."""
-        return self._child.running()
-
-    def end(self) -> None:
-        """Asks the trial to end; it saves its state first."""
-        self._child.end()
+        self.child.start(self._command(self.child.folder), self.workers)
 
     def stop_early(self) -> None:
         """Ends a trial that is not worth going on with."""
         self.stopped = True
-        self.end()
+        self.child.end()
 
     def record(self) -> Trial:
         """The trial with how it ended, kept."""
@@ -88,17 +79,17 @@ class Process:
             trial.status = "failed"
             trial.error = f"it logged no {metric}; expected a key of its metrics.csv"
         elif trial.status == "failed":
-            trial.error = self._child.last_lines()
+            trial.error = self.child.last_lines()
         write_trial(self.output, trial)
         return trial
 
     def _status(self) -> str:
-        done = self._fit_status() if self._child.code is None else self._child.code
+        done = self._fit_status() if self.child.code is None else self.child.code
         if done in (0, "completed"):
             return "finished"
         if self.stopped:
             return "stopped"
-        if self._child.asked_to_end:
+        if self.child.asked_to_end:
             return "interrupted"
         return "interrupted" if done in ("running", "interrupted", None) else "failed"
 

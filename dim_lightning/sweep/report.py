@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import cut
-from dim_lightning.run.environment import known_pictures, mixed_pictures_note
+from dim_lightning.run.environment import mixed_pictures_note
 from dim_lightning.run.folder import write_atomically
 from dim_lightning.run.metrics import csv_text
-from dim_lightning.run.own_code import codes_of, mixed_code_note
+from dim_lightning.run.own_code import mixed_code_note
 from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
 from dim_lightning.sweep.definition import Definition, searched
@@ -66,10 +66,8 @@ def notes(output: Path, definition: Definition, trials: Sequence[Trial]) -> list
     numbers = sorted(trial.number for trial in trials if trial.value is not None)
     folders = {str(number): run_folder(output, number) for number in numbers}
     runs = {number: run for number, run in folders.items() if run is not None}
-    of = definition.name, "trials"
-    pictures = {number: known_pictures(run) for number, run in runs.items()}
-    codes = {number: codes_of(run) for number, run in runs.items()}
-    return [*mixed_pictures_note(*of, pictures), *mixed_code_note(*of, codes)]
+    of = definition.name, "trials", runs
+    return [*mixed_pictures_note(*of), *mixed_code_note(*of)]
 
 
 def line(definition: Definition, trial: Trial, count: int) -> str:

@@ -91,7 +91,7 @@ class Runner:
     def _step(self) -> bool:
         """Takes what has ended, ends what is not worth it, starts the next; whether to go on."""
         for number, process in list(self._at_work.items()):
-            if not process.running():
+            if not process.child.running():
                 del self._at_work[number]
                 self.tell(process.record())
         if time.monotonic() - self._looked > _LOOK_SECONDS:
@@ -112,7 +112,7 @@ class Runner:
         self.tell(trial)
 
     def _process(self, trial: Trial) -> Process:
-        taken = [process.place for process in self._at_work.values()]
+        taken = [process.child.place for process in self._at_work.values()]
         return Process(self.output, self.definition, trial, self.workers, taken)
 
     def _next(self) -> Trial | None:
@@ -152,8 +152,8 @@ class Runner:
     def _end_all(self) -> None:
         """Ends what is at work and waits for it."""
         for process in self._at_work.values():
-            process.end()
-        while any(process.running() for process in self._at_work.values()):
+            process.child.end()
+        while any(process.child.running() for process in self._at_work.values()):
             time.sleep(_POLL_SECONDS)
         for process in self._at_work.values():
             process.record()

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.run.compared import OF_TRANSFERS
-from dim_lightning.run.environment import known_pictures, mixed_pictures_note
-from dim_lightning.run.own_code import codes_of, mixed_code_note
+from dim_lightning.run.environment import mixed_pictures_note
+from dim_lightning.run.own_code import mixed_code_note
 from dim_lightning.run.report import OTHER_CODE, OTHER_SETTINGS
 from dim_lightning.run.result import TRANSFER, read_result, transfers
 from dim_lightning.table.runs import Cell, State
@@ -20,18 +20,14 @@ _TESTED = {
 
 def mixed_pictures(found: Found) -> list[str]:
     """Rows whose runs were not trained on the same pictures, as far as that is known."""
-    rows: dict[str, dict[str, Mapping[str, Any] | None]] = {}
-    for cell, run in _done(found):
-        rows.setdefault(cell.row.name, {})[str(cell.seed)] = known_pictures(run)
-    return [note for name, row in rows.items() for note in mixed_pictures_note(name, "seeds", row)]
+    rows = _by_seed(found).items()
+    return [note for name, runs in rows for note in mixed_pictures_note(name, "seeds", runs)]
 
 
 def mixed_code(found: Found) -> list[str]:
     """Rows whose own classes or functions were changed between or in runs."""
-    rows: dict[str, dict[str, list[dict[str, str]]]] = {}
-    for cell, run in _done(found):
-        rows.setdefault(cell.row.name, {})[str(cell.seed)] = codes_of(run)
-    return [note for name, codes in rows.items() for note in mixed_code_note(name, "seeds", codes)]
+    rows = _by_seed(found).items()
+    return [note for name, runs in rows for note in mixed_code_note(name, "seeds", runs)]
 
 
 def other_tests(found: Found, columns: Iterable[str] = ()) -> list[str]:
@@ -69,6 +65,14 @@ def _way_of(test: Mapping[str, Any]) -> dict[str, str]:
     settings = test.get("settings", {})
     probe = {key: settings.get(key) for key in ("mlp_epochs", "mlp_protocol", "repeats", "seed")}
     return told | {"the settings": str(probe)}
+
+
+def _by_seed(found: Found) -> dict[str, dict[str, Path]]:
+    """Row -> seed -> run, of those that are done."""
+    rows: dict[str, dict[str, Path]] = {}
+    for cell, run in _done(found):
+        rows.setdefault(cell.row.name, {})[str(cell.seed)] = run
+    return rows
 
 
 def _done(found: Found) -> list[tuple[Cell, Path]]:

@@ -16,25 +16,12 @@ from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.data.checks import check_one_size, checked_batch
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
+from dim_lightning.hyperparameters import FROM_COMMAND_LINE, check_kept, keep, shown
 from dim_lightning.optim import WarmupCosine
-from dim_lightning.parts import (
-    check_makers,
-    check_parts,
-    check_scheduler,
-    check_terms,
-    is_plain,
-    shown,
-    warn_of_dropout,
-    warn_of_unknown,
-)
+from dim_lightning.parts import check_makers, check_scheduler, check_terms, warn_of_dropout
 from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
 from dim_lightning.seeding import Draws, generator_for
 from dim_lightning.trained import Trained, trained_in
-from dim_lightning.version import version
-
-PARTS = "parts"  # in a checkpoint: parameter -> the class or function that was given, as text
-VERSION = "dim_lightning"  # in a checkpoint: which version has written it
-FROM_COMMAND_LINE = "_instantiator"  # among the hyperparameters of such a module, by Lightning
 
 MakeEncoder = Callable[[int], Encoder]
 MakeOptimizer = Callable[[Iterable], Optimizer]
@@ -259,13 +246,7 @@ class EncoderModule(L.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Of classes given in Python keeps the names: a checkpoint holds plain types only."""
-        stored = checkpoint.get("hyper_parameters", {})
-        told = {name: shown(value) for name, value in stored.items()}
-        checkpoint["hyper_parameters"] = {k: v for k, v in told.items() if is_plain(stored[k])}
-        checkpoint[VERSION] = version()
-        parts = {name: text for name, text in told.items() if not is_plain(stored[name])}
-        if parts:
-            checkpoint[PARTS] = parts
+        keep(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Looks at whether the parts are those that the checkpoint was trained with.
@@ -276,12 +257,7 @@ class EncoderModule(L.LightningModule, ABC):
             InputError: they are others.
         """
         self.trained = trained_in(checkpoint)
-        if FROM_COMMAND_LINE in self.hparams:  # which says itself what differs
-            return
-        name = type(self).__name__
-        check_parts(name, checkpoint.get(PARTS, {}), self.hparams)
-        of = checkpoint.get(VERSION, "(version unknown)")
-        warn_of_unknown(name, of, checkpoint.get("hyper_parameters", {}), self.hparams)
+        check_kept(type(self).__name__, checkpoint, self.hparams)
 
     def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
         batch = checked_batch(batch)

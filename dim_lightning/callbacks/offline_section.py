@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dim_lightning.callbacks.offline_table import figure_name, lines_about
 from dim_lightning.evaluation.offline import CHOSEN, LINEAR, MLP, OPTIONAL, PAPER, SVM
-from dim_lightning.parts import part_text
+from dim_lightning.hyperparameters import part_text
 from dim_lightning.run.accuracies import RANDOM
 from dim_lightning.run.own_code import OWN_CODE, own_code
 

@@ -10,8 +10,9 @@ import lightning as L
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from dim_lightning.encoder_module import PARTS, EncoderModule
+from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError, check_least
+from dim_lightning.hyperparameters import PARTS
 from dim_lightning.parts import check_scheduler
 from dim_lightning.processor import PRECISIONS, is_trained_in
 from dim_lightning.run.checkpoint import check_fits, is_own

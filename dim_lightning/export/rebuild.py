@@ -18,7 +18,7 @@ from dim_lightning.encoders.start import weights_follow
 from dim_lightning.errors import InputError
 from dim_lightning.export.description import described, provenance_of_run
 from dim_lightning.export.picture_encoder import PictureEncoder
-from dim_lightning.parts import as_written, is_plain, part_text
+from dim_lightning.hyperparameters import as_written, is_plain, part_text
 from dim_lightning.run.checkpoint import (
     is_own,
     newest_checkpoint,

@@ -10,13 +10,14 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from dim_lightning.errors import InputError
+from dim_lightning.hyperparameters import part_text
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast, score_penalty
 from dim_lightning.infomax.coordinates import Coordinates
 from dim_lightning.infomax.estimators import Estimator, check_trains, name_of
 from dim_lightning.infomax.negatives import shuffled
 from dim_lightning.infomax.priors import Prior
 from dim_lightning.infomax.view import View
-from dim_lightning.parts import check_functions, check_scalar, part_text
+from dim_lightning.parts import check_functions, check_scalar
 from dim_lightning.processes import joint_size, own_rows
 
 NumNegatives = int | Literal["all"]

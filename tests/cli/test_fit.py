@@ -24,8 +24,7 @@ from dim_lightning.cli.command_line import CommandLine
 from dim_lightning.cli.entry import _quiet
 from dim_lightning.cli.place import with_run_files
 from dim_lightning.cli.trainer import open_loggers, trainer_in
-from dim_lightning.encoder_module import PARTS
-from dim_lightning.parts import part_text
+from dim_lightning.hyperparameters import PARTS, part_text
 from dim_lightning.run.curves import panels
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.result import read_result

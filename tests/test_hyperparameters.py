@@ -1,0 +1,85 @@
+"""Parts of a method as text, and whether a checkpoint was trained with the same."""
+
+from enum import Enum
+from functools import partial
+
+import pytest
+import torch
+
+from dim_lightning.encoders import BlogEncoder
+from dim_lightning.errors import InputError
+from dim_lightning.hyperparameters import PARTS, check_kept, part_text
+from dim_lightning.infomax.occlusion import Occlusion
+
+BLOG = "dim_lightning.encoders.blog.BlogEncoder"
+HERE = f"{__name__}.test_parts_as_text.<locals>"
+
+
+def test_parts_as_text():
+    def local():
+        pass
+
+    for part, text in {
+        BlogEncoder: BLOG,
+        local: f"{HERE}.local",
+        partial(
+            BlogEncoder, 32, widths=(4,), norm=None
+        ): f"partial({BLOG}, 32, norm=None, widths=(4,))",
+        partial(
+            local, inner=partial(local, 0.5)
+        ): f"partial({HERE}.local, inner=partial({HERE}.local, 0.5))",
+        (lambda: None): f"{HERE}.<lambda>",
+        ("a", local): f"['a', {HERE}.local]",
+        Occlusion(fill=0.1): "dim_lightning.infomax.occlusion.Occlusion("
+        "fill=0.1, max_fraction=0.6, min_fraction=0.25)",
+        str.upper: "str.upper",
+        None: "None",
+    }.items():
+        assert part_text(part) == text
+
+
+def test_a_part_that_lies_in_another_module_is_taken_with_a_warning():
+    with pytest.warns(UserWarning, match=f"encoder was __main__.BlogEncoder, here it is {BLOG}"):
+        check_kept("Own", {PARTS: {"encoder": "__main__.BlogEncoder"}}, {"encoder": BlogEncoder})
+
+
+class Mode(Enum):
+    FAST = 1
+
+
+class Counting:
+    """Keeps a setting and a count."""
+
+    def __init__(self, step=1):
+        self.step, self.count = step, {float: 7}
+
+
+def test_an_object_is_its_class_and_its_settings():
+    part, name = Counting(2), f"{__name__}.Counting"
+    assert part_text(part) == f"{name}(step=2)"
+    check_kept("Own", {PARTS: {"prior": f"{name}(step=2)"}}, vars_of(part))
+    with pytest.raises(InputError, match=r"prior was .*Counting, here it is .*\(step=2\)"):
+        check_kept(
+            "Own", {PARTS: {"prior": name}}, vars_of(part)
+        )  # of a class that had no settings
+    with pytest.raises(InputError, match=r"prior was .*Counting\(step=1\)"):
+        check_kept("Own", {PARTS: {"prior": f"{name}(step=1)"}}, vars_of(part))
+    assert part_text({"a": Counting, 1: [Mode.FAST]}) == (
+        f"{{'a': {name}, 1: [{__name__}.Mode.FAST]}}"
+    )
+    assert part_text({1: [Mode.FAST], "a": Counting}) == part_text({"a": Counting, 1: [Mode.FAST]})
+    assert part_text(torch.float16) == "torch.float16"
+
+
+def vars_of(part):
+    return dict.fromkeys(("report", "prior"), part)
+
+
+@pytest.mark.parametrize(("was", "now"), [(1.5, 0.5), ("a.b", "c.b")])
+def test_a_part_in_another_module_with_other_settings_is_refused(was, now):
+    with pytest.raises(InputError, match="encoder was partial"):
+        check_kept(
+            "Own",
+            {PARTS: {"encoder": f"partial(__main__.BlogEncoder, widths={was!r})"}},
+            {"encoder": partial(BlogEncoder, widths=now)},
+        )

@@ -17,7 +17,7 @@ from dim_lightning.run.environment import (
 from dim_lightning.run.folder import CONFIG, write_atomically
 from dim_lightning.run.own_code import OWN_CODE, changed_since, own_code, said_of_change
 from dim_lightning.run.report import OTHER_CODE, OTHER_SETTINGS
-from dim_lightning.run.result import read_result
+from dim_lightning.run.result import noted
 from dim_lightning.run.settings import changes, flat_config
 from dim_lightning.writing import explained
 
@@ -66,7 +66,7 @@ def say_changed_code(section: str, run_dir: Path, settings: str) -> dict[str, st
     names = changed_since(run_dir, own_code(yaml.safe_load(settings)))
     for name in names:
         rank_zero_info(said_of_change(name, run_dir))
-    return _noted(section, run_dir, OTHER_CODE, ", ".join(names))
+    return noted(run_dir, section, OTHER_CODE, ", ".join(names))
 
 
 def say_other_settings(
@@ -86,13 +86,7 @@ def say_other_settings(
     change = changes(now, {key: stored.get(key) for key in now})
     if change:
         rank_zero_info(f"{run_dir} was trained with other settings: {change}")
-    return _noted(section, run_dir, OTHER_SETTINGS, change)
-
-
-def _noted(section: str, run_dir: Path, name: str, text: str) -> dict[str, str | None]:
-    """The note; None in place of one that is there and no longer true."""
-    was_noted = name in read_result(run_dir).get(section, {})
-    return {name: text or None} if text or was_noted else {}
+    return noted(run_dir, section, OTHER_SETTINGS, change)
 
 
 def _keep_previous(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.environment import known_pictures, num_pictures, read_environment
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG, LAST_CHECKPOINT
 from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES
-from dim_lightning.run.result import read_result
+from dim_lightning.run.result import noted, read_result
 from dim_lightning.run.settings import changes, flat_config, read_yaml
 
 
@@ -115,8 +115,7 @@ def say_others(
     if command == "fit":
         notes = {OTHER_PICTURES: others, OTHER_SHARES: dealt}
         return {name: note for name, note in notes.items() if note}
-    was_noted = OTHER_PICTURES in read_result(run_dir).get(command, {})
-    return {OTHER_PICTURES: change or None} if change or was_noted else {}
+    return noted(run_dir, command, OTHER_PICTURES, change)
 
 
 def _change(run_dir: Path, found: Mapping[str, Any]) -> str | None:

@@ -56,6 +56,12 @@ def transfers(result: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
     }
 
 
+def noted(run_dir: Path, section: str, name: str, text: str) -> dict[str, str | None]:
+    """A note to set beside figures; None in place of one that is there and no longer true."""
+    was_noted = name in read_result(run_dir).get(section, {})
+    return {name: text or None} if text or was_noted else {}
+
+
 def update_result(run_dir: Path, section: str, values: Mapping[str, Any]) -> None:
     """Sets figures of one section; those of other names and sections stay.
 

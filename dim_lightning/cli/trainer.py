@@ -128,8 +128,7 @@ def finish_loggers(trainer: L.Trainer, failed: bool) -> None:
 def end_others(trainer: L.Trainer) -> None:
     """Ends the processes that this one started: they would wait for it, on a GPU half an hour."""
     if trainer.strategy.launcher is not None:
-        # Windows has no SIGKILL
-        trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+        trainer.strategy.launcher.kill(signal.SIGKILL)
 
 
 def _fixed_callbacks(run_dir: Path, command: str, bar: bool) -> list[Callback]:

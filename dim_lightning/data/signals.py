@@ -17,10 +17,9 @@ def leave_signals(_: int) -> None:
     system may give it, it ends them after a while.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "alarm"):  # not on Windows
-        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE))
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE))
     first = parent_process()
-    if first is not None and hasattr(signal, "sigwaitinfo"):  # not on Windows and macOS
+    if first is not None and hasattr(signal, "sigwaitinfo"):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         Thread(target=_obey, args=(first.pid,), daemon=True).start()
 

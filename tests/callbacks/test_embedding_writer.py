@@ -120,7 +120,6 @@ def test_unlabelled_files_have_a_path_and_no_label(tmp_path):
     assert found["label"].null_count == 40
 
 
-@pytest.mark.skipif(os.name != "posix", reason="names are bytes on Linux and the like only")
 def test_a_name_that_is_no_text_is_spelt_out(tmp_path):
     data = unlabelled(tmp_path)
     (tmp_path / "flat" / "39.png").rename(tmp_path / "flat" / os.fsdecode(b"\xff.png"))

@@ -126,7 +126,7 @@ def threads(_: Asked) -> Iterator[Finding]:
     said = ", ".join(f"{name}={value}" for name, value in variables.items())
     if said:
         found += f" ({said})"
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    load = os.getloadavg()[0]
     if load > _BUSY * cores:
         others = (
             f"{load:.1f} programs compute here at once, so a run and what was measured are slow"

@@ -32,8 +32,7 @@ def subfolders(folder: Path) -> list[Path]:
             for entry in entries
             if not entry.name.startswith((".", "__MACOSX")) and _is_folder(entry)
         ]
-    # by text: a path's own order is another one on Windows
-    return sorted((path for path in found if not (path / CACHE_TAG).exists()), key=str)
+    return sorted(path for path in found if not (path / CACHE_TAG).exists())
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -244,7 +244,6 @@ def test_digits_have_no_paths(digits, tmp_path):
     assert np.array_equal(data.split("test").labels, expected)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="names are bytes on Linux and the like only")
 def test_a_name_that_is_no_text_is_spelt_out(tmp_path, draw):
     paths = [str(draw(tmp_path / f"{i}.png", seed=i)) for i in range(20)]
     paths.append(str(draw(tmp_path / os.fsdecode(b"\xff.png"))))

@@ -24,8 +24,8 @@ from dim_lightning.data.checks import (
 from dim_lightning.data.contents import Contents
 from dim_lightning.data.decoding import MAX_UNREADABLE
 from dim_lightning.data.joint_order import JointOrder, Sampling, processes_of, training_share
+from dim_lightning.data.loading import loader
 from dim_lightning.data.shards import Stream
-from dim_lightning.data.signals import leave_signals
 from dim_lightning.data.sources import Digits, Source
 from dim_lightning.data.splits import (
     PREDICTED,
@@ -38,7 +38,6 @@ from dim_lightning.data.splits import (
 )
 from dim_lightning.data.views import Views
 from dim_lightning.errors import InputError, check_least
-from dim_lightning.seeding import generator_for
 
 SplitName = Literal["train", "val", "test"]
 DEFAULT_SOURCE = lazy_instance(Digits)
@@ -295,20 +294,4 @@ class ImageDataModule(LightningDataModule):
         return self._loader(images, size, sampler=order)
 
     def _loader(self, images: Split, batch_size: int, **options: Any) -> DataLoader[Batch]:
-        device = None if self.trainer is None else self.trainer.strategy.root_device
-        return DataLoader(
-            images,
-            batch_size=batch_size,  # by name: Lightning calls it again with one of its own
-            collate_fn=_as_it_is,
-            # a training on the CPU would take memory on a GPU for it
-            pin_memory=device is not None and device.type == "cuda",
-            worker_init_fn=leave_signals,
-            # Without one of its own, starting to read it would draw from the global generator.
-            generator=generator_for(self.seed),
-            **options,
-        )
-
-
-def _as_it_is(batch: Any) -> Any:
-    """The batch: a `Split` gives whole ones."""
-    return batch
+        return loader(images, batch_size, self.trainer, self.seed, **options)

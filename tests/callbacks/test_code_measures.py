@@ -67,7 +67,7 @@ def test_of_the_batches_of_pictures_none_stays(tmp_path, two_classes, monkeypatc
                 yield batch
                 del batch
 
-    monkeypatch.setattr("dim_lightning.data.datamodule.DataLoader", Watched)
+    monkeypatch.setattr("dim_lightning.data.loading.DataLoader", Watched)
     pictures = _pictures(run, "train", labelled=True)
     assert len(alive) == 5
     assert torch.equal(pictures.images, torch.cat([batch.images for batch in whole]))

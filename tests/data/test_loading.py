@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from dim_lightning.data.signals import leave_signals
+from dim_lightning.data.loading import leave_signals
 
 
 def _fetch(ready, with_thread):

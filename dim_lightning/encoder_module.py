@@ -16,7 +16,12 @@ from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.data.checks import check_one_size, checked_batch
 from dim_lightning.encoders import Encoder, check_encoder
 from dim_lightning.errors import InputError
-from dim_lightning.hyperparameters import FROM_COMMAND_LINE, check_kept, keep, shown
+from dim_lightning.hyperparameters import (
+    FROM_COMMAND_LINE,
+    check_hyperparameters,
+    keep_hyperparameters,
+    shown,
+)
 from dim_lightning.optim import WarmupCosine
 from dim_lightning.parts import check_makers, check_scheduler, check_terms, warn_of_dropout
 from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
@@ -246,7 +251,7 @@ class EncoderModule(L.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Of classes given in Python keeps the names: a checkpoint holds plain types only."""
-        keep(checkpoint)
+        keep_hyperparameters(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Looks at whether the parts are those that the checkpoint was trained with.
@@ -257,7 +262,7 @@ class EncoderModule(L.LightningModule, ABC):
             InputError: they are others.
         """
         self.trained = trained_in(checkpoint)
-        check_kept(type(self).__name__, checkpoint, self.hparams)
+        check_hyperparameters(type(self).__name__, checkpoint, self.hparams)
 
     def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
         batch = checked_batch(batch)

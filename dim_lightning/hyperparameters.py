@@ -23,7 +23,7 @@ _NUMPY = (np.bool_, np.number, np.str_)
 _MODULES = re.compile(r"(?<!')\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
 
-def keep(checkpoint: dict[str, Any]) -> None:
+def keep_hyperparameters(checkpoint: dict[str, Any]) -> None:
     """Of classes given in Python keeps the names: a checkpoint holds plain types only."""
     stored = checkpoint.get("hyper_parameters", {})
     told = {name: shown(value) for name, value in stored.items()}
@@ -34,14 +34,16 @@ def keep(checkpoint: dict[str, Any]) -> None:
         checkpoint[PARTS] = parts
 
 
-def check_kept(method: str, checkpoint: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def check_hyperparameters(
+    method: str, checkpoint: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
     """Looks at whether a module has the parts that a checkpoint was trained with.
 
     Warns of settings that it has not, such as those of another version.
 
     Args:
         method: the class of the module that loads the checkpoint.
-        checkpoint: of which `keep` has kept them.
+        checkpoint: of which `keep_hyperparameters` has kept them.
         given: the module's settings.
 
     Raises:

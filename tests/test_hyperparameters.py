@@ -8,8 +8,14 @@ import torch
 
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
-from dim_lightning.hyperparameters import PARTS, check_kept, part_text
+from dim_lightning.hyperparameters import PARTS, check_hyperparameters, part_text
 from dim_lightning.infomax.occlusion import Occlusion
+
+
+def check(stored, given):
+    """Loads a checkpoint of these parts into a method that has those."""
+    check_hyperparameters("Own", {PARTS: stored}, given)
+
 
 BLOG = "dim_lightning.encoders.blog.BlogEncoder"
 HERE = f"{__name__}.test_parts_as_text.<locals>"
@@ -40,7 +46,7 @@ def test_parts_as_text():
 
 def test_a_part_that_lies_in_another_module_is_taken_with_a_warning():
     with pytest.warns(UserWarning, match=f"encoder was __main__.BlogEncoder, here it is {BLOG}"):
-        check_kept("Own", {PARTS: {"encoder": "__main__.BlogEncoder"}}, {"encoder": BlogEncoder})
+        check({"encoder": "__main__.BlogEncoder"}, {"encoder": BlogEncoder})
 
 
 class Mode(Enum):
@@ -57,13 +63,11 @@ class Counting:
 def test_an_object_is_its_class_and_its_settings():
     part, name = Counting(2), f"{__name__}.Counting"
     assert part_text(part) == f"{name}(step=2)"
-    check_kept("Own", {PARTS: {"prior": f"{name}(step=2)"}}, vars_of(part))
+    check({"prior": f"{name}(step=2)"}, vars_of(part))
     with pytest.raises(InputError, match=r"prior was .*Counting, here it is .*\(step=2\)"):
-        check_kept(
-            "Own", {PARTS: {"prior": name}}, vars_of(part)
-        )  # of a class that had no settings
+        check({"prior": name}, vars_of(part))  # of a class that had no settings
     with pytest.raises(InputError, match=r"prior was .*Counting\(step=1\)"):
-        check_kept("Own", {PARTS: {"prior": f"{name}(step=1)"}}, vars_of(part))
+        check({"prior": f"{name}(step=1)"}, vars_of(part))
     assert part_text({"a": Counting, 1: [Mode.FAST]}) == (
         f"{{'a': {name}, 1: [{__name__}.Mode.FAST]}}"
     )
@@ -78,8 +82,7 @@ def vars_of(part):
 @pytest.mark.parametrize(("was", "now"), [(1.5, 0.5), ("a.b", "c.b")])
 def test_a_part_in_another_module_with_other_settings_is_refused(was, now):
     with pytest.raises(InputError, match="encoder was partial"):
-        check_kept(
-            "Own",
-            {PARTS: {"encoder": f"partial(__main__.BlogEncoder, widths={was!r})"}},
+        check(
+            {"encoder": f"partial(__main__.BlogEncoder, widths={was!r})"},
             {"encoder": partial(BlogEncoder, widths=now)},
         )

@@ -150,7 +150,8 @@ class Objective(nn.Module):
             if name in self.reported:
                 continue
             sign = -1 if name in self.contrasts else 1
-            weight = self.weights.get(_WEIGHED_AS.get(name, name), 1.0)
+            weighed_as = _WEIGHED_AS.get(name, name)
+            weight = self.weights.get(weighed_as, 0.0) if weighed_as in WEIGHTS else 1.0
             parts.append(sign * weight * value)
         return torch.stack(parts).sum()
 

@@ -93,6 +93,15 @@ def test_every_term_there_is_with_the_right_sign(encoder, view):
     assert reported == {name for name in terms if not terms[name].requires_grad}
 
 
+def test_a_term_without_a_weight_trains_nothing(encoder, view):
+    parts = build(encoder, {**WEIGHTS, "coordinates": 0.2})
+    contrasts = {name: list(each) for name, each in parts.contrasts.items()}
+    objective = Objective({"local": 1.5}, contrasts, jensen_shannon, parts.prior, parts.coordinates)
+    terms = objective([view], ONE_VIEW, generator())
+    assert {"global", "prior", "coordinates"} < set(terms)
+    torch.testing.assert_close(terms["loss"], -1.5 * terms["local"])
+
+
 def test_both_critics_see_the_same_codes_and_the_same_negatives(encoder, view):
     objective = build(encoder)
     terms = objective([view], ONE_VIEW, generator(3))

@@ -28,9 +28,10 @@ class DeepInfoMax(EncoderModule):
     """Trains an encoder by -alpha I_global - beta I_local + gamma prior; labels are never used.
 
     Where the data gives several views of an image (data.num_views, data.num_small_views), the code
-    of each view is paired with the images and feature maps of the others, never with its own. In
-    validation and test there is one view, the image itself, so that terms there are of an easier
-    task than in training: with ImageCode, `val/global` compares a code with itself.
+    of each view is paired with the images and feature maps of the others, never with its own; small
+    views give codes alone. In validation and test there is one view, the image itself, so that
+    terms there are of an easier task than in training: with ImageCode, `val/global` compares a code
+    with itself.
 
     Args:
         encoder: makes the encoder, given the image size.
@@ -140,7 +141,8 @@ class DeepInfoMax(EncoderModule):
         self, batch: Batch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The codes of the first view as evaluation sees them, and the terms of the objective."""
-        views, pairs = self.views_of((batch.images, *batch.more_views), generator)
+        images = (batch.images, *batch.more_views)
+        views, pairs = self.views_of(images, generator, batch.num_small)
         code = views[0].features.mean
         if not self.training and not self._has_negatives(len(batch.images)):
             return code, {}  # the last batch may hold too few images
@@ -157,12 +159,18 @@ class DeepInfoMax(EncoderModule):
             check_num_negatives(self.objective.num_negatives, num_images)
 
     def views_of(
-        self, images: Sequence[Tensor], generator: torch.Generator
+        self, images: Sequence[Tensor], generator: torch.Generator, num_small: int = 0
     ) -> tuple[list[View], list[tuple[int, int]]]:
-        """The views, and which of them give image (first) and code (second) of a pair."""
+        """The views, and which of them give image (first) and code (second) of a pair.
+
+        Args:
+            images: of each view.
+            generator: of the codes and of what is hidden.
+            num_small: how many of the views, the last ones, give codes alone.
+        """
         views = [self._view(x, generator) for x in images]
         count = len(views)
-        whole = [i for i, x in enumerate(images) if x.shape == images[0].shape]
+        whole = range(count - num_small)
         pairs = [(a, b) for a in whole for b in range(count) if a != b] or [(0, 0)]
         if self.occlusion is None:
             return views, pairs

@@ -42,6 +42,7 @@ def test_two_views_and_small_ones_of_the_same_images_in_training_only(seen):
     for batch in batches["train"]:
         sizes = [tuple(view.shape) for view in batch.more_views]
         assert sizes == [(400, 3, 8, 8), (400, 3, 4, 4), (400, 3, 4, 4)]
+        assert batch.num_small == 2
         for view in (batch.images, *batch.more_views):
             assert view.dtype == torch.float32
             assert view.is_contiguous(memory_format=torch.channels_last)
@@ -52,6 +53,7 @@ def test_two_views_and_small_ones_of_the_same_images_in_training_only(seen):
     assert [batch.more_views for batch in batches["val"] + batches["test"]] == [()] * len(
         batches["val"] + batches["test"]
     )
+    assert not any(batch.num_small for batch in batches["val"] + batches["test"])
 
 
 def test_more_views_move_neither_the_images_nor_their_labels(seen):

@@ -197,10 +197,24 @@ def test_data_of_several_views_is_what_it_can_use(data_root):
 
 def test_small_views_give_codes_and_no_images():
     module = build().eval()
-    small = torch.rand(8, 3, 8, 8)
-    views, pairs = module.views_of((*(two_views().images,) * 2, small), torch.Generator())
-    assert len(views) == 3
-    assert pairs == [(0, 1), (0, 2), (1, 0), (1, 2)]
+    one = two_views()
+    for side in (8, 16):  # of growing views those of the first epochs may be as small
+        small = torch.rand(8, 3, side, side)
+        images = (one.images, *one.more_views, small)
+        views, pairs = module.views_of(images, torch.Generator(), num_small=1)
+        assert len(views) == 3
+        assert pairs == [(0, 1), (0, 2), (1, 0), (1, 2)]
+
+
+def test_a_batch_says_which_of_its_views_are_small():
+    module, one = build().eval(), two_views()
+    three = one._replace(more_views=one.more_views * 2)
+    met = []
+    module.objective.register_forward_pre_hook(lambda _, given: met.append(given[1]))
+    for num_small in (0, 1):
+        module.training_step(three._replace(num_small=num_small), 0)
+    every = [(a, b) for a in range(3) for b in range(3) if a != b]
+    assert met == [every, [pair for pair in every if pair[0] != 2]]
 
 
 def test_occluded_images_give_the_codes_and_whole_ones_the_maps():

@@ -96,7 +96,7 @@ class ImageDataModule(LightningDataModule):
                 Source: Tan and Le, 2021 (EfficientNetV2), section 4.
             small_augmentation: makes the small views; their size is a setting of it.
             num_small_views: further views by `small_augmentation`, the last of `more_views`.
-                Source of many small crops: Caron et al., 2020 (SwAV), section 3.3.
+                Source of many small crops: Caron et al., 2020 (SwAV), multi-crop.
             num_workers: processes that fetch batches; a copy from memory needs none, a stream takes
                 none.
             cache_dir: folder of decoded pictures; <root>/cache if null.

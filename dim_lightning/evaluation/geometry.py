@@ -24,8 +24,7 @@ class Geometry(NamedTuple):
             0 for the prior; of n independent draws about 0.8 / sqrt(n).
         dead_share: share of the dimensions whose mean code has a variance of at most 0.01, which
             for a prior of variance 1 is to say nothing of the image; where no prior sets the scale,
-            such a dimension may only be small. Source: active units, Burda et al., 2016, section
-            4.3.
+            such a dimension may only be small. Source: active units, Burda et al., 2016.
         uniformity: see `uniformity`.
     """
 

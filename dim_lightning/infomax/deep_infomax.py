@@ -9,7 +9,7 @@ from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import BlogEncoder, Encoder, FeatureShape
 from dim_lightning.errors import InputError
-from dim_lightning.infomax.aspects import Aspect, Locations, WholeImage, made_aspect
+from dim_lightning.infomax.aspects import Aspect, ImageCode, Locations, WholeImage, made_aspect
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast
 from dim_lightning.infomax.coordinates import Coordinates
 from dim_lightning.infomax.critics import ConcatCritic, Critic, made_critic
@@ -17,7 +17,7 @@ from dim_lightning.infomax.estimators import jensen_shannon
 from dim_lightning.infomax.negatives import check_num_negatives
 from dim_lightning.infomax.objective import NumNegatives, Objective
 from dim_lightning.infomax.occlusion import Occlusion
-from dim_lightning.infomax.priors import GaussianKL, Prior
+from dim_lightning.infomax.priors import GaussianKL, NoiseInjection, Prior
 from dim_lightning.infomax.scores import ScoreSet
 from dim_lightning.infomax.view import View
 from dim_lightning.parts import check_functions, check_makers
@@ -149,14 +149,16 @@ class DeepInfoMax(EncoderModule):
         return code, self.objective(views, pairs, generator)
 
     def check_data(self, data: ImageDataModule, num_images: int) -> None:
-        """Looks at whether a joint batch of `num_images` has the negatives asked for.
+        """Looks at whether a joint batch of `num_images` has the negatives asked for, and at views.
 
         Raises:
-            InputError: it has fewer.
+            InputError: it has fewer, or there is one view, whose noise is in both sides of a pair.
         """
         super().check_data(data, num_images)
         if self.objective.num_negatives != "all":
             check_num_negatives(self.objective.num_negatives, num_images)
+        if data.num_views + data.num_small_views == 1 and self.occlusion is None:
+            _check_noise(self.objective)
 
     def views_of(
         self, images: Sequence[Tensor], generator: torch.Generator, num_small: int = 0
@@ -221,4 +223,20 @@ def _check_prior(prior: Prior | None, encoder: Encoder) -> None:
             "model.prior is GaussianKL, but the encoder is deterministic: its codes have no "
             "variance; set model.encoder.init_args.gaussian to true where the encoder has it, "
             "choose another prior, or set model.prior_weight to 0"
+        )
+
+
+def _check_noise(objective: Objective) -> None:
+    """Refuses noise that limits nothing, as a code is compared with itself.
+
+    Raises:
+        InputError: it does.
+    """
+    is_of_itself = any(isinstance(part, ImageCode) for part in objective.contrasts.modules())
+    if is_of_itself and isinstance(objective.prior, NoiseInjection):
+        raise InputError(
+            "model.prior is NoiseInjection and model.global_aspect ImageCode, but there is one "
+            "view of an image: both sides of a real pair are one code with one noise, which so "
+            "lets everything through; set data.num_views to 2, or model.global_aspect to "
+            "WholeImage or WholeMap"
         )

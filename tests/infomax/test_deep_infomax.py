@@ -268,6 +268,28 @@ def test_a_deterministic_encoder_and_the_gaussian_kl_are_refused(prior):
     DeepInfoMax(encoder, prior=prior, prior_weight=0.0, image_size=16)
 
 
+@pytest.mark.parametrize(
+    ("settings", "views", "fits"),
+    [
+        ({}, 1, False),
+        ({}, 2, True),
+        ({"occlusion": Occlusion()}, 1, True),
+        ({"global_aspect": WholeMap}, 1, True),
+        ({"global_weight": 0.0}, 1, True),
+        ({"prior": GaussianKL}, 1, True),
+    ],
+)
+def test_noise_that_is_in_both_sides_of_a_pair_is_refused(settings, views, fits, data_root):
+    """A critic of such pairs finds more nats than the noise lets through."""
+    module = build(**{"prior": NoiseInjection, "global_aspect": ImageCode, **settings})
+    data = digits(data_root, augmentation=CropAndFlip(), num_views=views)
+    if fits:
+        module.check_data(data, 8)
+    else:
+        with pytest.raises(InputError, match="one code with one noise"):
+            module.check_data(data, 8)
+
+
 @pytest.mark.parametrize(("num_negatives", "fits"), [(7, True), (8, False), ("all", True)])
 def test_more_negatives_than_other_images_are_refused(num_negatives, fits, data_root):
     module, data = build(num_negatives=num_negatives), digits(data_root)

@@ -35,6 +35,9 @@ class NoiseInjection(Prior):
     for the local term. info_nce cannot show more than log(set size) nats: a channel with d times
     the capacity above that is never full, and nothing draws its codes to the prior; raise s then.
 
+    The pairs of `ImageCode` need two views: within one, both sides have the same noise, and no
+    capacity limits what they share. Of two views both sides are noisy, and share less than it.
+
     What evaluation sees stays `mean`, without normalisation and noise. A log variance is not used,
     so a Gaussian encoder's head for it gets no gradient: better an encoder without.
 

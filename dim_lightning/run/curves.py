@@ -61,9 +61,11 @@ class Panel(NamedTuple):
     curves: list[Curve]
 
 
+_INFORMATION = ("local", "global", "patches")
 _TERMS = (
-    *("local", "global", "reconstruction", "kl", "square_error", "square_distance"),
+    *(*_INFORMATION, "reconstruction", "kl", "square_error", "square_distance"),
     *("encoder_generator", "prior", "discriminator"),
+    *("coordinates", "relative_coordinates", "penalty"),
 )
 _NAMES = {"kl": "KL"}
 _SQUARES = {"train/square_error", "train/square_distance"}  # losses that are not in nats
@@ -93,16 +95,29 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
         ),
         *(
             Panel(
-                f"{_NAMES.get(name, name.capitalize())} term".replace("_", " "),
+                _term_title(name),
                 unit(f"train/{name}"),
                 curves({f"train/{name}": "training", f"val/{name}": "validation"}),
             )
-            for name in _TERMS
+            for name in (*_TERMS, *_reported(series))
         ),
         Panel("Effective rank of the code", "dimensions", curves({RANK: "validation"})),
         Panel("Spread of the code", "std over images", curves(_spreads(series))),
     ]
     return [panel for panel in made if panel.curves]
+
+
+def _reported(series: Mapping[str, list[Point]]) -> list[str]:
+    """The terms that other estimators than the trained one gave, such as local_nwj."""
+    terms = (name.removeprefix("train/") for name in series if name.startswith("train/"))
+    return sorted(name for name in terms if name.startswith(tuple(f"{t}_" for t in _INFORMATION)))
+
+
+def _term_title(name: str) -> str:
+    information, _, estimator = name.partition("_")
+    if information in _INFORMATION and estimator:
+        return f"{information.capitalize()} term by {estimator}"
+    return f"{_NAMES.get(name, name.capitalize())} term".replace("_", " ")
 
 
 def run_curve(

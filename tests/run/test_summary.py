@@ -62,6 +62,18 @@ def test_curves_are_drawn_against_epochs_of_training_done(run):
     ET.fromstring(panel_svg(loss))
 
 
+def test_every_term_of_the_objective_has_its_picture():
+    terms = ("patches", "relative_coordinates", "penalty", "global_nwj", "local_pearson_chi2")
+    series = {f"train/{name}": [Point(0, 9, 1.0)] for name in (*terms, "top1")}
+    assert [(panel.title, panel.unit) for panel in panels(series)] == [
+        ("Patches term", "nats"),
+        ("Relative coordinates term", "nats"),
+        ("Penalty term", ""),
+        ("Global term by nwj", "nats"),
+        ("Local term by pearson_chi2", ""),
+    ]
+
+
 @pytest.mark.parametrize("factor", [1e-7, 1.0, 3e7])
 def test_all_labels_of_a_curve_are_on_its_picture(factor, monkeypatch):
     """Also those that are wider once a power of ten has taken some of the height."""

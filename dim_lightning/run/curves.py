@@ -71,12 +71,14 @@ _NAMES = {"kl": "KL"}
 _SQUARES = {"train/square_error", "train/square_distance"}  # losses that are not in nats
 
 
-def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
+def panels(series: Mapping[str, list[Point]], estimator: str = "") -> list[Panel]:
     """The pictures of a run: accuracies, loss, terms, geometry; only those that have data.
 
     Args:
         series: metric -> its values.
+        estimator: name of the trained one, on which the unit of its terms depends; nats if empty.
     """
+    of_information = unit(f"train/local_{estimator}")
 
     def curves(names: Mapping[str, str], factor: float = 1.0) -> list[Curve]:
         found = {n: label for n, label in names.items() if n in series}
@@ -90,13 +92,13 @@ def panels(series: Mapping[str, list[Point]]) -> list[Panel]:
         ),
         Panel(
             "Loss",
-            "" if _SQUARES & set(series) else "nats",
+            "" if _SQUARES & set(series) else of_information,
             curves({"train/loss": "training", "val/loss": "validation"}),
         ),
         *(
             Panel(
                 _term_title(name),
-                unit(f"train/{name}"),
+                of_information if name in _INFORMATION else unit(f"train/{name}"),
                 curves({f"train/{name}": "training", f"val/{name}": "validation"}),
             )
             for name in (*_TERMS, *_reported(series))

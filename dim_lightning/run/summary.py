@@ -52,16 +52,17 @@ def _content(run_dir: Path) -> dict[str, Any]:
     tests = {"": result.get("test", {}), **transfers(result)}
     names = [*series, *(name for test in tests.values() for name in flat_figures(test))]
     config = run_dir / CONFIG
+    settings = _settings(config)
     return {
         "title": run_name(run_dir).replace("/", " / "),
         "status": fit.get("status", "started"),
         "reason": fit.get("reason"),
-        "about": _about(_method(config), fit, environment),
+        "about": _about(_method(settings), fit, environment),
         "machine": _machine(environment),
         "command": environment.get("command", ""),
         "headlines": headlines(run_dir),
         "tables": [_table(result, name, test) for name, test in tests.items()],
-        "curves": [panel_svg(panel) for panel in panels(series)],
+        "curves": [panel_svg(panel) for panel in panels(series, _estimator(settings))],
         "pictures": _pictures(run_dir),
         "glossary": _glossary(names),
         "config": config.read_text("utf-8") if config.is_file() else "",
@@ -80,11 +81,21 @@ def _table(result: Mapping[str, Any], name: str, test: Mapping[str, Any]) -> dic
     }
 
 
-def _method(config: Path) -> str:
+def _settings(config: Path) -> dict[str, Any]:
+    return (yaml.safe_load(config.read_text("utf-8")) if config.is_file() else None) or {}
+
+
+def _method(settings: Mapping[str, Any]) -> str:
     """What trained the encoder; DeepInfoMax where no configuration says it."""
-    content = yaml.safe_load(config.read_text("utf-8")) if config.is_file() else {}
-    name = str((content or {}).get("method", "DeepInfoMax")).rsplit(".", 1)[-1]
+    name = str(settings.get("method", "DeepInfoMax")).rsplit(".", 1)[-1]
     return "Deep InfoMax" if name == "DeepInfoMax" else name
+
+
+def _estimator(settings: Mapping[str, Any]) -> str:
+    """The name of what Deep InfoMax maximised; none where no configuration says it."""
+    given = (settings.get("model") or {}).get("estimator") or ""
+    path = given.get("class_path", "") if isinstance(given, Mapping) else str(given)
+    return path.rsplit(".", 1)[-1]
 
 
 def _about(method: str, fit: Mapping[str, Any], environment: Mapping[str, Any]) -> str:

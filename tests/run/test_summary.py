@@ -74,6 +74,20 @@ def test_every_term_of_the_objective_has_its_picture():
     ]
 
 
+@pytest.mark.parametrize("estimator", ["squared_hellinger", "jensen_shannon"])
+def test_what_has_no_unit_is_not_said_to_be_in_nats(make_run, tmp_path, estimator):
+    path = f"dim_lightning.infomax.estimators.{estimator}"
+    run = make_run(tmp_path / "1", config=f"experiment: a\nmodel:\n  estimator: {path}\n")
+    series = {name: [Point(0, 9, 1.0)] for name in ("train/loss", "train/local")}
+    MetricsFile(run).log_metrics({"train/local": 0.1}, 9)
+    unit_of_terms = "nats" if estimator == "jensen_shannon" else ""
+    assert {panel.unit for panel in panels(series, estimator)} == {unit_of_terms}
+    curves = re.findall(r"<svg.*?</svg>", write_summary(run).read_text(), re.DOTALL)
+    terms = [each for each in curves if re.search(r">(Loss|Local term)<", each)]
+    assert len(terms) == 2
+    assert all((">nats<" in each) == bool(unit_of_terms) for each in terms)
+
+
 @pytest.mark.parametrize("factor", [1e-7, 1.0, 3e7])
 def test_all_labels_of_a_curve_are_on_its_picture(factor, monkeypatch):
     """Also those that are wider once a power of ten has taken some of the height."""

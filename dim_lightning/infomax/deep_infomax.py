@@ -43,7 +43,8 @@ class DeepInfoMax(EncoderModule):
         patch_critic: makes the critic of two local features of an image, given their sizes.
         estimator: what is maximised, a lower bound of a divergence between real and other pairs; in
             nats where its docstring names no other unit.
-        report: further estimators, logged beside the trained one.
+        report: further estimators, logged beside the trained one; of critics that info_nce or
+            n_way_nce trains the other one of these two alone, see `info_nce`.
         num_negatives: other images that each code is contrasted with: 1 is a shuffled batch, all
             are all other images of all processes' batches.
         num_locations: how many locations of each feature map the local term takes, drawn anew at

@@ -119,6 +119,10 @@ def info_nce(scores: ScoreSet) -> Tensor:
     another, so with more it may exceed the information, by up to log((1 + k m) / (1 + k)) (by
     Jensen's inequality, drawing a location of each negative image). `n_way_nce` is always a bound.
 
+    Added to all scores of a code, any number leaves both forms what they are, so that critics they
+    train may be off the log density ratio by a function of the code. What `donsker_varadhan` and
+    the f-divergences' estimators report of such a critic may be far too low, and `smile` far off.
+
     Source: van den Oord et al., 2018, equation 4; the set of Hjelm et al., 2019, equation 5. The
     authors' code leaves out an image's own locations by a score of -10 rather than minus infinity.
     """

@@ -29,7 +29,8 @@ _MEANINGS = (
     (
         r"(train|val|test)/(global|local|patches)_(?P<estimator>\w+)",
         "The value of another estimator on the same scores, without gradient: it reports and does "
-        "not train.",
+        "not train. Of critics trained with info_nce or n_way_nce these two alone say something; "
+        "others may be far off.",
     ),
     (
         r"(train|val|test)/prior",

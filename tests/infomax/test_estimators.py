@@ -238,6 +238,18 @@ def test_adding_a_constant_to_all_scores_changes_nothing(scores, shift):
         assert estimator(shifted).item() == pytest.approx(estimator(scores).item(), abs=1e-9)
 
 
+@pytest.mark.parametrize("estimator", ALL, ids=name_of)
+def test_a_function_of_the_code_is_nothing_to_the_infonce_forms_alone(estimator):
+    scores = random_scores(n=64, k=63, m=2)
+    of_code = torch.linspace(-3, 3, 64, dtype=torch.double)[:, None]
+    moved = Scores(scores.joint + of_code, scores.marginal + of_code[:, :, None])
+    before, after = estimator(scores).item(), estimator(moved).item()
+    if estimator in (info_nce, n_way_nce):
+        assert after == pytest.approx(before, abs=1e-9)
+    else:
+        assert after < before - 0.1
+
+
 @given(any_scores(), st.randoms(use_true_random=False))
 def test_the_order_of_images_negatives_and_locations_is_nothing(scores, random):
     n, k, m = scores.marginal.shape

@@ -306,5 +306,6 @@ def test_logged_names_are_explained(name):
 def test_units():
     assert unit("train/local") == "nats"
     assert unit("train/local_nwj") == "nats"
+    assert "info_nce" in (meaning("train/local_nwj") or "")
     assert unit("train/penalty") == unit("train/local_pearson_chi2") == ""
     assert meaning("something/else") is None

@@ -244,7 +244,8 @@ def _draw_legend(draw: ImageDraw.ImageDraw, width: int) -> None:
 
 
 def _shortened(text: str, drawn_in: Any, width: int) -> str:
-    """`text`, cut to fit `width` pixels."""
+    """`text` in one line, cut to fit `width` pixels."""
+    text = " ".join(text.split())  # a folder's name, which may have any character
     if drawn_in.getlength(text) <= width:
         return text
     while text and drawn_in.getlength(text + "…") > width:

@@ -46,6 +46,15 @@ def test_large_pictures_are_reduced(tmp_path):
     assert page.shape[1] < 400
 
 
+def test_a_caption_is_drawn_in_one_line(tmp_path):
+    """The name of a class is that of a folder, which may have the end of a line in it."""
+    pages = [
+        drawn(tmp_path / "grid.png", Block("", images(1, 1), [[caption]]))
+        for caption in ("Cats and\ndogs\n", "Cats and dogs")
+    ]
+    assert np.array_equal(*pages)
+
+
 def test_pictures_stand_in_order(tmp_path):
     block = Block("pictures", images(2, 3))
     page = drawn(tmp_path / "grid.png", Block("query", images(2, 1, seed=1)), block)

@@ -19,8 +19,8 @@ def labelled_parts(parts: Parts, file: Path, folder: Path) -> Parts:
 
     Args:
         parts: the pictures.
-        file: a table with the columns `path` and `label`; a row with an empty label counts for
-            nothing.
+        file: a table with the columns `path` and `label`, of which spaces at the ends are no part;
+            a row with an empty label counts for nothing.
         folder: that paths are relative to.
 
     Raises:
@@ -66,8 +66,14 @@ def _labels(file: Path, folder: Path) -> dict[str, str]:
         if path is None or label is None:
             raise InputError(
                 f"row {number} of {file} has no {'path' if path is None else 'label'}; expected "
-                "the columns path and label, named in the first line"
+                "the columns path and label, named in the first line, with commas between"
             )
+        if None in row:  # what DictReader has no column for
+            raise InputError(
+                f"row {number} of {file}, of {path}, has more cells than the first line names; "
+                'expected as many; a name with a comma in it stands in quotes, "New York, NY"'
+            )
+        label = label.strip()
         key = os.path.abspath(folder / path)  # noqa: PTH100  # keeps links, and is quick
         if label and labels.setdefault(key, label) != label:
             raise InputError(f"{file} labels {path} as {labels[key]} and as {label}; expected one")

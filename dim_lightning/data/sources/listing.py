@@ -3,6 +3,7 @@
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ SUFFIXES = (
 # Marks a folder as a cache (https://bford.info/cachedir): ours may lie among somebody's pictures.
 CACHE_TAG = "CACHEDIR.TAG"
 SHOWN = 5  # names in a message
+# Folders of these beginnings hold no pictures of anybody's: hidden ones, macOS's in archives, and
+# the thumbnails that a Synology disk station lays beside pictures.
+_OTHERS_OWN = (".", "__MACOSX", "@eaDir")
 
 
 def is_picture(name: str) -> bool:
@@ -26,13 +30,30 @@ def is_picture(name: str) -> bool:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder` by name, without hidden ones and caches."""
-    with os.scandir(folder) as entries:  # which knows files from folders without a look at each
+    with _scanned(folder) as entries:
         found = [
             Path(entry.path)
             for entry in entries
-            if not entry.name.startswith((".", "__MACOSX")) and _is_folder(entry)
+            if not entry.name.startswith(_OTHERS_OWN) and _is_folder(entry)
         ]
     return sorted(path for path in found if not (path / CACHE_TAG).exists())
+
+
+@contextmanager
+def _scanned(folder: Path) -> Iterator[Iterator["os.DirEntry[str]"]]:
+    """What lies in a folder, as the system has it, which knows files from folders without a look.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            yield entries
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be read ({error.strerror}); expected folders of pictures that are "
+            "readable; make it so, or choose a folder of pictures without it"
+        ) from error
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -42,8 +63,9 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def pictures_in(folder: Path) -> list[str]:
     """Paths of the pictures that lie directly in `folder`, by name."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.path for entry in entries if is_picture(entry.name))
+    with _scanned(folder) as entries:
+        found = [e.path for e in entries if is_picture(e.name) and not _is_folder(e)]
+    return sorted(found)
 
 
 def pictures_below(folder: Path) -> list[str]:
@@ -98,7 +120,7 @@ def others_below(folder: Path) -> str:
 def _others(folder: Path) -> Iterator[str]:
     """Names of the files that `pictures_below` passes by; hidden ones are nobody's pictures."""
     for each in _folders(folder):
-        with os.scandir(each) as entries:
+        with _scanned(each) as entries:
             files = [entry.name for entry in entries if not _is_folder(entry)]
         yield from (name for name in files if not (name.startswith(".") or is_picture(name)))
 

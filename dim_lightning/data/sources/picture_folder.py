@@ -22,6 +22,7 @@ from dim_lightning.errors import InputError
 
 LAYOUTS = "<path>/{train,test}/<class>/*, <path>/<class>/* or, unlabelled, <path>/*"
 _TESTS = ("test", "val", "valid", "validation")  # the first that is there is the test part
+_PARTS = ("train", "training", *_TESTS, "testing")  # what parts are called, in any case of letters
 _UNLABELLED = ", or set data.source.init_args.labelled to false"
 
 
@@ -144,13 +145,13 @@ def _parts_of(folder: Path) -> tuple[Path, Path | None]:
 
 
 def _check_no_part(folder: Path, classes: Iterable[str]) -> None:
-    """Look at whether one of the classes is what is called a test part beside train/."""
-    parts = [name for name in _TESTS if name in classes]
+    """Look at whether one of the classes has the name of a part, such as Train or valid."""
+    parts = [name for name in sorted(classes) if name.lower() in _PARTS]
     if parts:
         raise InputError(
-            f"{folder} holds a folder {parts[0]}/ beside the class folders and none called train/; "
-            f"expected {LAYOUTS}; move the other class folders into train/, or, if {parts[0]} is a "
-            "class, set data.source.init_args.labelled to true"
+            f"{folder} holds a folder {parts[0]}/ among the class folders and none called train/; "
+            f"expected {LAYOUTS}; move or rename folders so, or, if {parts[0]} is a class, set "
+            "data.source.init_args.labelled to true"
         )
 
 

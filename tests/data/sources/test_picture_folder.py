@@ -1,3 +1,6 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -98,11 +101,19 @@ def test_a_file_labels_some_of_the_pictures(class_folders, tmp_path, draw):
         ([], "labels 0 pictures"),
         (["a"], "row 1 of .*labels.csv has no path"),
         (["a,ant/0.png", "b,ant/../ant/0.png"], "as a and as b; expected one"),
+        (["a,ant/0.png", "New York, NY,ant/1.png"], r"row 2 of .* more cells .* in quotes"),
     ],
 )
 def test_labels_that_cannot_be_meant_are_told(class_folders, tmp_path, rows, words):
     with pytest.raises(InputError, match=words):
         read(class_folders, labels=labels_in(tmp_path, *rows))
+
+
+def test_spaces_around_a_label_make_no_other_class(class_folders, tmp_path):
+    rows = ["cat,ant/0.png", "cat ,ant/1.png", " cat,ant/2.png", " ,ant/3.png"]
+    parts = read(class_folders, labels=labels_in(tmp_path, *rows))
+    assert parts.class_names == ["cat"]
+    assert parts.train.labels.tolist().count(0) == 3
 
 
 def test_a_file_of_labels_that_is_missing_or_beside_class_folders_is_told(class_folders):
@@ -185,6 +196,18 @@ def part_beside_classes(folder, draw):
     return folder
 
 
+def parts_in_capitals(folder, draw):
+    for name in ("Train/a/1.png", "Train/b/1.png", "Test/a/2.png", "Test/b/2.png"):
+        draw(folder / name)
+    return folder
+
+
+def parts_of_longer_names(folder, draw):
+    for name in ("training/a/1.png", "testing/a/2.png"):
+        draw(folder / name)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("layout", "words"),
     [
@@ -200,7 +223,9 @@ def part_beside_classes(folder, draw):
         (flat_test, "test holds 2 pictures and no class folders, .* sort them .* or move them out"),
         (empty_test, "no pictures in .*val nor in the folders below"),
         (nothing_to_train_on, "none called train/"),
-        (part_beside_classes, "valid/ beside the class .* or, if valid is a class, set .* to true"),
+        (part_beside_classes, "valid/ among the class .* or, if valid is a class, set .* to true"),
+        (parts_in_capitals, "Test/ among the class folders and none called train/; .* rename"),
+        (parts_of_longer_names, "testing/ among the class folders and none called train/"),
     ],
 )
 def test_what_cannot_be_used_is_told(tmp_path, draw, layout, words):
@@ -212,6 +237,34 @@ def test_a_class_may_be_called_like_a_test_part(tmp_path, draw):
     folder = part_beside_classes(tmp_path, draw)
     assert read(folder, labelled=True).class_names == ["a", "b", "valid"]
     assert read(folder, labelled=False).class_names is None
+
+
+def test_a_class_may_be_called_like_a_picture(tmp_path, draw):
+    for name in ("ant.png/1.png", "bee.v2/1.png", "bee.v2/2.png"):
+        draw(tmp_path / name)
+    parts = read(tmp_path)
+    assert parts.class_names == ["ant.png", "bee.v2"]
+    assert parts.train.labels.tolist() == [0, 1, 1]
+
+
+def test_thumbnails_of_a_disk_station_are_no_pictures(class_folders, draw):
+    draw(class_folders / "ant" / "@eaDir" / "0.png" / "SYNOPHOTO_THUMB_XL.jpg")
+    draw(class_folders / "@eaDir" / "1.jpg")
+    assert read(class_folders).train.labels.tolist() == np.repeat([0, 1, 2], 10).tolist()
+
+
+def test_a_folder_that_may_not_be_read_is_told(class_folders, monkeypatch):
+    """Such as lost+found; permissions do not keep root out, so the system's call is replaced."""
+    scandir = os.scandir
+
+    def refusing(folder):
+        if str(folder).endswith("bee"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match=r"bee cannot be read \(Permission denied\)"):
+        read(class_folders)
 
 
 def test_what_is_passed_by_is_known(tmp_path, draw):

@@ -1,6 +1,8 @@
 """What is looked at before a run folder is made."""
 
 import os
+import re
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,10 +18,12 @@ from dim_lightning.hyperparameters import PARTS
 from dim_lightning.parts import check_scheduler
 from dim_lightning.processor import PRECISIONS, is_trained_in
 from dim_lightning.run.checkpoint import check_fits, is_own
-from dim_lightning.run.folder import CHECKPOINTS, CONFIG
+from dim_lightning.run.folder import CHECKPOINTS, CONFIG, LAST_CHECKPOINT
 from dim_lightning.run.settings import differing, num_devices
+from dim_lightning.writing import disk_reason
 
 _SHELLS = ("bash", "interactive")  # jobs of SLURM's of these names are shells to Lightning
+_VARIABLE = re.compile(r"(^|/)\$\w")
 _LEAST = {
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,
@@ -122,6 +126,40 @@ def check_place(runs_dir: str, experiment: str) -> None:
             )
 
 
+def check_variables(places: Mapping[str, str | None]) -> None:
+    """Refuses paths with a shell's variables, which would name folders that begin with $.
+
+    Args:
+        places: setting -> path.
+
+    Raises:
+        InputError: one has a variable.
+    """
+    for name, path in places.items():
+        if _VARIABLE.search(path or ""):
+            raise InputError(
+                f"{name} is {path!r}, in which no variable is replaced; expected a path; for $NAME "
+                "write ${oc.env:NAME} in a file, or on a command line leave its quotes out"
+            )
+
+
+def check_writable(run_dir: Path) -> None:
+    """Looks, before anything is measured, at whether a run's folder takes the figures.
+
+    Raises:
+        InputError: it does not, as that of somebody else.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=run_dir):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write {run_dir}, where the figures go: {disk_reason(error, '--run')[0]}; give "
+            "--run a copy of it, or, for a folder of its own, in place of --run "
+            f"--config {run_dir / CONFIG} --ckpt_path {run_dir / LAST_CHECKPOINT} --runs_dir PLACE"
+        ) from error
+
+
 def check_clock(interval: Any, processes: int) -> None:
     """Refuses to let each process look at its own clock: one would validate while others train.
 
@@ -207,6 +245,11 @@ def check_trainer(config: dict[str, Any]) -> None:
     check_launched(config["devices"], config["num_nodes"])
     for name, least in _LEAST.items():
         check_least(f"trainer.{name}", config[name], least)
+    if config["limit_train_batches"] == 0:
+        raise InputError(
+            "trainer.limit_train_batches is 0, which trains nothing; expected a number of batches, "
+            "or a share above 0"
+        )
     interval = config["val_check_interval"]
     if isinstance(interval, int | float) and not interval > 0:
         raise InputError(f"trainer.val_check_interval is {interval}; expected more than 0")

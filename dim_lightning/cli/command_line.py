@@ -18,6 +18,7 @@ from dim_lightning.cli.checks import (
     check_optimizer,
     check_trainer,
     check_weights_only,
+    check_writable,
 )
 from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.cli.device import (
@@ -44,6 +45,7 @@ from dim_lightning.cli.resume import (
     where_to_start,
 )
 from dim_lightning.cli.trainer import end_others, finish_loggers, open_loggers, trainer_in
+from dim_lightning.cli.words import as_path
 from dim_lightning.data import ImageDataModule
 from dim_lightning.data.shards import Stream
 from dim_lightning.run.checkpoint import JOINT_BATCH, PROCESSES
@@ -79,7 +81,7 @@ class CommandLine(ParsedCommandLine):
         check_gpus()
         config["accelerator"] = accelerator_taken(self._command, config["accelerator"])
         check_weights_only(self._option("weights_only"))
-        place = Path(self._option("runs_dir")), self._option("experiment")
+        place = as_path(self._option("runs_dir")), self._option("experiment")
         if self._command == "fit":
             check_optimizer(self.model)
             check_no_transfer(self._transfer)
@@ -95,6 +97,8 @@ class CommandLine(ParsedCommandLine):
         try:
             if self._command == "fit" and is_first_process():
                 self._open.enter_context(alone_in(self.run_dir))
+            if not is_new and self._command != "fit" and is_first_process():
+                check_writable(self.run_dir)
             settings = self._dumped(self.config)
             trainer = trainer_in(self.run_dir, self._command, config, self._callbacks())
             check_precision(self._command, config["precision"], trainer)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
+from dim_lightning.cli.words import as_path
 from dim_lightning.run.compared import load_runs
 from dim_lightning.run.comparison import write_comparison
 from dim_lightning.run.folder import new_numbered_folder
@@ -43,7 +44,9 @@ def _parser() -> PlainParser:
     )
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders")
     parser.add_argument(
-        "--output", type=Path, help="folder to write into; <runs_dir>/comparisons/<n> if left out"
+        "--output",
+        type=as_path,
+        help="folder to write into; <runs_dir>/comparisons/<n> if left out",
     )
     parser.add_argument(
         "--against",

@@ -76,6 +76,11 @@ def run(words: list[str]) -> int:
         if isinstance(error, GrammarParseError):
             said = "${ begins a reference such as ${data.batch_size}, and what follows is none"
         return _complain(f"{key or 'the configuration'}: {said}")
+    except PermissionError as error:
+        return _complain(
+            f"{error.filename or 'a file'}: {error.strerror}; expected files and folders that you "
+            "may read, and write where something is kept; see to its rights, or take a copy of it"
+        )
     except OSError as error:
         if error.errno in DISK_ERRORS:
             return _complain(str(disk_error(error)))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
+from dim_lightning.cli.words import as_path
 from dim_lightning.export import Exported, export_run
 
 
@@ -28,7 +29,7 @@ def _parser() -> PlainParser:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to write into; RUN/export if left out"
+        "--output", type=as_path, metavar="DIR", help="folder to write into; RUN/export if left out"
     )
     parser.add_argument(
         "--format",

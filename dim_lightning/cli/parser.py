@@ -1,8 +1,10 @@
 """The parser: short errors instead of pages of usage."""
 
+import re
 from typing import Any, NoReturn
 
-from jsonargparse import set_parsing_settings
+import yaml
+from jsonargparse import set_dumper, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from dim_lightning.cli.messages import parse_error
@@ -13,6 +15,21 @@ from dim_lightning.run.settings import read_yaml
 MODE = {"parser_mode": "omegaconf+", "allow_abbrev": False}
 
 
+class _Dumper(yaml.SafeDumper):
+    """YAML in which text such as 1e5 stands in quotes: a number to the parser, none to PyYAML."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def _dumped(settings: dict[str, Any]) -> str:
+    return yaml.dump(settings, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
+
+
 class Parser(LightningArgumentParser):
     """Lightning's parser, whose errors are an `InputError` that names the nearest valid key."""
 
@@ -20,6 +37,7 @@ class Parser(LightningArgumentParser):
         # references are written from the top of a file, which lies below the command; for all
         # parsers of the process, as jsonargparse has it
         set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+        set_dumper("yaml", _dumped)
         super().__init__(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

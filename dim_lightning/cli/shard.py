@@ -11,7 +11,7 @@ from jsonargparse import ActionConfigFile
 from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.parser import MODE, Parser, check_files
-from dim_lightning.cli.words import config_files
+from dim_lightning.cli.words import as_path, config_files
 from dim_lightning.data import ImageDataModule, Stream
 from dim_lightning.data.shards import convert
 from dim_lightning.data.shards.layout import Layout
@@ -49,7 +49,7 @@ def shard(arguments: list[str]) -> int:
         raise InputError(
             f"--shard_mb is {config.shard_mb}; expected more than 0 and at most {_MOST_MB}"
         )
-    data, output = parser.instantiate_classes(config).data, Path(config.OUTPUT)
+    data, output = parser.instantiate_classes(config).data, as_path(config.OUTPUT)
     if isinstance(data.source, Stream):
         raise InputError(
             "data.source is a Stream, which reads shards; expected a source of pictures, such as "

@@ -9,6 +9,7 @@ from typing import Any
 from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
+from dim_lightning.cli.words import as_path
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import alone_in, new_numbered_folder
@@ -62,7 +63,7 @@ def _parser() -> PlainParser:
     parser.add_argument("--workers", type=int, default=1, help="trials at once; 1")
     parser.add_argument("--count", type=int, help="trials in all; run_cap, or the whole grid")
     parser.add_argument(
-        "--output", type=Path, help="folder to write into, or to go on in; sweeps/<name>/<n>"
+        "--output", type=as_path, help="folder to write into, or to go on in; sweeps/<name>/<n>"
     )
     parser.add_argument("--seed", type=int, help="seed of the search; 0")
     return parser

@@ -14,6 +14,7 @@ from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.resolved import Resolved
+from dim_lightning.cli.words import as_path
 from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command, now
@@ -105,8 +106,8 @@ def _parser() -> PlainParser:
     parser = PlainParser(prog=f"{PROGRAM} table", description=_DESCRIPTION)
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="the table file")
-    add("--runs_dir", type=Path, default=Path("runs"), help="runs are in <runs_dir>/<runs>")
-    add("--output", type=Path, help="folder to write into; <runs_dir>/<name>")
+    add("--runs_dir", type=as_path, default=Path("runs"), help="runs are in <runs_dir>/<runs>")
+    add("--output", type=as_path, help="folder to write into; <runs_dir>/<name>")
     add("--jobs", type=int, default=1, help="runs at once; 1")
     add("--only", metavar="ROW,ROW", help="run these rows alone, by name or folder")
     add("--seeds", type=_whole_numbers, metavar="N,N", help="for all rows, in place of the file's")

@@ -1,5 +1,6 @@
 """Options of a command line, looked at before it is parsed: the parser depends on some of them."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +41,11 @@ def last_value(words: Sequence[str], name: str) -> str | None:
     """The value that counts where an option is given more than once; None if it is not given."""
     values = [option.value for option in options(words) if option.name == name]
     return values[-1] if values else None
+
+
+def as_path(text: str) -> Path:
+    """A path, of which ~ is the home: a shell leaves it behind the sign in --output=~/x."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  # a Path's raises where there is no home
 
 
 def config_files(words: Sequence[str]) -> dict[int, Path]:

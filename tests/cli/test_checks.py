@@ -12,6 +12,7 @@ from dim_lightning.cli.checks import (
     check_optimizer,
     check_trained,
     check_trainer,
+    check_variables,
 )
 from dim_lightning.errors import InputError
 
@@ -65,6 +66,26 @@ def test_weights_are_whole_on_each_device():
     for strategy in ("fsdp_cpu_offload", "deepspeed_stage_3", FSDPStrategy()):
         with pytest.raises(InputError, match=r"whole encoder on each device; expected auto or ddp"):
             check_trainer({**defaults, "strategy": strategy})
+
+
+def test_an_epoch_of_no_batches_is_refused():
+    parameters = inspect.signature(L.Trainer).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    for none in (0, 0.0):
+        with pytest.raises(InputError, match=r"limit_train_batches is 0, which trains nothing"):
+            check_trainer({**defaults, "limit_train_batches": none})
+
+
+@pytest.mark.parametrize("path", ["$SCRATCH/runs", "/mnt/$USER", "$HOME"])
+def test_variables_of_a_shell_are_told_and_not_taken_for_folders(path):
+    with pytest.raises(
+        InputError, match=r"data.root is '.*', in which no variable .*\{oc.env:NAME"
+    ):
+        check_variables({"runs_dir": "runs", "data.cache_dir": None, "data.root": path})
+
+
+def test_other_signs_in_a_path_are_taken():
+    check_variables({"runs_dir": "a$b/c$", "data.root": "$/x"})
 
 
 @pytest.mark.parametrize("name", ["gradient_clip_val", "val_check_interval"])

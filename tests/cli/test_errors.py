@@ -201,9 +201,35 @@ def test_commands(capsys, words, said):
     assert said in _error(capsys, main(words))
 
 
+@pytest.mark.parametrize("name", ["runs/x/.lock", None])
+def test_what_somebody_may_not_read_or_write(capsys, monkeypatch, name):
+    """Permissions do not keep root out, so that the system's answer is made up."""
+
+    def refused(words):
+        raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    monkeypatch.setattr("dim_lightning.cli.entry._dispatch", refused)
+    error = _error(capsys, main(["fit"]))
+    assert f"{name or 'a file'}: Permission denied; expected files and folders that you" in error
+
+
 def test_a_runs_dir_that_cannot_be_written(workshop, capsys):
     file = workshop.write("a_file", "")
     assert "is a file" in _error(capsys, workshop.fit("--runs_dir", file))
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_a_run_folder_that_takes_no_figures_is_told_before_they_are_found(
+    finished, capsys, monkeypatch, command
+):
+    def refused(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("dim_lightning.cli.checks.tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("lightning.Trainer", pytest.fail)
+    error = _error(capsys, main([command, "--run", str(finished)]))
+    assert f"cannot write {finished}, where the figures go: the file system is read-only;" in error
+    assert f"--config {finished}/config.yaml --ckpt_path {finished}/checkpoints/last.ckpt" in error
 
 
 def test_a_checkpoint_of_another_model(workshop, finished, capsys):

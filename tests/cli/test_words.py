@@ -1,6 +1,8 @@
 """What stands on a command line, before it is parsed."""
 
-from dim_lightning.cli.words import config_files, last_value, options
+from pathlib import Path
+
+from dim_lightning.cli.words import as_path, config_files, last_value, options
 
 
 def test_both_ways_to_give_a_value():
@@ -16,6 +18,13 @@ def test_the_last_one_counts():
     assert last_value(["fit", "--run", "a", "--run=b"], "--run") == "b"
     assert last_value(["fit", "--run=b", "--run", "a"], "--run") == "a"
     assert last_value(["fit", "--running", "a"], "--run") is None
+
+
+def test_a_path_in_the_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert as_path("~/runs") == Path("/home/ann/runs")
+    for other in ("runs/~", "~nobody-of-this-name/x"):
+        assert as_path(other) == Path(other)
 
 
 def test_files_and_settings_themselves(tmp_path):

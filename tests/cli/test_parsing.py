@@ -1,0 +1,45 @@
+"""What a command line means is what its config.yaml means."""
+
+import pytest
+
+from dim_lightning.cli import main
+from dim_lightning.cli.entry import _quiet
+from dim_lightning.cli.resolved import Resolved
+
+TEXTS = {
+    "experiment": "1e5",
+    "embeddings.layer": "7e12345",  # as a commit may be called
+    "evaluation.transfer": "1.5e3",
+    "runs_dir": "-1e-4",
+}
+
+
+def _set(settings, name):
+    for part in name.split("."):
+        settings = settings[part]
+    return settings
+
+
+def test_text_that_looks_like_a_number_is_read_back_as_text(tmp_path):
+    words = [f"--{name}={text}" for name, text in TEXTS.items()]
+    path = tmp_path / "config.yaml"
+    with _quiet():
+        first = Resolved(["fit", *words, "--probe.learning_rate=1e-05"])
+        path.write_text(first._dumped(first.config))
+        again = Resolved(["fit", "--config", str(path)]).settings
+    assert {name: _set(again, name) for name in TEXTS} == TEXTS
+    assert again == first.settings
+    assert again["probe"]["learning_rate"] == 1e-5
+
+
+def test_a_folder_of_runs_in_the_home(workshop, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert workshop.fit("--runs_dir=~/runs", "--trainer.limit_val_batches=1") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("setting", ["runs_dir", "data.root", "data.cache_dir"])
+def test_a_variable_in_a_file_is_no_folder(workshop, setting, capsys):
+    assert main(["fit", "--config", workshop.config, f"--{setting}=$SCRATCH/x"]) == 2
+    assert f"{setting} is '$SCRATCH/x'" in capsys.readouterr().err

@@ -17,6 +17,8 @@ SUFFIXES = (
 )
 # Marks a folder as a cache (https://bford.info/cachedir): ours may lie among somebody's pictures.
 CACHE_TAG = "CACHEDIR.TAG"
+# What is in the folder of a cache, of a run or of a comparison, whose drawings are no data either
+_OURS = ((CACHE_TAG,), ("config.yaml", "environment.json"), ("comparison.csv", "comparison.png"))
 SHOWN = 5  # names in a message
 # Folders of these beginnings hold no pictures of anybody's: hidden ones, macOS's in archives, and
 # the thumbnails that a Synology disk station lays beside pictures.
@@ -29,14 +31,23 @@ def is_picture(name: str) -> bool:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder` by name, without hidden ones and caches."""
+    """The folders in `folder` by name, without hidden ones, caches and runs."""
     with _scanned(folder) as entries:
         found = [
             Path(entry.path)
             for entry in entries
             if not entry.name.startswith(_OTHERS_OWN) and _is_folder(entry)
         ]
-    return sorted(path for path in found if not (path / CACHE_TAG).exists())
+    return sorted(path for path in found if not _is_ours(path))
+
+
+def _is_ours(folder: Path) -> bool:
+    return any(all((folder / name).exists() for name in names) for names in _OURS)
+
+
+def _keeps_ours(folder: Path) -> bool:
+    """Whether it is where caches or runs lie, such as data/ and runs/."""
+    return any(map(_is_ours, [*folder.glob("*"), *folder.glob("*/*")]))
 
 
 @contextmanager
@@ -142,7 +153,9 @@ def class_folders(folders: list[Path], otherwise: str = "") -> dict[str, list[st
     Raises:
         InputError: a class folder without pictures.
     """
-    classes = {folder.name: pictures_below(folder) for folder in folders}
+    found = {folder: pictures_below(folder) for folder in folders}
+    # whoever works in the folder of the pictures has caches and runs beside the classes
+    classes = {f.name: paths for f, paths in found.items() if paths or not _keeps_ours(f)}
     empty = [name for name, paths in classes.items() if not paths]
     if empty:
         raise InputError(

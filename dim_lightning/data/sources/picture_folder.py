@@ -32,7 +32,8 @@ class PictureFolder(Source):
     Layouts: `<path>/{train,test}/<class>/*`, `<path>/<class>/*`, or unlabelled `<path>/*` (also
     `<path>/{train,test}/*`). Where pictures lie in a folder itself, all below it are taken
     too and none is labelled; a single class folder is no label either. Without a folder test/, one
-    called val/, valid/ or validation/ is the test part. Hidden files and other files are passed by.
+    called val/, valid/ or validation/ is the test part. Hidden files, other files, and caches and
+    runs of this package are passed by.
 
     A file of labels labels some of the pictures in place of folders: objectives without labels see
     all, while probes, neighbours' accuracies and fine-tuning take the labelled ones of each split.

@@ -64,6 +64,23 @@ def test_our_own_cache_among_the_pictures_is_no_class(class_folders):
     assert read(class_folders).class_names == ["ant", "bee", "cow"]
 
 
+def test_runs_among_the_pictures_are_no_pictures(class_folders, draw):
+    """Whoever works in the folder of the pictures has data/ and runs/ there."""
+    run = class_folders / "runs" / "ours" / "1"
+    for path in (run, class_folders / "data" / "cache", class_folders / "runs/comparisons/1"):
+        path.mkdir(parents=True)
+    for path in (run / "config.yaml", run / "environment.json"):
+        path.write_text("")
+    (class_folders / "data" / "cache" / "CACHEDIR.TAG").write_text("")
+    draw(run / "pictures" / "neighbours_cosine.png")
+    draw(class_folders / "runs" / "comparisons" / "1" / "comparison.png")
+    (class_folders / "runs" / "comparisons" / "1" / "comparison.csv").write_text("")
+    assert read(class_folders).class_names == ["ant", "bee", "cow"]
+    assert len(read(class_folders, labelled=False).train.pictures) == 30
+    draw(class_folders / "runs" / "1.png")  # somebody's own
+    assert read(class_folders).class_names == ["ant", "bee", "cow", "runs"]
+
+
 def labels_in(folder, *rows):
     (folder / "labels.csv").write_text("\n".join(["label,path", *rows]))
     return str(folder / "labels.csv")

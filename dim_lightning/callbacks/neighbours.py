@@ -67,6 +67,7 @@ class Neighbours(Callback):
         check_least("neighbours.every_n_epochs", every_n_epochs, 1, INTERVAL)
         check_least("neighbours.bank_size", bank_size, 1)
         check_least("neighbours.num_queries", num_queries, 1)
+        check_least("neighbours.seed", seed, 0, "a seed")
         self.every_n_epochs = every_n_epochs
         self.bank_size = bank_size
         self.num_queries = num_queries

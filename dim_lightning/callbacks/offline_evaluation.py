@@ -116,6 +116,7 @@ class OfflineEvaluation(Callback):
     ):
         check_least("evaluation.repeats", repeats, 1, "one seed")
         check_least("evaluation.linear_dim", linear_dim, 0)
+        check_least("evaluation.seed", seed, 0, "a seed")
         measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
         for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():
             check_least(f"evaluation.{name}", epochs, 0, "which is off")

@@ -1,5 +1,6 @@
 """Runs one command and turns how it ended into an exit code and, at most, one short message."""
 
+import errno
 import logging
 import sys
 import warnings
@@ -18,11 +19,19 @@ from dim_lightning.cli.place import (
     with_run_files,
 )
 from dim_lightning.cli.resources import amount_of, is_out_of_memory
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, cut
 from dim_lightning.run.signals import terminable
 from dim_lightning.writing import DISK_ERRORS, disk_error
 
 USER_ERROR = 2
+_LONGEST = 200  # of a file's name in a message
+# What the system says of files that nothing is wrong with but their name, their rights or the disk
+_BARRED = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP),
+        *(errno.EIO, errno.ESTALE, errno.ENOTCONN),  # a disk that fails, or that went away
+    }
+)
 
 _HINTS = (
     "💡 Tip",  # advertises other products
@@ -76,15 +85,16 @@ def run(words: list[str]) -> int:
         if isinstance(error, GrammarParseError):
             said = "${ begins a reference such as ${data.batch_size}, and what follows is none"
         return _complain(f"{key or 'the configuration'}: {said}")
-    except PermissionError as error:
-        return _complain(
-            f"{error.filename or 'a file'}: {error.strerror}; expected files and folders that you "
-            "may read, and write where something is kept; see to its rights, or take a copy of it"
-        )
     except OSError as error:
         if error.errno in DISK_ERRORS:
             return _complain(str(disk_error(error)))
-        raise
+        if error.errno not in _BARRED:
+            raise
+        return _complain(
+            f"{cut(str(error.filename or 'a file'), _LONGEST)}: {error.strerror}; expected files "
+            "and folders that you can read, and write where something is kept; see to its name, "
+            "its rights and its disk, or take a copy of it"
+        )
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -364,6 +364,7 @@ def test_what_is_no_accuracy_has_a_list_of_its_own():
         ({"mine_epochs": -1}, "mine_epochs"),
         ({"ndm_epochs": -1}, "ndm_epochs"),
         ({"fine_tune_epochs": -2}, "fine_tune_epochs"),
+        ({"seed": -1}, "seed"),
     ],
 )
 def test_numbers_out_of_range_are_refused_by_name(settings, name):

@@ -201,16 +201,24 @@ def test_commands(capsys, words, said):
     assert said in _error(capsys, main(words))
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE])
 @pytest.mark.parametrize("name", ["runs/x/.lock", None])
-def test_what_somebody_may_not_read_or_write(capsys, monkeypatch, name):
+def test_what_cannot_be_read_or_written(capsys, monkeypatch, name, code):
     """Permissions do not keep root out, so that the system's answer is made up."""
 
     def refused(words):
-        raise PermissionError(errno.EACCES, "Permission denied", name)
+        raise OSError(code, "Refused", name)
 
     monkeypatch.setattr("dim_lightning.cli.entry._dispatch", refused)
     error = _error(capsys, main(["fit"]))
-    assert f"{name or 'a file'}: Permission denied; expected files and folders that you" in error
+    assert f"{name or 'a file'}: Refused; expected files and folders that you can read" in error
+
+
+@pytest.mark.parametrize("words", [["test", "--run"], ["export"]])
+def test_a_name_that_is_too_long(capsys, words):
+    error = _error(capsys, main([*words, "x" * 300]))
+    assert "File name too long; expected" in error
+    assert len(error) < 500
 
 
 def test_a_runs_dir_that_cannot_be_written(workshop, capsys):

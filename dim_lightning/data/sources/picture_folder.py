@@ -49,12 +49,15 @@ class PictureFolder(Source):
                 classes then. It may change: nothing is decoded anew.
 
         Raises:
-            InputError: folders are to be classes, and there is a file of labels.
+            InputError: folders are to be classes, and there is a file of labels; or the path is
+                empty.
         """
         if labelled and labels is not None:
             raise InputError(
                 "data.source.init_args.labelled is true and labels is a file; expected one of them"
             )
+        if not str(path):  # as of a shell's variable that is not set; it would be the folder here
+            raise InputError("data.source.init_args.path is empty; expected a folder of pictures")
         self.path = path
         self.labelled = False if labels is not None else labelled
         self.labels = labels

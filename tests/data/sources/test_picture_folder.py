@@ -250,6 +250,11 @@ def test_what_cannot_be_used_is_told(tmp_path, draw, layout, words):
         read(layout(tmp_path, draw))
 
 
+def test_a_path_that_is_empty_is_not_the_folder_at_hand():
+    with pytest.raises(InputError, match="path is empty; expected a folder of pictures"):
+        PictureFolder("")
+
+
 def test_a_class_may_be_called_like_a_test_part(tmp_path, draw):
     folder = part_beside_classes(tmp_path, draw)
     assert read(folder, labelled=True).class_names == ["a", "b", "valid"]

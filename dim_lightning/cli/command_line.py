@@ -1,6 +1,6 @@
 """What a command line asks for, built, checked and run in the folder of a run."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,8 @@ class CommandLine(ParsedCommandLine):
         except BaseException:
             self._open.close()
             if is_new and is_first_process():
-                remove_unused_folder(self.run_dir)
+                with suppress(OSError):  # as on NFS where a logger has a file open; what failed is
+                    remove_unused_folder(self.run_dir)  # the error to see
             raise
 
     def _callbacks(self) -> list[Callback]:

@@ -21,6 +21,7 @@ from dim_lightning.run.checkpoint import (
 from dim_lightning.run.environment import known_pictures
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
 from dim_lightning.run.metrics import MetricsFile
+from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import WHERE, belongs, differing
 
 # what changes how long, where or how visibly a run trains, but not what it computes
@@ -201,6 +202,7 @@ def cut_back(run_dir: Path, num_rows: int) -> None:
     """
     remove_leftovers(run_dir)
     MetricsFile(run_dir).keep(num_rows)
+    read_result(run_dir)
 
 
 def _begun_by_another(

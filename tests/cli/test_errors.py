@@ -221,6 +221,14 @@ def test_a_name_that_is_too_long(capsys, words):
     assert len(error) < 500
 
 
+def test_a_folder_that_cannot_be_taken_away_hides_no_error(workshop, capsys, monkeypatch):
+    def refused(folder):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", str(folder))
+
+    monkeypatch.setattr("dim_lightning.cli.command_line.remove_unused_folder", refused)
+    assert "max_epochs" in _error(capsys, workshop.fit("--trainer.max_epochs", "-5"))
+
+
 def test_a_runs_dir_that_cannot_be_written(workshop, capsys):
     file = workshop.write("a_file", "")
     assert "is a file" in _error(capsys, workshop.fit("--runs_dir", file))

@@ -276,6 +276,15 @@ def test_damaged_metrics_are_named_before_anything_trains(copied, capsys, epoch)
     assert checkpoint.read_bytes() == state
 
 
+def test_damaged_figures_are_named_before_anything_trains(copied, capsys):
+    path, checkpoint = copied / "result.json", copied / "checkpoints" / "last.ckpt"
+    state = checkpoint.read_bytes()
+    path.write_text(path.read_text()[:-5])
+    assert main(["fit", "--resume", str(copied), "--trainer.max_epochs", "2"]) == 2
+    assert f"{path} is not readable as JSON" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == state
+
+
 def test_a_run_from_the_state_of_one_with_other_pictures_notes_them(workshop, copied, caplog):
     path = copied / "environment.json"
     known = json.loads(path.read_text())

@@ -22,7 +22,7 @@ from dim_lightning.run.environment import known_pictures
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import WHERE, belongs, differing
+from dim_lightning.run.settings import PLACES, WHERE, belongs, differing
 
 # what changes how long, where or how visibly a run trains, but not what it computes
 _SAFE = (
@@ -35,7 +35,6 @@ _SAFE = (
     "compile",
     "data.batch_size",  # with the number of processes: their joint batch has to stay
 )
-_PATH = "data.source.init_args.path"  # may change where it is known that the pictures do not
 _LONGEST = 60
 _MISSING = "nothing"
 
@@ -143,9 +142,12 @@ def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path
     Raises:
         InputError: others differ; they are listed with both values.
     """
-    found = differing(stored, asked, _MISSING)
+    found = list(differing(stored, asked, _MISSING))
     changes = [(key, _shown(old), _shown(new)) for key, old, new in found]
-    safe = _SAFE if known_pictures(run_dir) is None else (*_SAFE, _PATH)
+    places = () if known_pictures(run_dir) is None else PLACES
+    is_path = {key: not {None, _MISSING} & {old, new} for key, old, new in found if key in places}
+    moved = [key for key, given in is_path.items() if given]
+    safe = (*_SAFE, *moved)
     refused = [change for change in changes if not belongs(change[0], safe)]
     if refused:
         listed = "".join(f"\n  {key}: asked {new}, stored {old}" for key, old, new in refused)

@@ -29,6 +29,9 @@ WHERE = (
     "trainer.profiler",
     "trainer.strategy",
 )
+# where pictures lie, and a file of their labels, which may be moved where it is known of the
+# pictures that they are the same
+PLACES = ("data.source.init_args.path", "data.source.init_args.labels")
 FLOAT32 = "32-true"  # the precision, if none is given
 EXACT = "highest"  # that of float32's matrix products likewise
 _SHOWN = 4

@@ -20,6 +20,7 @@ from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import reason_to_repeat
 from dim_lightning.run.result import TRANSFER, read_result, test_section, transfers
 from dim_lightning.run.settings import (
+    PLACES,
     WHERE,
     belongs,
     changed,
@@ -35,7 +36,6 @@ BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what co
 _JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
 EVALUATION = "evaluation"
 _IMAGE_SIZE = "data.image_size"
-_PATH = "data.source.init_args.path"
 _MLP_EPOCHS = f"{EVALUATION}.mlp_epochs"
 _OF_MLP = (f"{EVALUATION}.mlp_protocol", f"{EVALUATION}.repeats")
 _LINEAR_DIM = f"{EVALUATION}.linear_dim"  # up to which a test measures layers; null: all
@@ -248,11 +248,12 @@ def _if_moved(run: Path, asked: Mapping[str, Any], stored: Mapping[str, Any]) ->
 
     A table does not look at pictures, which may be millions: resuming the run does, by their names.
     """
-    differ = [key for key, *_ in differing(stored, asked)]
+    found = list(differing(stored, asked))
+    is_moved = all(key in PLACES and None not in values for key, *values in found)
     is_open = known_pictures(run) is not None and (run / CHECKPOINTS).is_dir()
-    if differ != [_PATH] or not is_open:
+    if not (found and is_moved and is_open):
         return ""
-    words = ["fit", "--resume", str(run), f"--{_PATH}={asked[_PATH]}"]
+    words = ["fit", "--resume", str(run), *(f"--{key}={new}" for key, _, new in found)]
     return f"; if the pictures were only moved, it counts after {full_command(words)}"
 
 

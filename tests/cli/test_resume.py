@@ -201,6 +201,15 @@ def test_which_settings_may_change(tmp_path):
         allowed_changes(stored, asked, tmp_path)  # it is not known with which pictures it began
     (tmp_path / "environment.json").write_text(json.dumps({"pictures": {"train": 1}}))
     assert len(allowed_changes(stored, asked, tmp_path)) == 2
+    stored["data"]["source"]["init_args"]["labels"] = "a.csv"
+    asked["data"]["source"]["init_args"]["labels"] = "b.csv"
+    assert len(allowed_changes(stored, asked, tmp_path)) == 3
+    for labels in ({"labels": None}, {}):  # which is no other place of theirs
+        others = {**asked["data"]["source"], "init_args": {"path": "b", "keep_mb": 2, **labels}}
+        with pytest.raises(InputError, match=r"differ:\n  data\.source\.init_args\.labels: asked"):
+            allowed_changes(
+                stored, {**asked, "data": {**asked["data"], "source": others}}, tmp_path
+            )
     for key, value in (("precision", 16), ("accumulate_grad_batches", 2)):
         changed = {**asked, "trainer": {**asked["trainer"], key: value}}
         with pytest.raises(InputError, match=rf"trainer\.{key}: asked {value}, stored"):

@@ -112,8 +112,14 @@ def test_a_run_whose_pictures_were_moved_says_how_it_counts(cell):
     run = write_run(cell, 3, figures=TESTED, environment=known, **{path: "pics"})
     how = f"moved, it counts after python -m dim_lightning fit --resume {run} --{path}=moved"
     assert [how in reason for reason in state(cell).outdated] == [False, False, True]
-    (run / "checkpoints").rmdir()
-    assert "only moved" not in state(cell).outdated[2]
+    labels = "data.source.init_args.labels"
+    cell = cell._replace(settings={**cell.settings, labels: "moved.csv"})
+    both = write_run(cell, 4, figures=TESTED, environment=known, **{path: "pics", labels: "a.csv"})
+    how = f"--resume {both} --{labels}=moved.csv --{path}=moved"
+    assert [how in reason for reason in state(cell).outdated] == [False, False, False, True]
+    assert "only moved" not in state(cell).outdated[2]  # it had no labels
+    (both / "checkpoints").rmdir()
+    assert "only moved" not in state(cell).outdated[3]
 
 
 def test_where_a_run_trained_and_who_watched_does_not_matter(cell):

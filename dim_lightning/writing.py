@@ -8,6 +8,7 @@ from pathlib import Path
 from dim_lightning.errors import InputError
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 _ANOTHER_DISK = "free some space or point {setting} to another disk"
 _ANOTHER_FOLDER = "point {setting} to a folder you can write to"
@@ -29,6 +30,11 @@ def disk_reason(error: OSError, setting: str) -> tuple[str, str]:
     other = error.strerror or str(error), "choose another {setting}"
     reason, advice = _REASONS.get(error.errno or 0, other)
     return reason, advice.replace("{setting}", setting)
+
+
+def is_without_locks(error: Exception) -> bool:
+    """Whether a file cannot be locked as its disk has no locks, such as NFS without its service."""
+    return isinstance(error, NotImplementedError) or getattr(error, "errno", None) in _NO_LOCKS
 
 
 def disk_error(

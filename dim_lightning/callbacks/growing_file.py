@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
+from dim_lightning.run.folder import make_readable
+
 GROUP_ROWS = 4096  # rows that are kept in memory before they are written as a row group
 PREFIX = ".embeddings.parquet."  # of its passing name
 
@@ -56,7 +58,7 @@ class GrowingFile:
     def place(self, path: Path) -> int:
         """Renames the closed file to `path`, unless it has no rows; how many it has."""
         if self._count:
-            self.path.chmod(0o644)
+            make_readable(self.path)
             self.path.replace(path)
         return self._count
 

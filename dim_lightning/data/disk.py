@@ -11,7 +11,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from dim_lightning.errors import InputError
-from dim_lightning.writing import explained
+from dim_lightning.writing import explained, is_without_locks
 
 
 def check_space(folder: Path, needed: int, setting: str) -> None:
@@ -49,6 +49,13 @@ def locked(path: Path, setting: str) -> Iterator[None]:
         except Timeout:
             sys.stderr.write(f"waiting for another process that holds {path}\n")
             lock.acquire()
+        except (NotImplementedError, OSError) as error:
+            if not is_without_locks(error):
+                raise
+            sys.stderr.write(
+                f"{path.parent} lies on a disk without locks: of two commands that write the same "
+                "there, start the second when the first is done\n"
+            )
     try:
         yield
     finally:

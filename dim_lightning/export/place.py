@@ -23,7 +23,7 @@ from dim_lightning.export.programs import (
 )
 from dim_lightning.export.rebuild import encoder_from, load_weights, of_module, of_run
 from dim_lightning.extras import installation
-from dim_lightning.run.folder import CONFIG
+from dim_lightning.run.folder import CONFIG, make_readable
 from dim_lightning.run.own_code import OWN_CODE, changed_code, own_code, said_of_change
 from dim_lightning.writing import explained
 
@@ -200,7 +200,7 @@ def _put_in_place(folder: Path, output: Path) -> None:
     for name in FILES.values():
         (output / name).unlink(missing_ok=True)
         if (folder / name).exists():
-            (folder / name).chmod(0o644)  # safetensors writes 0600
+            make_readable(folder / name)  # safetensors writes 0600
             (folder / name).replace(output / name)
     (folder / DESCRIPTION).replace(output / DESCRIPTION)
 

@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 
 from dim_lightning.errors import InputError
-from dim_lightning.writing import explained
+from dim_lightning.writing import explained, is_without_locks
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -122,8 +122,9 @@ def alone_in(folder: Path, refusal: str | None = None) -> Iterator[None]:
         raise InputError(
             refusal or f"another process trains in {folder}; wait for it, or end it first"
         ) from error
-    except NotImplementedError:  # a file system without locks
-        pass
+    except (NotImplementedError, OSError) as error:
+        if not is_without_locks(error):
+            raise
     try:
         yield
     finally:
@@ -176,7 +177,7 @@ def write_atomically(path: Path, content: str | bytes, kept: Path | None = None)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp's 0600 would hide a page from a web server
+        make_readable(Path(name))
         if kept is not None and path.is_file():
             _keep(path, kept, Path(f"{name}.kept"))
         Path(name).replace(path)
@@ -184,6 +185,15 @@ def write_atomically(path: Path, content: str | bytes, kept: Path | None = None)
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def make_readable(path: Path) -> None:
+    """Gives a file the rights of any new one: 0600, as mkstemp's, would hide it from others.
+
+    A disk that knows no such rights, as exFAT, may refuse.
+    """
+    with suppress(OSError):
+        path.chmod(0o644)
 
 
 def _keep(path: Path, kept: Path, passing: Path) -> None:

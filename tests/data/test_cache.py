@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -332,3 +333,19 @@ def test_the_key_is_the_hash_of_what_it_was_made_from(class_folders, tmp_path):
     whole = repr((2, 8, list(found.fingerprint))).encode()
     folder = build(class_folders, tmp_path / "cache").folder
     assert folder.name.rpartition("-")[2] == hashlib.sha256(whole).hexdigest()[:12]
+
+
+def test_on_a_disk_without_locks_pictures_are_decoded_unlocked(
+    class_folders, tmp_path, monkeypatch, capsys
+):
+    def refused(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refused)
+    assert build(class_folders, tmp_path / "cache").parts == {"train": 30}
+    assert "on a disk without locks" in capsys.readouterr().err
+
+
+def test_a_folder_of_a_long_name(class_folders, tmp_path):
+    pictures = class_folders.rename(class_folders.parent / ("絵" * 80))
+    assert build(pictures, tmp_path / "cache").parts == {"train": 30}

@@ -1,5 +1,6 @@
 """Run folders: numbered, never shared, and errors a person can act on."""
 
+import errno
 import multiprocessing
 import os
 from pathlib import Path
@@ -109,6 +110,17 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_disk_that_knows_no_rights_is_written(tmp_path, monkeypatch):
+    """As exFAT, which refuses to change them."""
+
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    write_atomically(tmp_path / "page.html", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
 def test_the_file_that_was_there_can_stay_under_another_name(tmp_path):
     path, kept = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
     for content in ("1", "2", "3"):
@@ -143,4 +155,18 @@ def test_only_one_trains_in_a_folder(tmp_path):
     with alone_in(tmp_path), pytest.raises(InputError, match="another process trains"):
         alone_in(tmp_path).__enter__()
     with alone_in(tmp_path):
+        pass
+
+
+def test_on_a_disk_without_locks_one_works_unlocked(tmp_path, monkeypatch):
+    for error in (OSError(errno.ENOLCK, "No locks available"), NotImplementedError()):
+
+        def refused(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr("filelock.FileLock.acquire", refused)
+        with alone_in(tmp_path):
+            pass
+    monkeypatch.setattr("filelock.FileLock.acquire", lambda *_, **__: (tmp_path / "no").stat())
+    with pytest.raises(FileNotFoundError), alone_in(tmp_path):
         pass

@@ -126,16 +126,20 @@ def check_place(runs_dir: str, experiment: str) -> None:
             )
 
 
-def check_variables(places: Mapping[str, str | None]) -> None:
-    """Refuses paths with a shell's variables, which would name folders that begin with $.
+def check_folders(places: Mapping[str, str | None]) -> None:
+    """Refuses what a shell's variables may leave: no name, or their own, folders that begin with $.
 
     Args:
         places: setting -> path.
 
     Raises:
-        InputError: one has a variable.
+        InputError: one has a variable, or is empty.
     """
     for name, path in places.items():
+        if path == "":
+            raise InputError(
+                f"{name} is empty; expected a folder; leave {name} out for its default"
+            )
         if _VARIABLE.search(path or ""):
             raise InputError(
                 f"{name} is {path!r}, in which no variable is replaced; expected a path; for $NAME "

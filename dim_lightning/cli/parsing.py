@@ -9,7 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.building import check_nulls, explained_building
-from dim_lightning.cli.checks import check_place, check_seed, check_trained, check_variables
+from dim_lightning.cli.checks import check_folders, check_place, check_seed, check_trained
 from dim_lightning.cli.method import method_class, method_named
 from dim_lightning.cli.options import (
     GROUPS,
@@ -90,7 +90,7 @@ class ParsedCommandLine(LightningCLI):
         check_seed(config.seed_everything)
         check_place(config.runs_dir, config.experiment)
         places = ("runs_dir", "data.root", "data.cache_dir")
-        check_variables({name: config[name] for name in places})
+        check_folders({name: config[name] for name in places})
         check_trained(self.config.subcommand, config.as_dict())
         if config.method != self._method:  # given in an odd place
             raise InputError(

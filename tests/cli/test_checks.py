@@ -8,11 +8,11 @@ from small_methods import build
 
 from dim_lightning.baselines import Autoencoder
 from dim_lightning.cli.checks import (
+    check_folders,
     check_launched,
     check_optimizer,
     check_trained,
     check_trainer,
-    check_variables,
 )
 from dim_lightning.errors import InputError
 
@@ -81,11 +81,11 @@ def test_variables_of_a_shell_are_told_and_not_taken_for_folders(path):
     with pytest.raises(
         InputError, match=r"data.root is '.*', in which no variable .*\{oc.env:NAME"
     ):
-        check_variables({"runs_dir": "runs", "data.cache_dir": None, "data.root": path})
+        check_folders({"runs_dir": "runs", "data.cache_dir": None, "data.root": path})
 
 
 def test_other_signs_in_a_path_are_taken():
-    check_variables({"runs_dir": "a$b/c$", "data.root": "$/x"})
+    check_folders({"runs_dir": "a$b/c$", "data.root": "$/x"})
 
 
 @pytest.mark.parametrize("name", ["gradient_clip_val", "val_check_interval"])

@@ -19,7 +19,7 @@ ATTEMPTS = 3
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20
 ROOT = "data.root"  # the setting that says where data sets lie
-CUT = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+CUT = (OSError, http.client.HTTPException)  # errors of writing are told as such before
 
 
 def fetch_folder(

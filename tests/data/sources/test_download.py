@@ -1,9 +1,11 @@
 import hashlib
 import socket
+import ssl
 
 import numpy as np
 import pytest
 
+from dim_lightning.data.sources import download
 from dim_lightning.data.sources.download import fetch
 from dim_lightning.errors import InputError
 
@@ -31,6 +33,19 @@ def test_a_download_cut_short_goes_on_where_it_stopped(get, server):
     server.cut = 100_000
     assert get().read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-"]
+
+
+def test_what_breaks_below_the_connection_is_a_cut_as_well(get, monkeypatch):
+    """As a proxy that spoils a record of TLS in the midst of a file."""
+    store, left = download._store, [ssl.SSLError("bad record mac")]
+
+    def spoilt(*arguments):
+        if left:
+            raise left.pop()
+        store(*arguments)
+
+    monkeypatch.setattr(download, "_store", spoilt)
+    assert get().read_bytes() == CONTENT
 
 
 def test_what_an_earlier_process_brought_is_kept(get, server, tmp_path):

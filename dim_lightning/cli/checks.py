@@ -12,13 +12,14 @@ import lightning as L
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from dim_lightning.cli.words import state_words
 from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.hyperparameters import PARTS
 from dim_lightning.parts import check_scheduler
 from dim_lightning.processor import PRECISIONS, is_trained_in
 from dim_lightning.run.checkpoint import check_fits, is_own
-from dim_lightning.run.folder import CHECKPOINTS, CONFIG, LAST_CHECKPOINT
+from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import differing, num_devices
 from dim_lightning.writing import disk_reason
 
@@ -160,7 +161,7 @@ def check_writable(run_dir: Path) -> None:
         raise InputError(
             f"cannot write {run_dir}, where the figures go: {disk_reason(error, '--run')[0]}; give "
             "--run a copy of it, or, for a folder of its own, in place of --run "
-            f"--config {run_dir / CONFIG} --ckpt_path {run_dir / LAST_CHECKPOINT} --runs_dir PLACE"
+            f"{state_words(run_dir)} --runs_dir PLACE"
         ) from error
 
 

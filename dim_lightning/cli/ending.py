@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import LAST_CHECKPOINT
 from dim_lightning.run.signals import Terminated
 
@@ -55,5 +56,5 @@ def _stopped(stop: BaseException, run_dir: Path, command: str) -> StoppedError:
     if command != "fit":
         return StoppedError(stop)
     kept = (run_dir / LAST_CHECKPOINT).is_file()
-    again = f"python -m dim_lightning fit --resume {run_dir}"
+    again = full_command(["fit", "--resume", str(run_dir)])
     return StoppedError(stop, again, "" if kept else "before there was a checkpoint")

@@ -7,10 +7,11 @@ from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from dim_lightning.cli.words import state_words
 from dim_lightning.data.splits import Shares
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import known_pictures, num_pictures, read_environment
-from dim_lightning.run.folder import CHECKPOINTS, CONFIG, LAST_CHECKPOINT
+from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.report import OTHER_PICTURES, OTHER_SHARES
 from dim_lightning.run.result import noted, read_result
 from dim_lightning.run.settings import changes, flat_config, read_yaml
@@ -31,9 +32,8 @@ def check_pictures(run_dir: Path, found: Mapping[str, Any]) -> None:
         raise InputError(
             f"{run_dir} goes on with the pictures it was begun with, and {change}; they would be "
             "dealt anew, so that it tests on some that it was trained on; bring the former ones "
-            f"back, or start a new run from its state: python -m dim_lightning fit --config "
-            f"{run_dir / CONFIG} --ckpt_path {run_dir / LAST_CHECKPOINT} --trainer.max_epochs "
-            "MORE, of whose figures the same is true"
+            f"back, or start a new run from its state: python -m dim_lightning fit "
+            f"{state_words(run_dir)} --trainer.max_epochs MORE, of whose figures the same is true"
         )
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.callbacks.own_settings import OwnSettings
 from dim_lightning.cli.checks import check_checkpoint
+from dim_lightning.cli.words import state_words
 from dim_lightning.errors import InputError, cut
 from dim_lightning.run.checkpoint import (
     JOINT_BATCH,
@@ -19,7 +20,7 @@ from dim_lightning.run.checkpoint import (
     position,
 )
 from dim_lightning.run.environment import known_pictures
-from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, remove_leftovers
+from dim_lightning.run.folder import remove_leftovers
 from dim_lightning.run.metrics import MetricsFile
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import PLACES, WHERE, belongs, differing
@@ -154,8 +155,7 @@ def allowed_changes(stored: dict[str, Any], asked: dict[str, Any], run_dir: Path
         raise InputError(
             f"{run_dir} goes on as it was begun, and these settings differ:{listed}\n"
             "Leave them out, or start a new run from its state: python -m dim_lightning fit "
-            f"--config {run_dir / CONFIG} --ckpt_path {run_dir / LAST_CHECKPOINT} "
-            "--trainer.max_epochs MORE and them"
+            f"{state_words(run_dir)} --trainer.max_epochs MORE and them"
         )
     return [f"{key}: {new} from here on, {old} before" for key, old, new in changes]
 

@@ -1,9 +1,12 @@
 """Options of a command line, looked at before it is parsed: the parser depends on some of them."""
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT
 
 _SHORT = {"-c": "--config"}
 
@@ -46,6 +49,12 @@ def last_value(words: Sequence[str], name: str) -> str | None:
 def as_path(text: str) -> Path:
     """A path, of which ~ is the home: a shell leaves it behind the sign in --output=~/x."""
     return Path(os.path.expanduser(text))  # noqa: PTH111  # a Path's raises where there is no home
+
+
+def state_words(run_dir: Path) -> str:
+    """The options that give a run of its own the settings and the state of another, for a shell."""
+    files = {"--config": run_dir / CONFIG, "--ckpt_path": run_dir / LAST_CHECKPOINT}
+    return shlex.join(word for option, path in files.items() for word in (option, str(path)))
 
 
 def config_files(words: Sequence[str]) -> dict[int, Path]:

@@ -1,8 +1,10 @@
 """What stands on a command line, before it is parsed."""
 
+import shlex
 from pathlib import Path
 
-from dim_lightning.cli.words import as_path, config_files, last_value, options
+from dim_lightning.cli.ending import _stopped
+from dim_lightning.cli.words import as_path, config_files, last_value, options, state_words
 
 
 def test_both_ways_to_give_a_value():
@@ -25,6 +27,14 @@ def test_a_path_in_the_home(monkeypatch):
     assert as_path("~/runs") == Path("/home/ann/runs")
     for other in ("runs/~", "~nobody-of-this-name/x"):
         assert as_path(other) == Path(other)
+
+
+def test_commands_that_are_advised_can_be_typed():
+    """A folder's name may have spaces."""
+    run = Path("/my runs/digits/1")
+    assert str(_stopped(KeyboardInterrupt(), run, "fit")).endswith("--resume '/my runs/digits/1'")
+    files = [f"/my runs/digits/1/{name}" for name in ("config.yaml", "checkpoints/last.ckpt")]
+    assert shlex.split(state_words(run)) == ["--config", files[0], "--ckpt_path", files[1]]
 
 
 def test_files_and_settings_themselves(tmp_path):

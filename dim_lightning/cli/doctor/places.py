@@ -1,6 +1,7 @@
 """Where data, caches and runs lie, and what is there."""
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -72,7 +73,7 @@ def _found(name: str, settings: Mapping[str, Any], asked: Asked) -> Finding:
             return Finding("data.source", said, "set data.source.init_args.path", "FIX")
         if not said.startswith("did not find"):  # there, but not whole
             return Finding(name, said, "remove it to have it downloaded anew", "FIX")
-    root = "" if asked.root == Path("data") else f" --data.root {asked.root}"
+    root = "" if asked.root == Path("data") else f" --data.root {shlex.quote(str(asked.root))}"
     words, size = _FETCH[name]
     command = f"python -m dim_lightning {words}{root}"
     advice = f"{'' if wanted else 'if wanted: '}{command} downloads it ({size})"

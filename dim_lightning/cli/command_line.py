@@ -164,7 +164,11 @@ class CommandLine(ParsedCommandLine):
     def _changes(self, trainer: L.Trainer, settings: str) -> dict[str, str | None]:
         """What to note of code and settings that are not those of the training."""
         where = self._section, self.run_dir
-        how = self.datamodule.image_size, str(trainer.precision)
+        limits = {
+            "validate": {"trainer.limit_val_batches": trainer.limit_val_batches},
+            "test": {"trainer.limit_test_batches": trainer.limit_test_batches},
+        }
+        how = self.datamodule.image_size, str(trainer.precision), limits.get(self._command)
         return say_changed_code(*where, settings) | say_other_settings(*where, *how)
 
     def _run_subcommand(self, subcommand: str) -> None:

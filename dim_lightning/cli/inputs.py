@@ -70,7 +70,11 @@ def say_changed_code(section: str, run_dir: Path, settings: str) -> dict[str, st
 
 
 def say_other_settings(
-    section: str, run_dir: Path, image_size: int, precision: str
+    section: str,
+    run_dir: Path,
+    image_size: int,
+    precision: str,
+    limits: Mapping[str, int | float] | None = None,
 ) -> dict[str, str | None]:
     """What to note beside the figures of a command about a run; says it, if there is anything.
 
@@ -79,10 +83,15 @@ def say_other_settings(
         run_dir: the run's folder.
         image_size: of the images that are measured.
         precision: in which the encoder is used.
+        limits: setting of the Trainer -> of how many batches, or of which share, its terms and its
+            own accuracies are.
     """
     stored = flat_config(run_dir)
     stored[_PRECISION] = full_precision(stored.get(_PRECISION))
     now = {_IMAGE_SIZE: image_size, _PRECISION: precision}
+    for key, limit in (limits or {}).items():  # as text: 1 is a batch, 1.0 all of them
+        given = stored.get(key)
+        now[key], stored[key] = str(limit), str(1.0 if given is None else given)
     change = changes(now, {key: stored.get(key) for key in now})
     if change:
         rank_zero_info(f"{run_dir} was trained with other settings: {change}")

@@ -21,7 +21,7 @@ ACCURACIES = {PROBE: "online linear probe", KNN: "kNN, k = 20"}
 # environment.json of a run that took up another's state: which that one had, and how it dealt them
 OTHER_PICTURES = "other_pictures"
 OTHER_SHARES = "other_shares"
-OTHER_SETTINGS = "other_settings"  # size or precision of a test, if not those of the training
+OTHER_SETTINGS = "other_settings"  # of a test: size, precision, its part of the images, if others
 OTHER_CODE = "other_code"  # own classes and functions that were changed between training and test
 _OF_WHAT = ("epochs_trained", "steps_trained", "image_size")  # beside the figures of `validate`
 _OF_VALIDATION = (*ACCURACIES, VAL_LOSS)

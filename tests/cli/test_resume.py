@@ -422,6 +422,17 @@ def test_figures_by_other_code_or_settings_are_measured_with_a_note(copied, capl
     assert say_other_settings("test", copied, 8, "32-true") == {}
     other = {"other_settings": "data.image_size is 16 now, 8 then"}
     assert say_other_settings("test", copied, 16, "32-true") == other
+    limit = "trainer.limit_test_batches"
+    assert say_other_settings("test", copied, 8, "32-true", {limit: 1.0}) == {}
+    part = {"other_settings": f"{limit} is 1 now, 1.0 then"}  # a single batch
+    assert say_other_settings("test", copied, 8, "32-true", {limit: 1}) == part
+
+
+@pytest.mark.parametrize("part", ["limit_val_batches=1", "fast_dev_run=true"])
+def test_figures_of_a_part_of_the_images_have_a_note(copied, part):
+    assert main(["validate", "--run", str(copied), f"--trainer.{part}"]) == 0
+    noted = read_result(copied)["validate"]["other_settings"]
+    assert noted == "trainer.limit_val_batches is 1 now, 1.0 then"
 
 
 def test_a_folder_in_which_somebody_trains(copied, capsys):

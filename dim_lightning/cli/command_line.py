@@ -164,10 +164,9 @@ class CommandLine(ParsedCommandLine):
     def _changes(self, trainer: L.Trainer, settings: str) -> dict[str, str | None]:
         """What to note of code and settings that are not those of the training."""
         where = self._section, self.run_dir
-        limits = {
-            "validate": {"trainer.limit_val_batches": trainer.limit_val_batches},
-            "test": {"trainer.limit_test_batches": trainer.limit_test_batches},
-        }
+        limits = {"test": {"trainer.limit_test_batches": trainer.limit_test_batches}}
+        if not trainer.overfit_batches:  # with which the training validated on as few
+            limits["validate"] = {"trainer.limit_val_batches": trainer.limit_val_batches}
         how = self.datamodule.image_size, str(trainer.precision), limits.get(self._command)
         return say_changed_code(*where, settings) | say_other_settings(*where, *how)
 

@@ -24,6 +24,7 @@ from dim_lightning.run.signals import terminable
 from dim_lightning.writing import DISK_ERRORS, disk_error
 
 USER_ERROR = 2
+_NO_HOME = "Could not determine home directory."  # what Path.expanduser says
 _LONGEST = 200  # of a file's name in a message
 # What the system says of files that nothing is wrong with but their name, their rights or the disk
 _BARRED = frozenset(
@@ -96,6 +97,11 @@ def run(words: list[str]) -> int:
             "its rights and its disk, or take a copy of it"
         )
     except (MemoryError, RuntimeError) as error:
+        if str(error) == _NO_HOME:
+            return _complain(
+                "a path begins with ~, and there is no such home here; expected the whole path; "
+                "write it out, or set the variable HOME"
+            )
         if not is_out_of_memory(error):
             raise
         return _complain(

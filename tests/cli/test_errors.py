@@ -109,6 +109,7 @@ OPTION_CASES = {
     "--runs_dir=null": "runs_dir is 'null'; expected a name",
     "--runs_dir=": "runs_dir is ''; expected a name",
     "--data.root=": "data.root is empty; expected a folder",
+    "--data.root=~nobody-of-this-name/x": "a path begins with ~, and there is no such home here",
     "--data.cache_dir=": "data.cache_dir is empty; expected a folder",
     "--resume=": "--resume is empty; expected the folder of a run",
     "--ckpt_path=none.ckpt": "there is no checkpoint none.ckpt",

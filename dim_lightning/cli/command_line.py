@@ -165,10 +165,12 @@ class CommandLine(ParsedCommandLine):
         """What to note of code and settings that are not those of the training."""
         where = self._section, self.run_dir
         limits = {"test": {"trainer.limit_test_batches": trainer.limit_test_batches}}
-        if not trainer.overfit_batches:  # with which the training validated on as few
+        # with overfit_batches the training validated on as few
+        if not trainer.overfit_batches:  # type: ignore[attr-defined]
             limits["validate"] = {"trainer.limit_val_batches": trainer.limit_val_batches}
-        how = self.datamodule.image_size, str(trainer.precision), limits.get(self._command)
-        return say_changed_code(*where, settings) | say_other_settings(*where, *how)
+        size, precision = self.datamodule.image_size, str(trainer.precision)
+        noted = say_changed_code(*where, settings)
+        return noted | say_other_settings(*where, size, precision, limits.get(self._command))
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs the command; however it ends, a run on Weights & Biases and processes end with it.

@@ -20,6 +20,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command, now
 from dim_lightning.run.folder import CONFIG, alone_in
 from dim_lightning.run.settings import flat_settings
+from dim_lightning.table.cell import Cell
 from dim_lightning.table.commands import as_options, next_run, settings_words, words_of
 from dim_lightning.table.definition import Row, Table, chosen, read_table
 from dim_lightning.table.figures import (
@@ -34,7 +35,7 @@ from dim_lightning.table.floors import check_floors
 from dim_lightning.table.mixed import mixed_code, mixed_pictures, other_tests
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import Cell, State, check_devices, is_of, missing_of, state_of
+from dim_lightning.table.runs import State, check_devices, is_of, missing_of, state_of
 from dim_lightning.table.transfers import Transfer, source_of
 from dim_lightning.writing import explained
 

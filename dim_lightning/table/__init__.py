@@ -3,6 +3,8 @@
 ```
 definition  the file -> Table, or a refusal that names the key
 transfers   other data sets that the runs are tested on as well
+cell        a row with one of its seeds: a run that the table asks for
+protocol    whether a test measured what the table asks for
 runs        how far each row and seed is, read off the folders of its runs
 commands    the commands that make them
 floors      which tests measure a floor, and whether these give the same

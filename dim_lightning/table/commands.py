@@ -8,7 +8,9 @@ from typing import Any
 from dim_lightning.run.folder import CONFIG, next_number
 from dim_lightning.run.result import TRANSFER
 from dim_lightning.run.settings import WHERE, belongs, flat_config
-from dim_lightning.table.runs import BATCH_SIZE, EVALUATION, Cell
+from dim_lightning.table.cell import Cell
+from dim_lightning.table.protocol import EVALUATION
+from dim_lightning.table.runs import BATCH_SIZE
 
 
 def settings_words(cell: Cell) -> list[str]:

@@ -17,9 +17,10 @@ from dim_lightning.run.environment import (
 )
 from dim_lightning.run.result import TRANSFER, read_result
 from dim_lightning.run.settings import flat_config, precision_text
+from dim_lightning.table.cell import Cell
 from dim_lightning.table.definition import Row, Table
 from dim_lightning.table.floors import NOT_ASKED_FOR, measures_floor
-from dim_lightning.table.runs import Cell, State, figures_of
+from dim_lightning.table.runs import State, figures_of
 
 ACCURACY = "/top1"
 IN_PERCENT = (ACCURACY, f"{ACCURACY}_std")

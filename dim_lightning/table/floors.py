@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.settings import WHERE, belongs, differing
+from dim_lightning.table.cell import Cell
 from dim_lightning.table.definition import Row, Table
-from dim_lightning.table.runs import Cell
 
 _SETTING = "evaluation.floors"
 NOT_ASKED_FOR = f"not measured: {_SETTING} is false"

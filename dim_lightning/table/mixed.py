@@ -9,7 +9,8 @@ from dim_lightning.run.environment import mixed_pictures_note
 from dim_lightning.run.own_code import mixed_code_note
 from dim_lightning.run.report import OTHER_CODE, OTHER_SETTINGS
 from dim_lightning.run.result import TRANSFER, read_result, transfers
-from dim_lightning.table.runs import Cell, State
+from dim_lightning.table.cell import Cell
+from dim_lightning.table.runs import State
 
 Found = Sequence[tuple[Cell, State]]
 _TESTED = {

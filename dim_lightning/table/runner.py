@@ -10,8 +10,9 @@ from typing import NamedTuple
 from dim_lightning.run.child import Child, is_at_work
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.report import duration
+from dim_lightning.table.cell import Cell
 from dim_lightning.table.commands import words_of
-from dim_lightning.table.runs import NOT_TESTED, Cell, State
+from dim_lightning.table.runs import NOT_TESTED, State
 
 _POLL_SECONDS = 0.2
 _RENEW_SECONDS = 60.0

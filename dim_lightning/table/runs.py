@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation.offline import OPTIONAL
 from dim_lightning.run.accuracies import flat_figures
 from dim_lightning.run.checkpoint import JOINT_BATCH
 from dim_lightning.run.child import is_at_work
@@ -23,24 +22,17 @@ from dim_lightning.run.settings import (
     PLACES,
     WHERE,
     belongs,
-    changed,
     changes,
     differing,
     flat_config,
     num_devices,
 )
-from dim_lightning.table.definition import ARITHMETIC, Row
-from dim_lightning.table.transfers import Transfer, other_source
+from dim_lightning.table.cell import Cell
+from dim_lightning.table.definition import ARITHMETIC
+from dim_lightning.table.protocol import EVALUATION, other_test
 
 BATCH_SIZE = "data.batch_size"  # with the processes: the joint batch is what counts
 _JOINT_BATCH = f"{BATCH_SIZE} x trainer.devices x trainer.num_nodes"
-EVALUATION = "evaluation"
-_IMAGE_SIZE = "data.image_size"
-_MLP_EPOCHS = f"{EVALUATION}.mlp_epochs"
-_OF_MLP = (f"{EVALUATION}.mlp_protocol", f"{EVALUATION}.repeats")
-_LINEAR_DIM = f"{EVALUATION}.linear_dim"  # up to which a test measures layers; null: all
-# what a test measures beside the rest, or, at 0 or false, leaves out
-_SWITCHES = {f"{EVALUATION}.{name}" for name in ("floors", *(names[0] for names in OPTIONAL))}
 _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions")
 _PLACE = ("runs_dir", "experiment")
 # on these the figures of a training do not depend, as far as there is to see
@@ -49,37 +41,6 @@ NOT_TESTED = "trained, not tested"
 _EACH_EPOCH = "speed/images_per_second"
 
 Reader = Callable[[Path], Mapping[str, Any]]
-
-
-class Cell(NamedTuple):
-    """A row with one of its seeds.
-
-    Attributes:
-        row: the row.
-        seed: of the run.
-        runs_dir: the folder of the table's runs.
-        settings: all that a run of it has, by their full names.
-        transfers: name of another data set that it is tested on as well -> that test.
-    """
-
-    row: Row
-    seed: int
-    runs_dir: Path
-    settings: Mapping[str, Any]
-    transfers: Mapping[str, Transfer] = {}
-
-    @property
-    def experiment(self) -> str:
-        """The name under which its runs lie below `runs_dir`."""
-        return f"{self.row.folder}/seed{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """Where its runs lie."""
-        return self.runs_dir / self.experiment
-
-    def __str__(self) -> str:
-        return f"{self.row.name}, seed {self.seed}"
 
 
 class State(NamedTuple):
@@ -176,7 +137,7 @@ def missing_of(cell: Cell, run: Path | None) -> list[str]:
 
 def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any], section: str) -> bool:
     tested = "epochs_trained" in result.get(section, {}) and not reason_to_repeat(result, section)
-    return tested and not _other_test(cell, run, section)
+    return tested and not other_test(cell, run, section)
 
 
 def _no_way(cell: Cell, run: Path, missing: str) -> str:
@@ -184,52 +145,12 @@ def _no_way(cell: Cell, run: Path, missing: str) -> str:
     if missing in ("", "resume") or (run / CHECKPOINTS).is_dir():
         return ""
     told = _tested(read_result(run), missing)
-    other = "; ".join(_other_test(cell, run, missing)) or f"it is {told}"
+    other = "; ".join(other_test(cell, run, missing)) or f"it is {told}"
     return f"it has no checkpoints, and the table asks for another test: {other}"
 
 
 def _is_trained(result: Mapping[str, Any]) -> bool:
     return result.get("fit", {}).get("status") == "completed"
-
-
-def _other_test(cell: Cell, run: Path, section: str) -> list[str]:
-    """In what the protocol of its figures is not the one asked for.
-
-    A setting that a test was too early to know is no reason to repeat it, unless the table names
-    it. Neither is one by which more was measured than is asked for: tables that share runs have
-    them tested once.
-    """
-    stored, asked = _tested_with(run, section), _evaluation(cell.settings)
-    if asked.get(_MLP_EPOCHS) == 0:  # then these two play no part
-        asked = {key: value for key, value in asked.items() if key not in _OF_MLP}
-    size = read_result(run).get(section, {}).get("image_size")
-    if size is not None and _IMAGE_SIZE in cell.settings:
-        stored[_IMAGE_SIZE], asked[_IMAGE_SIZE] = size, cell.settings[_IMAGE_SIZE]
-    named = {key for key in asked if key not in stored and key in cell.row.overrides}
-    other = {
-        key
-        for key, value in asked.items()
-        if key in stored and stored[key] != value and not _is_more(key, stored[key], value)
-    }
-    found = [changed(key, stored.get(key), asked[key]) for key in asked if key in named | other]
-    name = section.removeprefix(TRANSFER)
-    source = other_source(run, name, cell.transfers[name]) if name in cell.transfers else ""
-    return [*found, *filter(None, [source])]
-
-
-def _is_more(key: str, stored: Any, asked: Any) -> bool:
-    """Whether a test with another value measured what is asked for, and more."""
-    if key == _LINEAR_DIM:
-        return stored is None or (asked is not None and stored > asked)
-    return key in _SWITCHES and not asked
-
-
-def _tested_with(run: Path, section: str) -> dict[str, Any]:
-    """The settings of a test; early ones did not note them, and had those of the run."""
-    settings = read_result(run).get(section, {}).get("settings")
-    if settings is None:
-        return _evaluation(flat_config(run))
-    return {f"{EVALUATION}.{name}": value for name, value in settings.items()}
 
 
 def _changes(cell: Cell, run: Path, read: Reader) -> str:
@@ -276,10 +197,6 @@ def _identity(
         alone = own.pop(BATCH_SIZE)
         own[_JOINT_BATCH] = joint_batch or alone * processes
     return own
-
-
-def _evaluation(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if belongs(key, (EVALUATION,))}
 
 
 def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:

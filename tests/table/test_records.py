@@ -9,9 +9,10 @@ from table_files import SETTINGS, note_tested, write_run, write_table
 
 from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.settings import flat_config
+from dim_lightning.table.cell import Cell
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.figures import commits, lines_of
-from dim_lightning.table.runs import Cell, state_of
+from dim_lightning.table.runs import state_of
 
 PATH = Path(__file__).parents[2] / "experiments" / "record.py"
 spec = importlib.util.spec_from_file_location("record", PATH)

@@ -9,6 +9,7 @@ from table_files import CONTENT, SETTINGS, write_run, write_table
 from dim_lightning.errors import InputError
 from dim_lightning.run.result import update_result
 from dim_lightning.run.settings import flat_config
+from dim_lightning.table.cell import Cell
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.figures import (
     check_columns,
@@ -21,7 +22,7 @@ from dim_lightning.table.figures import (
 from dim_lightning.table.floors import check_floors
 from dim_lightning.table.mixed import mixed_code, mixed_pictures, other_tests
 from dim_lightning.table.report import COLUMNS, About, write_report
-from dim_lightning.table.runs import Cell, state_of
+from dim_lightning.table.runs import state_of
 
 KNN = "knn/cosine/k20_t0.07"
 FIGURES = {

@@ -11,11 +11,11 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.child import Child
 from dim_lightning.run.result import update_result
 from dim_lightning.run.settings import flat_config
+from dim_lightning.table.cell import Cell
 from dim_lightning.table.commands import next_run, words_of
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.runner import Runner
 from dim_lightning.table.runs import (
-    Cell,
     State,
     check_devices,
     figures_of,

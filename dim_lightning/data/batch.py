@@ -27,14 +27,14 @@ class Batch(NamedTuple):
         indices: position of each image in its split, int64 [n].
         more_views: further views of the same images, each float [n, 3, h_v, w_v] in [0, 1] and
             channels_last; only in training, and only where the data module is asked for them.
-        num_small: how many of `more_views`, the last ones, are small views, whatever their size.
+        small_views: those of `more_views`, the last ones, that are small, whatever their size.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
     more_views: tuple[Tensor, ...] = ()
-    num_small: int = 0
+    small_views: tuple[Tensor, ...] = ()  # a number would make Lightning doubt a batch's size
 
 
 class Split(Dataset[Batch], ABC):

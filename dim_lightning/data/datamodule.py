@@ -278,7 +278,8 @@ class ImageDataModule(LightningDataModule):
         small = self.small_augmentation, self.num_small_views  # as a script may have set them
         views = Views(self.augmentation, self.num_views, self.view_sizes, *small, self.seed)
         first, *more = views.of(images, self.trainer.current_epoch, step)
-        return batch._replace(images=first, more_views=tuple(more), num_small=views.num_small)
+        small_views = tuple(more[len(more) - views.num_small :])
+        return batch._replace(images=first, more_views=tuple(more), small_views=small_views)
 
     def _ready(self) -> Splits:
         if self._splits is None:

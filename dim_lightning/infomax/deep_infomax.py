@@ -143,7 +143,7 @@ class DeepInfoMax(EncoderModule):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The codes of the first view as evaluation sees them, and the terms of the objective."""
         images = (batch.images, *batch.more_views)
-        views, pairs = self.views_of(images, generator, batch.num_small)
+        views, pairs = self.views_of(images, generator, len(batch.small_views))
         code = views[0].features.mean
         if not self.training and not self._has_negatives(len(batch.images)):
             return code, {}  # the last batch may hold too few images

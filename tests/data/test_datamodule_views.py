@@ -1,9 +1,11 @@
+import operator
 from itertools import product
 from types import SimpleNamespace
 
 import pytest
 import torch
 from jsonargparse import ArgumentParser
+from lightning.pytorch.utilities.data import extract_batch_size, warning_cache
 from quiet import Watcher, trainer
 
 from dim_lightning.data import Batch, CropAndFlip, CropColour, Digits, ImageDataModule
@@ -42,7 +44,8 @@ def test_two_views_and_small_ones_of_the_same_images_in_training_only(seen):
     for batch in batches["train"]:
         sizes = [tuple(view.shape) for view in batch.more_views]
         assert sizes == [(400, 3, 8, 8), (400, 3, 4, 4), (400, 3, 4, 4)]
-        assert batch.num_small == 2
+        assert all(map(operator.is_, batch.small_views, batch.more_views[1:]))
+        assert len(batch.small_views) == 2
         for view in (batch.images, *batch.more_views):
             assert view.dtype == torch.float32
             assert view.is_contiguous(memory_format=torch.channels_last)
@@ -53,7 +56,14 @@ def test_two_views_and_small_ones_of_the_same_images_in_training_only(seen):
     assert [batch.more_views for batch in batches["val"] + batches["test"]] == [()] * len(
         batches["val"] + batches["test"]
     )
-    assert not any(batch.num_small for batch in batches["val"] + batches["test"])
+    assert not any(batch.small_views for batch in batches["val"] + batches["test"])
+
+
+@pytest.mark.parametrize("settings", [{}, {"augmentation": CropAndFlip(), **SMALL}])
+def test_a_script_may_log_without_saying_how_large_a_batch_is(seen, settings):
+    for batch in seen(**settings)["train"]:
+        warning_cache.clear()  # Lightning warns once of a batch whose parts are of two sizes
+        assert extract_batch_size(batch) == 400
 
 
 def test_more_views_move_neither_the_images_nor_their_labels(seen):

@@ -212,7 +212,8 @@ def test_a_batch_says_which_of_its_views_are_small():
     met = []
     module.objective.register_forward_pre_hook(lambda _, given: met.append(given[1]))
     for num_small in (0, 1):
-        module.training_step(three._replace(num_small=num_small), 0)
+        small_views = three.more_views[2 - num_small :]
+        module.training_step(three._replace(small_views=small_views), 0)
     every = [(a, b) for a in range(3) for b in range(3) if a != b]
     assert met == [every, [pair for pair in every if pair[0] != 2]]
 

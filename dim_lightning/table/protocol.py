@@ -34,9 +34,12 @@ def other_test(cell: Cell, run: Path, section: str) -> list[str]:
     stored, asked = _tested_with(run, section), _evaluation(cell.settings)
     if asked.get(_MLP_EPOCHS) == 0:  # then these two play no part
         asked = {key: value for key, value in asked.items() if key not in _OF_MLP}
+    name = section.removeprefix(TRANSFER)
+    transfer = cell.transfers.get(name) if section.startswith(TRANSFER) else None
+    settings = {**cell.settings, **(transfer.settings if transfer else {})}
     size = read_result(run).get(section, {}).get("image_size")
-    if size is not None and _IMAGE_SIZE in cell.settings:
-        stored[_IMAGE_SIZE], asked[_IMAGE_SIZE] = size, cell.settings[_IMAGE_SIZE]
+    if size is not None and _IMAGE_SIZE in settings:
+        stored[_IMAGE_SIZE], asked[_IMAGE_SIZE] = size, settings[_IMAGE_SIZE]
     named = {key for key in asked if key not in stored and key in cell.row.overrides}
     other = {
         key
@@ -44,8 +47,7 @@ def other_test(cell: Cell, run: Path, section: str) -> list[str]:
         if key in stored and stored[key] != value and not _is_more(key, stored[key], value)
     }
     found = [changed(key, stored.get(key), asked[key]) for key in asked if key in named | other]
-    name = section.removeprefix(TRANSFER)
-    source = other_source(run, name, cell.transfers[name]) if name in cell.transfers else ""
+    source = other_source(run, name, transfer) if transfer else ""
     return [*found, *filter(None, [source])]
 
 

@@ -263,6 +263,12 @@ def test_a_test_on_another_data_set_is_missing_until_it_is_of_that_one(cell):
     (run / "checkpoints").mkdir()
     update_result(run, "transfer/cifar3", {"source": {"class_path": "CIFAR3"}})
     assert state(other).text == "done"
+    size = "data.image_size"  # that of the run, unless it is another for this data set
+    larger = Transfer({"data.source": "CIFAR3", size: 64}, source)
+    update_result(run, "transfer/cifar3", {"image_size": 64})
+    sized = other._replace(settings={**other.settings, size: 32})
+    assert missing_of(sized, run) == ["transfer/cifar3"]
+    assert missing_of(sized._replace(transfers={"cifar3": larger}), run) == []
     update_result(run, "transfer/cifar3", {"settings": {"mlp_epochs": 1}})
     assert state(other).missing == "transfer/cifar3"
     update_result(run, "transfer/cifar3", {"epochs_trained": 3})

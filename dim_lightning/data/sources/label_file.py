@@ -68,7 +68,7 @@ def _labels(file: Path, folder: Path) -> dict[str, str]:
                 f"row {number} of {file} has no {'path' if path is None else 'label'}; expected "
                 "the columns path and label, named in the first line, with commas between"
             )
-        if None in row:  # what DictReader has no column for
+        if any(map(str.strip, row.get(None, ()))):  # what DictReader has no column for
             raise InputError(
                 f"row {number} of {file}, of {path}, has more cells than the first line names; "
                 'expected as many; a name with a comma in it stands in quotes, "New York, NY"'

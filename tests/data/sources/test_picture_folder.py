@@ -133,6 +133,11 @@ def test_spaces_around_a_label_make_no_other_class(class_folders, tmp_path):
     assert parts.train.labels.tolist().count(0) == 3
 
 
+def test_commas_at_the_end_of_a_row_are_nothing(class_folders, tmp_path):
+    parts = read(class_folders, labels=labels_in(tmp_path, "cat,ant/0.png,", "dog,ant/1.png, ,"))
+    assert parts.class_names == ["cat", "dog"]
+
+
 def test_a_file_of_labels_that_is_missing_or_beside_class_folders_is_told(class_folders):
     with pytest.raises(InputError, match=r"cannot be read .* expected a CSV file"):
         read(class_folders, labels=str(class_folders))

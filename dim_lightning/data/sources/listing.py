@@ -46,8 +46,8 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _keeps_ours(folder: Path) -> bool:
-    """Whether it is where caches or runs lie, such as data/ and runs/."""
-    return any(map(_is_ours, [*folder.glob("*"), *folder.glob("*/*")]))
+    """Whether it is where caches or runs lie, such as data/ and runs/; a table's are deep down."""
+    return any(_is_ours(path.parent) for name, *_ in _OURS for path in folder.rglob(name))
 
 
 @contextmanager

@@ -81,6 +81,15 @@ def test_runs_among_the_pictures_are_no_pictures(class_folders, draw):
     assert read(class_folders).class_names == ["ant", "bee", "cow", "runs"]
 
 
+@pytest.mark.parametrize("run", ["runs/paper/vae/seed0/1", "sweeps/grid/1/trials/3/3/1"])
+def test_runs_of_tables_and_sweeps_among_the_pictures_are_no_class(class_folders, run):
+    for name in ("config.yaml", "environment.json"):
+        path = class_folders / run / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    assert read(class_folders).class_names == ["ant", "bee", "cow"]
+
+
 def labels_in(folder, *rows):
     (folder / "labels.csv").write_text("\n".join(["label,path", *rows]))
     return str(folder / "labels.csv")

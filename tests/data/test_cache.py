@@ -349,3 +349,10 @@ def test_on_a_disk_without_locks_pictures_are_decoded_unlocked(
 def test_a_folder_of_a_long_name(class_folders, tmp_path):
     pictures = class_folders.rename(class_folders.parent / ("絵" * 80))
     assert build(pictures, tmp_path / "cache").parts == {"train": 30}
+
+
+def test_a_name_that_is_no_longer_than_a_file_s_stays_whole(class_folders, tmp_path):
+    """A cache of another name would be decoded anew."""
+    pictures = class_folders.rename(class_folders.parent / ("picture" * 25))
+    folder = build(pictures, tmp_path / "cache").folder
+    assert folder.name.startswith(f"pictures-{'picture' * 25}-8px-")

@@ -23,7 +23,7 @@ from dim_lightning.errors import InputError
 LAYOUTS = "<path>/{train,test}/<class>/*, <path>/<class>/* or, unlabelled, <path>/*"
 _TESTS = ("test", "val", "valid", "validation")  # the first that is there is the test part
 _PARTS = ("train", "training", *_TESTS, "testing")  # what parts are called, in any case of letters
-_LONGEST = 50  # letters of the folder's name in that of its cache, which is a name of a file, too
+_LONGEST = 200  # bytes of the folder's name in that of its cache, which has at most 255
 _UNLABELLED = ", or set data.source.init_args.labelled to false"
 
 
@@ -87,7 +87,8 @@ class PictureFolder(Source):
         if self.labels is not None:
             parts = labelled_parts(parts, Path(self.labels).expanduser(), folder)
         paths = [*parts.train.pictures, *(parts.test.pictures if parts.test else ())]
-        name = "pictures-" + "".join(c if c.isalnum() else "_" for c in folder.name[:_LONGEST])
+        letters = "".join(c if c.isalnum() else "_" for c in folder.name)
+        name = "pictures-" + letters.encode()[:_LONGEST].decode(errors="ignore")
         labels = None
         if self.labels is not None:
             numbers = [part.labels.tolist() for part in parts[:2] if part is not None]

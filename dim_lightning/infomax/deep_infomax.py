@@ -169,11 +169,12 @@ class DeepInfoMax(EncoderModule):
         Args:
             images: of each view.
             generator: of the codes and of what is hidden.
-            num_small: how many of the views, the last ones, give codes alone.
+            num_small: how many of the views, the last ones, give codes alone; others whose size is
+                not the first one's do so too.
         """
         views = [self._view(x, generator) for x in images]
         count = len(views)
-        whole = range(count - num_small)
+        whole = [i for i in range(count - num_small) if images[i].shape == images[0].shape]
         pairs = [(a, b) for a in whole for b in range(count) if a != b] or [(0, 0)]
         if self.occlusion is None:
             return views, pairs

@@ -48,7 +48,7 @@ from dim_lightning.evaluation.offline import (
 )
 from dim_lightning.run.environment import own_commit
 from dim_lightning.run.own_code import OWN_CODE
-from dim_lightning.run.result import change_result, test_section
+from dim_lightning.run.result import TRANSFER_NAME, change_result, test_section
 from dim_lightning.version import version
 
 
@@ -120,7 +120,7 @@ class OfflineEvaluation(Callback):
         measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
         for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():
             check_least(f"evaluation.{name}", epochs, 0, "which is off")
-        if transfer is not None and not re.fullmatch(r"[\w.-]+", transfer):
+        if transfer is not None and not re.fullmatch(TRANSFER_NAME, transfer):
             raise InputError(
                 f"evaluation.transfer is {transfer!r}; expected a name of letters, digits, -, _ "
                 "and points, such as cifar100, for the data set that is tested on"

@@ -13,6 +13,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.folder import RESULT, read_json, write_atomically
 
 TRANSFER = "transfer/"  # what sections and figures of other data sets begin with
+TRANSFER_NAME = r"[\w.-]+"  # what other data sets may be called
 SOURCE = "source"  # in such a section: the settings of data.source
 _LOCK = f".{RESULT}.lock"
 _ADVICE = "remove it and run test again"

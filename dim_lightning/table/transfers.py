@@ -1,11 +1,12 @@
 """Other data sets that a table's runs are tested on as well, with the encoders as they are."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError, nearest
-from dim_lightning.run.result import SOURCE, TRANSFER, read_result, test_section
+from dim_lightning.run.result import SOURCE, TRANSFER, TRANSFER_NAME, read_result, test_section
 from dim_lightning.run.settings import WHERE, belongs, changes, flat_settings
 
 _SOURCE = "data.source"
@@ -42,6 +43,8 @@ def read_transfers(found: Any, columns: Mapping[str, str], path: Path) -> dict[s
     shown = list(dict.fromkeys(k.split("/")[1] for k in columns if k.startswith(TRANSFER)))
     for name, settings in found.items():
         where = f"{path}: transfer.{name}"
+        if not re.fullmatch(TRANSFER_NAME, name):
+            raise InputError(f"{where}: expected a name of letters, digits, -, _ and points")
         if not isinstance(settings, Mapping) or not any(belongs(k, (_SOURCE,)) for k in settings):
             raise InputError(f"{where} is {settings!r}; expected a data.source, {example}")
         for key in settings:

@@ -122,6 +122,9 @@ BAD = {
     },
     "another row's runs lie in dim_l_jsd/": {"rows": [ROW, {**ROW, "name": "DIM L-JSD"}]},
     "transfer is 'cifar3'; expected names and settings, such as": {"transfer": "cifar3"},
+    "transfer.cifar 3: expected a name of letters, digits, -, _ and points": {
+        "transfer": {"cifar 3": OTHERS}
+    },
     "transfer.cifar3 is {'data.root': 'x'}; expected a data.source": {
         "transfer": {"cifar3": {"data.root": "x"}}
     },

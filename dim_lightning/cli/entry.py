@@ -26,12 +26,10 @@ from dim_lightning.writing import DISK_ERRORS, disk_error
 USER_ERROR = 2
 _NO_HOME = "Could not determine home directory."  # what Path.expanduser says
 _LONGEST = 200  # of a file's name in a message
+_GONE = frozenset({errno.EIO, errno.ESTALE})  # a disk that fails, or that went away
 # What the system says of files that nothing is wrong with but their name, their rights or the disk
 _BARRED = frozenset(
-    {
-        *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP),
-        *(errno.EIO, errno.ESTALE, errno.ENOTCONN),  # a disk that fails, or that went away
-    }
+    {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTCONN, *_GONE}
 )
 
 _HINTS = (
@@ -89,8 +87,8 @@ def run(words: list[str]) -> int:
     except OSError as error:
         if error.errno in DISK_ERRORS:
             return _complain(str(disk_error(error)))
-        if error.errno not in _BARRED:
-            raise
+        if error.errno not in (_BARRED if error.filename else _GONE):
+            raise  # of a process or a connection
         return _complain(
             f"{cut(str(error.filename or 'a file'), _LONGEST)}: {error.strerror}; expected files "
             "and folders that you can read, and write where something is kept; see to its name, "

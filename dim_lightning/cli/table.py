@@ -57,13 +57,13 @@ class _Job(NamedTuple):
 
     Attributes:
         commands: the training of each row, by its folder.
-        others: one on each of the other data sets that is tested on, by its name.
+        others: of each row, one on each of the other data sets that is tested on, by its name.
     """
 
     table: Table
     cells: list[Cell]
     commands: Mapping[str, Resolved]
-    others: Mapping[str, Resolved]
+    others: list[dict[str, Resolved]]
     runs_dir: Path
     output: Path
     command: str
@@ -131,12 +131,13 @@ def _job(asked: Table, options: Any, command: str) -> _Job:
     commands = {row.folder: _command(asked, row) for row in asked.rows if row.config is not None}
     rows = [row for row in asked.rows if row.folder in commands]
     cells = [_cells(row, runs_dir, flat_settings(commands[row.folder].settings)) for row in rows]
-    others = _other_data(asked, [row_cells[0] for row_cells in cells])
-    transfers = {
-        name: Transfer(asked.transfers[name], source_of(command.settings))
-        for name, command in others.items()
-    }
-    cells = [[cell._replace(transfers=transfers) for cell in row_cells] for row_cells in cells]
+    others = [_other_data(asked, row_cells[0]) for row_cells in cells]
+    for row_cells, found in zip(cells, others, strict=True):
+        transfers = {
+            name: Transfer(asked.transfers[name], source_of(command.settings))
+            for name, command in found.items()
+        }
+        row_cells[:] = [cell._replace(transfers=transfers) for cell in row_cells]
     # the first seed of every row before the second of any
     ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
     check_floors(asked, ordered)
@@ -162,21 +163,16 @@ def _command(asked: Table, row: Row) -> Resolved:
     return command
 
 
-def _other_data(asked: Table, cells: list[Cell]) -> dict[str, Resolved]:
-    """The first row's training, with the pictures of each of the other data sets.
-
-    Args:
-        asked: from the table file.
-        cells: one of each row.
-    """
+def _other_data(asked: Table, cell: Cell) -> dict[str, Resolved]:
+    """A row's training, with the pictures of each of the other data sets in place of its own."""
     found = {}
-    for name, settings in asked.transfers.items() if cells else ():
+    for name, settings in asked.transfers.items():
         with _named(asked, f"transfer.{name}"):
-            found[name] = Resolved([*settings_words(cells[0]), *as_options(settings)])
-            source = source_of(found[name].settings)
-            same = [cell.row.name for cell in cells if source_of(cell.settings) == source]
-            if same:
-                raise InputError(f"data.source is that of row {same[0]}; expected another one")
+            found[name] = Resolved([*settings_words(cell), *as_options(settings)])
+            if source_of(found[name].settings) == source_of(cell.settings):
+                raise InputError(
+                    f"data.source is that of row {cell.row.name}; expected another one"
+                )
     return found
 
 
@@ -199,7 +195,7 @@ def _check_building(job: _Job, cells: list[Cell]) -> list[ImageDataModule]:
     for row in {cell.row.folder: cell.row for cell in cells}.values():
         with _named(asked, f"row {row.name} ({row.config})"):
             parts[row.folder] = job.commands[row.folder].parts()
-    for name, command in job.others.items() if cells else ():
+    for name, command in job.others[0].items() if parts else ():  # the data are built as well
         with _named(asked, f"transfer.{name}"):
             command.parts()
     if parts and parts.keys() == job.commands.keys():  # others' encoders may have another layer

@@ -111,7 +111,9 @@ def check_columns(table: Table, found: Found) -> None:
         InputError: there are some, and none measures what a column is about.
     """
     open_rows = any(state.missing for _, state in found)
-    known = {key for _, state in found if not state.missing for key in figures_of(_run(state))}
+    known = {
+        key for cell, state in found if state.is_tested for key in figures_of(cell, _run(state))
+    }
     # the layer is one of those of the row's encoder, which may be other ones in rows to come
     to_come = {_without_layer(key) for key in known} if open_rows else set()
     for key in table.columns:
@@ -169,20 +171,21 @@ def check_labels(table: Table, labelled: Sequence[bool]) -> None:
 
 def protocols(found: Found) -> list[str]:
     """How the figures of all tests were measured, as these themselves say it; each kind once."""
-    tests = [_told(_run(state)) for _, state in found if not state.missing]
+    tests = [_told(_run(state)) for _, state in found if state.is_tested]
     return [line for line in (tests[0] if tests else ()) if all(line in told for told in tests)]
 
 
 def commits(found: Found) -> list[str]:
     """Of the code that trained the runs that are done, as they began and went on; once each."""
-    known = [read_environment(_run(state)) for _, state in found if not state.missing]
+    known = [read_environment(_run(state)) for _, state in found if state.is_tested]
     return list(dict.fromkeys(commit_text(start) for one in known for start in starts_of(one)))
 
 
 def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> Line:
     own = [(cell, state) for cell, state in found if cell.row.folder == row.folder]
-    runs = tuple(_run(state) for _, state in own if not state.missing)
-    tests = [figures_of(run) for run in runs]
+    done = [(cell, _run(state)) for cell, state in own if state.is_tested]
+    runs = tuple(run for _, run in done)
+    tests = [figures_of(cell, run) for cell, run in done]
     fits = [read_result(run)["fit"] for run in runs]
     return Line(
         row,
@@ -205,7 +208,7 @@ def _floor(table: Table, row: Row, found: Found) -> Line:
     own = [(cell, state) for cell, state in found if measures_floor(row, cell)]
     best: tuple[dict[str, float], Cell, Path] | None = None
     for cell, state in own:
-        figures = {} if state.missing else figures_of(_run(state))
+        figures = figures_of(cell, _run(state)) if state.is_tested else {}
         known = {key: figures.get(_floor_key(key, row.floor)) for key in table.columns}
         values = {key: value for key, value in known.items() if value is not None}
         if len(values) > len(best[0] if best else ()):

@@ -78,4 +78,4 @@ def _by_seed(found: Found) -> dict[str, dict[str, Path]]:
 
 def _done(found: Found) -> list[tuple[Cell, Path]]:
     """Those that are trained and tested."""
-    return [(cell, state.run) for cell, state in found if state.run and not state.missing]
+    return [(cell, state.run) for cell, state in found if state.run and state.is_tested]

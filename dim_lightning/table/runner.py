@@ -10,6 +10,7 @@ from typing import NamedTuple
 from dim_lightning.run.child import Child, is_at_work
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.report import duration
+from dim_lightning.run.result import TRANSFER
 from dim_lightning.table.cell import Cell
 from dim_lightning.table.commands import words_of
 from dim_lightning.table.runs import NOT_TESTED, State
@@ -103,7 +104,7 @@ class Runner:
             return
         if (cell.folder, state.missing) in self._tried:
             said = f"it ended without an error, yet it is {state.text}"
-            if state.missing != "fit" and state.text.startswith(NOT_TESTED):
+            if state.text == NOT_TESTED or state.missing.startswith(TRANSFER):
                 said += _UNLABELLED
             if "on other pictures" in state.text:
                 said += _OTHER_PICTURES

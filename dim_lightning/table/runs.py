@@ -59,6 +59,11 @@ class State(NamedTuple):
     text: str
     outdated: tuple[str, ...] = ()
 
+    @property
+    def is_tested(self) -> bool:
+        """Whether the run is trained and tested, if not yet on all other data sets."""
+        return not self.missing or self.missing.startswith(TRANSFER)
+
 
 def state_of(cell: Cell, read: Reader) -> State:
     """How far a cell is, by its folders.
@@ -111,11 +116,16 @@ def check_devices(settings: Mapping[str, Any]) -> None:
         )
 
 
-def figures_of(run: Path) -> dict[str, float]:
+def figures_of(cell: Cell, run: Path) -> dict[str, float]:
     """The figures of the tests of a run, by name, such as transfer/cifar100/probe/linear/y/top1."""
     result = read_result(run)
     others = {test_section(name): test for name, test in transfers(result).items()}
-    current = {key: test for key, test in others.items() if not reason_to_repeat(result, key)}
+    missing = _untested(cell, run)
+    current = {
+        key: test
+        for key, test in others.items()
+        if not reason_to_repeat(result, key) and key not in missing
+    }
     return flat_figures({**result.get("test", {}), **current})
 
 
@@ -126,26 +136,35 @@ def missing_of(cell: Cell, run: Path | None) -> list[str]:
         cell: a row and a seed.
         run: its run that counts; None if there is none.
     """
-    tests = ["test", *map(test_section, cell.transfers)]
     if run is None:
-        return ["fit", *tests]
+        return ["fit", *_tests(cell)]
+    if not _is_trained(read_result(run)):
+        return ["resume", *_tests(cell)]
+    untested = _untested(cell, run)
+    # without checkpoints it keeps what it has
+    return untested if "test" in untested or (run / CHECKPOINTS).is_dir() else []
+
+
+def _tests(cell: Cell) -> list[str]:
+    return ["test", *map(test_section, cell.transfers)]
+
+
+def _untested(cell: Cell, run: Path) -> list[str]:
+    """The sections of the tests asked for that there are not."""
     result = read_result(run)
-    if not _is_trained(result):
-        return ["resume", *tests]
-    return [each for each in tests if not _is_tested(cell, run, result, each)]
 
+    def is_there(section: str) -> bool:
+        tested = "epochs_trained" in result.get(section, {})
+        return tested and not (reason_to_repeat(result, section) or other_test(cell, run, section))
 
-def _is_tested(cell: Cell, run: Path, result: Mapping[str, Any], section: str) -> bool:
-    tested = "epochs_trained" in result.get(section, {}) and not reason_to_repeat(result, section)
-    return tested and not other_test(cell, run, section)
+    return [section for section in _tests(cell) if not is_there(section)]
 
 
 def _no_way(cell: Cell, run: Path, missing: str) -> str:
     """Why what is missing of a run cannot be done; nothing if it can."""
-    if missing in ("", "resume") or (run / CHECKPOINTS).is_dir():
+    if missing != "test" or (run / CHECKPOINTS).is_dir():
         return ""
-    told = _tested(read_result(run), missing)
-    other = "; ".join(other_test(cell, run, missing)) or f"it is {told}"
+    other = "; ".join(other_test(cell, run, missing)) or f"it is {_tested(read_result(run))}"
     return f"it has no checkpoints, and the table asks for another test: {other}"
 
 
@@ -201,9 +220,12 @@ def _identity(
 
 def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     if not missing:
-        return "done"
-    if missing != "resume":
-        return "testing" if at_work else _tested(read_result(run), missing)
+        others = [section.removeprefix(TRANSFER) for section in _untested(cell, run)]
+        return f"done, but not tested on {', '.join(others)}: no checkpoints" if others else "done"
+    if missing.startswith(TRANSFER):
+        return f"{'testing' if at_work else 'not tested'} on {missing.removeprefix(TRANSFER)}"
+    if missing == "test":
+        return "testing" if at_work else _tested(read_result(run))
     fit = read_result(run).get("fit", {})
     epochs = 0
     with suppress(InputError):  # the file is damaged, which going on with the run says
@@ -219,11 +241,10 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     return f"interrupted after epoch {epochs}{of}"
 
 
-def _tested(result: Mapping[str, Any], section: str) -> str:
-    """Of what a test is, if not of what the table asks for; or that there is none."""
-    on = f" on {section.removeprefix(TRANSFER)}" * section.startswith(TRANSFER)
-    reason = reason_to_repeat(result, section)
-    return f"tested{on}{reason.removeprefix(',')}" if reason else f"{NOT_TESTED}{on}"
+def _tested(result: Mapping[str, Any]) -> str:
+    """Of what its test is, if not of what the table asks for; or that there is none."""
+    reason = reason_to_repeat(result)
+    return f"tested{reason.removeprefix(',')}" if reason else NOT_TESTED
 
 
 def _number(run: Path) -> int:

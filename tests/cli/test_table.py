@@ -248,13 +248,13 @@ def test_a_table_to_its_end_and_what_is_changed_later(bench, tmp_path, capsys):
     bench.write(**asked, transfer={"others": others})
     assert bench.table(*words) == 0
     name, command = capsys.readouterr().out.splitlines()
-    assert name == "# both terms, seed 0: trained, not tested on others"
+    assert name == "# both terms, seed 0: not tested on others"
     assert command.endswith(f"--{path}={others[path]} --evaluation.transfer=others")
     assert bench.table(*words[:2]) == 0
     section = json.loads((run / "result.json").read_text())["transfer/others"]
     shown = {row["figure"]: row["mean"] for row in bench.rows() if row["row"] == "both terms"}
     assert float(shown[on_others]) == pytest.approx(100 * section[MLP], abs=1e-3)
-    assert bench.states()["local only"] == "trained, not tested on others"
+    assert bench.states()["local only"] == "not tested on others"
     capsys.readouterr()
     assert bench.table(*words) == 0
     assert capsys.readouterr().out == "nothing is missing\n"

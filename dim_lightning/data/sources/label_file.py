@@ -19,8 +19,8 @@ def labelled_parts(parts: Parts, file: Path, folder: Path) -> Parts:
 
     Args:
         parts: the pictures.
-        file: a table with the columns `path` and `label`, of which spaces at the ends are no part;
-            a row with an empty label counts for nothing.
+        file: a table with the columns `path` and `label`; spaces behind commas and around labels
+            are no part of them, and a row with an empty label counts for nothing.
         folder: that paths are relative to.
 
     Raises:
@@ -54,7 +54,7 @@ def _labels(file: Path, folder: Path) -> dict[str, str]:
     """Label of each picture, by its absolute path."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
+            rows = list(csv.DictReader(opened, skipinitialspace=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{file} cannot be read ({error}); expected a CSV file with the columns path and "

@@ -1,8 +1,11 @@
 """Memory that runs out, and data workers that are killed: what to set then."""
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_sharer
+from pathlib import Path
 
 from dim_lightning.errors import InputError
 
@@ -51,19 +54,26 @@ def explained_resources(command: str, batch_size: int, eval_batch_size: int) -> 
     """
     try:
         yield
-    except (MemoryError, RuntimeError, OSError) as error:
+    except (MemoryError, RuntimeError, OSError, EOFError) as error:
         if is_out_of_memory(error):
             if command == "fit":
                 raise InputError(_too_large(error, "batch_size", batch_size)) from error
             explained = _too_many_features if command == "test" and _on_gpu(error) else _too_large
             raise InputError(explained(error, "eval_batch_size", eval_batch_size)) from error
         worker = _WORKER.search(str(error))
-        if worker is None:
+        if worker is None and not _in_handing_over(error):
             raise
+        how = worker["how"].rstrip(". ") if worker else "ended while it handed over a batch"
         raise InputError(
-            f"a process that fetches data {worker['how'].rstrip('. ')}; the system kills them when "
+            f"a process that fetches data {how}; the system kills them when "
             "memory or shared memory (/dev/shm) is short; set data.num_workers lower, 0 needs none"
         ) from error
+
+
+def _in_handing_over(error: BaseException) -> bool:
+    """Whether it is of the moment in which a process gives another its memory with a batch."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(Path(frame.filename) == Path(resource_sharer.__file__) for frame in frames)
 
 
 def _on_gpu(error: BaseException) -> bool:

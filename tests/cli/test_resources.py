@@ -2,6 +2,7 @@
 
 import os
 import signal
+from multiprocessing import resource_sharer
 
 import numpy as np
 import pytest
@@ -112,3 +113,10 @@ def test_a_model_that_does_not_fit(workshop, capsys):
     assert workshop.fit("--model.encoder.init_args.embedding_dim", "10000000000000") == 2
     assert "choose a smaller model.encoder" in capsys.readouterr().err
     assert workshop.made() == before
+
+
+def test_a_data_worker_is_killed_while_it_hands_over_a_batch():
+    shared = resource_sharer.DupFd(0)
+    resource_sharer.stop()  # nobody answers any more
+    with pytest.raises(InputError, match=r"ended while it handed over .* set data\.num_workers"):
+        _with(shared.detach)

@@ -40,7 +40,8 @@ TESTS = Path(__file__).parent.parent
 
 def environment(**variables):
     """The environment in which the parts of the tests are found."""
-    paths = [str(TESTS / "cluster"), str(TESTS / "infomax"), os.environ.get("PYTHONPATH", "")]
+    paths = [str(TESTS), str(TESTS / "cluster"), str(TESTS / "infomax")]
+    paths.append(os.environ.get("PYTHONPATH", ""))
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths), **variables}
 
 

@@ -2,6 +2,7 @@
 
 ```
 definition  the file -> Table, or a refusal that names the key
+values      what the values of the file have to be
 transfers   other data sets that the runs are tested on as well
 cell        a row with one of its seeds: a run that the table asks for
 protocol    whether a test measured what the table asks for

@@ -9,15 +9,22 @@ from typing import Any, NamedTuple
 from dim_lightning.errors import InputError, nearest
 from dim_lightning.run.settings import EXACT, FLOAT32, read_yaml
 from dim_lightning.table.transfers import read_transfers
+from dim_lightning.table.values import (
+    as_columns,
+    as_from_memory,
+    as_name,
+    as_paper,
+    as_seeds,
+    as_settings,
+    check_keys,
+)
 
 FLOORS = ("random", "pixels")
-PLACED = ("seed_everything", "runs_dir", "experiment", "resume", "config")
 # setting -> what it is without being named; as it is what the processor is quick at, one asked for
 # by --set is that of the runs to come alone
 ARITHMETIC = {"trainer.precision": FLOAT32, "matmul_precision": EXACT}
 _KEYS = ("title", "note", "name", "runs", "overrides", "seeds", "columns", "transfer", "rows")
 _ROW_KEYS = ("name", "config", "overrides", "fixed", "seeds", "paper", "from_memory", "floor", "of")
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _EXAMPLE = "the project's experiments/paper/cifar10.yaml"
 
 
@@ -95,12 +102,12 @@ def read_table(
         InputError: there is no such file, it is no YAML, or it asks for what there is not.
     """
     content = read_yaml(path, _EXAMPLE, f"columns and rows, as in {_EXAMPLE}")
-    _check_keys(content, _KEYS, str(path))
-    columns = _columns(content.get("columns"), path)
-    common = _overrides(content.get("overrides"), f"{path}: overrides")
-    seeds_of_all = _seeds(content.get("seeds", [0]), f"{path}: seeds")
-    name = _plain_name(content.get("name", path.stem), f"{path}: name")
-    runs = _plain_name(content.get("runs", name), f"{path}: runs")
+    check_keys(content, _KEYS, str(path))
+    columns = as_columns(content.get("columns"), path)
+    common = as_settings(content.get("overrides"), f"{path}: overrides")
+    seeds_of_all = as_seeds(content.get("seeds", [0]), f"{path}: seeds")
+    name = as_name(content.get("name", path.stem), f"{path}: name")
+    runs = as_name(content.get("runs", name), f"{path}: runs")
     found = content.get("rows")
     if not isinstance(found, list) or not found:
         raise InputError(f"{path}: rows is {found!r}; expected a list of rows, as in {_EXAMPLE}")
@@ -109,11 +116,11 @@ def read_table(
     for number, settings in enumerate(found, 1):
         where = f"{path}: row {number}"
         row = _row(settings, where, path.parent, columns, seeds_of_all)
-        fixed = _overrides(settings.get("fixed"), f"{where} ({row.name}): fixed")
-        own = _merged(common, row.overrides, _overrides(changes, "--set"), fixed)
+        fixed = as_settings(settings.get("fixed"), f"{where} ({row.name}): fixed")
+        own = _merged(common, row.overrides, as_settings(changes, "--set"), fixed)
         rows.append(row._replace(overrides=own, free=tuple(k for k in free if k not in fixed)))
     if seeds is not None:
-        asked = _seeds(list(seeds), "--seeds")
+        asked = as_seeds(list(seeds), "--seeds")
         rows = [row if row.floor else row._replace(seeds=asked) for row in rows]
     _check_names(rows, path)
     rows = [_with_source(row, rows, path) for row in rows]
@@ -148,29 +155,23 @@ def chosen(table: Table, names: str | None) -> tuple[Row, ...]:
     return tuple(row for row in table.rows if row.folder in wanted)
 
 
-def _plain_name(found: Any, where: str) -> str:
-    if not isinstance(found, str) or not _NAME.fullmatch(found):
-        raise InputError(f"{where} is {found!r}; expected a plain name such as paper_cifar10")
-    return found
-
-
 def _row(
     found: Any, where: str, folder: Path, columns: Mapping[str, str], seeds: tuple[int, ...]
 ) -> Row:
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         raise InputError(f"{where} is {found!r}; expected settings with a name")
     where = f"{where} ({found['name']})"
-    _check_keys(found, _ROW_KEYS, where)
+    check_keys(found, _ROW_KEYS, where)
     floor = found.get("floor")
-    paper = _paper(found.get("paper"), f"{where}: paper", columns)
+    paper = as_paper(found.get("paper"), f"{where}: paper", columns)
     return Row(
         name=found["name"],
         folder=re.sub(r"\W+", "_", found["name"].lower(), flags=re.ASCII).strip("_"),
         config=_config(found, where, folder),
-        overrides=_overrides(found.get("overrides"), f"{where}: overrides"),
-        seeds=() if floor else _seeds(found.get("seeds", list(seeds)), f"{where}: seeds"),
+        overrides=as_settings(found.get("overrides"), f"{where}: overrides"),
+        seeds=() if floor else as_seeds(found.get("seeds", list(seeds)), f"{where}: seeds"),
         paper=paper,
-        from_memory=_from_memory(
+        from_memory=as_from_memory(
             found.get("from_memory", False), f"{where}: from_memory", [*paper]
         ),
         floor=floor,
@@ -200,83 +201,6 @@ def _config(found: Mapping[str, Any], where: str, folder: Path) -> Path | None:
         near = nearest(path.stem, sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise InputError(f"{where}: config: there is no file {path}; {near}")
     return path
-
-
-def _columns(found: Any, path: Path) -> dict[str, str]:
-    if not isinstance(found, dict) or not found:
-        raise InputError(
-            f"{path}: columns is {found!r}; expected names of figures and their headings, such as "
-            "{probe/mlp200/conv/top1: conv}"
-        )
-    for key, heading in found.items():
-        if not isinstance(heading, str | int) or not str(heading):
-            raise InputError(f"{path}: columns.{key} is {heading!r}; expected a heading")
-    headings = [str(heading) for heading in found.values()]
-    for heading in headings:
-        if headings.count(heading) > 1:
-            raise InputError(f"{path}: columns has the heading {heading!r} twice; expected others")
-    return dict(zip(found, headings, strict=True))
-
-
-def _overrides(found: Any, where: str) -> dict[str, Any]:
-    """Settings by their full names; those of which a table decides itself are refused."""
-    if found is None:
-        return {}
-    if not isinstance(found, Mapping) or not all(found):
-        raise InputError(
-            f"{where} is {found!r}; expected settings by their full names, such as "
-            "{trainer.max_epochs: 40}"
-        )
-    for key in found:
-        if key in PLACED:
-            advice = "set seeds instead" if key == "seed_everything" else "leave it out"
-            raise InputError(f"{where}: {key} is what the table itself decides; {advice}")
-    return dict(found)
-
-
-def _seeds(found: Any, where: str) -> tuple[int, ...]:
-    def fits(seed: Any) -> bool:
-        return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32
-
-    if not (isinstance(found, list) and found and all(map(fits, found))):
-        raise InputError(f"{where} is {found!r}; expected a list of whole numbers, such as [0, 1]")
-    if len(set(found)) < len(found):
-        raise InputError(f"{where} is {found}, which has a seed twice; expected different ones")
-    return tuple(found)
-
-
-def _paper(found: Any, where: str, columns: Mapping[str, str]) -> dict[str, float]:
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise InputError(f"{where} is {found!r}; expected headings and numbers, as {{conv: 75.21}}")
-    for heading, value in found.items():
-        if heading not in columns.values():
-            raise InputError(
-                f"{where}: no column has the heading {heading!r}; "
-                f"{nearest(str(heading), columns.values())}"
-            )
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{where}.{heading} is {value!r}; expected a number")
-    return {heading: float(value) for heading, value in found.items()}
-
-
-def _from_memory(found: Any, where: str, known: Sequence[str]) -> frozenset[str]:
-    if isinstance(found, bool):
-        return frozenset(known if found else ())
-    if not isinstance(found, list):
-        raise InputError(f"{where} is {found!r}; expected true or false, or headings, as [conv]")
-    for heading in found:
-        if heading not in known:
-            near = nearest(str(heading), known, "the row's paper")
-            raise InputError(f"{where}: paper has no number for {heading!r}; {near}")
-    return frozenset(found)
-
-
-def _check_keys(found: Mapping[Any, Any], known: Sequence[str], where: str) -> None:
-    for key in found:
-        if key not in known:
-            raise InputError(f"{where}: unknown key {key}; {nearest(str(key), known)}")
 
 
 def _check_names(rows: Sequence[Row], path: Path) -> None:

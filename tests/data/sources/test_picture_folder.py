@@ -186,57 +186,31 @@ def strange_test_class(folder, draw):
     return folder
 
 
-def loose_beside_test_classes(folder, draw):
-    for name in ("train/a/1.png", "train/b/1.png", "test/a/1.png", "test/2.png"):
-        draw(folder / name)
-    return folder
+def drawn(*names):
+    """A layout of pictures alone."""
+
+    def layout(folder, draw):
+        for name in names:
+            draw(folder / name)
+        return folder
+
+    return layout
 
 
-def flat_test(folder, draw):
-    for name in ("train/a/1.png", "train/b/1.png", "test/1.png", "test/2.png"):
-        draw(folder / name)
-    return folder
+loose_beside_test_classes = drawn("train/a/1.png", "train/b/1.png", "test/a/1.png", "test/2.png")
+flat_test = drawn("train/a/1.png", "train/b/1.png", "test/1.png", "test/2.png")
+class_called_train = drawn("train/1.png", "bus/1.png")
+loose_beside_train = drawn("train/a/1.png", "1.png")
+nothing_to_train_on = drawn("test/a/1.png")
+part_beside_classes = drawn("a/1.png", "b/1.png", "valid/a/2.png", "valid/b/2.png")
+parts_in_capitals = drawn("Train/a/1.png", "Train/b/1.png", "Test/a/2.png", "Test/b/2.png")
+parts_of_longer_names = drawn("training/a/1.png", "testing/a/2.png")
 
 
 def empty_test(folder, draw):
     for name in ("train/a/1.png", "train/b/1.png"):
         draw(folder / name)
     (folder / "val").mkdir()
-    return folder
-
-
-def class_called_train(folder, draw):
-    draw(folder / "train" / "1.png")
-    draw(folder / "bus" / "1.png")
-    return folder
-
-
-def loose_beside_train(folder, draw):
-    draw(folder / "train" / "a" / "1.png")
-    draw(folder / "1.png")
-    return folder
-
-
-def nothing_to_train_on(folder, draw):
-    draw(folder / "test" / "a" / "1.png")
-    return folder
-
-
-def part_beside_classes(folder, draw):
-    for name in ("a/1.png", "b/1.png", "valid/a/2.png", "valid/b/2.png"):
-        draw(folder / name)
-    return folder
-
-
-def parts_in_capitals(folder, draw):
-    for name in ("Train/a/1.png", "Train/b/1.png", "Test/a/2.png", "Test/b/2.png"):
-        draw(folder / name)
-    return folder
-
-
-def parts_of_longer_names(folder, draw):
-    for name in ("training/a/1.png", "testing/a/2.png"):
-        draw(folder / name)
     return folder
 
 

@@ -47,14 +47,15 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def leave_signals(_: int) -> None:
-    """Ctrl-C and a job's SIGTERM reach processes that fetch, for whose batch the first one waits.
+    """Ctrl-C, a terminal's end and a job's SIGTERM reach processes that fetch, too.
 
-    It ends them when its step, the validation and the checkpoint are done. SIGTERM is how it may do
-    so, and is obeyed at once if it comes from there. Where nothing tells from where it comes, as on
-    macOS, or in a process that was not forked and has threads of libraries already, to which the
-    system may give it, it ends them after a while.
+    The first process waits for their batch, and ends them when its step, the validation and the
+    checkpoint are done. SIGTERM is how it may do so, and is obeyed at once if it comes from there.
+    Where nothing tells from where it comes, as on macOS, or in a process that was not forked and
+    has threads of libraries already, to which the system may give it, it ends them after a while.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE))
     first = parent_process()
     if first is not None and hasattr(signal, "sigwaitinfo"):  # not on macOS

@@ -172,13 +172,15 @@ def _draw_lines(
     """One metric of every run that has it, each in its run's colour and dashes."""
     from matplotlib.ticker import AutoLocator
 
-    axis, factor = ("accuracy, %", 100.0) if key in _ACCURACIES else (unit(key), 1.0)
-    styles, curves = [], []
+    factor = 100.0 if key in _ACCURACIES else 1.0
+    styles, curves, units = [], [], set()
     for place, run in enumerate(runs):
         if key in run.series:
+            units.add("accuracy, %" if key in _ACCURACIES else unit(key, _estimator(run)))
             curve = run_curve(run.label, run.series, key, factor)
             curves.append(timed(curve, run.minutes) if against == "minutes" else curve)
             styles.append(_line_style(place))
+    axis = units.pop() if len(units) == 1 else ""
     draw_panel(axes, Panel(title, axis, curves), styles, legend=False)
     if against == "minutes":
         axes.set_xlabel("minutes of training")
@@ -186,6 +188,11 @@ def _draw_lines(
     if not curves:
         axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
         axes.text(0.5, 0.5, "no run has it", ha="center", transform=axes.transAxes, color="#64748b")
+
+
+def _estimator(run: RunData) -> str:
+    """The import path of what it maximised; of methods without one, nothing."""
+    return str(run.config.get("model.estimator", ""))
 
 
 def timed(curve: Curve, minutes: Sequence[float]) -> Curve:

@@ -76,9 +76,8 @@ def panels(series: Mapping[str, list[Point]], estimator: str = "") -> list[Panel
 
     Args:
         series: metric -> its values.
-        estimator: name of the trained one, on which the unit of its terms depends; nats if empty.
+        estimator: import path of the trained one, on which the unit of its terms depends.
     """
-    of_information = unit(f"train/local_{estimator}")
 
     def curves(names: Mapping[str, str], factor: float = 1.0) -> list[Curve]:
         found = {n: label for n, label in names.items() if n in series}
@@ -92,13 +91,13 @@ def panels(series: Mapping[str, list[Point]], estimator: str = "") -> list[Panel
         ),
         Panel(
             "Loss",
-            "" if _SQUARES & set(series) else of_information,
+            "" if _SQUARES & set(series) else unit("train/local", estimator),
             curves({"train/loss": "training", "val/loss": "validation"}),
         ),
         *(
             Panel(
                 _term_title(name),
-                of_information if name in _INFORMATION else unit(f"train/{name}"),
+                unit(f"train/{name}", estimator),
                 curves({f"train/{name}": "training", f"val/{name}": "validation"}),
             )
             for name in (*_TERMS, *_reported(series))

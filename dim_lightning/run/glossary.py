@@ -160,12 +160,20 @@ def meaning(name: str) -> str | None:
     return None
 
 
+_OF_INFORMATION = re.compile(r"(train|val|test)/(local|global|patches)")
 # a prior's depends on which it is: a divergence in nats, or the statistic of a test
 _UNITLESS = re.compile(
     r"(train|val|test)/(prior|penalty|square_\w+|\w+_(pearson_chi2|squared_hellinger))"
 )
 
 
-def unit(name: str) -> str:
-    """The unit of a term such as train/local, for an axis; nothing where it has none."""
+def unit(name: str, estimator: str = "") -> str:
+    """The unit of a term such as train/local, for an axis; nothing where it has none.
+
+    Args:
+        name: of the metric.
+        estimator: import path of the trained one, on which the unit of its own terms depends.
+    """
+    if _OF_INFORMATION.fullmatch(name):
+        name = f"{name}_{estimator.rsplit('.', 1)[-1]}"
     return "" if _UNITLESS.fullmatch(name) else "nats"

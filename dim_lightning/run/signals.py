@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,15 +28,35 @@ def stop(number: int, _: object = None) -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Lets a request to terminate end what runs here in an orderly way."""
+    """Lets a request to terminate end what runs here in an orderly way.
+
+    So does SIGHUP, which says that the terminal is gone: a connection that broke, a window that
+    was closed. Under nohup it is ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _terminate(*_: object) -> None:
+    """Passes the terminal's end on as a request to terminate, whoever handles that now.
+
+    What was printed there, or to a program that ended with it, would be an error of its own.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        if not stat.S_ISREG(os.fstat(output).st_mode):
+            os.dup2(nowhere, output)
+    os.close(nowhere)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class HeldSignals:

@@ -92,10 +92,9 @@ def _method(settings: Mapping[str, Any]) -> str:
 
 
 def _estimator(settings: Mapping[str, Any]) -> str:
-    """The name of what Deep InfoMax maximised; none where no configuration says it."""
+    """The import path of what Deep InfoMax maximised; none where no configuration says it."""
     given = (settings.get("model") or {}).get("estimator") or ""
-    path = given.get("class_path", "") if isinstance(given, Mapping) else str(given)
-    return path.rsplit(".", 1)[-1]
+    return given.get("class_path", "") if isinstance(given, Mapping) else str(given)
 
 
 def _about(method: str, fit: Mapping[str, Any], environment: Mapping[str, Any]) -> str:

@@ -1,13 +1,18 @@
 """Several processes: one run, one folder; and a process that is told to stop."""
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
+from dim_lightning.run.checkpoint import read_checkpoint
+from dim_lightning.run.folder import LAST_CHECKPOINT
 from dim_lightning.run.result import read_result
 
 
@@ -69,3 +74,26 @@ def test_a_stopped_run_says_how_to_go_on(workshop, stop, code, said):
     assert f"{said}; to go on: python -m dim_lightning fit --resume {run}" in errors
     assert "Traceback" not in errors
     assert read_result(run)["fit"]["status"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_gone_saves_its_state_and_ends(workshop):
+    ours, terminal = pty.openpty()
+    process = subprocess.Popen(
+        _command(workshop, "--experiment", "gone", "--trainer.max_epochs", "1000"),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # signals come from there
+    )
+    os.close(terminal)
+    said = b""
+    while b"epoch 2/" not in said:
+        said += os.read(ours, 1024)
+    os.close(ours)
+    assert process.wait(300) == 143
+    run = workshop.runs / "gone" / "1"
+    fit = read_result(run)["fit"]
+    assert fit["status"] == "interrupted"
+    assert read_checkpoint(run / LAST_CHECKPOINT)["global_step"] == fit["steps"]

@@ -308,4 +308,6 @@ def test_units():
     assert unit("train/local_nwj") == "nats"
     assert "info_nce" in (meaning("train/local_nwj") or "")
     assert unit("train/penalty") == unit("train/local_pearson_chi2") == ""
+    assert unit("train/local", "mine.pearson_chi2") == ""
+    assert unit("train/kl", "mine.pearson_chi2") == "nats"
     assert meaning("something/else") is None

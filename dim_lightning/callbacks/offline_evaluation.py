@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,10 @@ class OfflineEvaluation(Callback):
             value, and of up to 8,192 features 24 for each pair.
         mlp_protocol: how the MLP probe is trained and reported: short (mlp_epochs at 1e-3, the last
             accuracy), or paper (200 epochs at 1e-4, mean of the last 100).
-        repeats: how many seeds the MLP probe is fitted with; mean and standard deviation are given.
+        repeats: how many seeds the MLP probe is fitted with, and few labels are drawn by; mean and
+            standard deviation are given.
+        few_labels: shares of the labelled images, such as [0.01, 0.1], to which the linear probe is
+            fitted as well: what the code is worth where few pictures have a label.
         decoder_epochs: of a decoder on the frozen code, for the MS-SSIM of its images; 0 is off.
         mine_epochs: of the estimate of the information between image and code; 0 is off.
         ndm_epochs: of the estimate of how the code's dimensions depend on each other; 0 is off.
@@ -108,6 +111,7 @@ class OfflineEvaluation(Callback):
         svm: bool = False,
         mlp_protocol: MLPProtocol = "short",
         repeats: int = 1,
+        few_labels: Sequence[float] = (),
         decoder_epochs: int = 0,
         mine_epochs: int = 0,
         ndm_epochs: int = 0,
@@ -117,6 +121,7 @@ class OfflineEvaluation(Callback):
         check_least("evaluation.repeats", repeats, 1, "one seed")
         check_least("evaluation.linear_dim", linear_dim, 0)
         check_least("evaluation.seed", seed, 0, "a seed")
+        _check_shares(few_labels)
         measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
         for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():
             check_least(f"evaluation.{name}", epochs, 0, "which is off")
@@ -132,6 +137,7 @@ class OfflineEvaluation(Callback):
         self.svm = svm
         self.mlp_protocol = mlp_protocol
         self.repeats = repeats
+        self.few_labels = sorted(few_labels)
         self.measures = measures
         self.transfer = transfer
         self.figures: dict[str, float] = {}
@@ -239,6 +245,15 @@ class OfflineEvaluation(Callback):
         """What it was given, by name: with which settings the figures were found."""
         names = ("floors", *LAYER_SETTINGS)
         return {name: getattr(self, name) for name in names} | self.measures._asdict()
+
+
+def _check_shares(few_labels: Sequence[float]) -> None:
+    for share in few_labels:
+        if not 0 < share < 1 or few_labels.count(share) > 1:
+            raise InputError(
+                f"evaluation.few_labels is {list(few_labels)}; expected shares between 0 and 1, "
+                "each once, such as [0.01, 0.1]; set evaluation.few_labels"
+            )
 
 
 def _named(figures: Mapping[str, float], transfer: str | None) -> dict[str, float]:

@@ -13,12 +13,15 @@ from dim_lightning.callbacks.offline_table import figure_name
 from dim_lightning.callbacks.so_far import SoFar
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
-from dim_lightning.evaluation.offline import LINEAR, SVM, Splits, layer_figures
+from dim_lightning.evaluation.offline import Splits, layer_figures
 from dim_lightning.evaluation.untrained import untrained
 from dim_lightning.run.accuracies import PIXELS, RANDOM, row_name
 
 # the settings on which the figures of a layer depend
-LAYER_SETTINGS = ("mlp_epochs", "seed", "linear_dim", "svm", "mlp_protocol", "repeats")
+LAYER_SETTINGS = (
+    *("mlp_epochs", "seed", "linear_dim", "svm", "mlp_protocol", "repeats"),
+    "few_labels",
+)
 _STATISTICS_IMAGES = 2500
 
 
@@ -111,13 +114,12 @@ def _kinds(
 def _layer(splits: Splits, num_classes: int, **settings: Any) -> dict[str, Any]:
     """What there is to keep of a layer, in the types of JSON."""
     found = layer_figures(splits, num_classes, **settings)
-    solved = {LINEAR: found.linear, SVM: found.svm}
     return {
         "figures": found.figures,
         "deviations": found.deviations,
         "l2": found.linear and found.linear.l2,
         "svm_c": found.svm and found.svm.c,
-        "not_converged": [name for name, one in solved.items() if one and not one.converged],
+        "not_converged": found.not_converged,
     }
 
 

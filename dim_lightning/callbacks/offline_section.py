@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from dim_lightning.callbacks.offline_table import figure_name, lines_about
-from dim_lightning.evaluation.offline import CHOSEN, LINEAR, MLP, OPTIONAL, PAPER, SVM
+from dim_lightning.evaluation.offline import CHOSEN, FEW, LINEAR, MLP, OPTIONAL, PAPER, SVM
 from dim_lightning.hyperparameters import part_text
 from dim_lightning.run.accuracies import RANDOM
 from dim_lightning.run.own_code import OWN_CODE, own_code
 
 _SUBJECT = ("pictures", "labels", "shares", "weights", OWN_CODE, "image_size", "precision")
 _MLPS = (MLP, PAPER, CHOSEN)
-_OF_MLPS = ("mlp_epochs", "mlp_protocol", "repeats", "seed")  # their settings
+_OF_DRAWS = ("repeats", "seed")  # the settings of few labels
+_OF_MLPS = ("mlp_epochs", "mlp_protocol", *_OF_DRAWS)
 
 
 def joined(
@@ -95,11 +96,18 @@ def _measured_otherwise(
 ) -> set[str]:
     """The protocols of the new test whose earlier figures were found with other settings.
 
-    These are MLP probes: figures of the other protocols depend on no setting.
+    These are MLP probes and few labels: figures of the other protocols depend on no setting.
     """
     then, now = before.get("settings", {}), facts["settings"]
-    differ = any(name in then and then[name] != now[name] for name in _OF_MLPS)
-    return set(_MLPS) & set(map(_protocol, figures)) if differ else set()
+    other = {name for name in _OF_MLPS if name in then and then[name] != now[name]}
+    return {name for name in map(_protocol, figures) if other.intersection(_settings_behind(name))}
+
+
+def _settings_behind(protocol: str) -> tuple[str, ...]:
+    """Those on which its figures depend."""
+    if protocol in _MLPS:
+        return _OF_MLPS
+    return _OF_DRAWS if protocol.startswith(FEW) else ()
 
 
 def _facts_of(
@@ -145,6 +153,9 @@ def _settings_of(
             continue
         if not now[names[0]] and any(name.startswith(kind) for name in kept):
             told |= {name: before[name] for name in names}
+    few = [share for share in before["few_labels"] if any(f"{FEW}/{share:g}/" in n for n in kept)]
+    as_often = before["repeats"] == told["repeats"]
+    told["few_labels"] = sorted({*now["few_labels"], *(few if as_often else ())})
     if wide < wide_before and told["svm"] <= before["svm"]:
         told["linear_dim"] = before["linear_dim"]
     return told

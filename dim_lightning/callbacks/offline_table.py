@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dim_lightning.evaluation.offline import CHOSEN, FINE_TUNED, LINEAR, MLP, PAPER, SVM
+from dim_lightning.evaluation.offline import CHOSEN, FEW, FINE_TUNED, LINEAR, MLP, PAPER, SVM
 from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
 from dim_lightning.evaluation.probes import MLP_BATCH, mlp_batch_size
 from dim_lightning.run.accuracies import RANDOM, is_floor, row_name, unsolved
@@ -28,6 +28,11 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
     SVM: (
         "SVM: one class against the others, 1/2 |(w, b)|^2 + C times the sum of squared hinge "
         "losses as in LIBLINEAR, on standardised features."
+    ),
+    FEW: (
+        "Few labels: the linear probe where only this share of the training images of each class "
+        "has a label, at least one, and of the validation images that choose its penalty; of "
+        "several draws ({repeats}) mean and standard deviation."
     ),
     MLP: (
         "MLP-200: Linear 200, dropout 0.1, batch norm, ReLU, Linear; Adam 1e-3, {mlp_epochs} "
@@ -222,5 +227,7 @@ def _heading(protocol: str) -> tuple[str, str]:
     if protocol in _HEADINGS:
         return _HEADINGS[protocol]
     _, metric, setting = protocol.split("/")
+    if protocol.startswith(FEW):
+        return "linear,", f"{100 * float(setting):g} %"
     name = "kNN cos." if metric == "cosine" else "kNN Eucl."
     return name, setting.replace("k", "k=").replace("_t", " T=").replace("=0.", "=.")

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -13,6 +15,24 @@ class Labelled(NamedTuple):
 
     features: Float[Tensor, "n d"]
     labels: Int64[Tensor, " n"]
+
+
+def few_labelled(part: Labelled, share: float, seed: int) -> Labelled:
+    """A random share of the images of each class, but at least one of each.
+
+    A smaller share of the same seed is a part of a larger one.
+
+    Args:
+        part: all images.
+        share: of them, between 0 and 1.
+        seed: of the draw.
+    """
+    labels = part.labels.cpu().numpy()
+    order = np.random.default_rng(seed).permutation(len(labels))
+    of_classes = [order[labels[order] == each] for each in np.unique(labels)]
+    kept = [rows[: max(1, round(share * len(rows)))] for rows in of_classes]
+    rows = torch.from_numpy(np.sort(np.concatenate(kept))).to(part.labels.device)
+    return Labelled(part.features[rows], part.labels[rows])
 
 
 def check_labelled(labels: Int64[Tensor, " n"]) -> None:

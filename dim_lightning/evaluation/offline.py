@@ -1,10 +1,11 @@
 """The figures of frozen features, layer by layer."""
 
+from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 from dim_lightning.evaluation.knn import METRICS, accuracy, neighbours_by, vote
-from dim_lightning.evaluation.labelled import Labelled
+from dim_lightning.evaluation.labelled import Labelled, few_labelled
 from dim_lightning.evaluation.paper_probe import paper_probe
 from dim_lightning.evaluation.probes import LinearResult, linear_probe, mlp_probe
 from dim_lightning.evaluation.svm import SVMResult, linear_svm
@@ -13,12 +14,14 @@ MLPProtocol = Literal["short", "paper"]
 
 LINEAR, SVM, MLP = "probe/linear", "probe/svm", "probe/mlp200"
 PAPER, CHOSEN = "probe/mlp200_paper", "probe/mlp200_paper_chosen"
+FEW = "probe/few_labels"  # what begins the names of these protocols, one for each share
 FINE_TUNED = "fine_tuned"
 # the settings of each measure that a test may leave out, its own switch first -> what begins the
 # names of its figures
 OPTIONAL = {
     ("mlp_epochs", "mlp_protocol", "repeats"): MLP,
     ("svm",): SVM,
+    ("few_labels",): FEW,
     ("decoder_epochs",): "decoder",
     ("mine_epochs",): "mine",
     ("ndm_epochs",): "ndm",
@@ -43,12 +46,14 @@ class LayerResult(NamedTuple):
         linear: how the linear probe among them was found; None where it was left out.
         svm: how the SVM among them was found; None where it was left out.
         deviations: protocol -> standard deviation over seeds, of those that were repeated.
+        not_converged: the protocols whose probe, or one of whose probes, was not solved.
     """
 
     figures: dict[str, float]
     linear: LinearResult | None
     svm: SVMResult | None
     deviations: dict[str, float]
+    not_converged: list[str]
 
 
 def layer_figures(
@@ -60,6 +65,7 @@ def layer_figures(
     svm: bool = False,
     mlp_protocol: MLPProtocol = "short",
     repeats: int = 1,
+    few_labels: Sequence[float] = (),
 ) -> LayerResult:
     """Every protocol on one kind of features: those of the probes and of `knn_figures`.
 
@@ -67,24 +73,51 @@ def layer_figures(
         splits: the features.
         num_classes: c.
         mlp_epochs: of the short MLP probe; 0 leaves out that of the paper as well.
-        seed: of the MLP probe; the first of those that repeat it.
+        seed: of the MLP probe and of few labels; the first of those that repeat them.
         linear_dim: most features to which linear probe and SVM are fitted; any number if None.
         svm: whether to fit it.
         mlp_protocol: short: `MLP`; paper: `PAPER` and `CHOSEN`, see `mlp_figures`.
-        repeats: how many seeds the MLP probe is fitted with. The others have no draws.
+        repeats: how many seeds these have. The others have no draws.
+        few_labels: shares of the images, in (0, 1), to whose labels alone the linear probe is
+            fitted as well, see `few_label_probe`.
     """
-    few = linear_dim is None or splits.train.features.shape[1] <= linear_dim
-    linear = linear_probe(*splits, num_classes) if few else None
-    machine = linear_svm(*splits) if few and svm else None
-    figures = {} if linear is None else {LINEAR: linear.top1}
-    if machine is not None:
-        figures[SVM] = machine.top1
-    seeds = range(seed, seed + repeats) if mlp_epochs > 0 else ()
-    found = [mlp_figures(splits, num_classes, mlp_protocol, mlp_epochs, s) for s in seeds]
-    series = {name: [one[name] for one in found] for name in (found[0] if found else ())}
+    narrow = linear_dim is None or splits.train.features.shape[1] <= linear_dim
+    linear = linear_probe(*splits, num_classes) if narrow else None
+    machine = linear_svm(*splits) if narrow and svm else None
+    solved: dict[str, list[LinearResult] | list[SVMResult]] = {
+        LINEAR: [linear] if linear else [],
+        SVM: [machine] if machine else [],
+    }
+    figures = {name: one.top1 for name, probes in solved.items() for one in probes}
+    seeds = range(seed, seed + repeats)
+    series: dict[str, list[float]] = {}
+    for share in few_labels if narrow else ():
+        name = f"{FEW}/{share:g}"
+        solved[name] = [few_label_probe(splits, num_classes, share, each) for each in seeds]
+        series[name] = [one.top1 for one in solved[name]]
+    if mlp_epochs > 0:
+        found = [mlp_figures(splits, num_classes, mlp_protocol, mlp_epochs, s) for s in seeds]
+        series |= {name: [one[name] for one in found] for name in found[0]}
     figures |= {name: fmean(values) for name, values in series.items()}
+    figures |= knn_figures(splits, num_classes)
     deviations = {name: stdev(values) for name, values in series.items() if len(values) > 1}
-    return LayerResult(figures | knn_figures(splits, num_classes), linear, machine, deviations)
+    unsolved = [name for name, probes in solved.items() if not all(p.converged for p in probes)]
+    return LayerResult(figures, linear, machine, deviations, unsolved)
+
+
+def few_label_probe(splits: Splits, num_classes: int, share: float, seed: int) -> LinearResult:
+    """The linear probe where only a share of the images that it is fitted to has labels.
+
+    As the penalty is chosen on the same share of the validation images, no other label is used.
+
+    Args:
+        splits: the features.
+        num_classes: c.
+        share: of the training and the validation images of each class, see `few_labelled`.
+        seed: of the draw.
+    """
+    train, val = (few_labelled(part, share, seed) for part in (splits.train, splits.val))
+    return linear_probe(train, val, splits.test, num_classes)
 
 
 def mlp_figures(

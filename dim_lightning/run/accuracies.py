@@ -90,6 +90,8 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def _protocol(parts: list[str]) -> str:
+    if parts[:2] == ["probe", "few_labels"]:
+        return f"linear probe, {100 * float(parts[2]):g} % of the labels"
     if parts[0] == "probe":
         return _PROBES.get(parts[1], " ".join(parts))
     if parts == ["fine_tuned"]:

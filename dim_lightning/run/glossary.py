@@ -110,6 +110,11 @@ _MEANINGS = (
         "Test accuracy of multinomial logistic regression on frozen, standardised features.",
     ),
     (
+        r"(random/)?probe/few_labels/.*",
+        "The same where only a share of the images has labels, 0.01 or 0.1 for example. top1_std: "
+        "standard deviation over draws of them.",
+    ),
+    (
         r"(random/)?probe/mlp200/.*",
         "Test accuracy of the paper's probe, a network of one hidden layer of 200 units. top1_std: "
         "standard deviation over seeds of the probe.",

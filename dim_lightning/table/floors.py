@@ -24,6 +24,7 @@ _PIXELS = (
     "evaluation.mlp_epochs",
     "evaluation.mlp_protocol",
     "evaluation.repeats",
+    "evaluation.few_labels",
 )
 _DECISIVE = {"pixels": _PIXELS, "random": ("model.encoder", *_PIXELS)}
 

@@ -14,6 +14,7 @@ EVALUATION = "evaluation"
 _IMAGE_SIZE = "data.image_size"
 _MLP_EPOCHS = f"{EVALUATION}.mlp_epochs"
 _OF_MLP = (f"{EVALUATION}.mlp_protocol", f"{EVALUATION}.repeats")
+_FEW_LABELS = f"{EVALUATION}.few_labels"
 _LINEAR_DIM = f"{EVALUATION}.linear_dim"  # up to which a test measures layers; null: all
 # what a test measures beside the rest, or, at 0 or false, leaves out
 _SWITCHES = {f"{EVALUATION}.{name}" for name in ("floors", *(names[0] for names in OPTIONAL))}
@@ -55,6 +56,8 @@ def _is_more(key: str, stored: Any, asked: Any) -> bool:
     """Whether a test with another value measured what is asked for, and more."""
     if key == _LINEAR_DIM:
         return stored is None or (asked is not None and stored > asked)
+    if key == _FEW_LABELS:
+        return set(asked) <= set(stored)
     return key in _SWITCHES and not asked
 
 

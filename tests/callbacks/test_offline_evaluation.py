@@ -53,6 +53,7 @@ def test_the_protocol_is_that_of_the_figures_there_are():
     paper = protocol_text(["probe/mlp200_paper/y/top1", "probe/mlp200_paper/y/top1_std"], settings)
     assert "MLP-200:" not in paper
     assert "over 3 seeds" in paper
+    assert "several draws (3)" in protocol_text(["probe/few_labels/0.1/y/top1"], settings)
 
 
 def test_names_state_protocol_layer_and_floor():
@@ -232,7 +233,8 @@ def test_a_new_test_replaces_what_it_measures_and_keeps_the_rest_with_what_is_sa
 def settings_of(**changed):
     names = ("decoder_epochs", "mine_epochs", "ndm_epochs", "fine_tune_epochs")
     usual = {"mlp_epochs": 30, "floors": False, "seed": 0, "linear_dim": None, "svm": False}
-    return usual | {"mlp_protocol": "short", "repeats": 1} | dict.fromkeys(names, 0) | changed
+    usual |= {"mlp_protocol": "short", "repeats": 1, "few_labels": []}
+    return usual | dict.fromkeys(names, 0) | changed
 
 
 def section(settings, figures):
@@ -300,6 +302,39 @@ def test_floors_do_not_stay_beside_layers_with_other_settings(before, now, stay)
     new = section(settings_of(**now), ["knn/a/y/top1", *[MLP] * (now.get("mlp_epochs") != 0)])
     after = joined({**figures, **facts}, *new)
     assert [name in after for name in floors] == [stay, stay, True]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ({}, {}, [0.01]),
+        ({}, {"few_labels": [0.1]}, [0.01, 0.1]),
+        ({"repeats": 3}, {}, []),  # a table that asks for one draw is not to take the mean of three
+        ({"seed": 1}, {"few_labels": [0.1]}, [0.1]),
+    ],
+)
+def test_few_labels_are_kept_and_told_where_they_were_drawn_alike(before, now, told):
+    few = "probe/few_labels/0.01/y/top1"
+    figures, facts = section(settings_of(few_labels=[0.01], **before), [few])
+    after = joined({**figures, **facts}, *section(settings_of(**now), [LARGE]))
+    assert few in after
+    assert after["settings"]["few_labels"] == told
+
+
+def test_floors_of_few_labels_do_not_stay_beside_layers_of_other_draws():
+    few = "probe/few_labels/0.01/y/top1"
+    floors = [f"random/{few}", few.replace("/y/", "/pixels/")]
+    figures, facts = section(settings_of(floors=True, few_labels=[0.01]), [few, *floors])
+    for repeats in (1, 3):
+        new = section(settings_of(few_labels=[0.01], repeats=repeats), [few])
+        after = joined({**figures, **facts}, *new)
+        assert [name in after for name in floors] == [repeats == 1] * 2
+
+
+@pytest.mark.parametrize("shares", [[1.0], [0.1, 0.1], [float("nan")], [0.0]])
+def test_shares_of_labels_are_those_of_some_images(shares):
+    with pytest.raises(InputError, match=r"evaluation\.few_labels is \[.*expected shares between"):
+        OfflineEvaluation(few_labels=shares)
 
 
 @pytest.mark.parametrize(

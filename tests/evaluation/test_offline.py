@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from dim_lightning.evaluation import Labelled, knn_accuracy, mlp_probe
+from dim_lightning.evaluation import Labelled, knn_accuracy, linear_probe, mlp_probe
+from dim_lightning.evaluation.labelled import few_labelled
 from dim_lightning.evaluation.offline import Splits, knn_figures, layer_figures
 from dim_lightning.evaluation.paper_probe import paper_probe
 from dim_lightning.evaluation.svm import linear_svm
@@ -63,6 +64,34 @@ def test_repeats_give_mean_and_standard_deviation_over_seeds():
     assert result.deviations == {"probe/mlp200": pytest.approx(np.std(tops, ddof=1))}
     assert layer_figures(data, 3, mlp_epochs=1).deviations == {}
     assert layer_figures(data, 3, mlp_epochs=0, repeats=3).deviations == {}
+
+
+def test_few_labels_are_a_share_of_each_class_and_choose_the_penalty_as_well():
+    data = splits()
+    for share, count in ((0.1, 3), (0.5, 2)):
+        few = [few_labelled(data.train, share, seed) for seed in range(count)]
+        found = layer_figures(data, 3, mlp_epochs=0, repeats=count, few_labels=[share])
+        tops = [
+            linear_probe(train, few_labelled(data.val, share, seed), data.test, 3).top1
+            for seed, train in enumerate(few)
+        ]
+        name = f"probe/few_labels/{share}"
+        assert found.figures[name] == pytest.approx(np.mean(tops))
+        assert found.deviations == {name: pytest.approx(np.std(tops, ddof=1))}
+        assert found.not_converged == []
+    assert name not in layer_figures(data, 3, 0, linear_dim=1, few_labels=[0.1]).figures
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_few_labels_are_drawn_class_by_class(share):
+    labels = torch.tensor([0] * 50 + [1] * 30 + [4] * 2)
+    part = Labelled(torch.arange(82.0)[:, None], labels)
+    few = few_labelled(part, share, seed=1)
+    assert few.labels.bincount().tolist() == [share * 50, share * 30, 0, 0, 1]
+    assert torch.equal(labels[few.features[:, 0].long()], few.labels)
+    other, larger = (few_labelled(part, s, seed) for s, seed in ((share, 2), (0.6, 1)))
+    assert not torch.equal(few.features, other.features)
+    assert set(few.features[:, 0].tolist()) < set(larger.features[:, 0].tolist())
 
 
 def test_the_papers_protocol_stands_in_for_the_short_one():

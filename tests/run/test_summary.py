@@ -193,9 +193,10 @@ def test_the_code_is_the_last_layer_of_the_encoder_however_figures_came_together
 
 
 def test_probes_that_were_not_solved_are_named(run):
-    names = ["probe/linear/conv/top1", "random/probe/svm/embedding/top1"]
+    names = ["probe/linear/conv/top1", "random/probe/few_labels/0.015/embedding/top1"]
     update_result(run, "test", {"not_converged": names})
-    said = "converged: linear probe on conv, linear SVM on random encoder, embedding.</p>"
+    few = "linear probe, 1.5 % of the labels"
+    said = f"converged: linear probe on conv, {few} on random encoder, embedding.</p>"
     assert said in write_summary(run).read_text()
 
 
@@ -296,6 +297,7 @@ def test_durations(seconds, text):
         "probe/mlp200/conv/top1",
         "random/probe/mlp200_paper/conv/top1",
         "random/probe/mlp200_paper_chosen/conv/top1",
+        "probe/few_labels/0.01/conv/top1",
         "geometry/dead_share",
     ],
 )

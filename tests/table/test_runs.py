@@ -321,6 +321,20 @@ def test_a_test_that_fitted_probes_to_larger_layers_too_counts_as_well(cell, sto
     assert (state(wanted).text == "done") == counts
 
 
+@pytest.mark.parametrize(
+    ("stored", "asked", "counts"),
+    [([0.01, 0.1], [0.1], True), ([0.1], [], True), ([0.1], [0.01], False), ([], [0.1], False)],
+)
+def test_a_test_with_more_shares_of_labels_counts_as_well(cell, stored, asked, counts):
+    run = write_run(cell, figures=TESTED)
+    tested, wanted = (
+        cell._replace(settings={**SETTINGS, "evaluation.few_labels": shares})
+        for shares in (stored, asked)
+    )
+    note_tested(tested, run)
+    assert (state(wanted).text == "done") == counts
+
+
 def test_a_run_that_went_on_after_its_test_is_tested_again(cell):
     run = write_run(cell, figures=TESTED)
     result = json.loads((run / "result.json").read_text())

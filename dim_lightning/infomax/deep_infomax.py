@@ -172,14 +172,15 @@ class DeepInfoMax(EncoderModule):
             num_small: how many of the views, the last ones, give codes alone; others whose size is
                 not the first one's do so too.
         """
-        views = [self._view(x, generator) for x in images]
-        count = len(views)
+        count = len(images)
         whole = [i for i in range(count - num_small) if images[i].shape == images[0].shape]
         pairs = [(a, b) for a in whole for b in range(count) if a != b] or [(0, 0)]
         if self.occlusion is None:
-            return views, pairs
-        views += [self._view(self.occlusion(x, generator), generator) for x in images]
-        return views, [(a, count + b) for a, b in pairs]
+            return [self._view(x, generator) for x in images], pairs
+        views = [self._view(images[a], generator) for a in whole]
+        hidden = sorted({b for _, b in pairs})
+        views += [self._view(self.occlusion(images[b], generator), generator) for b in hidden]
+        return views, [(whole.index(a), len(whole) + hidden.index(b)) for a, b in pairs]
 
     def _global_contrasts(
         self,

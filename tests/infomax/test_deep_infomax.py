@@ -240,6 +240,22 @@ def test_of_several_views_each_is_occluded_in_its_place():
         assert ((occluded.images == whole.images) | (occluded.images == 1)).all()
 
 
+@pytest.mark.parametrize(
+    ("num_whole", "expected"),
+    [(1, [(0, 1), (0, 2)]), (2, [(0, 3), (0, 4), (0, 5), (1, 2), (1, 4), (1, 5)])],
+)
+def test_views_that_no_term_looks_at_are_not_encoded(num_whole, expected):
+    """Occluded small views give codes; nothing is made of them as they are."""
+    module, one = build(occlusion=Occlusion()).eval(), two_views()
+    met = []
+    module.encoder.register_forward_pre_hook(lambda _, given: met.append(given[0]))
+    images = [*(one.images, *one.more_views)[:num_whole], *torch.rand(2, 8, 3, 8, 8)]
+    views, pairs = module.views_of(images, torch.Generator(), num_small=2)
+    assert pairs == expected
+    assert len(met) == len(views) == 1 + max(place for pair in pairs for place in pair)
+    assert all(torch.equal(views[a].images, images[a]) for a, _ in pairs)
+
+
 def test_without_a_prior_codes_are_drawn_from_what_the_encoder_says():
     module = build(prior_weight=0.0).eval()
     (view,), _ = module.views_of([batch().images], torch.Generator().manual_seed(3))

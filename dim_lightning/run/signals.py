@@ -1,14 +1,16 @@
 """Ctrl-C and requests to terminate: what they raise, and how training holds them back."""
 
 import os
+import select
 import signal
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+_PIPES_END = 200  # milliseconds, within which the programs of a pipeline end after Ctrl-C
 _SAID = b"\nstopping after this step; Ctrl-C once more leaves at once, without saving\n"
 
 
@@ -23,6 +25,8 @@ def stop(number: int, _: object = None) -> None:
         Terminated: for SIGTERM.
         KeyboardInterrupt: for any other signal.
     """
+    if number == signal.SIGINT:
+        _leave_ended_pipes()
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
@@ -37,6 +41,8 @@ def terminable() -> Iterator[None]:
         yield
         return
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else it is somebody's own
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, _terminate)
     try:
@@ -44,19 +50,6 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _terminate(*_: object) -> None:
-    """Passes the terminal's end on as a request to terminate, whoever handles that now.
-
-    What was printed there, or to a program that ended with it, would be an error of its own.
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        if not stat.S_ISREG(os.fstat(output).st_mode):
-            os.dup2(nowhere, output)
-    os.close(nowhere)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class HeldSignals:
@@ -92,5 +85,42 @@ class HeldSignals:
             self.release()
             raise KeyboardInterrupt
         if number == signal.SIGINT:
-            os.write(2, _SAID)  # print may have been interrupted half-way
+            _leave_ended_pipes()
+            with suppress(OSError):
+                os.write(2, _SAID)  # print may have been interrupted half-way
         self.received = max(self.received, number)  # of the two, the request to terminate
+
+
+def _leave_ended_pipes() -> None:
+    """Sends what a program reads that has ended, as tee does at Ctrl-C, to the terminal instead.
+
+    To print there would be an error, by which a training would end before it saves its state.
+    """
+    for output in (1, 2):
+        if not stat.S_ISFIFO(os.fstat(output).st_mode):
+            continue
+        readers = select.poll()
+        readers.register(output, 0)  # tells of their end alone
+        if readers.poll(_PIPES_END):
+            _redirect(output, "/dev/tty")
+
+
+def _redirect(output: int, path: str) -> None:
+    """Lets what is written to a file descriptor go to a file; nowhere if that is not there."""
+    try:
+        target = os.open(path, os.O_WRONLY)
+    except OSError:
+        target = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(target, output)
+    os.close(target)
+
+
+def _terminate(*_: object) -> None:
+    """Passes the terminal's end on as a request to terminate, whoever handles that now.
+
+    What was printed there, or to a program that ended with it, would be an error of its own.
+    """
+    for output in (1, 2):
+        if not stat.S_ISREG(os.fstat(output).st_mode):
+            _redirect(output, os.devnull)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -77,6 +77,27 @@ def test_a_stopped_run_says_how_to_go_on(workshop, stop, code, said):
 
 
 @pytest.mark.slow
+def test_ctrl_c_saves_the_state_though_it_ends_the_program_that_reads_what_is_said(workshop):
+    """As tee, by which people keep a log."""
+    command = _command(workshop, "--experiment", "tee", "--trainer.max_epochs", "1000")
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # without a terminal, on which the rest would be said
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    while "epoch 2/" not in process.stdout.readline():
+        assert process.poll() is None
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(300) == 130
+    _check_saved(workshop.runs / "tee" / "1")
+
+
+@pytest.mark.slow
 def test_a_run_whose_terminal_is_gone_saves_its_state_and_ends(workshop):
     ours, terminal = pty.openpty()
     process = subprocess.Popen(
@@ -93,7 +114,10 @@ def test_a_run_whose_terminal_is_gone_saves_its_state_and_ends(workshop):
         said += os.read(ours, 1024)
     os.close(ours)
     assert process.wait(300) == 143
-    run = workshop.runs / "gone" / "1"
+    _check_saved(workshop.runs / "gone" / "1")
+
+
+def _check_saved(run):
     fit = read_result(run)["fit"]
     assert fit["status"] == "interrupted"
     assert read_checkpoint(run / LAST_CHECKPOINT)["global_step"] == fit["steps"]

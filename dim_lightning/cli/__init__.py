@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line after the program's name; the process's own if None.
 
     Returns:
-        The exit code: 0, 2 for what the user can put right, 130 after Ctrl-C, 143 when terminated.
+        The exit code: 0, 2 for what the user can put right, 130 after Ctrl-C, 143 when terminated,
+        141 when the program that read the output has ended, as head does.
     """
     own_process = arguments is None
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -61,7 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if own_process:
         _wait_briefly()
     try:
-        return _started(words, own_process)
+        code = _started(words, own_process)
+        sys.stdout.flush()  # what cannot be said any more is an error now, not at the exit
+        return code
+    except BrokenPipeError:
+        from dim_lightning.run.signals import leave_ended_pipes
+
+        if not leave_ended_pipes(os.devnull):
+            raise  # of another connection
+        sys.stderr.write("the program that read the output has ended\n")
+        return 141  # 128 + SIGPIPE, as shells have it
     except KeyboardInterrupt:  # while packages load; each command has its own words for it later
         sys.stderr.write("interrupted\n")
         return 130  # as in cli.ending, which loads what is heavy

@@ -26,7 +26,7 @@ def stop(number: int, _: object = None) -> None:
         KeyboardInterrupt: for any other signal.
     """
     if number == signal.SIGINT:
-        _leave_ended_pipes()
+        leave_ended_pipes()
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
@@ -50,6 +50,29 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave_ended_pipes(instead: str = "/dev/tty") -> bool:
+    """Sends what a program reads that has ended, as tee does at Ctrl-C, to another place.
+
+    To print there would be an error, by which a training would end before it saves its state.
+
+    Args:
+        instead: the place; the terminal by default.
+
+    Returns:
+        Whether there was such a program.
+    """
+    ended = []
+    for output in (1, 2):
+        if not stat.S_ISFIFO(os.fstat(output).st_mode):
+            continue
+        readers = select.poll()
+        readers.register(output, 0)  # tells of their end alone
+        if readers.poll(_PIPES_END):
+            ended.append(output)
+            _redirect(output, instead)
+    return bool(ended)
 
 
 class HeldSignals:
@@ -85,24 +108,10 @@ class HeldSignals:
             self.release()
             raise KeyboardInterrupt
         if number == signal.SIGINT:
-            _leave_ended_pipes()
+            leave_ended_pipes()
             with suppress(OSError):
                 os.write(2, _SAID)  # print may have been interrupted half-way
         self.received = max(self.received, number)  # of the two, the request to terminate
-
-
-def _leave_ended_pipes() -> None:
-    """Sends what a program reads that has ended, as tee does at Ctrl-C, to the terminal instead.
-
-    To print there would be an error, by which a training would end before it saves its state.
-    """
-    for output in (1, 2):
-        if not stat.S_ISFIFO(os.fstat(output).st_mode):
-            continue
-        readers = select.poll()
-        readers.register(output, 0)  # tells of their end alone
-        if readers.poll(_PIPES_END):
-            _redirect(output, "/dev/tty")
 
 
 def _redirect(output: int, path: str) -> None:

@@ -148,3 +148,13 @@ def test_windows_is_told_where_it_runs(monkeypatch, capsys):
         runpy.run_module("dim_lightning.__main__", run_name="__main__")
     assert stopped.value.code == 2
     assert "on Windows, run it within WSL" in capsys.readouterr().err
+
+
+def test_what_nobody_reads_any_more_is_told_by_the_exit_code():
+    """As of `... | head -1`."""
+    command = [sys.executable, "-m", "dim_lightning", "--version"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, "the program that read the output has ended\n")

@@ -1,9 +1,13 @@
 """What the system's errors about writing mean, and what to do about them."""
 
 import errno
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from dim_lightning.errors import InputError
 
@@ -30,6 +34,29 @@ def disk_reason(error: OSError, setting: str) -> tuple[str, str]:
     other = error.strerror or str(error), "choose another {setting}"
     reason, advice = _REASONS.get(error.errno or 0, other)
     return reason, advice.replace("{setting}", setting)
+
+
+def reach_disk(file: int) -> None:
+    """Waits until what was written to a file, by its descriptor, has reached the disk."""
+    whole: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+    if whole is not None:  # on macOS, where fsync ends at the cache of the disk
+        try:
+            fcntl.fcntl(file, whole)
+        except OSError:  # of a disk that does not know it
+            pass
+        else:
+            return
+    os.fsync(file)
+
+
+def file_lock(path: Path) -> FileLock:
+    """A lock between processes, which ends with the process that holds it.
+
+    On a disk without locks it cannot be acquired (`is_without_locks`). Where the system has no
+    word for them, filelock would otherwise take the file itself for a lock, which outlives a
+    process that is killed: its run could not go on from another host.
+    """
+    return FileLock(path, fallback_to_soft=False)
 
 
 def is_without_locks(error: Exception) -> bool:

@@ -84,8 +84,9 @@ def _be_sure_of_text() -> None:
     characters such as ± in their comments, and names of folders may.
     """
     if locale.getpreferredencoding(False).lower().replace("-", "") != "utf8":
-        with suppress(locale.Error):  # a system that does not have it
-            locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
+        for name in ("UTF-8", "C.UTF-8"):  # macOS has the first, Linux the second
+            with suppress(locale.Error):
+                locale.setlocale(locale.LC_CTYPE, name)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

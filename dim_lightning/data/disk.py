@@ -1,6 +1,5 @@
 """Writing into folders that may be full, read-only or somebody else's at the same time."""
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -8,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from dim_lightning.errors import InputError
-from dim_lightning.writing import explained, is_without_locks
+from dim_lightning.writing import explained, file_lock, is_without_locks, reach_disk
 
 
 def check_space(folder: Path, needed: int, setting: str) -> None:
@@ -41,7 +40,7 @@ def locked(path: Path, setting: str) -> Iterator[None]:
     Raises:
         InputError: the lock's folder cannot be written.
     """
-    lock = FileLock(path)
+    lock = file_lock(path)
     with explained(path.parent, setting):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -88,4 +87,4 @@ def lasting_file(path: Path) -> Iterator[BinaryIO]:
     with path.open("wb") as file:
         yield file
         file.flush()
-        os.fsync(file.fileno())
+        reach_disk(file.fileno())

@@ -119,7 +119,8 @@ class Child:
 
     def _signal(self, number: int) -> None:
         if self.pid is not None:
-            with suppress(ProcessLookupError):
+            # macOS forbids to signal a group of which all have ended and nobody was told
+            with suppress(ProcessLookupError, PermissionError):
                 # its helpers die with it; all together only when it does not listen
                 kill = os.killpg if number == signal.SIGKILL else os.kill
                 kill(self.pid, number)

@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 
 from dim_lightning.errors import InputError
-from dim_lightning.writing import explained, is_without_locks
+from dim_lightning.writing import explained, file_lock, is_without_locks, reach_disk
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -115,7 +115,7 @@ def alone_in(folder: Path, refusal: str | None = None) -> Iterator[None]:
     Raises:
         InputError: somebody works there.
     """
-    lock = filelock.FileLock(folder / _LOCK)
+    lock = file_lock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
@@ -176,7 +176,7 @@ def write_atomically(path: Path, content: str | bytes, kept: Path | None = None)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            reach_disk(file.fileno())
         make_readable(Path(name))
         if kept is not None and path.is_file():
             _keep(path, kept, Path(f"{name}.kept"))
@@ -212,7 +212,7 @@ def _sync_folder(folder: Path) -> None:
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            reach_disk(handle)
         finally:
             os.close(handle)
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def usable_cores() -> float:
@@ -37,7 +37,8 @@ def available_memory() -> float | None:
     if not info.is_file():
         return None
     lines = dict(line.split(":", 1) for line in info.read_text("utf-8").splitlines() if ":" in line)
-    free = [1024.0 * int(lines["MemAvailable"].split()[0])]
+    found = lines.get("MemAvailable", lines["MemFree"])  # early WSL does not say the first
+    free = [1024.0 * int(found.split()[0])]
     for kind, limit, used in (
         ("", "memory.max", "memory.current"),
         ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -50,17 +51,17 @@ def available_memory() -> float | None:
 
 
 def _cgroups(kind: str) -> Iterator[Path]:
-    """The folders that limit this process: of its own cgroup, and the one at the top.
+    """The folders that limit this process: of its own cgroup and of all above it.
 
     Args:
         kind: the controller of version 1; empty for version 2.
     """
-    own = Path("/proc/self/cgroup")
-    for line in own.read_text("utf-8").splitlines() if own.is_file() else ():
+    for line in _OWN.read_text("utf-8").splitlines() if _OWN.is_file() else ():
         _, kinds, path = line.split(":", 2)
         if kind in kinds.split(","):
-            yield _CGROUP / kind / path.lstrip("/")
-            yield _CGROUP / kind
+            own_folder = _CGROUP / kind / path.lstrip("/")
+            yield own_folder
+            yield from (each for each in own_folder.parents if each.is_relative_to(_CGROUP / kind))
 
 
 def _words(path: Path) -> list[str]:

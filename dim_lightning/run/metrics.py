@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import METRICS, write_atomically
+from dim_lightning.writing import reach_disk
 
 _POSITION = ("epoch", "step")
 
@@ -92,7 +92,7 @@ class MetricsFile(Logger):
         if not self._path.is_file():
             return 0
         with self._path.open("rb") as file:
-            os.fsync(file.fileno())
+            reach_disk(file.fileno())
             return sum(1 for _ in file) - 1  # without the header; long runs have 100,000 rows
 
 

@@ -7,10 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from dim_lightning.errors import InputError
 from dim_lightning.run.folder import RESULT, read_json, write_atomically
+from dim_lightning.writing import file_lock
 
 TRANSFER = "transfer/"  # what sections and figures of other data sets begin with
 TRANSFER_NAME = r"[\w.-]+"  # what other data sets may be called
@@ -92,7 +91,7 @@ def change_result(
 
 @contextmanager
 def _alone(run_dir: Path) -> Iterator[None]:
-    lock = filelock.FileLock(run_dir / _LOCK)
+    lock = file_lock(run_dir / _LOCK)
     # a file system without locks, or a process that stands still with it: figures are kept anyway
     with suppress(NotImplementedError, OSError):
         lock.acquire(timeout=_PATIENCE)

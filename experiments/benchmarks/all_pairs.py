@@ -33,7 +33,8 @@ CHANNELS, LOCATIONS, CODE_DIM, WIDTH = 128, 64, 64, 512
 
 def peak_memory() -> float:
     """Peak resident memory of this process, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 2 ** (30 if sys.platform == "darwin" else 20)  # bytes there, KiB elsewhere
 
 
 def objective(batch: int, tiled: bool) -> None:

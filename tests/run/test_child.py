@@ -64,6 +64,20 @@ def test_a_program_that_is_not_there(tmp_path):
     assert not is_at_work(tmp_path)
 
 
+@pytest.mark.parametrize("error", [ProcessLookupError, PermissionError])  # Linux, macOS
+def test_one_that_ended_by_itself_is_killed_without_an_error(tmp_path, monkeypatch, error):
+    def ended(*_):
+        raise error
+
+    child = Child(tmp_path, patience=0.0)
+    child.start([sys.executable, "-S", "-c", "import time; time.sleep(0.5)"])
+    monkeypatch.setattr(os, "kill", ended)
+    monkeypatch.setattr(os, "killpg", ended)
+    child.end()
+    wait(child)
+    assert child.code == 0
+
+
 def test_a_disk_without_locks_is_named(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")

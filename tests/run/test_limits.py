@@ -44,3 +44,20 @@ def test_a_limit_of_the_cgroup_bounds_the_memory(cgroup):
         assert available_memory() == left
     (cgroup / "memory.max").write_text("max\n")
     assert available_memory() > 2000
+
+
+def test_a_limit_of_a_cgroup_in_between_counts(tmp_path, monkeypatch):
+    """As of a job whose task has none of its own."""
+    own = tmp_path / "proc" / "cgroup"
+    task = tmp_path / "sys" / "job" / "user" / "task"
+    task.mkdir(parents=True)
+    own.parent.mkdir()
+    own.write_text("0::/job/user/task\n1:cpu,memory:/job\n")
+    monkeypatch.setattr(limits, "_CGROUP", tmp_path / "sys")
+    monkeypatch.setattr(limits, "_OWN", own)
+    above = [task, *task.parents[:3]]
+    assert above[-1] == tmp_path / "sys"
+    assert list(limits._cgroups("")) == above
+    assert list(limits._cgroups("cpu")) == [tmp_path / "sys" / "cpu" / "job", tmp_path / "sys/cpu"]
+    (task.parent / "cpu.max").write_text("25000 100000\n")
+    assert usable_cores() == 0.25

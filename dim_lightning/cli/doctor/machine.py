@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,7 +160,11 @@ def shared_memory(asked: Asked) -> Iterator[Finding]:
     """The memory through which data workers send batches."""
     workers = asked.whole("num_workers", 0)
     if not SHARED.is_dir():
-        yield Finding("shared memory", "no /dev/shm on this system")
+        found = "no /dev/shm on this system"
+        if workers and sys.platform == "linux":  # where it is what they need
+            yield Finding("shared memory", found, "set data.num_workers to 0", "FIX")
+        else:
+            yield Finding("shared memory", found)
         return
     free = shutil.disk_usage(SHARED).free
     batch = 3 * asked.whole("image_size", 32) ** 2 * asked.whole("batch_size", 64)

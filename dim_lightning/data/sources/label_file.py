@@ -2,6 +2,7 @@
 
 import csv
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def labelled_parts(parts: Parts, file: Path, folder: Path) -> Parts:
     labels = _labels(file, folder)
     names = sorted(set(labels.values()))
     given = [part for part in (parts.train, parts.test) if part is not None]
-    keys = [[os.path.abspath(str(path)) for path in part.pictures] for part in given]  # noqa: PTH100
+    keys = [[_key(str(path)) for path in part.pictures] for part in given]
     strange = sorted(labels.keys() - {key for each in keys for key in each})
     if strange or not labels:
         raise InputError(
@@ -74,7 +75,16 @@ def _labels(file: Path, folder: Path) -> dict[str, str]:
                 'expected as many; a name with a comma in it stands in quotes, "New York, NY"'
             )
         label = label.strip()
-        key = os.path.abspath(folder / path)  # noqa: PTH100  # keeps links, and is quick
+        key = _key(folder / path)
         if label and labels.setdefault(key, label) != label:
             raise InputError(f"{file} labels {path} as {labels[key]} and as {label}; expected one")
     return labels
+
+
+def _key(path: str | Path) -> str:
+    """The path by which a picture is known, whichever way its letters with accents are written.
+
+    Macs have files whose names take them for two characters each, and tables for one.
+    """
+    absolute = os.path.abspath(path)  # noqa: PTH100  # keeps links, and is quick
+    return unicodedata.normalize("NFC", absolute)

@@ -210,7 +210,8 @@ EPOCH = """
 import resource, sys
 from dim_lightning.data import ImageDataModule, Stream
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 2 ** (20 if sys.platform == "darwin" else 10)  # bytes there, KiB elsewhere
 data = ImageDataModule(Stream(sys.argv[1], window_mb=4), image_size=32, batch_size=64)
 data.setup()
 next(iter(data.val_dataloader()))

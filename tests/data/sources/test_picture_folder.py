@@ -1,5 +1,6 @@
 import errno
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -118,6 +119,16 @@ def test_a_file_labels_some_of_the_pictures(class_folders, tmp_path, draw):
     other = source.find(tmp_path)
     assert other.labels != found.labels
     assert other.fingerprint == found.fingerprint
+
+
+@pytest.mark.parametrize(("in_folder", "in_table"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_letters_with_accents_may_be_written_either_way(tmp_path, draw, in_folder, in_table):
+    name = "caf\u00e9.png"
+    draw(tmp_path / "pictures" / unicodedata.normalize(in_folder, name))
+    draw(tmp_path / "pictures" / "other.png")
+    row = f"cat,{unicodedata.normalize(in_table, name)}"
+    parts = read(tmp_path / "pictures", labels=labels_in(tmp_path, row))
+    assert sorted(parts.train.labels.tolist()) == [-1, 0]
 
 
 @pytest.mark.parametrize(

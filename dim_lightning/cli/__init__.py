@@ -41,9 +41,12 @@ import gc
 import io
 import locale
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+
+_STOPPED = (130, 143)  # as in cli.ending, which loads what is heavy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _be_sure_of_text()
     if own_process:
         _wait_briefly()
+    code = _ended(words, own_process)
+    if own_process and code in _STOPPED and "WANDB_SWEEP_ID" in os.environ:
+        _end_by_signal(code - 128)
+    return code
+
+
+def _ended(words: list[str], own_process: bool) -> int:
+    """Runs one command; how it ended."""
     try:
         code = _started(words, own_process)
         sys.stdout.flush()  # what cannot be said any more is an error now, not at the exit
@@ -74,7 +85,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141  # 128 + SIGPIPE, as shells have it
     except KeyboardInterrupt:  # while packages load; each command has its own words for it later
         sys.stderr.write("interrupted\n")
-        return 130  # as in cli.ending, which loads what is heavy
+        return _STOPPED[0]
+
+
+def _end_by_signal(number: int) -> None:
+    """Ends the process as one without a handler would end; to a shell this is 128 more than it.
+
+    An agent of Weights & Biases takes any other end of a trial that it stopped for a failure, and
+    gives up after a few.
+    """
+    sys.stderr.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _be_sure_of_text() -> None:

@@ -23,6 +23,8 @@ from dim_lightning.run.settings import run_name
 _STATE = "wandb.json"
 _SECONDS_TO_ANSWER = 5
 _SECONDS_TO_SEND = 300
+_PLACE = ("entity", "project")  # of a run, which it does not leave
+_EDITED = ("name", "group", "tags", "notes")  # of a run, there
 _UNSENT = ("offline", "dryrun", "disabled")  # dryrun is an older name of offline
 
 
@@ -43,10 +45,14 @@ class NotSent(NamedTuple):
 class WandbLogger(LightningWandbLogger):
     """Logs a run to Weights & Biases, in its run folder, under an id that a resumed run keeps.
 
+    For runs of the command line, which knows folder and settings; a script takes Lightning's own.
+    What goes on with a run leaves its name, group, tags and notes there as they are by then, and
+    the run in its project.
+
     Args:
-        project: the project there.
+        project: the project there; what WANDB_PROJECT says, or dim_lightning, if None.
         entity: the user or team; the login's own if None.
-        name: the run's name; <experiment>/<n> if None.
+        name: the run's name; what WANDB_NAME says, or <experiment>/<n>, if None.
         group: a name that several runs share.
         tags: labels of the run.
         notes: what the run is about.
@@ -60,7 +66,7 @@ class WandbLogger(LightningWandbLogger):
 
     def __init__(
         self,
-        project: str = "dim_lightning",
+        project: str | None = None,
         entity: str | None = None,
         name: str | None = None,
         group: str | None = None,
@@ -68,6 +74,7 @@ class WandbLogger(LightningWandbLogger):
         notes: str | None = None,
         mode: str | None = None,
     ) -> None:
+        project = project or os.environ.get("WANDB_PROJECT") or "dim_lightning"
         try:
             super().__init__(
                 project=project, entity=entity, name=name, group=group, tags=tags, notes=notes
@@ -102,12 +109,19 @@ class WandbLogger(LightningWandbLogger):
             settings=wandb.Settings(silent=True, console="off", **_patience()),
         )
         self._save_dir = str(run_dir)
-        self._wandb_init["name"] = self._wandb_init["name"] or run_name(run_dir)
-        self._wandb_init["id"] = os.environ.get("WANDB_RUN_ID") or _stored_id(run_dir)
+        name = self._wandb_init["name"] or os.environ.get("WANDB_NAME") or run_name(run_dir)
+        known = _stored(run_dir)
+        own_id = os.environ.get("WANDB_RUN_ID")
+        self._wandb_init.update(name=name, id=own_id or known.get("id"))
+        if not own_id and known.get("mode") == "online":
+            self._wandb_init.update({key: known[key] for key in _PLACE if known.get(key)})
+            self._wandb_init.update(dict.fromkeys(_EDITED))
         # Lightning 2.6 still passes it; wandb only warns that it has no effect
         self._wandb_init.pop("anonymous", None)
         run = self._opened()
         state = {"id": run.id, "mode": self._wandb_init["mode"]}
+        if state["mode"] == "online":  # which environment or agent may have chosen
+            state |= {key: getattr(run, key) for key in (*_PLACE, "url")}
         write_atomically(run_dir / _STATE, json.dumps(state, indent=2) + "\n")
 
     def _opened(self) -> Any:
@@ -165,7 +179,8 @@ class WandbLogger(LightningWandbLogger):
             _end_service()
             rank_zero_info(
                 f"Weights & Biases failed ({type(error).__name__}: {error}); this run goes on "
-                f"without it; `wandb sync` sends what is in {self._save_dir}/wandb"
+                f"without it; `wandb sync --include-online {self._save_dir}/wandb/run-*` sends the "
+                "rest"
             )
 
     def _own_mode(self) -> str:
@@ -244,11 +259,12 @@ def _patience() -> dict[str, Any]:
     """How long a run that is done waits for a network that is gone; wandb would wait for hours."""
     import wandb
 
-    known = "finish_timeout" in getattr(wandb.Settings, "model_fields", {})  # since wandb 0.28
-    asked = os.environ.get("WANDB_FINISH_TIMEOUT")
-    return {"finish_timeout": float(asked or _SECONDS_TO_SEND)} if known else {}
+    known = getattr(wandb.Settings, "model_fields", {})
+    seconds = float(os.environ.get("WANDB_FINISH_TIMEOUT") or _SECONDS_TO_SEND)
+    wanted = {"finish_timeout": seconds, "finish_timeout_raises": True}  # since wandb 0.28
+    return {name: value for name, value in wanted.items() if name in known}
 
 
-def _stored_id(run_dir: Path) -> str | None:
+def _stored(run_dir: Path) -> dict[str, Any]:
     advice = "remove it, and the run goes on as a new one of Weights & Biases"
-    return read_json(run_dir / _STATE, advice).get("id")
+    return read_json(run_dir / _STATE, advice)

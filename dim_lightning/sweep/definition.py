@@ -88,9 +88,14 @@ def _metric(found: Any) -> tuple[str, bool]:
             f"metric is {found!r}; expected a name and a goal, such as "
             "{name: best/probe/online/top1, goal: maximize}"
         )
-    extra = [key for key in found if key not in ("name", "goal")]
+    extra = [key for key in found if key not in ("name", "goal", "impute")]
     if extra:
         raise InputError(f"metric.{extra[0]} is not supported here; expected name and goal")
+    if found.get("impute", "latest") != "latest":  # W&B's own is worst
+        raise InputError(
+            f"metric.impute is {found['impute']!r}; here a trial that was stopped counts by its "
+            "last value; expected latest, or nothing"
+        )
     goal = found.get("goal", "minimize")
     if goal not in ("minimize", "maximize"):
         raise InputError(f"metric.goal is {goal!r}; expected minimize or maximize")

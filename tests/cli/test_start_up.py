@@ -142,6 +142,16 @@ def test_ctrl_c_while_packages_load(command, package):
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.parametrize(("given", "code"), [("", -2), ("sys.argv[1:2]", 130)])
+def test_a_trial_of_an_agent_ends_by_the_signal_that_stopped_it(given, code):
+    """The agent takes other ends for failures; a process of somebody else's is left alone."""
+    program = INTERRUPTED.replace("sys.argv[1:2]", given)
+    environment = {**os.environ, "WANDB_SWEEP_ID": "abc"}
+    words = [sys.executable, "-c", program, "fit", "torch"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.returncode, done.stderr) == (code, "interrupted\n")
+
+
 def test_windows_is_told_where_it_runs(monkeypatch, capsys):
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(SystemExit) as stopped:

@@ -49,6 +49,35 @@ def test_offline_by_itself_nested_config_and_the_same_run_again(alone, caplog):
     again.finish()
 
 
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_stays_where_it_is_and_as_it_is_called_there(alone, monkeypatch, mode):
+    """A sweep's agent, or the environment, may have chosen its project; people rename runs."""
+    run = SimpleNamespace(id="r1", entity="lab", project="theirs", url="https://w/r1")
+    monkeypatch.setattr(WandbLogger, "_opened", lambda self: run)
+    begins = WandbLogger(mode=mode, tags=["a"], notes="b")
+    begins.place_in(alone, {})
+    keys = ("name", "tags", "notes", "entity", "project", "id")
+    expected = ["digits/1", ["a"], "b", None, "dim_lightning", None]
+    assert [begins._wandb_init.get(key) for key in keys] == expected
+    goes_on = WandbLogger(mode=mode, tags=["a"], notes="b")
+    goes_on.place_in(alone, {})
+    known = [None, None, None, "lab", "theirs"] if mode == "online" else expected[:-1]
+    assert [goes_on._wandb_init.get(key) for key in keys] == [*known, "r1"]
+    assert json.loads((alone / "wandb.json").read_text()).get("url") == (
+        run.url if mode == "online" else None
+    )
+
+
+def test_the_environment_names_run_and_project(alone, monkeypatch):
+    monkeypatch.setenv("WANDB_NAME", "mine")
+    monkeypatch.setenv("WANDB_PROJECT", "pictures")
+    monkeypatch.setattr(WandbLogger, "_opened", lambda self: SimpleNamespace(id="r1"))
+    for given, found in (({}, ("mine", "pictures")), ({"name": "a", "project": "b"}, ("a", "b"))):
+        logger = WandbLogger(mode="offline", **given)
+        logger.place_in(alone, {})
+        assert (logger._wandb_init["name"], logger._wandb_init["project"]) == found
+
+
 def test_a_damaged_record_of_the_run_is_named(alone):
     (alone / "wandb.json").write_text("[]")
     with pytest.raises(InputError, match=r"wandb\.json holds \[\]; expected .*; remove it"):
@@ -105,7 +134,8 @@ def test_what_is_not_to_be_sent_is_not(alone, monkeypatch, caplog, said, asked, 
     if asked:
         monkeypatch.setenv("WANDB_MODE", asked)
     monkeypatch.setattr(wandb_logger, "_answers", lambda server: True)
-    monkeypatch.setattr(WandbLogger, "_opened", lambda self: SimpleNamespace(id="r1"))
+    run = SimpleNamespace(id="r1", entity="lab", project="dim_lightning", url="https://w/r1")
+    monkeypatch.setattr(WandbLogger, "_opened", lambda self: run)
     monkeypatch.setattr(wandb, "setup", singleton)  # without wandb's own process
     wandb.teardown()  # it reads its settings once
     with caplog.at_level("INFO", "lightning"):

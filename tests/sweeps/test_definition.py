@@ -65,6 +65,7 @@ def test_a_constant_is_not_searched(bench):
         ({"method": "custom"}, "method is 'custom'; expected one of grid, random, bayes"),
         ({"scheduler": {"engine": "ax"}}, "scheduler is not supported here"),
         ({"metric": None}, "metric is None; expected a name and a goal"),
+        ({"metric": {"name": "x", "impute": "worst"}}, "by its last value; expected latest"),
         ({"metric": {"name": "x", "target": 1}}, "metric.target is not supported here"),
         ({"metric": {"name": "x", "goal": "up"}}, "expected minimize or maximize"),
         ({"parameters": {}}, "expected settings by their full name"),

@@ -23,7 +23,13 @@ from dim_lightning.hyperparameters import (
     shown,
 )
 from dim_lightning.optim import WarmupCosine
-from dim_lightning.parts import check_makers, check_scheduler, check_terms, warn_of_dropout
+from dim_lightning.parts import (
+    check_gradients,
+    check_makers,
+    check_scheduler,
+    check_terms,
+    warn_of_dropout,
+)
 from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
 from dim_lightning.seeding import Draws, generator_for
 from dim_lightning.trained import Trained, trained_in
@@ -137,13 +143,14 @@ class EncoderModule(L.LightningModule, ABC):
             check_one_size(name, self.image_size, data.view_sizes, data.augmentation)
 
     def on_fit_start(self) -> None:
-        """Looks at the data, as the command line does before it makes a run's folder.
+        """Looks at device and data, as the command line does before it makes a run's folder.
 
         A script's settings go to the loggers as well.
 
         Raises:
-            InputError: it has not what the method needs.
+            InputError: gradients would be wrong, or the data has not what the method needs.
         """
+        check_gradients(self.device)
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, ImageDataModule):
             self.check_data(data, self.trainer.world_size * data.batch_size)
@@ -256,13 +263,15 @@ class EncoderModule(L.LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Looks at whether the parts are those that the checkpoint was trained with.
 
-        Warns of settings that this class has not, such as those of another version.
+        Warns of settings that this class has not, such as those of another version, and, where the
+        training goes on, of another optimiser or schedule.
 
         Raises:
             InputError: they are others.
         """
         self.trained = trained_in(checkpoint)
-        check_hyperparameters(type(self).__name__, checkpoint, self.hparams)
+        goes_on = self._trainer is not None and self.trainer.state.fn == "fit"
+        check_hyperparameters(type(self).__name__, checkpoint, self.hparams, goes_on)
 
     def _step(self, batch: object, stage: str, position: tuple[int, int]) -> dict[str, Any]:
         batch = checked_batch(batch)
@@ -289,12 +298,7 @@ class EncoderModule(L.LightningModule, ABC):
 
 
 def is_written(trainer: L.Trainer, step: int) -> bool:
-    """Whether what is logged in a training step is kept: that of all others would be dropped.
-
-    Args:
-        trainer: in the midst of the step.
-        step: its number, from 1.
-    """
+    """Whether what is logged in the step, from 1, that is under way is kept, not dropped."""
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
     at_interval = every > 0 and step % every == 0
     return at_interval or trainer.is_last_batch or trainer.should_stop

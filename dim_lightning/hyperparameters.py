@@ -18,7 +18,8 @@ from dim_lightning.version import version
 PARTS = "parts"  # in a checkpoint: parameter -> the class or function that was given, as text
 FROM_COMMAND_LINE = "_instantiator"  # among the hyperparameters of such a module, by Lightning
 _VERSION = "dim_lightning"  # in a checkpoint: which version has written it
-_FREE = ("optimizer", "lr_scheduler", "report")  # may be others from here on
+_OF_TRAINING = ("optimizer", "lr_scheduler")  # of others it warns where a training goes on
+_FREE = (*_OF_TRAINING, "report")  # may be others from here on
 _NUMPY = (np.bool_, np.number, np.str_)
 _MODULES = re.compile(r"(?<!')\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
 
@@ -35,7 +36,7 @@ def keep_hyperparameters(checkpoint: dict[str, Any]) -> None:
 
 
 def check_hyperparameters(
-    method: str, checkpoint: Mapping[str, Any], given: Mapping[str, Any]
+    method: str, checkpoint: Mapping[str, Any], given: Mapping[str, Any], goes_on: bool = False
 ) -> None:
     """Looks at whether a module has the parts that a checkpoint was trained with.
 
@@ -45,6 +46,8 @@ def check_hyperparameters(
         method: the class of the module that loads the checkpoint.
         checkpoint: of which `keep_hyperparameters` has kept them.
         given: the module's settings.
+        goes_on: whether its training goes on, of whose optimiser and schedule it warns, if they
+            are others.
 
     Raises:
         InputError: the parts are others.
@@ -52,6 +55,8 @@ def check_hyperparameters(
     if FROM_COMMAND_LINE in given:  # which says itself what differs
         return
     _check_parts(method, checkpoint.get(PARTS, {}), given)
+    if goes_on:
+        _warn_of_others(checkpoint, given)
     of = checkpoint.get(_VERSION, "(version unknown)")
     _warn_of_unknown(method, of, checkpoint.get("hyper_parameters", {}), given)
 
@@ -151,7 +156,8 @@ def _check_parts(method: str, stored: Mapping[str, str], given: Mapping[str, Any
     changed = [name for name in others if _unplaced(now[name]) != _unplaced(stored[name])]
     if changed:
         listed = "; ".join(told[name] for name in changed)
-        words = ", ".join(f"{name}={stored[name]}" for name in changed)
+        free = [name for name in _OF_TRAINING if stored.get(name, "") != part_text(given.get(name))]
+        words = ", ".join(f"{n}={text}" for n, text in stored.items() if n in (*changed, *free))
         raise InputError(
             f"the checkpoint was trained with other parts: {listed}; expected the same, which no "
             f"checkpoint can hold: give them, {method}.load_from_checkpoint(path, {words}), or, "
@@ -159,6 +165,21 @@ def _check_parts(method: str, stored: Mapping[str, str], given: Mapping[str, Any
         )
     for name in others:
         warnings.warn(f"{told[name]}; taken for the same in another place", stacklevel=4)
+
+
+def _warn_of_others(checkpoint: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Warns of an optimiser or schedule that a training went by so far, and does not any more."""
+    texts = {
+        name: part_text(value) for name, value in checkpoint.get("hyper_parameters", {}).items()
+    }
+    stored = {**texts, **checkpoint.get(PARTS, {})}
+    for name in _OF_TRAINING:
+        now = part_text(given.get(name))
+        if stored.get(name, now) != now:
+            warnings.warn(
+                f"{name} was {stored[name]}, here it is {now}, by which the training goes on",
+                stacklevel=4,
+            )
 
 
 def _warn_of_unknown(

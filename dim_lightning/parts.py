@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from dim_lightning.errors import InputError, cut
 from dim_lightning.hyperparameters import part_text
+from dim_lightning.processor import APPLE_GPU_ADVICE, apple_gpu_error
 
 _LONGEST = 80  # of what was given, in an error
 # others' layers, by the setting that says how much they drop; to import them takes its time
@@ -95,6 +96,20 @@ def _draws(layer: nn.Module) -> bool:
     if isinstance(layer, nn.FractionalMaxPool2d | nn.FractionalMaxPool3d):
         return layer._random_samples is None  # else where it pools was given
     return bool(getattr(layer, _DROPPING.get(type(layer).__name__, ""), None))
+
+
+def check_gradients(device: torch.device) -> None:
+    """Refuses to train where PyTorch is known to compute wrong gradients.
+
+    Args:
+        device: of the parameters.
+
+    Raises:
+        InputError: so it is.
+    """
+    error = apple_gpu_error() if device.type == "mps" else None
+    if error is not None:
+        raise InputError(f"the Trainer computes on Apple's GPU, but {error}; {APPLE_GPU_ADVICE}")
 
 
 def warn_of_dropout(part: nn.Module) -> None:

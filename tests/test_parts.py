@@ -1,11 +1,14 @@
 """Names in the place of parts are refused; layers that draw from global generators are seen."""
 
+from contextlib import nullcontext
+
 import jaxtyping
 import numpy as np
 import pytest
 import torch
 from small_methods import build, decoder, discriminator, encoder
 from torch import nn
+from torch.torch_version import TorchVersion
 from torchvision.ops import StochasticDepth
 
 from dim_lightning.baselines import VAE, AdversarialAutoencoder, Autoencoder, BiGAN, Supervised
@@ -13,7 +16,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
 from dim_lightning.infomax.estimators import info_nce, smile
 from dim_lightning.infomax.occlusion import Occlusion
-from dim_lightning.parts import has_dropout
+from dim_lightning.parts import check_gradients, has_dropout
 
 
 class DropPath(nn.Module):
@@ -128,3 +131,13 @@ def test_a_name_or_a_class_is_no_function(said):
 @pytest.mark.usefixtures("as_in_a_script")
 def test_numbers_of_numpy_will_do():
     build(DeepInfoMax, num_negatives=np.int64(3))
+
+
+@pytest.mark.parametrize(("version", "refused"), [("2.13.1", True), ("2.14.0", False)])
+def test_wrong_gradients_are_not_trained_by(monkeypatch, version, refused):
+    """A script's Trainer takes a Mac's GPU by itself."""
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    check_gradients(torch.device("cpu"))
+    wrong = pytest.raises(InputError, match=r"Apple's GPU, but PyTorch 2\.13\.1 computes wrong")
+    with wrong if refused else nullcontext():
+        check_gradients(torch.device("mps"))

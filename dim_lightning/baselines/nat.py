@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from dim_lightning.data import Batch
+from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
@@ -73,9 +73,18 @@ class NAT(EncoderModule):
         self.targets_seed = seed
 
     def setup(self, stage: str) -> None:
-        """Draws the targets of the training images."""
+        """Draws the targets of the training images.
+
+        Raises:
+            InputError: the Trainer has no `ImageDataModule`, which says how many there are.
+        """
         if stage == "fit":
-            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            data: Any = getattr(self.trainer, "datamodule", None)
+            if not isinstance(data, ImageDataModule):
+                raise InputError(
+                    "the Trainer was given no ImageDataModule, and NAT has a target for each of "
+                    "the training images; give it one: trainer.fit(model, datamodule)"
+                )
             self.draw_targets(len(data.split("train")))
 
     def draw_targets(self, num_images: int) -> None:

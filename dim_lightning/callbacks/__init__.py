@@ -7,6 +7,7 @@ from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
 from dim_lightning.callbacks.geometry import Geometry
 from dim_lightning.callbacks.linear_probe import LinearProbe
+from dim_lightning.callbacks.logged_step import LoggedStep
 from dim_lightning.callbacks.neighbours import Neighbours
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
@@ -23,6 +24,7 @@ __all__ = [
     "EpochLines",
     "Geometry",
     "LinearProbe",
+    "LoggedStep",
     "Neighbours",
     "NonFiniteGuard",
     "OfflineEvaluation",

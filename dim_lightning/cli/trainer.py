@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.callbacks.joint_start import JointStart
+from dim_lightning.callbacks.logged_step import LoggedStep
 from dim_lightning.callbacks.non_finite import NonFiniteGuard
 from dim_lightning.callbacks.run_record import RunRecord
 from dim_lightning.callbacks.running_best import RunningBest
@@ -148,7 +149,7 @@ def _fixed_callbacks(run_dir: Path, command: str, bar: bool) -> list[Callback]:
         guard = NonFiniteGuard(run_dir / LAST_CHECKPOINT)
         callbacks += [JointStart(), guard, RunningBest(), RunRecord(run_dir), EpochLines()]
     else:
-        callbacks.append(StopAtOnce())
+        callbacks += [LoggedStep(), StopAtOnce()]
     return callbacks
 
 

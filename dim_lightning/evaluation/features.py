@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dim_lightning.data import Batch, to_float
-from dim_lightning.encoders import Encoder
+from dim_lightning.encoders import Encoder, Features
 from dim_lightning.errors import InputError
 
 
@@ -71,7 +71,8 @@ def extract(
             kept of all.
 
     Raises:
-        InputError: for a layer that the encoder does not have, and if there are no images.
+        InputError: for a layer that the encoder does not have, if it gives no `Features`, and if
+            there are no images.
     """
     stores: dict[str, list[Tensor]] = {}
     parts: list[dict[str, Tensor]] = []
@@ -79,6 +80,11 @@ def extract(
     with observing(encoder):
         for batch in batches:
             features = encoder(as_floats(batch.images.to(device)).to(dtype))
+            if not isinstance(features, Features):
+                raise InputError(
+                    f"{type(encoder).__name__} gives {type(features).__name__}; expected Features, "
+                    "as an Encoder of dim_lightning.encoders does"
+                )
             for name, value in _chosen(features.layers, layers).items():
                 rows = value[(batch.labels >= 0).to(device)] if labelled else value
                 stores.setdefault(name, []).append(rows.float().cpu())

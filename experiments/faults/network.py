@@ -132,7 +132,10 @@ def try_it(fault: str, happen: Callable[[ThreadingHTTPServer, subprocess.Popen],
         assert time.monotonic() - last < 60, "it waited longer than it was asked to"
         kept = list((place / "runs").glob("*/*/wandb/*/run-*.wandb"))
         assert kept, "nothing is left to send later"
-        print(f"{kept[0].stat().st_size:,} bytes are kept for `wandb sync --include-online`", flush=True)
+        print(
+            f"{kept[0].stat().st_size:,} bytes are kept for `wandb sync --include-online`",
+            flush=True,
+        )
 
 
 def go_away(server: ThreadingHTTPServer, _: subprocess.Popen) -> None:

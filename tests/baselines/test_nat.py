@@ -1,4 +1,5 @@
 from itertools import permutations
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -37,6 +38,9 @@ def test_only_training_draws_targets():
     module = NAT(**SETTINGS[NAT], image_size=SIZE)
     module.setup("validate")
     assert len(module.targets) == 0
+    module._trainer = SimpleNamespace()  # which has loaders alone
+    with pytest.raises(InputError, match="given no ImageDataModule, and NAT has a target"):
+        module.setup("fit")
 
 
 def test_the_loss_is_the_mean_square_distance():

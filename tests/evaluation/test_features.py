@@ -143,3 +143,10 @@ def test_of_unlabelled_images_codes_alone_are_kept():
     known = torch.cat([batch.labels for batch in mixed]) >= 0
     assert torch.equal(some.code, whole.code)
     assert all(torch.equal(some.layers[name], whole.layers[name][known]) for name in whole.layers)
+
+
+def test_what_gives_no_features_is_named(monkeypatch):
+    encoder = BlogEncoder(8, widths=(4,), embedding_dim=3)
+    monkeypatch.setattr(encoder, "forward", lambda images: images)
+    with pytest.raises(InputError, match="BlogEncoder gives Tensor; expected Features"):
+        extract(encoder, batches())

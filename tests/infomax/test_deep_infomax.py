@@ -370,7 +370,8 @@ def test_a_checkpoint_of_other_parts_is_refused(tmp_path, data_root):
     assert (
         f"load_from_checkpoint(path, encoder={encoder}, "
         "estimator=dim_lightning.infomax.estimators.info_nce, "
-        "prior=dim_lightning.infomax.priors.sigreg.SIGReg)"
+        "prior=dim_lightning.infomax.priors.sigreg.SIGReg, "
+        "optimizer=partial(torch.optim.sgd.SGD, lr=0.1))"
     ) in str(refused.value)
     with pytest.raises(InputError, match=r"prior was .*SIGReg, here it is .*GaussianKL"):
         trainer(tmp_path).test(

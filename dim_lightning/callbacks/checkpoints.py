@@ -1,5 +1,6 @@
 """Keeps the state of training between two steps, and ends it there when a signal asks for it."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,16 @@ from dim_lightning.run.signals import HeldSignals, stop
 
 _SAVE = 1  # below the number of every signal that stops
 _ASK_EVERY = 8  # steps: processes that ask each other wait for each other and for their devices
+_ASKS = "_broadcast_sigterm_tensor"  # by which Lightning lets them ask in each step
+_SHORT = 1.0  # seconds: what is saved so quickly is saved at the end of each epoch
+_SHARE = 0.05  # of the time, at most, goes into what takes longer
 
 
 class Checkpoints(Checkpoint):
     """Saves the whole state at the end of each epoch, and within epochs every few minutes.
+
+    A state that takes long to write waits for the end of a later epoch where epochs are short: no
+    more than a twentieth of the time goes into it.
 
     A run that goes on from such a file does, to the bit, what it would have done. It is saved
     before a step begins, when nothing is under way and all there is to log has been logged, as
@@ -44,6 +51,7 @@ class Checkpoints(Checkpoint):
         self._saving = False
         self._saved_step = 0
         self._saved_at = 0.0
+        self._seconds = 0.0  # that the last one took
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begins to hold signals back."""
@@ -53,6 +61,10 @@ class Checkpoints(Checkpoint):
             # with max_steps, Lightning would take a finished epoch for one to go on with
             trainer.fit_loop.epoch_loop.restarting = False
         self._signals.hold()
+        loop = trainer.fit_loop.epoch_loop
+        if self._signals.holds(signal.SIGTERM) and hasattr(loop, _ASKS):
+            # nothing tells Lightning of the signal by now, and to ask is to wait for the devices
+            setattr(loop, _ASKS, lambda: None)
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Saves if it is time to; ends training if that is asked for.
@@ -71,11 +83,11 @@ class Checkpoints(Checkpoint):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves the last state."""
         self._save(trainer)
-        self._signals.release()
+        self._release(trainer)
 
-    def on_exception(self, *_: Any) -> None:
+    def on_exception(self, trainer: L.Trainer, *_: Any) -> None:
         """Lets signals act again."""
-        self._signals.release()
+        self._release(trainer)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -91,13 +103,16 @@ class Checkpoints(Checkpoint):
         _set_between_steps(loop, _epoch_is_over(trainer), _accumulates(trainer))
 
     def _is_due(self, trainer: L.Trainer) -> int:
-        """By the count of steps, which is the same on every process."""
+        """By the count of steps, and at the end of an epoch; the same on every process."""
         num_steps = trainer.global_step - self._saved_step
-        due = num_steps and (
-            _batches_done(trainer) == 0
-            or (self.every_n_steps is not None and num_steps >= self.every_n_steps)
-        )
-        return _SAVE if due else 0
+        if not num_steps:
+            return 0
+        by_count = self.every_n_steps is not None and num_steps >= self.every_n_steps
+        if by_count or _batches_done(trainer):
+            return _SAVE if by_count else 0
+        share = self._seconds / max(time.monotonic() - self._saved_at, 1e-9)
+        own = _SAVE if self._seconds < _SHORT or share <= _SHARE else 0
+        return own if trainer.world_size == 1 else largest(own, trainer.strategy.root_device)
 
     def _is_asked(self, trainer: L.Trainer) -> int:
         """By a clock or a signal of any process; the number of the signal."""
@@ -113,6 +128,7 @@ class Checkpoints(Checkpoint):
     def _save(self, trainer: L.Trainer) -> None:
         if trainer.global_step == self._saved_step or trainer.fast_dev_run:  # type: ignore
             return
+        begin = time.monotonic()
         self._saving = True
         try:
             path = Path(trainer.default_root_dir) / LAST_CHECKPOINT
@@ -120,6 +136,11 @@ class Checkpoints(Checkpoint):
         finally:
             self._saving = False
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        self._seconds = self._saved_at - begin
+
+    def _release(self, trainer: L.Trainer) -> None:
+        self._signals.release()
+        vars(trainer.fit_loop.epoch_loop).pop(_ASKS, None)
 
 
 def _batches_done(trainer: L.Trainer) -> int:

@@ -109,6 +109,7 @@ class LinearProbe(Callback):
 
         One of other classes is left out then: a fresh one would not be trained.
         """
+        self._follow(pl_module.device)
         if self._probe is None and self._stored:
             if trainer.state.fn == "fit" or self._is_of_these_classes(self._stored):
                 self._build(pl_module)
@@ -156,7 +157,14 @@ class LinearProbe(Callback):
         self._stored = state
         self._probe = self._optimizer = self._accuracy = None
 
+    def _follow(self, device: torch.device) -> None:
+        """A probe of an earlier training on another device goes on from its state on this one."""
+        if self._probe is not None and next(self._probe.parameters()).device != device:
+            self._set_aside(self.state_dict())
+
+    @torch.inference_mode(False)  # of a validation, whose tensors no training could change
     def _build(self, pl_module: L.LightningModule) -> None:
+        self._follow(pl_module.device)
         if self._num_classes is None or self._probe is not None:
             return
         device = pl_module.device

@@ -25,6 +25,7 @@ from dim_lightning.cli.device import (
     accelerator_taken,
     check_gpus,
     check_precision,
+    check_started,
     gpu_names,
     say_slow_precision,
 )
@@ -102,6 +103,7 @@ class CommandLine(ParsedCommandLine):
             settings = self._dumped(self.config)
             trainer = trainer_in(self.run_dir, self._command, config, self._callbacks())
             check_precision(self._command, config["precision"], trainer)
+            check_started(trainer)
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
             if self._command == "fit" or is_new:
@@ -133,8 +135,8 @@ class CommandLine(ParsedCommandLine):
         if self._command == "fit":
             check_clock(interval, trainer.world_size)
             self.model.check_data(self.datamodule, joint_batch)
-            on_cpu = trainer.strategy.root_device.type == "cpu"
-            check_compile(self._option("compile"), on_cpu, trainer.accumulate_grad_batches)
+            device = trainer.strategy.root_device
+            check_compile(self._option("compile"), device, trainer.accumulate_grad_batches)
             say_slow_precision(trainer, self._option("matmul_precision"))
         if self._is_resumed or self._start.batches:
             check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)

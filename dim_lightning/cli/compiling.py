@@ -10,6 +10,7 @@ import shutil
 import sys
 from typing import Literal
 
+import torch
 from torch import nn
 
 from dim_lightning.encoders import Encoder
@@ -23,35 +24,47 @@ HELP = (
 )
 _TRACED = "aot_eager"
 _BY_GRAPHS = ("reduce-overhead", "max-autotune")
-_COMPILERS = ("g++", "clang++", "c++", "cl")
+# what is compiled for -> the language that this is done in, who knows it, and who else is asked
+_COMPILERS = {
+    "cpu": ("C++", "CXX", ("g++", "clang++", "c++", "cl")),
+    "cuda": ("C", "CC", ("gcc", "clang")),
+}
+_VOLTA = (7, 0)  # compute capability
 
 
-def check_compile(mode: Compile, on_cpu: bool, batches_a_step: int) -> None:
+def check_compile(mode: Compile, device: torch.device, batches_a_step: int) -> None:
     """Looks, before training, at whether there is what compiles, and whether it can.
 
     Args:
         mode: how to compile; not at all if None.
-        on_cpu: whether the model trains on a processor.
+        device: on which the model trains.
         batches_a_step: how many the gradients of a step are added up over.
 
     Raises:
-        InputError: it is to be compiled for a processor, and there is no compiler for C++; or to
-            CUDA graphs, and gradients are added up over several batches.
+        InputError: there is no compiler for C++, which compiling for a processor needs, or for C,
+            which it needs for a GPU; the GPU is too old; or it is to be compiled to CUDA graphs,
+            and gradients are added up over several batches.
     """
-    if mode in _BY_GRAPHS and not on_cpu and batches_a_step > 1:
+    if mode in _BY_GRAPHS and device.type != "cpu" and batches_a_step > 1:
         raise InputError(
             f"compile is {mode} and trainer.accumulate_grad_batches {batches_a_step}, but CUDA "
             "graphs write each batch's gradients over those of the one before; expected a single "
             "batch a step; take --compile default, or a larger data.batch_size instead"
         )
-    if mode in (None, _TRACED) or not on_cpu:
+    if mode in (None, _TRACED) or device.type not in _COMPILERS:
         return
-    known = [os.environ["CXX"]] if "CXX" in os.environ else _COMPILERS
+    language, variable, usual = _COMPILERS[device.type]
+    known = [os.environ[variable]] if variable in os.environ else usual
     if not any(map(shutil.which, known)):
         raise InputError(
-            f"compile is {mode}, but there is no compiler for C++ on this {sys.platform}; expected "
-            f"one of {', '.join(known)}; install one or name it in the variable CXX, "
-            "or leave compile out"
+            f"compile is {mode}, but there is no compiler for {language} on this {sys.platform}; "
+            f"expected one of {', '.join(known)}; install one or name it in the variable "
+            f"{variable}, or leave compile out"
+        )
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < _VOLTA:
+        raise InputError(
+            f"compile is {mode}, but {torch.cuda.get_device_name(device)} is older than what "
+            "torch.compile computes on; leave compile out"
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from dim_lightning.cli.speed import seconds_by_precision
@@ -75,6 +76,21 @@ def check_precision(command: str, precision: str | int | None, trainer: L.Traine
     if command == "fit":
         raise InputError(f"{said}; expected bf16-mixed or 32-true; 16-mixed is for GPUs")
     rank_zero_info(f"{said}: the figures are of that precision")
+
+
+def check_started(trainer: L.Trainer) -> None:
+    """Looks at whether processes for several GPUs are started as they can use them.
+
+    Raises:
+        InputError: they are forked, though CUDA is in use here, or spawned, and would have neither
+            the precision of products asked for nor what is compiled.
+    """
+    launcher, device = trainer.strategy.launcher, trainer.strategy.root_device
+    if isinstance(launcher, _MultiProcessingLauncher) and device.type != "cpu":
+        raise InputError(
+            "trainer.strategy forks or spawns processes, which cannot use GPUs as this one does; "
+            "expected ddp, which starts the command once more for each; set trainer.strategy to ddp"
+        )
 
 
 def slow_precision(precision: str, seconds: Mapping[str, float]) -> str | None:

@@ -27,7 +27,8 @@ def seconds_by_precision(device: str, seconds: float = _SECONDS) -> dict[str, fl
     if imitates_bfloat16(torch.device(device)):
         names.remove("bf16-mixed")
     generator = torch.Generator().manual_seed(0)
-    number = 16 if device == "cpu" else 64  # a processor that imitates bfloat16 takes long enough
+    # a processor that imitates bfloat16 takes long enough; a GPU would only be waited for with few
+    number = 16 if device == "cpu" else 2048
     images = torch.randn(number, 64, 16, 16, generator=generator).to(device)
     images = images.contiguous(memory_format=torch.channels_last)
     weight = torch.randn(128, 64, 3, 3, generator=generator).to(device).requires_grad_()

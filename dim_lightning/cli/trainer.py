@@ -128,8 +128,11 @@ def finish_loggers(trainer: L.Trainer, failed: bool) -> None:
 
 def end_others(trainer: L.Trainer) -> None:
     """Ends the processes that this one started: they would wait for it, on a GPU half an hour."""
-    if trainer.strategy.launcher is not None:
-        trainer.strategy.launcher.kill(signal.SIGKILL)
+    launcher = trainer.strategy.launcher
+    if launcher is not None:
+        launcher.kill(signal.SIGKILL)
+        # else Lightning, which looks at them every five seconds, kills this one for their end
+        getattr(launcher, "procs", []).clear()
 
 
 def _fixed_callbacks(run_dir: Path, command: str, bar: bool) -> list[Callback]:

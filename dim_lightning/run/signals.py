@@ -97,6 +97,10 @@ class HeldSignals:
             if signal.getsignal(number) != signal.SIG_IGN:  # as for a shell's background jobs
                 self._before[number] = signal.signal(number, self._note)
 
+    def holds(self, number: int) -> bool:
+        """Whether it is held back now."""
+        return number in self._before
+
     def release(self) -> None:
         """Puts the handlers back that were there before."""
         for number, handler in self._before.items():

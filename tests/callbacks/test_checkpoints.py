@@ -1,7 +1,10 @@
 """What a checkpoint says of the rest of the run's folder."""
 
+import pytest
+from lightning.pytorch.callbacks import Callback
 from tiny_run import digits, tiny_module, trainer
 
+from dim_lightning.callbacks import checkpoints
 from dim_lightning.callbacks.checkpoints import Checkpoints
 from dim_lightning.run.checkpoint import METRICS_ROWS, read_checkpoint
 from dim_lightning.run.folder import LAST_CHECKPOINT
@@ -17,3 +20,38 @@ def test_what_was_logged_stays_while_nothing_is_logged(tmp_path, digits_root):
     run = trainer(tmp_path, [Checkpoints()], logger=False, **options)
     run.fit(tiny_module(), digits(digits_root))
     assert read_checkpoint(tmp_path / LAST_CHECKPOINT)[METRICS_ROWS] == 3
+
+
+@pytest.mark.parametrize(("short", "expected"), [(60.0, [2, 4, 6]), (0.0, [2, 6])])
+def test_what_takes_long_to_save_is_saved_after_fewer_epochs(
+    tmp_path, digits_root, monkeypatch, short, expected
+):
+    """The first epoch's end and the last one's are kept in any case."""
+    monkeypatch.setattr(checkpoints, "_SHORT", short)
+    monkeypatch.setattr(checkpoints, "_SHARE", 0.0)
+    options = {"limit_train_batches": 2, "limit_val_batches": 0, "enable_checkpointing": True}
+    run = trainer(tmp_path, [Checkpoints()], epochs=3, **options)
+    saved, save = [], run.save_checkpoint
+    monkeypatch.setattr(
+        run, "save_checkpoint", lambda *a, **k: (saved.append(run.global_step), save(*a, **k))
+    )
+    run.fit(tiny_module(), digits(digits_root))
+    assert saved == expected
+
+
+def test_while_the_signal_is_held_lightning_does_not_ask_for_it(tmp_path, digits_root):
+    """Of several processes each would wait for its device in each step."""
+    met = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            met.append(trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor)
+
+    options = {"limit_train_batches": 1, "limit_val_batches": 0, "enable_checkpointing": True}
+    run = trainer(tmp_path, [Checkpoints(), Look()], **options)
+    run.fit(tiny_module(), digits(digits_root))
+    lightnings = run.fit_loop.epoch_loop._broadcast_sigterm_tensor
+    assert lightnings.__func__ is type(run.fit_loop.epoch_loop)._broadcast_sigterm_tensor
+    (during,) = met
+    assert during() is None
+    assert not hasattr(during, "__func__")

@@ -117,22 +117,46 @@ def test_nothing_is_compiled_unless_asked_for():
     assert all(part._compiled_call_impl is None for part in plain.modules())
 
 
-def test_a_machine_without_a_compiler(monkeypatch, tmp_path):
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """What is asked of a made-up one; its capability can be changed."""
+    found = [(8, 0)]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: found[0])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla P100")
+    return found
+
+
+def test_a_machine_without_a_compiler(monkeypatch, tmp_path, gpu):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(InputError, match="compile is default, but there is no compiler"):
-        check_compile("default", on_cpu=True, batches_a_step=1)
-    check_compile("aot_eager", on_cpu=True, batches_a_step=1)
-    check_compile(None, on_cpu=True, batches_a_step=1)
-    check_compile("default", on_cpu=False, batches_a_step=1)
+    for device, variable, language in ((CPU, "CXX", r"C\+\+"), (CUDA, "CC", "C")):
+        monkeypatch.delenv(variable, raising=False)
+        said = f"compile is default, but there is no compiler for {language} on this"
+        with pytest.raises(InputError, match=said):
+            check_compile("default", device, batches_a_step=1)
+        check_compile("aot_eager", device, batches_a_step=1)
+        check_compile(None, device, batches_a_step=1)
+        monkeypatch.setenv(variable, sys.executable)
+        check_compile("default", device, batches_a_step=1)
+    check_compile("default", torch.device("mps"), batches_a_step=1)
+
+
+def test_a_gpu_that_nothing_is_compiled_for(monkeypatch, gpu):
+    monkeypatch.setenv("CC", sys.executable)
+    gpu[0] = (6, 0)
+    with pytest.raises(InputError, match="compile is default, but Tesla P100 is older than"):
+        check_compile("default", CUDA, batches_a_step=1)
 
 
 @pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
-def test_cuda_graphs_do_not_add_gradients_up(mode):
+def test_cuda_graphs_do_not_add_gradients_up(mode, monkeypatch, gpu):
+    monkeypatch.setenv("CC", sys.executable)
     with pytest.raises(InputError, match=rf"{mode} and trainer.accumulate_grad_batches 2, but"):
-        check_compile(mode, on_cpu=False, batches_a_step=2)
-    check_compile(mode, on_cpu=False, batches_a_step=1)
-    check_compile("default", on_cpu=False, batches_a_step=2)
+        check_compile(mode, CUDA, batches_a_step=2)
+    check_compile(mode, CUDA, batches_a_step=1)
+    check_compile("default", CUDA, batches_a_step=2)
 
 
 @pytest.mark.slow

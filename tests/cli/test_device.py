@@ -14,6 +14,7 @@ from dim_lightning.cli import device
 from dim_lightning.cli.device import (
     accelerator_taken,
     check_precision,
+    check_started,
     gpu_names,
     say_slow_precision,
     slow_precision,
@@ -167,6 +168,17 @@ def test_another_precision_than_that_asked_for_is_said_where_nothing_is_trained(
     for asked, taken in ((None, "32-true"), ("bf16", "bf16-mixed"), ("16", "16-mixed")):
         check_precision("fit", asked, _Trainer(cpu, precision=taken))
     assert said == []
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp"])
+def test_processes_for_gpus_are_started_anew(strategy):
+    real = L.Trainer(accelerator="cpu", devices=2, strategy=strategy, logger=False)
+    check_started(real)
+    real.strategy.parallel_devices = [torch.device("cuda", number) for number in range(2)]
+    anew = strategy == "ddp"
+    refused = pytest.raises(InputError, match=r"cannot use GPUs as this one does; expected ddp")
+    with nullcontext() if anew else refused:
+        check_started(real)
 
 
 def test_the_gpus_that_train_are_named(monkeypatch):

@@ -31,6 +31,11 @@ def check_least(key: str, value: int | float | None, least: int | float, why: st
         raise InputError(f"{key} is {value}; expected at least {least}{reason}; set {key}")
 
 
+def printable(text: str) -> str:
+    """The text with what a terminal would obey in place of showing it, as names may have, spelt."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def cut(text: str, longest: int) -> str:
     """`text`, or what of it `longest` characters hold with an ellipsis at the end."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

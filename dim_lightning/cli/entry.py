@@ -19,7 +19,7 @@ from dim_lightning.cli.place import (
     with_run_files,
 )
 from dim_lightning.cli.resources import amount_of, is_out_of_memory
-from dim_lightning.errors import InputError, cut
+from dim_lightning.errors import InputError, cut, printable
 from dim_lightning.run.signals import terminable
 from dim_lightning.writing import DISK_ERRORS, disk_error
 
@@ -169,7 +169,7 @@ def _quiet() -> Iterator[None]:
 def _complain(message: str) -> int:
     """Says it on every process: what is wrong may be so on one alone, such as its memory."""
     where = "" if is_first_process() else f" on process {process_number()}"
-    sys.stderr.write(f"error{where}: {message}\n")
+    sys.stderr.write(f"error{where}: {printable(message)}\n")
     return USER_ERROR
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from dim_lightning.data.pictures import decode
 from dim_lightning.data.sources.listing import SHOWN, as_text, first_few
 from dim_lightning.data.sources.source import Found, Part
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, printable
 
 MAX_UNREADABLE = 0.01  # share of the pictures
 ADVICE = (
@@ -78,10 +78,8 @@ class Unreadable:
             kept: the folder of those that can be read, which stays as it is.
         """
         if self.names:
-            sys.stderr.write(
-                f"{self._found()} and are left out: {self._shown()}; once they can, remove {kept} "
-                "to look again\n"
-            )
+            said = f"{self._found()} and are left out: {self._shown()}"
+            sys.stderr.write(f"{printable(said)}; once they can, remove {kept} to look again\n")
 
     def _found(self) -> str:
         count = f"{len(self.names):,} of {self._total:,}"

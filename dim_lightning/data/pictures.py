@@ -1,5 +1,8 @@
 """One picture, of any size and mode, as RGB pixels of one size."""
 
+import functools
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+# of the suffixes that are taken for pictures; others run other decoders, one even a program
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000")
+_MANY_PIXELS = 2**25  # of which one picture at a time is converted, at up to 20 bytes each
+_one_large = threading.Lock()
 WHITE = (255, 255, 255, 255)
 _ORIENTATION = 0x0112  # of EXIF: how the picture lies
 _TURNS = {
@@ -40,10 +47,18 @@ def decode(picture: str | Path | np.ndarray, size: int) -> UInt8[np.ndarray, "si
                 "RGB, or [h, w], gray"
             )
         return np.asarray(centre_square(to_rgb(Image.fromarray(picture)), size))
-    with Image.open(picture) as opened:
+    with Image.open(picture, formats=_known_formats()) as opened:
         # A JPEG is read at a half, a quarter or an eighth of its size, where still twice `size`.
         opened.draft(None, (2 * size, 2 * size))
-        return np.asarray(centre_square(to_rgb(upright(opened)), size))
+        with _one_large if opened.width * opened.height > _MANY_PIXELS else nullcontext():
+            return np.asarray(centre_square(to_rgb(upright(opened)), size))
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    """Those that this Pillow can read, by the content of a file, whatever its name says."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -72,12 +87,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """A 16-bit or floating-point gray image in 0..255; floats are read as 0..1 or 0..255."""
-    values = np.asarray(image, np.float64)
+    values = np.array(image, np.float32)
     if image.mode.startswith("I"):
-        values = values / 257  # 65535 -> 255
+        values /= 257  # 65535 -> 255
     elif values.max(initial=0) <= 1:
-        values = values * 255
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+        values *= 255
+    return Image.fromarray(
+        np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8)
+    )
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:

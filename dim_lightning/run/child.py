@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -25,8 +26,9 @@ _PATIENCE = 600.0  # the step under way, and the validation if one is, come befo
 class Child:
     """The process of a command, started here or found at work.
 
-    It holds a lock on a file of its folder, in which its id and place stand. So whoever goes on
-    after kill -9 knows whether what was started before is still running, and waits for it.
+    It holds a lock on a file of its folder, in which its id, its place and its host stand. So
+    whoever goes on after kill -9 knows whether what was started before is still running, and waits
+    for it.
 
     Args:
         folder: where the lock lies, and what the process says (output.txt).
@@ -38,6 +40,9 @@ class Child:
         place: of the process among those that run at once, from 0: its own where it was found at
             work, else the first that is free.
         asked_to_end: whether it was.
+
+    Raises:
+        InputError: it is at work on another host, where an id is that of another process.
     """
 
     def __init__(self, folder: Path, taken: Collection[int] = (), patience: float = _PATIENCE):
@@ -45,6 +50,12 @@ class Child:
         self.patience = patience
         # which its starter may not have written yet
         words = (folder / _LOCK).read_text("utf-8").split() if is_at_work(folder) else []
+        if words[2:] and words[2] != _host():
+            name, here = (each.partition("/")[0] for each in (words[2], _host()))
+            raise InputError(
+                f"what was started for {folder} is still at work on {name}, and this is {here}; "
+                "go on there, wait for its end, or end it there"
+            )
         free = next(place for place in itertools.count() if place not in taken)
         self.pid = int(words[0]) if words else None
         self.place = int(words[1]) if words else free
@@ -65,6 +76,7 @@ class Child:
         lock = os.open(path, os.O_CREAT | os.O_RDWR)
         try:
             _lock(lock, fcntl.LOCK_EX, self.folder)
+            os.ftruncate(lock, 0)  # the process holds the lock from its start on
             with (self.folder / OUTPUT).open("ab") as output:
                 self._process = subprocess.Popen(
                     command,
@@ -76,8 +88,7 @@ class Child:
                     start_new_session=True,  # Ctrl-C reaches its starter alone, which ends it
                 )
             self.pid = self._process.pid
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{self.pid} {self.place}".encode(), 0)
+            os.pwrite(lock, f"{self.pid} {self.place} {_host()}".encode(), 0)
         except InputError:  # without locks; the file would stop whoever looks what is at work
             path.unlink()
             raise
@@ -124,6 +135,13 @@ class Child:
                 # its helpers die with it; all together only when it does not listen
                 kill = os.killpg if number == signal.SIGKILL else os.kill
                 kill(self.pid, number)
+
+
+def _host() -> str:
+    """A name of this host, and of what its processes are counted in, without spaces."""
+    numbers = Path("/proc/self/ns/pid")  # a container counts its own
+    counted = os.readlink(numbers) if numbers.is_symlink() else ""  # noqa: PTH115
+    return f"{socket.gethostname()}/{counted}".replace(" ", "_")
 
 
 def is_at_work(folder: Path) -> bool:

@@ -233,7 +233,7 @@ def _neighbours_png(runs: Sequence[RunData]) -> bytes | None:
     paths = [run.folder / _NEIGHBOURS for run in runs]
     if not all(path.is_file() for path in paths):
         return None
-    pictures = [Image.open(path).convert("RGB") for path in paths]
+    pictures = [Image.open(path, formats=["PNG"]).convert("RGB") for path in paths]
     heading, gap = 44, 24
     height = max(picture.height for picture in pictures) + heading
     width = sum(picture.width for picture in pictures) + gap * (len(pictures) - 1)

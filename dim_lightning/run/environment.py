@@ -32,7 +32,7 @@ _PACKAGES = (
 
 
 def describe_environment(arguments: list[str]) -> dict[str, Any]:
-    """What a reader needs to repeat a run; no host, user or folder names.
+    """What a reader needs to repeat a run; no host, user or folder but those of its command.
 
     Args:
         arguments: the command line after the program's name.

@@ -27,6 +27,8 @@ SUMMARY = "summary.html"
 
 _LOCK = ".lock"
 # the names that write_atomically gives to what is not in its place yet
+_UMASK = os.umask(0o077)  # which cannot be asked for otherwise; it is put back at once
+os.umask(_UMASK)
 _LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
 _NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
 
@@ -193,7 +195,7 @@ def make_readable(path: Path) -> None:
     A disk that knows no such rights, as exFAT, may refuse.
     """
     with suppress(OSError):
-        path.chmod(0o644)
+        path.chmod(0o666 & ~_UMASK)
 
 
 def _keep(path: Path, kept: Path, passing: Path) -> None:

@@ -119,7 +119,8 @@ def _line(trial: Trial, axes: Sequence[Axis], xs: Sequence[float], shade: float 
     return (
         f'<g class="trial"><polyline points="{points}" fill="none" stroke="{colour}" '
         f'stroke-width="2"{dash}/><polyline points="{points}" fill="none" stroke="transparent" '
-        f'stroke-width="12"/><title>trial {trial.number} ({trial.status}): {value}</title></g>'
+        f'stroke-width="12"/><title>trial {trial.number} ({html.escape(trial.status)}): '
+        f"{value}</title></g>"
     )
 
 

@@ -84,6 +84,8 @@ def read_trials(output: Path) -> dict[int, Trial]:
     for path in (output / TRIALS).glob(f"*/{_RECORD}"):
         try:
             trial = Trial(**json.loads(path.read_text("utf-8")))
+            if str(trial.number) != path.parent.name:
+                raise ValueError(f"its number is {trial.number!r}")
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"{path} is no record of a trial ({error}); delete {path.parent} to run it again"

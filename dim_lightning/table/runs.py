@@ -4,7 +4,8 @@ A run belongs to a row and a seed, and counts if its settings are those that the
 All of this stands in the folders of the runs; nothing else is kept.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,9 @@ _PLACE = ("runs_dir", "experiment")
 FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
 NOT_TESTED = "trained, not tested"
 _EACH_EPOCH = "speed/images_per_second"
+
+_IMPORT = re.compile(r"[^\W\d]\w*(\.\w+)+")  # folders may have numbers for names
+_PACKAGES = ("dim_lightning", "lightning", "torch", "torchvision")
 
 Reader = Callable[[Path], Mapping[str, Any]]
 
@@ -178,9 +182,37 @@ def _changes(cell: Cell, run: Path, read: Reader) -> str:
     joint_batch = read_environment(run).get(JOINT_BATCH)
     if _identity(cell, flat_config(run), joint_batch) == asked:
         return ""
+    strange = _code_of_others(cell.settings, flat_config(run))
+    if strange:  # which to read its settings would run
+        return f"it names code that the table does not: {', '.join(strange)}"
     # settings that came later have their defaults then
     stored = _identity(cell, read(run), joint_batch)
     return changes(asked, stored) + _if_moved(run, asked, stored)
+
+
+def _code_of_others(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """Import paths among the settings of a run that lead to none of the usual packages.
+
+    Nor to what the table names itself: a run may have been somebody else's.
+    """
+    known = set(_texts(list(asked.values())))
+    places = (*WHERE, *PLACES)  # names of files, which look alike
+    found = [value for key, value in stored.items() if not belongs(key, places)]
+    return [
+        text
+        for text in dict.fromkeys(_texts(found))
+        if _IMPORT.fullmatch(text) and text not in known and text.split(".")[0] not in _PACKAGES
+    ]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
 
 
 def _if_moved(run: Path, asked: Mapping[str, Any], stored: Mapping[str, Any]) -> str:

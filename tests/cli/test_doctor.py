@@ -244,3 +244,15 @@ def test_every_precision_is_measured():
     measured = seconds_by_precision("cpu", seconds=0.0)
     assert set(measured) == {"32-true", "bf16-mixed"}  # float16 is not tried on a CPU
     assert min(measured.values()) > 0
+
+
+def test_versions_with_known_holes_are_hinted_at(monkeypatch):
+    known = metadata.version
+    old = {"torch": "2.9.1+cpu", "pillow": "12.1.0"}
+    monkeypatch.setattr(metadata, "version", lambda name: old.get(name) or known(name))
+    found = list(software._holes())
+    assert [each.found.split()[0] for each in found] == list(old)
+    assert all(each.grade == "hint" for each in found)
+    assert "2.10 or newer" in found[0].advice
+    monkeypatch.undo()
+    assert list(software._holes()) == []

@@ -1,12 +1,15 @@
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
-from dim_lightning.data.pictures import decode
+from dim_lightning.data import pictures
+from dim_lightning.data.pictures import decode, to_rgb
 
 
 def saved(tmp_path, image, name="picture.png", **options):
@@ -166,3 +169,34 @@ def test_arrays_of_other_channels_are_refused(shape):
     """Pillow takes a fourth one for opacity, and a second."""
     with pytest.raises(ValueError, match=r"expected uint8 \[h, w, 3\], RGB, or \[h, w\], gray"):
         decode(np.zeros(shape, np.uint8), 4)
+
+
+def test_what_is_in_a_file_is_read_by_the_decoders_of_pictures_alone(tmp_path, monkeypatch):
+    """Pillow would give PostScript to a program, whatever the name of the file says."""
+    asked = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: asked.append(a))
+    name = tmp_path / "cat.jpg"
+    name.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(UnidentifiedImageError):
+        decode(str(name), 16)
+    assert asked == []
+
+
+def test_large_pictures_are_converted_one_at_a_time(tmp_path, monkeypatch):
+    at_once, most = [], []
+
+    def slow(image):
+        at_once.append(image)
+        most.append(len(at_once))
+        time.sleep(0.05)
+        at_once.pop()
+        return to_rgb(image)
+
+    monkeypatch.setattr(pictures, "to_rgb", slow)
+    path = saved(tmp_path, Image.fromarray(gray_ramp()))
+    for limit, together in ((16 * 16, True), (16 * 16 - 1, False)):
+        monkeypatch.setattr(pictures, "_MANY_PIXELS", limit)
+        most.clear()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: decode(path, 16), range(8)))
+        assert (max(most) > 1) == together

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import socket
 import sys
 import time
 
@@ -76,6 +77,19 @@ def test_one_that_ended_by_itself_is_killed_without_an_error(tmp_path, monkeypat
     child.end()
     wait(child)
     assert child.code == 0
+
+
+def test_what_is_at_work_on_another_host_is_left_alone(tmp_path, monkeypatch):
+    """By its number another process would be ended here."""
+    child = Child(tmp_path)
+    child.start([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+    assert Child(tmp_path).pid == child.pid
+    monkeypatch.setattr(socket, "gethostname", lambda: "node7")
+    with pytest.raises(InputError, match=r"still at work on .*, and this is node7; go on there"):
+        Child(tmp_path)
+    child.end()
+    wait(child)
+    assert Child(tmp_path).pid is None
 
 
 def test_a_disk_without_locks_is_named(tmp_path, monkeypatch):

@@ -4,6 +4,8 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +176,16 @@ def test_on_a_disk_without_locks_one_works_unlocked(tmp_path, monkeypatch):
     monkeypatch.setattr("filelock.FileLock.acquire", lambda *_, **__: (tmp_path / "no").stat())
     with pytest.raises(FileNotFoundError), alone_in(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_rights_of_any_new_one(tmp_path, umask, mode):
+    code = (
+        "import os, sys; from pathlib import Path; os.umask(int(sys.argv[2]));"
+        "from dim_lightning.run.folder import write_atomically;"
+        "write_atomically(Path(sys.argv[1]), 'text'); print(os.umask(0))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "file"), str(umask)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+    assert int(done.stdout) == umask

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from dim_lightning.errors import InputError
 from dim_lightning.sweep.definition import read_definition
 from dim_lightning.sweep.record import Trial, open_sweep, read_trials, trial_folder, write_trial
 from dim_lightning.sweep.report import notes
@@ -26,6 +29,23 @@ def test_trials_on_other_pictures_are_named(bench):
     assert notes(bench.output, definition, [trials[0], trials[2]]) == []
     said = "small was not trained on the same pictures with all trials, by their names or number: "
     assert notes(bench.output, definition, trials) == [f"{said}100 with 1, 3; 200 with 2"]
+
+
+def test_a_record_of_another_trial_is_named(bench):
+    """By its number files would be written to another place."""
+    write_ended(bench.output, 1)
+    path = trial_folder(bench.output, 1) / "trial.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"number": 7}))
+    with pytest.raises(InputError, match=r"no record of a trial \(its number is 7\)"):
+        read_trials(bench.output)
+
+
+def test_what_stands_in_a_record_is_no_markup_of_the_page(bench):
+    bench.output.mkdir()
+    open_sweep(bench.output, read_definition(bench.file), 0, None)
+    write_ended(bench.output, 1, status="</title><script>alert(1)</script>")
+    assert bench.sweep() == 0
+    assert "<script>alert" not in (bench.output / "sweep.html").read_text()
 
 
 def test_trials_by_other_code_of_ones_own_are_named(bench, capsys):

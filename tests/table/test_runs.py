@@ -222,6 +222,26 @@ def test_a_run_with_settings_that_are_gone_does_not_count(cell):
     assert "unknown key model.old" in state(cell, read).outdated[0]
 
 
+@pytest.mark.parametrize(
+    ("setting", "strange"),
+    [
+        ({"method": "runs.a.9.evil.Own"}, "runs.a.9.evil.Own"),
+        ({"trainer.callbacks": [{"class_path": "evil.Callback"}]}, "evil.Callback"),
+        ({"model.estimator": "dim_lightning.infomax.estimators.smile"}, ""),
+        ({"model.encoder": "mine.make"}, ""),  # the table names it, too
+    ],
+)
+def test_code_of_others_is_not_run_to_look_at_their_settings(cell, setting, strange):
+    def read(run):
+        assert not strange
+        raise InputError("it was read")
+
+    mine = {**cell.settings, "model.critic": "mine.make"}
+    write_run(cell, figures=TESTED, **setting)
+    (note,) = state(cell._replace(settings=mine), read).outdated
+    assert (f"names code that the table does not: {strange}" if strange else "was read") in note
+
+
 def test_another_evaluation_asks_for_another_test_only(cell):
     run = write_run(cell, figures=TESTED)
     other = cell._replace(settings={**SETTINGS, "evaluation.mlp_epochs": 5})

@@ -14,6 +14,10 @@ from dim_lightning.version import version_of
 
 STOLEN = ("2.6.2", "2.6.3")  # of lightning: published by thieves of passwords
 _OLDEST = (3, 10)
+_HOLES = {  # first version without, and what others' files could do before
+    "torch": ("2.10", "a checkpoint could run code (CVE-2026-24747)"),
+    "pillow": ("13", "a picture could run code (CVE-2026-112403)"),
+}
 _PURPOSES = {  # modules, some of them named as their packages are; and what for
     "wandb": (EXTRAS["wandb"], "logs to Weights & Biases"),
     "sweep": (("optuna",), "Bayesian search"),
@@ -33,7 +37,7 @@ def stolen_release() -> Iterator[Finding]:
                 "take this machine off the network; "
                 "python -m pip uninstall -y lightning pytorch-lightning; "
                 "replace every password, token and SSH key that was on it; "
-                "then python -m pip install 'lightning>=2.6.4,<2.7'",
+                "then python -m pip install 'lightning>=2.6.6,<2.7'",
                 "FIX",
             )
 
@@ -57,7 +61,19 @@ def versions(_: Asked) -> Iterator[Finding]:
     elif required:
         yield Finding("packages", f"all {len(required)} that are needed, in versions that fit")
     yield Finding("lightning", version_of("lightning") or "not installed")
+    yield from _holes()
     yield _pair()
+
+
+def _holes() -> Iterator[Finding]:
+    """What there should be newer versions of, for pictures and checkpoints of others."""
+    from packaging.version import Version
+
+    for package, (safe, hole) in _HOLES.items():
+        found = version_of(package)
+        if found is not None and Version(found) < Version(safe):
+            advice = f"update it to {safe} or newer, or take files of people you trust only"
+            yield Finding("security", f"{package} {found}, by which {hole}", advice, "hint")
 
 
 def extras(asked: Asked) -> Iterator[Finding]:

@@ -1,10 +1,12 @@
 """A data set in shards, in place of a source of pictures."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dim_lightning.data.cache import make_cache_dir
 from dim_lightning.data.contents import Contents, hash_of
@@ -15,6 +17,12 @@ from dim_lightning.data.splits import Shares, Splits, check_sizes
 from dim_lightning.errors import InputError, check_least
 
 _MB = 2**20
+# in the name of an option of fsspec's
+_SECRET = re.compile(
+    r"(^|_)(key|secret|token|password|passwd|credentials?)$|authorization|connection_string",
+    re.IGNORECASE,
+)
+_NO_SECRETS = ("anon", "cloud", "google_default", "browser")  # tokens that gcsfs knows
 
 
 class Stream:
@@ -46,8 +54,9 @@ class Stream:
                 so credentials belong into the environment.
 
         Raises:
-            InputError: a number is out of its range.
+            InputError: a number is out of its range, or there are credentials in URL or options.
         """
+        _check_no_credentials(path, storage_options or {})
         check_least("data.source.init_args.window_mb", window_mb, 1)
         check_least("data.source.init_args.keep_mb", keep_mb, 0)
         self.path = path
@@ -97,6 +106,31 @@ class Stream:
             yield shard.name
 
 
+def _check_no_credentials(path: str, options: Mapping[str, Any]) -> None:
+    """Refuses what would stand in files and on pages that people show to others.
+
+    Raises:
+        InputError: there is a password in the URL, or an option that holds a secret by its name.
+    """
+    where = "data.source.init_args.path" if "@" in urlsplit(path).netloc else None
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            _check_no_credentials("", value)
+        elif value and _SECRET.search(str(name)) and not _is_harmless(str(value)):
+            where = f"data.source.init_args.storage_options.{name}"
+    if where is not None:
+        raise InputError(
+            f"{where} holds credentials, which config.yaml, the page and loggers would show; "
+            "expected them in the environment, in the variables that the storage's library reads, "
+            "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or HF_TOKEN"
+        )
+
+
+def _is_harmless(token: str) -> bool:
+    """Whether it only says where a secret is."""
+    return token in _NO_SECRETS or Path(token).is_file()
+
+
 def _contents(layout: Layout, sizes: dict[str, int]) -> Contents:
     """Known by the pictures and, as an epoch's order depends on them, the sizes of the shards.
 
@@ -109,7 +143,8 @@ def _contents(layout: Layout, sizes: dict[str, int]) -> Contents:
 def _copies(store: Store, layout: Layout) -> str:
     """The folder of copies of these very shards."""
     key = hashlib.sha256((store.path + layout.to_json()).encode()).hexdigest()[:12]
-    return f"{layout.name}-{layout.image_size}px-shards-{key}"
+    name = re.sub(r"[^\w.-]", "_", str(layout.name))  # whoever made the shards has chosen it
+    return f"{name}-{layout.image_size}px-shards-{key}"
 
 
 def _check(layout: Layout, image_size: int, shares: Shares, path: str) -> None:

@@ -1,5 +1,6 @@
 """Shards in object storage, as far as a server on this machine and one in memory show it."""
 
+import json
 import sys
 
 import fsspec
@@ -158,3 +159,33 @@ def test_a_missing_library_is_told(tmp_path, monkeypatch, kind):
     monkeypatch.setitem(sys.modules, "s3fs", None)  # to import it is an error now
     with pytest.raises(InputError, match=r"pip install 'fsspec\[gs,http,s3\]' huggingface-hub"):
         stream(f"{kind}://bucket/far", tmp_path)
+
+
+def test_copies_lie_in_the_cache_whatever_the_shards_are_called(digits, tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(digits), "/far", recursive=True)
+    try:
+        about = json.loads(memory.cat_file("/far/dim_lightning.json"))
+        memory.pipe_file(
+            "/far/dim_lightning.json", json.dumps(about | {"name": "../../x"}).encode()
+        )
+        list(stream("memory://far", tmp_path / "deep" / "root").val_dataloader())
+    finally:
+        memory.rm("/far", recursive=True)
+    copies = list(tmp_path.rglob("val-*"))
+    assert copies
+    assert all(path.parents[1] == tmp_path / "deep" / "root" / "cache" for path in copies)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "where"),
+    [
+        ("https://me:token@host/shards", None, "path"),
+        ("s3://bucket/shards", {"key": "AKIA", "anon": False}, "storage_options.key"),
+        ("s3://bucket/shards", {"client_kwargs": {"aws_secret_access_key": "x"}}, "client_kwargs"),
+    ],
+)
+def test_credentials_do_not_come_into_the_files_of_a_run(path, options, where):
+    with pytest.raises(InputError, match=r"init_args\..* holds credentials, which config\.yaml"):
+        Stream(path, storage_options=options)
+    Stream(path.replace("me:token@", ""), storage_options={"anon": True, "token": "anon"})

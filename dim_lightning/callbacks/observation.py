@@ -115,14 +115,17 @@ def _lacking(what: str) -> InputError:
 
 
 def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
-    """Whether to look now: every few epochs of `fit` and as it ends; always in other commands."""
+    """Whether to look now: every few epochs of `fit` and as it ends; always in other commands.
+
+    Where there is no validation after that epoch, in the next one; as it ends, in the last one.
+    """
     if trainer.sanity_checking:
         return False
-    epochs = trainer.current_epoch + 1
+    epochs, between = trainer.current_epoch + 1, trainer.check_val_every_n_epoch or 1
     return (
         trainer.state.fn != "fit"
-        or epochs % every_n_epochs == 0
-        or epochs == trainer.max_epochs
+        or epochs % every_n_epochs < between
+        or 0 <= (trainer.max_epochs or 0) - epochs < between
         or trainer.global_step == trainer.max_steps
         or trainer.should_stop
     )

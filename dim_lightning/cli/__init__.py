@@ -15,6 +15,7 @@ parsing       a command line of fit, validate, test or predict, parsed and check
 command_line  what it asks for, built, checked and run in the folder of a run
 method        which class has its settings below `model`
 options       what can be set beside trainer, model and data
+callbacks     Lightning's own, of which some do not go together with how a run is kept
 building      settings that parse and yet cannot be built
 checks        what is looked at before a run folder is made
 device        whether it computes what is asked for, and how quickly

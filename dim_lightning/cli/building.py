@@ -87,7 +87,7 @@ def _is_from_trainer(error: Exception) -> bool:
     """
     paths = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     own = [path.startswith(_LIGHTNING) for path in paths]
-    kinds = MisconfigurationException | ValueError | RuntimeError
+    kinds = MisconfigurationException | ValueError | RuntimeError | ImportError
     return isinstance(error, kinds) and any(own) and all(own[own.index(True) :])
 
 

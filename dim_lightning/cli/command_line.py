@@ -12,6 +12,7 @@ from dim_lightning.callbacks.matmul_precision import PlainValidation, multiplyin
 from dim_lightning.callbacks.observation import state_of
 from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
 from dim_lightning.cli.building import explained_building
+from dim_lightning.cli.callbacks import check_callbacks
 from dim_lightning.cli.checks import (
     check_clock,
     check_no_transfer,
@@ -86,6 +87,8 @@ class CommandLine(ParsedCommandLine):
         if self._command == "fit":
             check_optimizer(self.model)
             check_no_transfer(self._transfer)
+            looks = self._option("neighbours.every_n_epochs")
+            check_callbacks(config["callbacks"], looks, config["check_val_every_n_epoch"])
         if self._command == "fit" and self._folder is None:
             self._begun = begun_run(*place, self._arguments)
         run, limits = (self._folder, config) if self._command == "fit" else (None, {})
@@ -103,7 +106,7 @@ class CommandLine(ParsedCommandLine):
             settings = self._dumped(self.config)
             trainer = trainer_in(self.run_dir, self._command, config, self._callbacks())
             check_precision(self._command, config["precision"], trainer)
-            check_started(trainer)
+            check_started(trainer, config["sync_batchnorm"])
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
             if self._command == "fit" or is_new:

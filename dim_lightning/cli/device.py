@@ -78,18 +78,28 @@ def check_precision(command: str, precision: str | int | None, trainer: L.Traine
     rank_zero_info(f"{said}: the figures are of that precision")
 
 
-def check_started(trainer: L.Trainer) -> None:
-    """Looks at whether processes for several GPUs are started as they can use them.
+def check_started(trainer: L.Trainer, joint_norm: bool = False) -> None:
+    """Looks at whether several processes can do what is asked of them.
+
+    Args:
+        trainer: of the run.
+        joint_norm: trainer.sync_batchnorm.
 
     Raises:
-        InputError: they are forked, though CUDA is in use here, or spawned, and would have neither
-            the precision of products asked for nor what is compiled.
+        InputError: for GPUs they are forked, though CUDA is in use here, or spawned, and would have
+            neither the precision of products asked for nor what is compiled; or on CPUs, batch norm
+            is to be joint.
     """
     launcher, device = trainer.strategy.launcher, trainer.strategy.root_device
     if isinstance(launcher, _MultiProcessingLauncher) and device.type != "cpu":
         raise InputError(
             "trainer.strategy forks or spawns processes, which cannot use GPUs as this one does; "
             "expected ddp, which starts the command once more for each; set trainer.strategy to ddp"
+        )
+    if joint_norm and device.type == "cpu" and trainer.world_size > 1:
+        raise InputError(
+            "trainer.sync_batchnorm is true, which PyTorch can do on GPUs alone; expected false on "
+            "CPUs, where each process standardises by its own images"
         )
 
 

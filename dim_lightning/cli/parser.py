@@ -1,6 +1,7 @@
 """The parser: short errors instead of pages of usage."""
 
 import re
+from enum import Enum
 from typing import Any, NoReturn
 
 import yaml
@@ -24,6 +25,9 @@ _Dumper.add_implicit_resolver(
     re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$"),
     list("-+0123456789"),
 )
+
+
+_Dumper.add_multi_representer(Enum, lambda dumper, value: dumper.represent_data(value.value))
 
 
 def _dumped(settings: dict[str, Any]) -> str:

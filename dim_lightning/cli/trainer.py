@@ -83,6 +83,8 @@ def trainer_in(
         raise
     except Exception as error:  # of nearly any kind: the Trainer trusts its arguments
         raise InputError(f"trainer: {shortened(str(error) or repr(error))}") from error
+    if not hasattr(trainer, "val_check_interval"):  # of a time it is not, and EarlyStopping asks
+        trainer.val_check_interval = config["val_check_interval"]
     trainer.callbacks.sort(key=_turn)  # type: ignore
     return trainer
 

@@ -1,6 +1,7 @@
 """What a module of one's own, which is no EncoderModule, has to have and to give."""
 
 import pickle
+import re
 
 import lightning as L
 import numpy as np
@@ -19,7 +20,7 @@ from dim_lightning.callbacks import (
     RunRecord,
     TerminalBar,
 )
-from dim_lightning.callbacks.observation import LastTrained
+from dim_lightning.callbacks.observation import LastTrained, is_due
 from dim_lightning.data import Arrays, ImageDataModule
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
@@ -71,12 +72,13 @@ def test_callbacks_serve_a_module_that_gives_what_they_ask_for(tmp_path, data, c
         *(LinearProbe(), Neighbours(1, num_queries=1), Geometry(), RunningBest(), evaluation),
         *(NonFiniteGuard(), EpochLines()),  # take the loss for the only term
     ]
+    torch.manual_seed(0)
     run, module = trainer(tmp_path, observers, enable_checkpointing=False), Plain()
     run.fit(module, data)
     found = run.callback_metrics
     assert {"best/probe/online/top1", "neighbours/cosine/precision"} <= set(found)
     assert "geometry/effective_rank" in found
-    assert "epoch 1/1  loss 0." in capsys.readouterr().out
+    assert re.search(r"epoch 1/1  loss \d+\.\d{3}  ", capsys.readouterr().out)
     run.test(module, data, verbose=False)
     assert 0 <= evaluation.figures["probe/linear/embedding/top1"] <= 1
 
@@ -125,3 +127,32 @@ def test_another_process_knows_of_no_module():
     assert not last.changes_to(module)
     assert not pickle.loads(pickle.dumps(last)).changes_to(Plain())
     assert last.changes_to(Plain())
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "between", "expected"),
+    [
+        (12, 1, [5, 10, 12]),
+        (12, None, [5, 10, 12]),  # validations by steps
+        (5, 2, [4]),
+        (12, 2, [6, 10, 12]),
+        (30, 4, [8, 12, 16, 20, 28]),
+        (14, 7, [7, 14]),
+        (-1, 1, [5, 10, 15, 20, 25, 30]),
+    ],
+)
+def test_a_look_that_falls_between_two_validations_comes_with_the_next(
+    max_epochs, between, expected
+):
+    at = {"max_epochs": max_epochs, "check_val_every_n_epoch": between}
+    at["val_check_interval"] = 1.0 if between else 100
+    run = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **at)
+    run.state.fn = "fit"
+
+    def due(epochs):
+        run.fit_loop.epoch_progress.current.completed = epochs - 1
+        return is_due(run, 5)
+
+    last = max_epochs if max_epochs > 0 else 30
+    validated = range(between or 1, last + 1, between or 1)
+    assert [epochs for epochs in validated if due(epochs)] == expected

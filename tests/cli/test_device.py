@@ -174,6 +174,8 @@ def test_another_precision_than_that_asked_for_is_said_where_nothing_is_trained(
 def test_processes_for_gpus_are_started_anew(strategy):
     real = L.Trainer(accelerator="cpu", devices=2, strategy=strategy, logger=False)
     check_started(real)
+    with pytest.raises(InputError, match=r"sync_batchnorm is true, which PyTorch can do on GPUs"):
+        check_started(real, joint_norm=True)
     real.strategy.parallel_devices = [torch.device("cuda", number) for number in range(2)]
     anew = strategy == "ddp"
     refused = pytest.raises(InputError, match=r"cannot use GPUs as this one does; expected ddp")

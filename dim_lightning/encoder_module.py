@@ -264,7 +264,7 @@ class EncoderModule(L.LightningModule, ABC):
         """Looks at whether the parts are those that the checkpoint was trained with.
 
         Warns of settings that this class has not, such as those of another version, and, where the
-        training goes on, of another optimiser or schedule.
+        training goes on, tells of another optimiser or schedule.
 
         Raises:
             InputError: they are others.
@@ -298,7 +298,12 @@ class EncoderModule(L.LightningModule, ABC):
 
 
 def is_written(trainer: L.Trainer, step: int) -> bool:
-    """Whether what is logged in the step, from 1, that is under way is kept, not dropped."""
+    """Whether what is logged in a training step is kept: that of all others would be dropped.
+
+    Args:
+        trainer: in the midst of the step.
+        step: its number, from 1.
+    """
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
     at_interval = every > 0 and step % every == 0
     return at_interval or trainer.is_last_batch or trainer.should_stop

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import nn
 
 from dim_lightning.errors import InputError
@@ -18,7 +19,7 @@ from dim_lightning.version import version
 PARTS = "parts"  # in a checkpoint: parameter -> the class or function that was given, as text
 FROM_COMMAND_LINE = "_instantiator"  # among the hyperparameters of such a module, by Lightning
 _VERSION = "dim_lightning"  # in a checkpoint: which version has written it
-_OF_TRAINING = ("optimizer", "lr_scheduler")  # of others it warns where a training goes on
+_OF_TRAINING = ("optimizer", "lr_scheduler")  # of others it tells where a training goes on
 _FREE = (*_OF_TRAINING, "report")  # may be others from here on
 _NUMPY = (np.bool_, np.number, np.str_)
 _MODULES = re.compile(r"(?<!')\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])")
@@ -46,7 +47,7 @@ def check_hyperparameters(
         method: the class of the module that loads the checkpoint.
         checkpoint: of which `keep_hyperparameters` has kept them.
         given: the module's settings.
-        goes_on: whether its training goes on, of whose optimiser and schedule it warns, if they
+        goes_on: whether its training goes on, of whose optimiser and schedule it tells, if they
             are others.
 
     Raises:
@@ -56,7 +57,7 @@ def check_hyperparameters(
         return
     _check_parts(method, checkpoint.get(PARTS, {}), given)
     if goes_on:
-        _warn_of_others(checkpoint, given)
+        _say_others(checkpoint, given)
     of = checkpoint.get(_VERSION, "(version unknown)")
     _warn_of_unknown(method, of, checkpoint.get("hyper_parameters", {}), given)
 
@@ -167,8 +168,8 @@ def _check_parts(method: str, stored: Mapping[str, str], given: Mapping[str, Any
         warnings.warn(f"{told[name]}; taken for the same in another place", stacklevel=4)
 
 
-def _warn_of_others(checkpoint: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Warns of an optimiser or schedule that a training went by so far, and does not any more."""
+def _say_others(checkpoint: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Tells of an optimiser or schedule that a training went by so far, and does not any more."""
     texts = {
         name: part_text(value) for name, value in checkpoint.get("hyper_parameters", {}).items()
     }
@@ -176,9 +177,8 @@ def _warn_of_others(checkpoint: Mapping[str, Any], given: Mapping[str, Any]) -> 
     for name in _OF_TRAINING:
         now = part_text(given.get(name))
         if stored.get(name, now) != now:
-            warnings.warn(
-                f"{name} was {stored[name]}, here it is {now}, by which the training goes on",
-                stacklevel=4,
+            rank_zero_info(
+                f"{name} was {stored[name]}, here it is {now}, by which the training goes on"
             )
 
 

@@ -31,6 +31,7 @@ from typing import Any
 import yaml
 
 from dim_lightning.callbacks.offline_table import lines_about
+from dim_lightning.data.disk import locked
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import (
     DATA,
@@ -54,7 +55,6 @@ from dim_lightning.run.report import OTHER_CODE, OTHER_PICTURES, OTHER_SHARES, c
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config, precision_text
 from dim_lightning.table.runs import FREE
-from dim_lightning.writing import file_lock
 
 HERE = Path(__file__).parent
 RUN_COLUMNS = [
@@ -376,7 +376,7 @@ def main(arguments: list[str] | None = None) -> None:
         check_finished(run)
         if options.data:
             write_environment(run, {DATA: options.data})
-    with file_lock(HERE / ".lock"):  # of two at once the second waits
+    with locked(HERE / ".lock", "the project's folder"):  # of two at once the second waits
         for run in options.runs:
             keep(run, HERE / "records")
         rows = add([row for run in options.runs for row in rows_of(run)], HERE / "results.csv")

@@ -89,13 +89,14 @@ def test_a_part_in_another_module_with_other_settings_is_refused(was, now):
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
-def test_of_another_schedule_it_warns_where_the_training_goes_on(recwarn, goes_on):
+def test_of_another_schedule_it_tells_where_the_training_goes_on(caplog, goes_on):
     stored = {PARTS: {"optimizer": "torch.optim.adamw.AdamW"}, "hyper_parameters": {"lr": 1}}
     stored["hyper_parameters"]["lr_scheduler"] = None
     given = {"optimizer": torch.optim.AdamW, "lr": 1}
-    for schedule in (None, torch.optim.lr_scheduler.ConstantLR):
-        check_hyperparameters("Own", stored, {**given, "lr_scheduler": schedule}, goes_on)
-    said = [str(each.message) for each in recwarn]
+    with caplog.at_level("INFO", "lightning"):
+        for schedule in (None, torch.optim.lr_scheduler.ConstantLR):
+            check_hyperparameters("Own", stored, {**given, "lr_scheduler": schedule}, goes_on)
+    said = [record.message for record in caplog.records]
     name = "torch.optim.lr_scheduler.ConstantLR"
     expected = [f"lr_scheduler was None, here it is {name}, by which the training goes on"]
     assert said == (expected if goes_on else [])

@@ -32,9 +32,9 @@ class Checkpoints(Checkpoint):
     before a step begins, when nothing is under way and all there is to log has been logged, as
     `checkpoints/last.ckpt` in the run's folder; the one before stays as `previous.ckpt`.
 
-    Ctrl-C and SIGTERM (a pre-empted node, a terminal that is gone, a sweep that ends a trial) are
-    held until then: the state is saved and training ends. Several processes do it at the same step,
-    whichever of them was told, within eight steps.
+    Ctrl-C and SIGTERM (a pre-empted node, a sweep that ends a trial, of a command a terminal that
+    is gone) are held until then: the state is saved and training ends. Several processes do it at
+    the same step, whichever of them was told, within eight steps.
 
     Args:
         every_n_steps: save within an epoch after so many steps.

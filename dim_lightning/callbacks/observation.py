@@ -117,7 +117,8 @@ def _lacking(what: str) -> InputError:
 def is_due(trainer: L.Trainer, every_n_epochs: int) -> bool:
     """Whether to look now: every few epochs of `fit` and as it ends; always in other commands.
 
-    Where there is no validation after that epoch, in the next one; as it ends, in the last one.
+    Where epochs lie between validations (check_val_every_n_epoch), with the next one, and as it
+    ends with the last one. Of validations by steps those count that end in such an epoch.
     """
     if trainer.sanity_checking:
         return False

@@ -149,7 +149,12 @@ def _settings_of(
         return told
     wide, wide_before = (_most(one["linear_dim"]) for one in (now, before))
     for names, kind in OPTIONAL.items():
-        if kind == SVM and wide_before < wide:
+        other_draws = now["few_labels"] and before["repeats"] != now["repeats"]
+        if (
+            kind == FEW  # share by share, below
+            or (kind == SVM and wide_before < wide)
+            or (kind == MLP and other_draws)  # one number of draws is told of both
+        ):
             continue
         if not now[names[0]] and any(name.startswith(kind) for name in kept):
             told |= {name: before[name] for name in names}

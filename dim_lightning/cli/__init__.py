@@ -75,7 +75,8 @@ def _ended(words: list[str], own_process: bool) -> int:
     """Runs one command; how it ended."""
     try:
         code = _started(words, own_process)
-        sys.stdout.flush()  # what cannot be said any more is an error now, not at the exit
+        if sys.stdout is not None:  # as where it was closed
+            sys.stdout.flush()  # what cannot be said any more is an error now, not at the exit
         return code
     except BrokenPipeError:
         from dim_lightning.run.signals import leave_ended_pipes

@@ -63,7 +63,8 @@ def check_callbacks(
             continue
         kept = callback._every_n_epochs if isinstance(callback, ModelCheckpoint) else 1
         epochs = max(between or 1, kept)
-        if str(callback.monitor).startswith(_OF_NEIGHBOURS) and epochs % between_looks:
+        always = (between or 1) >= between_looks or epochs % between_looks == 0
+        if str(callback.monitor).startswith(_OF_NEIGHBOURS) and not always:
             raise InputError(
                 f"trainer.callbacks: {name} monitors {callback.monitor}, which is measured every "
                 f"{between_looks} epochs; expected a figure of each validation; set "

@@ -87,9 +87,9 @@ class CommandLine(ParsedCommandLine):
         if self._command == "fit":
             check_optimizer(self.model)
             check_no_transfer(self._transfer)
+        if self._command == "fit" and self._folder is None:
             looks = self._option("neighbours.every_n_epochs")
             check_callbacks(config["callbacks"], looks, config["check_val_every_n_epoch"])
-        if self._command == "fit" and self._folder is None:
             self._begun = begun_run(*place, self._arguments)
         run, limits = (self._folder, config) if self._command == "fit" else (None, {})
         self._start = where_to_start(run, self._option("ckpt_path"), self.model, limits)

@@ -27,9 +27,9 @@ SUMMARY = "summary.html"
 
 _LOCK = ".lock"
 # the names that write_atomically gives to what is not in its place yet
+_LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
 _UMASK = os.umask(0o077)  # which cannot be asked for otherwise; it is put back at once
 os.umask(_UMASK)
-_LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
 _NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
 
 

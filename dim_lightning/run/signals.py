@@ -64,8 +64,8 @@ def leave_ended_pipes(instead: str = "/dev/tty") -> bool:
         Whether there was such a program.
     """
     ended = []
-    for output in (1, 2):
-        if not stat.S_ISFIFO(os.fstat(output).st_mode):
+    for output, kind in _outputs():
+        if not stat.S_ISFIFO(kind):
             continue
         readers = select.poll()
         readers.register(output, 0)  # tells of their end alone
@@ -118,6 +118,13 @@ class HeldSignals:
         self.received = max(self.received, number)  # of the two, the request to terminate
 
 
+def _outputs() -> Iterator[tuple[int, int]]:
+    """The descriptors that are printed to, but for closed ones, and of what kind each is."""
+    for output in (1, 2):
+        with suppress(OSError):
+            yield output, os.fstat(output).st_mode
+
+
 def _redirect(output: int, path: str) -> None:
     """Lets what is written to a file descriptor go to a file; nowhere if that is not there."""
     try:
@@ -133,7 +140,7 @@ def _terminate(*_: object) -> None:
 
     What was printed there, or to a program that ended with it, would be an error of its own.
     """
-    for output in (1, 2):
-        if not stat.S_ISREG(os.fstat(output).st_mode):
+    for output, kind in _outputs():
+        if not stat.S_ISREG(kind):
             _redirect(output, os.devnull)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -46,8 +46,8 @@ class WandbLogger(LightningWandbLogger):
     """Logs a run to Weights & Biases, in its run folder, under an id that a resumed run keeps.
 
     For runs of the command line, which knows folder and settings; a script takes Lightning's own.
-    What goes on with a run leaves its name, group, tags and notes there as they are by then, and
-    the run in its project.
+    What goes on with a run leaves its name, group, tags and notes there as they are by then, unless
+    variables such as WANDB_NAME give others, and the run in its project.
 
     Args:
         project: the project there; what WANDB_PROJECT says, or dim_lightning, if None.
@@ -113,13 +113,14 @@ class WandbLogger(LightningWandbLogger):
         known = _stored(run_dir)
         own_id = os.environ.get("WANDB_RUN_ID")
         self._wandb_init.update(name=name, id=own_id or known.get("id"))
-        if not own_id and known.get("mode") == "online":
+        if not own_id and known.get("project"):  # it was online once
             self._wandb_init.update({key: known[key] for key in _PLACE if known.get(key)})
             self._wandb_init.update(dict.fromkeys(_EDITED))
         # Lightning 2.6 still passes it; wandb only warns that it has no effect
         self._wandb_init.pop("anonymous", None)
         run = self._opened()
-        state = {"id": run.id, "mode": self._wandb_init["mode"]}
+        before = known if known.get("id") == run.id else {}
+        state = before | {"id": run.id, "mode": self._wandb_init["mode"]}
         if state["mode"] == "online":  # which environment or agent may have chosen
             state |= {key: getattr(run, key) for key in (*_PLACE, "url")}
         write_atomically(run_dir / _STATE, json.dumps(state, indent=2) + "\n")

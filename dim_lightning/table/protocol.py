@@ -33,8 +33,9 @@ def other_test(cell: Cell, run: Path, section: str) -> list[str]:
         section: of the figures in result.json.
     """
     stored, asked = _tested_with(run, section), _evaluation(cell.settings)
-    if asked.get(_MLP_EPOCHS) == 0:  # then these two play no part
-        asked = {key: value for key, value in asked.items() if key not in _OF_MLP}
+    if asked.get(_MLP_EPOCHS) == 0:  # then these play no part
+        idle = _OF_MLP[:1] if asked.get(_FEW_LABELS) else _OF_MLP
+        asked = {key: value for key, value in asked.items() if key not in idle}
     name = section.removeprefix(TRANSFER)
     transfer = cell.transfers.get(name) if section.startswith(TRANSFER) else None
     settings = {**cell.settings, **(transfer.settings if transfer else {})}

@@ -41,7 +41,7 @@ FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
 NOT_TESTED = "trained, not tested"
 _EACH_EPOCH = "speed/images_per_second"
 
-_IMPORT = re.compile(r"[^\W\d]\w*(\.\w+)+")  # folders may have numbers for names
+_IMPORT = re.compile(r"[^\W\d]\w*(?:\.\w+)+")  # folders may have numbers for names
 _PACKAGES = ("dim_lightning", "lightning", "torch", "torchvision")
 
 Reader = Callable[[Path], Mapping[str, Any]]
@@ -196,7 +196,7 @@ def _code_of_others(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list
     Nor to what the table names itself: a run may have been somebody else's.
     """
     known = set(_texts(list(asked.values())))
-    places = (*WHERE, *PLACES)  # names of files, which look alike
+    places = (*PLACES, *(key for key in WHERE if belongs(key, ("data",))))  # files, of alike names
     found = [value for key, value in stored.items() if not belongs(key, places)]
     return [
         text
@@ -207,7 +207,8 @@ def _code_of_others(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list
 
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        yield value
+        # YAML in a text is read like any other
+        yield from _IMPORT.findall(value) if "class_path" in value else [value]
     elif isinstance(value, Mapping):
         yield from _texts([*value, *value.values()])
     elif isinstance(value, list | tuple):

@@ -15,3 +15,4 @@ def test_terms_of_test_images_stand_where_the_training_ended(tmp_path, digits_ro
     test.test(tiny_module(), data, ckpt_path=tmp_path / "end.ckpt", verbose=False)
     (point,) = read_metrics(tmp_path)["test/loss"]
     assert (point.step, point.epoch) == (fit.global_step, 1)
+    assert (test.current_epoch, test.fit_loop.epoch_loop._batches_that_stepped) == (0, 0)

@@ -1,7 +1,6 @@
 """What a module of one's own, which is no EncoderModule, has to have and to give."""
 
 import pickle
-import re
 
 import lightning as L
 import numpy as np
@@ -78,7 +77,7 @@ def test_callbacks_serve_a_module_that_gives_what_they_ask_for(tmp_path, data, c
     found = run.callback_metrics
     assert {"best/probe/online/top1", "neighbours/cosine/precision"} <= set(found)
     assert "geometry/effective_rank" in found
-    assert re.search(r"epoch 1/1  loss \d+\.\d{3}  ", capsys.readouterr().out)
+    assert "epoch 1/1  loss 0." in capsys.readouterr().out
     run.test(module, data, verbose=False)
     assert 0 <= evaluation.figures["probe/linear/embedding/top1"] <= 1
 

@@ -321,6 +321,18 @@ def test_few_labels_are_kept_and_told_where_they_were_drawn_alike(before, now, t
     assert after["settings"]["few_labels"] == told
 
 
+def test_one_number_of_draws_is_told_of_probes_and_of_few_labels():
+    """Kept probes of three seeds do not make three of the one draw that was measured now."""
+    figures, facts = section(settings_of(repeats=3), [MLP])
+    now = section(settings_of(mlp_epochs=0, few_labels=[0.01]), ["probe/few_labels/0.01/y/top1"])
+    after = joined({**figures, **facts}, *now)
+    assert MLP in after
+    told = after["settings"]
+    assert (told["repeats"], told["mlp_epochs"], told["few_labels"]) == (1, 0, [0.01])
+    same = joined({**figures, **facts}, now[0], now[1] | {"settings": told | {"repeats": 3}})
+    assert (same["settings"]["mlp_epochs"], same["settings"]["repeats"]) == (30, 3)
+
+
 def test_floors_of_few_labels_do_not_stay_beside_layers_of_other_draws():
     few = "probe/few_labels/0.01/y/top1"
     floors = [f"random/{few}", few.replace("/y/", "/pixels/")]

@@ -49,6 +49,7 @@ def test_what_spoils_a_run_is_refused_with_what_to_take(callback, instead):
         ({}, 5, None, True),
         ({}, 1, 1, False),
         ({}, 5, 10, False),
+        ({}, 5, 7, False),
         ({"every_n_epochs": 5}, 5, 1, False),
     ],
 )

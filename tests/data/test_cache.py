@@ -336,11 +336,12 @@ def test_the_key_is_the_hash_of_what_it_was_made_from(class_folders, tmp_path):
     assert folder.name.rpartition("-")[2] == hashlib.sha256(whole).hexdigest()[:12]
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])  # NFS, Lustre
 def test_on_a_disk_without_locks_pictures_are_decoded_unlocked(
-    class_folders, tmp_path, monkeypatch, capsys
+    class_folders, tmp_path, monkeypatch, capsys, number
 ):
     def refused(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refused)
     assert build(class_folders, tmp_path / "cache").parts == {"train": 30}

@@ -68,6 +68,16 @@ def test_a_run_stays_where_it_is_and_as_it_is_called_there(alone, monkeypatch, m
     )
 
 
+def test_a_time_without_network_takes_a_run_to_no_other_place(alone, monkeypatch):
+    run = SimpleNamespace(id="r1", entity="lab", project="theirs", url="https://w/r1")
+    monkeypatch.setattr(WandbLogger, "_opened", lambda self: run)
+    for mode in ("online", "offline", "online"):
+        logger = WandbLogger(mode=mode)
+        logger.place_in(alone, {})
+    assert logger._wandb_init["project"] == "theirs"
+    assert logger._wandb_init["name"] is None
+
+
 def test_the_environment_names_run_and_project(alone, monkeypatch):
     monkeypatch.setenv("WANDB_NAME", "mine")
     monkeypatch.setenv("WANDB_PROJECT", "pictures")

@@ -227,6 +227,9 @@ def test_a_run_with_settings_that_are_gone_does_not_count(cell):
     [
         ({"method": "runs.a.9.evil.Own"}, "runs.a.9.evil.Own"),
         ({"trainer.callbacks": [{"class_path": "evil.Callback"}]}, "evil.Callback"),
+        ({"trainer.logger.class_path": "evil.Logger"}, "evil.Logger"),
+        ({"model.critic": "{class_path: evil.Net}"}, "evil.Net"),
+        ({"data.root": "not.code", "data.source.init_args.path": "photos.v2"}, ""),
         ({"model.estimator": "dim_lightning.infomax.estimators.smile"}, ""),
         ({"model.encoder": "mine.make"}, ""),  # the table names it, too
     ],
@@ -352,6 +355,15 @@ def test_a_test_with_more_shares_of_labels_counts_as_well(cell, stored, asked, c
         for shares in (stored, asked)
     )
     note_tested(tested, run)
+    assert (state(wanted).text == "done") == counts
+
+
+@pytest.mark.parametrize(("few", "counts"), [([], True), ([0.1], False)])
+def test_the_number_of_draws_counts_without_other_probes_too(cell, few, counts):
+    run = write_run(cell, figures=TESTED)
+    asked = {**SETTINGS, "evaluation.mlp_epochs": 0, "evaluation.few_labels": few}
+    note_tested(cell._replace(settings={**asked, "evaluation.repeats": 1}), run)
+    wanted = cell._replace(settings={**asked, "evaluation.repeats": 5})
     assert (state(wanted).text == "done") == counts
 
 

@@ -72,7 +72,10 @@ def _holes() -> Iterator[Finding]:
     for package, (safe, hole) in _HOLES.items():
         found = version_of(package)
         if found is not None and Version(found) < Version(safe):
-            advice = f"update it to {safe} or newer, or take files of people you trust only"
+            advice = (
+                f"update it to {safe} or newer, which may need a newer Python, or take files of "
+                "people you trust only"
+            )
             yield Finding("security", f"{package} {found}, by which {hole}", advice, "hint")
 
 

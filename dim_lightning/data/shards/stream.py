@@ -1,6 +1,7 @@
 """A data set in shards, in place of a source of pictures."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -112,23 +113,30 @@ def _check_no_credentials(path: str, options: Mapping[str, Any]) -> None:
     Raises:
         InputError: there is a password in the URL, or an option that holds a secret by its name.
     """
-    where = "data.source.init_args.path" if "@" in urlsplit(path).netloc else None
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            _check_no_credentials("", value)
-        elif value and _SECRET.search(str(name)) and not _is_harmless(str(value)):
-            where = f"data.source.init_args.storage_options.{name}"
-    if where is not None:
+    url = urlsplit(path)
+    is_secret = url.password or (url.username and url.scheme in ("http", "https"))
+    found = ["path"] if is_secret else list(_secrets(options, "storage_options"))
+    if found:
         raise InputError(
-            f"{where} holds credentials, which config.yaml, the page and loggers would show; "
-            "expected them in the environment, in the variables that the storage's library reads, "
-            "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or HF_TOKEN"
+            f"data.source.init_args.{found[0]} holds credentials, which config.yaml, the page and "
+            "loggers would show; expected them in the environment, in the variables that the "
+            "storage's library reads, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "HF_TOKEN; a run that has them goes on with other storage_options"
         )
+
+
+def _secrets(options: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Names of the options that hold one, and do not only say where it is."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secrets(value, f"{name}.{key}")
+        elif isinstance(value, str) and _SECRET.search(str(key)) and not _is_harmless(value):
+            yield f"{name}.{key}"
 
 
 def _is_harmless(token: str) -> bool:
     """Whether it only says where a secret is."""
-    return token in _NO_SECRETS or Path(token).is_file()
+    return token in _NO_SECRETS or os.path.isfile(token)  # noqa: PTH113  # it may be too long
 
 
 def _contents(layout: Layout, sizes: dict[str, int]) -> Contents:

@@ -129,7 +129,7 @@ class Neighbours(Callback):
     ) -> Extracted:
         """The images that vote: the bank, or as many labelled ones where some are not."""
         data = data_of(trainer)
-        if bool((data.split("train").labels >= 0).all()):
+        if bool((bank.labels >= 0).all()):  # of all of a stream they would be fetched
             return bank
         batches = data.clean_dataloader("train", limit=self.bank_size, labelled=True)
         return features_of(trainer, pl_module, batches, layers=())

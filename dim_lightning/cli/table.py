@@ -290,6 +290,8 @@ def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
 def _planned(cell: Cell) -> list[str]:
     """The commands that a cell misses, each as if those before had ended well."""
     state = _look(cell)
+    if state.is_running:
+        return [f"# {cell}: {state.text}"]
     run = state.run or next_run(cell)
     commands = [words_of(cell, each, run) for each in missing_of(cell, state.run)]
     return [f"# {cell}: {state.text}", *map(full_command, commands)]

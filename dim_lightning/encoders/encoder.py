@@ -54,7 +54,8 @@ class Encoder(nn.Module, ABC):
     It is made with the image size, and its constructor sets the attributes below; further arguments
     that have types are settings on the command line, `--model.encoder my.module.MyEncoder
     --model.encoder.width 64`. A method tries it with two images (`check_encoder`), and
-    warns of dropout, which in a run that goes on after a stop draws otherwise.
+    warns of dropout, which in a run that goes on after a stop draws otherwise. The floor of a
+    random encoder is drawn by `reset_parameters()` of each part, as torch's layers have it.
 
     Attributes:
         feature_shape: shape of `Features.feature_map` for one image.
@@ -80,7 +81,7 @@ def check_encoder(encoder: nn.Module, image_size: int) -> None:
     Otherwise a wrong shape ends in the midst of a critic, or trains on something else in silence.
 
     Args:
-        encoder: keeps its mode.
+        encoder: each of its parts keeps its mode, as some may be frozen.
         image_size: height and width of the images.
 
     Raises:
@@ -93,7 +94,7 @@ def check_encoder(encoder: nn.Module, image_size: int) -> None:
     for attribute in ("feature_shape", "embedding_dim"):
         if not hasattr(encoder, attribute):
             raise InputError(f"{name} has no {attribute}; set self.{attribute} in its constructor")
-    is_training = encoder.training
+    is_training, modes = encoder.training, [(part, part.training) for part in encoder.modules()]
     images = torch.linspace(0, 1, 2 * 3 * image_size**2).view(2, 3, image_size, image_size)
     try:
         features = encoder.eval()(images)
@@ -104,6 +105,8 @@ def check_encoder(encoder: nn.Module, image_size: int) -> None:
             "of RGB images [n, 3, h, w], h = w = image_size"
         ) from error
     encoder.train(is_training)
+    for part, mode in modes:
+        part.training = mode
     if not isinstance(features, Features):
         raise InputError(
             f"{name}.forward gives {type(features).__name__}; expected dim_lightning.Features"

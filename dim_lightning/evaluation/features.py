@@ -33,21 +33,28 @@ class Extracted(NamedTuple):
 
 
 @contextmanager
-def observing(module: nn.Module) -> Iterator[None]:
-    """Within, `module` is in eval mode, without gradients, and draws nothing that lasts.
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within, `module` is in eval mode, without gradients.
 
-    Afterwards each submodule is in the mode it was in (parts of a training module may be in eval
-    mode), and the global generators are where they were.
+    Afterwards each submodule is in the mode it was in: parts of a training module may be in eval
+    mode.
     """
     modes = [(part, part.training) for part in module.modules()]
-    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
     module.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(list(devices)):
+        with torch.no_grad():
             yield
     finally:
         for part, training in modes:
             part.training = training
+
+
+@contextmanager
+def observing(module: nn.Module) -> Iterator[None]:
+    """The same, where `module` draws nothing that lasts: the global generators stay."""
+    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
+    with evaluating(module), torch.random.fork_rng(list(devices)):
+        yield
 
 
 def extract(

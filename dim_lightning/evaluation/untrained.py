@@ -1,10 +1,11 @@
 """An encoder with fresh weights: the floor that the figures of a trained one stand on."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dim_lightning.data import Batch
@@ -33,12 +34,15 @@ def untrained(
         seed: of the weights, and of the order in which the statistics are taken.
 
     Raises:
-        InputError: if a part has parameters and no `reset_parameters`.
+        InputError: if a part has parameters and no `reset_parameters`, or one that leaves some as
+            they are.
     """
     with seeded(seed, torch.device("cpu")), torch.no_grad():
         fresh = copy.deepcopy(encoder)
         fresh.cpu()  # draws on the CPU, so that the floor is the same on every machine
+        filled = _filled(fresh)
         _draw_anew(fresh)
+        _check_drawn(fresh, filled)
     fresh.to(device)
     _take_statistics(fresh, batches, device, seed)
     return fresh.eval()
@@ -63,6 +67,25 @@ def _draw_anew(part: Any, name: str = "", is_drawn: bool = False) -> None:
             "reset_parameters(), so that it cannot be drawn anew; give it that method to have the "
             "floor of an untrained encoder"
         )
+
+
+def _filled(encoder: Encoder) -> dict[str, Tensor]:
+    """What stands in place of each trained parameter now, which no layer would draw."""
+    generator = torch.Generator().manual_seed(0)
+    learned = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+    return {name: p.uniform_(generator=generator).clone() for name, p in learned.items()}
+
+
+def _check_drawn(encoder: Encoder, filled: Mapping[str, Tensor]) -> None:
+    """Looks at whether all was drawn: of a normalised weight a layer draws what it makes of it."""
+    now = dict(encoder.named_parameters())
+    for name, before in filled.items():
+        if before.numel() and before.equal(now[name]):
+            raise InputError(
+                f"the encoder's parameter {name!r} is not drawn anew by reset_parameters() of its "
+                "part; give a part around it that method, which draws it, to have the floor of an "
+                "untrained encoder"
+            )
 
 
 def _take_statistics(

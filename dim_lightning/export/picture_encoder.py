@@ -15,6 +15,7 @@ from dim_lightning.data.augmentation import to_float
 from dim_lightning.data.pictures import centre_square, decode, to_rgb, upright
 from dim_lightning.encoders import Encoder, Features
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.features import evaluating
 
 Picture = Image.Image | Path | str
 Pictures = Picture | Iterable[Picture] | Tensor
@@ -30,8 +31,8 @@ class PictureEncoder(nn.Module):
     opened before differs from its file by a few levels.) The first file that cannot be read is
     named by an `InputError`; to pass such by, give one path at a time and catch it.
 
-    It computes without gradients on the device it was moved to, and stays in eval mode, also where
-    it is a part of a module that is trained. To fine-tune, train `encoder`, the plain module:
+    It computes without gradients on the device it was moved to, in eval mode, also where it is a
+    part of a module that is trained. To fine-tune, train `encoder`, the plain module:
     `encoder.train()` after any `train()` of a module around it, and images in [0, 1] to `encoder`.
 
     Attributes:
@@ -98,10 +99,10 @@ class PictureEncoder(nn.Module):
     def _features(self, pictures: Pictures, batch_size: int) -> Iterator[Features]:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; expected at least 1")
-        device = next((p.device for p in self.encoder.parameters()), torch.device("cpu"))
+        like = next(self.encoder.parameters(), torch.empty(0))
         for pixels in _batches(pictures, batch_size, self.image_size):
-            with torch.no_grad():
-                features = self.encoder(to_float(pixels.to(device)))
+            with evaluating(self.encoder):
+                features = self.encoder(to_float(pixels.to(like.device)).to(like.dtype))
             yield features
 
 

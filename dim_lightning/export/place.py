@@ -29,6 +29,8 @@ from dim_lightning.writing import explained
 
 DESCRIPTION = "encoder.json"
 WEIGHTS = "encoder.safetensors"
+# where PyTorch puts the weights of a program above 1.5 GB, which its format cannot hold
+_BESIDE = ("encoder.onnx.data",)
 FILES = {"safetensors": WEIGHTS, "torch": "encoder.pt2", "onnx": "encoder.onnx"}
 EXPORT = "export"
 
@@ -151,7 +153,8 @@ def _write(folder: Path, pictures: PictureEncoder, formats: list[str]) -> dict[s
     """Writes the files into `folder`; how far each is from the encoder."""
     encoder, size, about = pictures.encoder, pictures.image_size, pictures.about
     # the format knows no memory layouts: plain ones
-    weights = {name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}
+    # nor weights that two parts share: each has its own
+    weights = {name: tensor.contiguous().clone() for name, tensor in encoder.state_dict().items()}
     safetensors.torch.save_file(weights, folder / WEIGHTS)
     programs = {}
     if set(formats) & {"torch", "onnx"}:
@@ -197,7 +200,7 @@ def _put_in_place(folder: Path, output: Path) -> None:
     in between leaves nothing that could be loaded.
     """
     (output / DESCRIPTION).unlink(missing_ok=True)
-    for name in FILES.values():
+    for name in (*FILES.values(), *_BESIDE):
         (output / name).unlink(missing_ok=True)
         if (folder / name).exists():
             make_readable(folder / name)  # safetensors writes 0600

@@ -18,7 +18,7 @@ from dim_lightning.encoders.start import weights_follow
 from dim_lightning.errors import InputError
 from dim_lightning.export.description import described, provenance_of_run
 from dim_lightning.export.picture_encoder import PictureEncoder
-from dim_lightning.hyperparameters import as_written, is_plain, part_text
+from dim_lightning.hyperparameters import as_plain, as_written, is_plain, part_text
 from dim_lightning.run.checkpoint import (
     is_own,
     newest_checkpoint,
@@ -160,10 +160,10 @@ def of_module(module: EncoderModule) -> PictureEncoder:
             f"{method} does not say by what its encoder was made; expected the arguments encoder "
             "and image_size in its constructor, and save_hyperparameters(logger=False) there"
         )
-    recipe, image_size = _recipe(module.hparams["encoder"]), module.hparams["image_size"]
+    recipe, image_size = _recipe(module.hparams["encoder"]), int(module.hparams["image_size"])
     encoder = getattr(module.encoder, "_orig_mod", module.encoder)  # as torch.compile wraps it
     encoder = copy.deepcopy(encoder).cpu().eval()
-    provenance = {"method": method, "seed": module.seed}
+    provenance = {"method": method, "seed": as_plain(module.seed)}
     about = described(encoder, recipe, image_size, {}, provenance)
     return PictureEncoder(encoder, image_size, about)
 
@@ -182,7 +182,7 @@ def _recipe(make: Any) -> Any:
             "numbers, texts and lists by name, or a function that returns an Encoder, and that in "
             "a module that Python can import, not in the script itself"
         )
-    return {"class_path": path, "init_args": settings} if settings else path
+    return {"class_path": path, "init_args": as_plain(settings)} if settings else path
 
 
 def _config(path: Path) -> dict[str, Any]:

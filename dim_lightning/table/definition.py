@@ -75,6 +75,7 @@ class Table(NamedTuple):
         note: what a reader has to know of it, such as what the paper's numbers are of.
         transfers: name of another data set that the runs are tested on as well -> its settings of
             `data`.
+        text: of the file, which may be another one by the time that the table is written.
     """
 
     path: Path
@@ -86,6 +87,7 @@ class Table(NamedTuple):
     overrides: dict[str, Any]
     note: str = ""
     transfers: Mapping[str, Mapping[str, Any]] = {}
+    text: str = ""
 
 
 def read_table(
@@ -128,7 +130,8 @@ def read_table(
     overrides = _merged(common, changes or {})
     overrides = {key: value for key, value in overrides.items() if key not in free}
     transfers = read_transfers(content.get("transfer"), columns, path)
-    return Table(path, name, runs, title, columns, tuple(rows), overrides, note, transfers)
+    text = path.read_text("utf-8")
+    return Table(path, name, runs, title, columns, tuple(rows), overrides, note, transfers, text)
 
 
 def chosen(table: Table, names: str | None) -> tuple[Row, ...]:

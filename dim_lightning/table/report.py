@@ -256,7 +256,7 @@ def _page(output: Path, table: Table, lines: Sequence[Line], about: About) -> st
         notes=notes,
         last=last,
         command=about.command,
-        definition=table.path.read_text("utf-8"),
+        definition=table.text,
     )
 
 

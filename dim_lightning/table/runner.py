@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dim_lightning.errors import InputError
 from dim_lightning.run.child import Child, is_at_work
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.report import duration
@@ -22,6 +23,7 @@ _UNLABELLED = (
     "; pictures without labels have no accuracies, only what evaluation.decoder_epochs, "
     "mine_epochs and ndm_epochs measure"
 )
+_CHANGED = "; if code or a configuration was changed since this table began, start it again"
 _OTHER_PICTURES = (
     "; bring the former pictures back, or move the run elsewhere, and its seed is trained anew"
 )
@@ -108,6 +110,8 @@ class Runner:
                 said += _UNLABELLED
             if "on other pictures" in state.text:
                 said += _OTHER_PICTURES
+            if state.outdated:
+                said += f"; {state.outdated[-1]}{_CHANGED}"
             self._fail(cell, state.missing, said)
             return
         self._tried.add((cell.folder, state.missing))
@@ -140,8 +144,11 @@ class Runner:
         self._tell(f"{cell}: {missing} failed:{lines}")
 
     def _report(self) -> None:
-        self._renew(self.failures)
         self._renewed = time.monotonic()
+        try:
+            self._renew(self.failures)
+        except InputError as error:  # of the table's own place: trainings go on without it
+            self._tell(f"warning: the table is not renewed: {error}")
 
     def _end_all(self) -> None:
         """Ends what is at work and waits for it."""

@@ -17,7 +17,7 @@ from dim_lightning.run.child import is_at_work
 from dim_lightning.run.environment import full_command, known_pictures, read_environment
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.metrics import read_metrics
-from dim_lightning.run.report import reason_to_repeat
+from dim_lightning.run.report import OTHER_SETTINGS, reason_to_repeat
 from dim_lightning.run.result import TRANSFER, read_result, test_section, transfers
 from dim_lightning.run.settings import (
     PLACES,
@@ -39,6 +39,8 @@ _PLACE = ("runs_dir", "experiment")
 # on these the figures of a training do not depend, as far as there is to see
 FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
 NOT_TESTED = "trained, not tested"
+_OF_A_PART = "trainer.limit_test_batches"  # a test by hand, of some of the images
+_RUNNING = "running:"
 _EACH_EPOCH = "speed/images_per_second"
 
 _IMPORT = re.compile(r"[^\W\d]\w*(?:\.\w+)+")  # folders may have numbers for names
@@ -62,6 +64,11 @@ class State(NamedTuple):
     missing: str
     text: str
     outdated: tuple[str, ...] = ()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its training is under way, by whatever command."""
+        return self.text.startswith(_RUNNING)
 
     @property
     def is_tested(self) -> bool:
@@ -93,6 +100,8 @@ def state_of(cell: Cell, read: Reader) -> State:
         return State(None, "fit", "starting" if at_work else "not run", tuple(outdated))
     order = ("resume", "test", *map(test_section, cell.transfers), "")
     missing, run = max(known, key=lambda found: (order.index(found[0]), _number(found[1])))
+    with suppress(InputError):  # on a disk without locks nothing tells
+        at_work = at_work or is_at_work(run)  # by a command that was given by hand
     return State(run, missing, _text(cell, run, missing, at_work), tuple(outdated))
 
 
@@ -158,8 +167,10 @@ def _untested(cell: Cell, run: Path) -> list[str]:
     result = read_result(run)
 
     def is_there(section: str) -> bool:
-        tested = "epochs_trained" in result.get(section, {})
-        return tested and not (reason_to_repeat(result, section) or other_test(cell, run, section))
+        found = result.get(section, {})
+        if "epochs_trained" not in found or _OF_A_PART in (found.get(OTHER_SETTINGS) or ""):
+            return False
+        return not (reason_to_repeat(result, section) or other_test(cell, run, section))
 
     return [section for section in _tests(cell) if not is_there(section)]
 
@@ -268,7 +279,7 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     end = last if isinstance(last, int) and last > 0 else None
     of = f" of {end}" if end else ""
     if at_work:
-        return f"running: epoch {epochs + 1 if end is None else min(epochs + 1, end)}{of}"
+        return f"{_RUNNING} epoch {epochs + 1 if end is None else min(epochs + 1, end)}{of}"
     if fit.get("status") == "failed":
         return f"failed after epoch {epochs}{of}: {fit.get('reason')}"
     return f"interrupted after epoch {epochs}{of}"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from dim_lightning.encoders import Encoder, Features, FeatureShape, check_encoder
+from dim_lightning.encoders import BlogEncoder, Encoder, Features, FeatureShape, check_encoder
 from dim_lightning.errors import InputError
 
 
@@ -25,6 +25,15 @@ class OneChannel(Encoder):
 def test_an_encoder_of_other_channels_is_said():
     with pytest.raises(InputError, match=r"OneChannel cannot take images of \[2, 3, 8"):
         check_encoder(OneChannel(), 8)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_parts_that_are_frozen_stay_so(is_training):
+    encoder = BlogEncoder(8, widths=(4,), embedding_dim=2).train(is_training)
+    frozen = next(encoder.children()).eval()
+    check_encoder(encoder, 8)
+    assert encoder.training == is_training
+    assert not any(part.training for part in frozen.modules())
 
 
 def test_sample_has_the_stated_mean_and_variance():

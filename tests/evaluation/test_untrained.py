@@ -1,8 +1,10 @@
+import re
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, spectral_norm
 
 from dim_lightning.data import Batch
 from dim_lightning.encoders import (
@@ -129,4 +131,16 @@ def test_weights_that_cannot_be_drawn_anew_are_named():
     encoder = small_encoder()
     encoder.head = nn.ParameterList([nn.Parameter(torch.ones(2))])
     with pytest.raises(InputError, match="'head' has parameters and no reset_parameters"):
+        untrained(encoder, images(), "cpu")
+
+
+@pytest.mark.parametrize(
+    "normalised", [parametrizations.weight_norm, parametrizations.spectral_norm, spectral_norm]
+)
+def test_weights_of_which_a_layer_draws_the_norm_alone_are_named(normalised):
+    """They would stay those of the trained encoder."""
+    encoder = small_encoder()
+    name, layer = next((n, m) for n, m in encoder.named_modules() if isinstance(m, nn.Conv2d))
+    normalised(layer)
+    with pytest.raises(InputError, match=rf"'{re.escape(name)}\..*' is not drawn anew by reset"):
         untrained(encoder, images(), "cpu")

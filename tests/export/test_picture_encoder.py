@@ -89,6 +89,19 @@ def test_it_stays_in_eval_mode_within_a_module_that_is_trained(encode):
     around(images)
     torch.testing.assert_close(encode(images), before, rtol=0, atol=0)
     assert encode.encoder.train().training  # to fine-tune
+    weights = {name: value.clone() for name, value in encode.encoder.state_dict().items()}
+    torch.testing.assert_close(encode(images), before, rtol=0, atol=0)
+    assert encode.encoder.training
+    assert all(value.equal(weights[name]) for name, value in encode.encoder.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_it_computes_in_the_type_of_its_weights(encode, dtype):
+    images = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    expected = encode(images)
+    found = encode.to(dtype)(images)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize("none", [[], torch.empty((0, 3, 8, 8), dtype=torch.uint8)])

@@ -1,6 +1,7 @@
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,7 +137,7 @@ def test_any_class_that_can_be_imported(tmp_path, make_run):
 def test_a_new_export_replaces_the_old_one_and_nothing_else(run, tmp_path):
     output = tmp_path / "out"
     output.mkdir()
-    for name in ("encoder.onnx", "encoder.pt2", "mine.txt"):
+    for name in ("encoder.onnx", "encoder.onnx.data", "encoder.pt2", "mine.txt"):
         (output / name).write_text("old")
     export_run(run, output, ["safetensors"])
     assert _names(output) == ["encoder.json", "encoder.safetensors", "mine.txt"]
@@ -254,6 +255,13 @@ def test_edited_descriptions_are_refused(run, key, values):
             dim_lightning.load(path.parent)
 
 
+class Six(BlogEncoder):
+    """Has a setting whose type is not looked at, as many do."""
+
+    def __init__(self, image_size: int, scale=1):
+        super().__init__(image_size, widths=(4,), embedding_dim=6 * int(scale))
+
+
 def shifted(image_size: int, low: float = 0.0) -> Encoder:
     return BlogEncoder(image_size, widths=(4,), embedding_dim=6, pixel_range=(low, 1.0))
 
@@ -262,6 +270,7 @@ def shifted(image_size: int, low: float = 0.0) -> Encoder:
     "make",
     [
         partial(BlogEncoder, widths=(4,), embedding_dim=6, pixel_range=(-1.0, 1.0)),
+        partial(Six, scale=np.int64(1)),
         shifted,
     ],
 )
@@ -273,6 +282,21 @@ def test_the_encoder_of_a_script(make, tmp_path):
     loaded = dim_lightning.load(folder)
     torch.testing.assert_close(loaded(IMAGES), expected.detach(), rtol=0, atol=0)
     assert loaded.about["provenance"] == {"method": "Supervised", "seed": 0}
+
+
+class Tied(BlogEncoder):
+    """Has a part under two names."""
+
+    def __init__(self, image_size: int):
+        super().__init__(image_size, widths=(4,), embedding_dim=6)
+        self.again = next(self.children())
+
+
+def test_shared_weights_are_written_for_each_part(tmp_path):
+    module = Supervised(Tied, image_size=8)
+    folder = dim_lightning.export_encoder(module, tmp_path / "out", ["safetensors"]).folder
+    expected = module.encoder.eval()(IMAGES / 255).mean
+    torch.testing.assert_close(dim_lightning.load(folder)(IMAGES), expected.detach())
 
 
 def test_an_encoder_that_a_file_cannot_name_is_not_written(tmp_path):

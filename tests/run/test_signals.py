@@ -35,5 +35,10 @@ def test_signals_do_their_work_where_outputs_are_closed(number):
         "    os._exit(7 if type(stop).__name__ == 'Terminated' else 8)\n"
     )
     words = shlex.join([sys.executable, "-c", code])
-    done = subprocess.run(["sh", "-c", f"exec {words} >&- 2>&-"], timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", f"exec {words} >&- 2>&-"],
+        timeout=60,
+        # a shell's background jobs ignore SIGINT, and so would what they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert done.returncode == (8 if number == "SIGINT" else 7)

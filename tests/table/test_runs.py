@@ -9,6 +9,8 @@ from table_files import SETTINGS, note_tested, write_run, write_table
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.child import Child
+from dim_lightning.run.folder import alone_in
+from dim_lightning.run.report import OTHER_SETTINGS
 from dim_lightning.run.result import update_result
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.cell import Cell
@@ -69,6 +71,51 @@ def test_a_run_at_work_is_running(cell):
         while child.running():
             pass
     assert state(cell).text == "interrupted after epoch 2 of 4"
+
+
+def test_a_run_whose_command_was_given_by_hand_is_running_too(cell):
+    """As of commands that --dry has printed, one a job."""
+    run = write_run(cell, status="running", epochs=2)
+    with alone_in(run):
+        found = state(cell)
+        assert found[:3] == (run, "resume", "running: epoch 3 of 4")
+        assert found.is_running
+    assert not state(cell).is_running
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A program that ends well, for each command of a table."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_table_that_cannot_be_written_ends_no_training(cell):
+    told, left = [], [0, 1]
+
+    def renew(_):
+        raise InputError("the disk is full")
+
+    def look(_):
+        return State(None, "fit", "not run") if left.pop() else State(None, "", "done")
+
+    Runner([cell], 1, look, told.append, renew).run()
+    assert left == []
+    assert sum("the table is not renewed: the disk is full" in line for line in told) == 1
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_what_ended_without_counting_says_why(cell):
+    outdated = ("runs/1 does not count: model.lr is 0.1 now, 0.2 then",)
+    runner = Runner(
+        [cell], 1, lambda _: State(None, "fit", "not run", outdated), lambda _: None, lambda _: None
+    )
+    runner.run()
+    (said,) = runner.failures.values()
+    assert "model.lr is 0.1 now, 0.2 then; if code or a configuration was changed since" in said
 
 
 def test_a_run_found_at_work_keeps_its_gpu(cell, tmp_path, monkeypatch):
@@ -328,6 +375,14 @@ def test_a_test_of_images_of_another_size_is_no_test_of_the_table(cell):
     assert state(wanted).missing == "fit"  # the run as well is of another size
     same = write_run(wanted, 2, figures=TESTED | {"image_size": 48}, **{"data.image_size": 32})
     assert state(wanted)[:2] == (same, "test")
+
+
+def test_a_test_by_hand_of_a_part_of_the_images_is_no_test_of_the_table(cell):
+    run = write_run(cell, figures=TESTED)
+    update_result(run, "test", {OTHER_SETTINGS: "data.image_size is 8 now, 4 then"})
+    assert state(cell).text == "done"
+    update_result(run, "test", {OTHER_SETTINGS: "trainer.limit_test_batches is 2 now, 1.0 then"})
+    assert state(cell)[:2] == (run, "test")
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,13 @@ class ShardReader:
         Raises:
             InputError: it cannot be read, or is not what was written.
         """
+        future = self._future(number)
+        if future.done() and future.exception() is not None:
+            with self._lock:  # of a time before it was needed, since when all may be well again
+                self._held.pop(number, None)
+            future = self._future(number)
         try:
-            return self._future(number).result()
+            return future.result()
         except BaseException:
             with self._lock:
                 self._held.pop(number, None)  # to be tried again

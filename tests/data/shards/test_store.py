@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import fsspec
 import numpy as np
@@ -147,6 +148,16 @@ def test_a_server_that_keeps_failing_is_told(served, tmp_path):
     with pytest.raises(InputError, match=r"/val-0000.*cannot be read .*503.*credentials"):
         list(data.val_dataloader())
     assert len(list(data.val_dataloader())) == 3  # asked anew
+
+
+def test_what_failed_before_it_was_needed_is_asked_for_anew(served, tmp_path):
+    data = stream(served.url, tmp_path)
+    reader = data.split("val").reader
+    served.failures += [503] * 3
+    reader.expect([0])
+    while not reader._future(0).done():
+        time.sleep(0.01)
+    assert len(list(data.val_dataloader())) == 3
 
 
 def test_nothing_at_the_address_is_told(served, tmp_path):

@@ -1,4 +1,4 @@
-"""What the system's errors about writing mean, and what to do about them."""
+"""Writing to a disk: locks, waiting for it, and what its errors mean."""
 
 import errno
 import fcntl

@@ -19,8 +19,8 @@ from dim_lightning.run.accuracies import PIXELS, RANDOM, row_name
 
 # the settings on which the figures of a layer depend
 LAYER_SETTINGS = (
-    *("mlp_epochs", "seed", "linear_dim", "svm", "mlp_protocol", "repeats"),
-    "few_labels",
+    *("mlp_epochs", "mlp_protocol", "repeats", "few_labels", "seed"),
+    *("linear_dim", "svm"),
 )
 _STATISTICS_IMAGES = 2500
 

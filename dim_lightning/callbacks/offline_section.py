@@ -148,13 +148,13 @@ def _settings_of(
     if before.get("seed") != now["seed"] or before["floors"] < now["floors"]:
         return told
     wide, wide_before = (_most(one["linear_dim"]) for one in (now, before))
+    passed_by = {FEW}  # which is told share by share
+    if wide_before < wide:
+        passed_by.add(SVM)
+    if now["few_labels"] and before["repeats"] != now["repeats"]:
+        passed_by.add(MLP)  # one number of draws is told of both
     for names, kind in OPTIONAL.items():
-        other_draws = now["few_labels"] and before["repeats"] != now["repeats"]
-        if (
-            kind == FEW  # share by share, below
-            or (kind == SVM and wide_before < wide)
-            or (kind == MLP and other_draws)  # one number of draws is told of both
-        ):
+        if kind in passed_by:
             continue
         if not now[names[0]] and any(name.startswith(kind) for name in kept):
             told |= {name: before[name] for name in names}

@@ -26,7 +26,7 @@ from dim_lightning.cli.device import (
     accelerator_taken,
     check_gpus,
     check_precision,
-    check_started,
+    check_processes,
     gpu_names,
     say_slow_precision,
 )
@@ -106,7 +106,7 @@ class CommandLine(ParsedCommandLine):
             settings = self._dumped(self.config)
             trainer = trainer_in(self.run_dir, self._command, config, self._callbacks())
             check_precision(self._command, config["precision"], trainer)
-            check_started(trainer, config["sync_batchnorm"])
+            check_processes(trainer, config["sync_batchnorm"])
             together = _together(trainer.world_size, self.datamodule)
             self._check_together(trainer, config["val_check_interval"], together[JOINT_BATCH])
             if self._command == "fit" or is_new:

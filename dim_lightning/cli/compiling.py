@@ -24,7 +24,7 @@ HELP = (
 )
 _TRACED = "aot_eager"
 _BY_GRAPHS = ("reduce-overhead", "max-autotune")
-# what is compiled for -> the language that this is done in, who knows it, and who else is asked
+# type of device -> the language compiled, the variable that names its compiler, the usual ones
 _COMPILERS = {
     "cpu": ("C++", "CXX", ("g++", "clang++", "c++", "cl")),
     "cuda": ("C", "CC", ("gcc", "clang")),

@@ -78,7 +78,7 @@ def check_precision(command: str, precision: str | int | None, trainer: L.Traine
     rank_zero_info(f"{said}: the figures are of that precision")
 
 
-def check_started(trainer: L.Trainer, joint_norm: bool = False) -> None:
+def check_processes(trainer: L.Trainer, joint_norm: bool = False) -> None:
     """Looks at whether several processes can do what is asked of them.
 
     Args:

@@ -12,7 +12,7 @@ from PIL import Image
 
 # of the suffixes that are taken for pictures; others run other decoders, one even a program
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "AVIF", "JPEG2000")
-_MANY_PIXELS = 2**25  # of which one picture at a time is converted, at up to 20 bytes each
+_MANY_PIXELS = 2**25  # a picture of more is converted alone: it takes several copies of it
 _one_large = threading.Lock()
 WHITE = (255, 255, 255, 255)
 _ORIENTATION = 0x0112  # of EXIF: how the picture lies

@@ -1,6 +1,8 @@
 """What an encoder gives: features of an image, and the code drawn from them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -75,6 +77,23 @@ class Encoder(nn.Module, ABC):
 
 
 @torch.no_grad()
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within, `module` is in eval mode, without gradients; each part has its own mode afterwards.
+
+    Parts of a training module may be frozen, in eval mode.
+    """
+    is_training, modes = module.training, [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(is_training)  # networks of torchvision have a graph for each mode
+        for part, mode in modes:
+            part.training = mode
+
+
 def check_encoder(encoder: nn.Module, image_size: int) -> None:
     """Looks at whether an encoder gives what it says of itself, for two images.
 
@@ -94,19 +113,16 @@ def check_encoder(encoder: nn.Module, image_size: int) -> None:
     for attribute in ("feature_shape", "embedding_dim"):
         if not hasattr(encoder, attribute):
             raise InputError(f"{name} has no {attribute}; set self.{attribute} in its constructor")
-    is_training, modes = encoder.training, [(part, part.training) for part in encoder.modules()]
     images = torch.linspace(0, 1, 2 * 3 * image_size**2).view(2, 3, image_size, image_size)
     try:
-        features = encoder.eval()(images)
+        with evaluating(encoder):
+            features = encoder(images)
     except RuntimeError as error:  # torch's, of shapes that do not fit
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{name} cannot take images of {list(images.shape)} ({reason}); expected an encoder "
             "of RGB images [n, 3, h, w], h = w = image_size"
         ) from error
-    encoder.train(is_training)
-    for part, mode in modes:
-        part.training = mode
     if not isinstance(features, Features):
         raise InputError(
             f"{name}.forward gives {type(features).__name__}; expected dim_lightning.Features"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dim_lightning.data import Batch, to_float
 from dim_lightning.encoders import Encoder, Features
+from dim_lightning.encoders.encoder import evaluating
 from dim_lightning.errors import InputError
 
 
@@ -33,25 +34,8 @@ class Extracted(NamedTuple):
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within, `module` is in eval mode, without gradients.
-
-    Afterwards each submodule is in the mode it was in: parts of a training module may be in eval
-    mode.
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
-@contextmanager
 def observing(module: nn.Module) -> Iterator[None]:
-    """The same, where `module` draws nothing that lasts: the global generators stay."""
+    """As `evaluating`, and `module` draws nothing that lasts: the global generators stay."""
     devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
     with evaluating(module), torch.random.fork_rng(list(devices)):
         yield

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from dim_lightning.data.augmentation import to_float
 from dim_lightning.data.pictures import centre_square, decode, to_rgb, upright
 from dim_lightning.encoders import Encoder, Features
+from dim_lightning.encoders.encoder import evaluating
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation.features import evaluating
 
 Picture = Image.Image | Path | str
 Pictures = Picture | Iterable[Picture] | Tensor

@@ -14,7 +14,7 @@ from dim_lightning.cli import device
 from dim_lightning.cli.device import (
     accelerator_taken,
     check_precision,
-    check_started,
+    check_processes,
     gpu_names,
     say_slow_precision,
     slow_precision,
@@ -173,14 +173,14 @@ def test_another_precision_than_that_asked_for_is_said_where_nothing_is_trained(
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp"])
 def test_processes_for_gpus_are_started_anew(strategy):
     real = L.Trainer(accelerator="cpu", devices=2, strategy=strategy, logger=False)
-    check_started(real)
+    check_processes(real)
     with pytest.raises(InputError, match=r"sync_batchnorm is true, which PyTorch can do on GPUs"):
-        check_started(real, joint_norm=True)
+        check_processes(real, joint_norm=True)
     real.strategy.parallel_devices = [torch.device("cuda", number) for number in range(2)]
     anew = strategy == "ddp"
     refused = pytest.raises(InputError, match=r"cannot use GPUs as this one does; expected ddp")
     with nullcontext() if anew else refused:
-        check_started(real)
+        check_processes(real)
 
 
 def test_the_gpus_that_train_are_named(monkeypatch):

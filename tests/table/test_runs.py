@@ -386,28 +386,25 @@ def test_a_test_by_hand_of_a_part_of_the_images_is_no_test_of_the_table(cell):
 
 
 @pytest.mark.parametrize(
-    ("stored", "asked", "counts"),
-    [(4096, 1024, True), (None, 1024, True), (1024, 4096, False), (1024, None, False)],
+    ("setting", "stored", "asked", "counts"),
+    [
+        ("linear_dim", 4096, 1024, True),
+        ("linear_dim", None, 1024, True),
+        ("linear_dim", 1024, 4096, False),
+        ("linear_dim", 1024, None, False),
+        ("few_labels", [0.01, 0.1], [0.1], True),
+        ("few_labels", [0.1], [], True),
+        ("few_labels", [0.1], [0.01], False),
+        ("few_labels", [], [0.1], False),
+    ],
 )
-def test_a_test_that_fitted_probes_to_larger_layers_too_counts_as_well(cell, stored, asked, counts):
+def test_a_test_of_larger_layers_or_of_more_shares_of_labels_counts_as_well(
+    cell, setting, stored, asked, counts
+):
     run = write_run(cell, figures=TESTED)
     tested, wanted = (
-        cell._replace(settings={**SETTINGS, "evaluation.linear_dim": dim})
-        for dim in (stored, asked)
-    )
-    note_tested(tested, run)
-    assert (state(wanted).text == "done") == counts
-
-
-@pytest.mark.parametrize(
-    ("stored", "asked", "counts"),
-    [([0.01, 0.1], [0.1], True), ([0.1], [], True), ([0.1], [0.01], False), ([], [0.1], False)],
-)
-def test_a_test_with_more_shares_of_labels_counts_as_well(cell, stored, asked, counts):
-    run = write_run(cell, figures=TESTED)
-    tested, wanted = (
-        cell._replace(settings={**SETTINGS, "evaluation.few_labels": shares})
-        for shares in (stored, asked)
+        cell._replace(settings={**SETTINGS, f"evaluation.{setting}": value})
+        for value in (stored, asked)
     )
     note_tested(tested, run)
     assert (state(wanted).text == "done") == counts

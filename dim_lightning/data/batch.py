@@ -92,6 +92,9 @@ class Split(Dataset[Batch], ABC):
         """
         return JointOrder(self, sampling, seed)
 
+    def close(self) -> None:
+        """Ends what goes on in the background to have later batches sooner, if anything does."""
+
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch: what a DataLoader asks for where a data set has this method."""

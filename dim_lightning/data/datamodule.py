@@ -193,12 +193,21 @@ class ImageDataModule(LightningDataModule):
         self.class_names = self._splits.class_names
         if self._cached is not None and stage != "predict":
             train, val, test, *_ = self._splits
-            sizes = {"train": len(train), "val": len(val), "test": len(test)}
-            check_sizes(self._cached.parts["train"], sizes)
-            check_labels(self._splits)
+            splits = {"train": train, "val": val, "test": test}
+            check_sizes(self._cached.parts["train"], {n: len(s) for n, s in splits.items()})
+            check_labels(self.class_names, {name: s.labels for name, s in splits.items()})
         if stage in (None, "fit"):
             processes, _ = processes_of(self.trainer)
             check_training_batches(len(self._splits.train), processes, self.batch_size)
+
+    def teardown(self, stage: str | None = None) -> None:
+        """End what is read ahead, which the process would wait for at its end."""
+        if self._splits is not None:
+            self._splits.train.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """The same where training ends so."""
+        self.teardown()
 
     def split(self, name: SplitName) -> Split:
         """The images of a split, uint8 and unchanged.

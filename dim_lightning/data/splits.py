@@ -125,16 +125,20 @@ def _joined(
     return joined[0] if len(joined) == 1 else JoinedSplit(joined)
 
 
-def check_labels(splits: Splits) -> None:
+def check_labels(class_names: list[str] | None, labels: Mapping[str, np.ndarray]) -> None:
     """Look at whether there is something to measure by: of the pictures, few may have labels.
+
+    Args:
+        class_names: name of each class, None where the pictures are unlabelled.
+        labels: of each split, int64 [n], -1 where there is none.
 
     Raises:
         InputError: a split has none.
     """
-    for name, split in {"train": splits.train, "val": splits.val, "test": splits.test}.items():
-        if splits.class_names is not None and not (split.labels >= 0).any():
+    for name, known in labels.items():
+        if class_names is not None and not (known >= 0).any():
             raise InputError(
-                f"none of the {len(split):,} pictures of the split {name} has a label; expected "
+                f"none of the {len(known):,} pictures of the split {name} has a label; expected "
                 "some in each split; label more, or all of a folder test/"
             )
 

@@ -26,7 +26,7 @@ from dim_lightning.data.shards.layout import FORMAT, META, SPLITS, Layout, Shard
 from dim_lightning.data.sources.checked import read_parts
 from dim_lightning.data.sources.listing import as_text
 from dim_lightning.data.sources.source import Found, Part, Parts
-from dim_lightning.data.splits import Shares, check_sizes
+from dim_lightning.data.splits import Shares, check_labels, check_sizes
 from dim_lightning.errors import InputError
 from dim_lightning.writing import explained
 
@@ -82,7 +82,7 @@ def convert(
 
     Raises:
         InputError: `output` is there or cannot be written, what was begun is of other pictures,
-            pictures are unreadable or too few.
+            pictures are unreadable or too few, or a split has no labels where others have some.
     """
     _check_free(output)
     parts = read_parts(found)
@@ -168,12 +168,13 @@ def _planned(split: str, parts: Parts, shares: Shares, per_shard: int) -> Iterat
     """The shards of a split, equal in size but for one picture.
 
     Raises:
-        InputError: there are too few pictures.
+        InputError: there are too few pictures, or none with a label where others have some.
     """
     own_test = None if parts.test is None else len(parts.test.labels)
     rows = shares.rows(len(parts.train.labels), own_test)[split]
     part = parts.test if split == "test" and parts.test is not None else parts.train
     check_sizes(len(parts.train.labels), {split: len(rows)})
+    check_labels(parts.class_names, {split: part.labels[rows]})
     if split == "train":  # so that any shard is a random choice of the images
         rows = np.random.default_rng((shares.split_seed, FORMAT)).permutation(rows)
     count = -(-len(rows) // per_shard)

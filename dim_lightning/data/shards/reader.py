@@ -99,13 +99,28 @@ class ShardReader:
             raise
 
     def columns(self, *names: str) -> pa.Table:
-        """Columns of all shards; the pixels are not looked at.
+        """Columns of all shards; the pixels are neither looked at nor fetched.
 
         Raises:
             InputError: a shard cannot be read, or is not what was written.
         """
-        read = partial(self._table, columns=list(names))
-        return pa.concat_tables(self._renewed_if_damaged(shard, read) for shard in self.shards)
+
+        def read(shard: Shard) -> pa.Table:
+            return self.store.part(shard.name, partial(self._table, shard, list(names)))
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            return pa.concat_tables(pool.map(partial(self._renewed_if_damaged, read), self.shards))
+
+    def close(self) -> None:
+        """Read no more ahead: a process would not end before that is done.
+
+        What is asked for afterwards is read anew.
+        """
+        with self._lock:
+            threads, self._threads = self._threads, None
+            self._held.clear()
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _future(self, number: int) -> "Future[Pictures]":
         with self._lock:
@@ -120,9 +135,9 @@ class ShardReader:
 
     def _read(self, number: int) -> Pictures:
         self.num_read += 1
-        return self._renewed_if_damaged(self.shards[number], self._pictures)
+        return self._renewed_if_damaged(self._pictures, self.shards[number])
 
-    def _renewed_if_damaged(self, shard: Shard, read: Callable[[Shard], T]) -> T:
+    def _renewed_if_damaged(self, read: Callable[[Shard], T], shard: Shard) -> T:
         """What `read` makes of a shard; a copy that is damaged is fetched anew, once."""
         try:
             return read(shard)
@@ -132,7 +147,8 @@ class ShardReader:
         return read(shard)
 
     def _pictures(self, shard: Shard) -> Pictures:
-        table = self._table(shard, ["pixels", "label"]).combine_chunks()
+        source = pa.BufferReader(self.store.read(shard.name))
+        table = self._table(shard, ["pixels", "label"], source).combine_chunks()
         pixels, length = table["pixels"].chunk(0), self.size * self.size * 3
         _, ends, values = pixels.buffers()
         ends = np.frombuffer(ends, np.int32)[pixels.offset :][: len(pixels) + 1]
@@ -142,8 +158,8 @@ class ShardReader:
         shape = (len(pixels), self.size, self.size, 3)
         return Pictures(flat.reshape(shape), table["label"].to_numpy().astype(np.int64))
 
-    def _table(self, shard: Shard, columns: list[str]) -> pa.Table:
-        source = pa.BufferReader(self.store.read(shard.name))
+    def _table(self, shard: Shard, columns: list[str], source: Any) -> pa.Table:
+        """Columns of a shard, of its file `source`."""
         try:
             table = parquet.read_table(source, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:

@@ -85,6 +85,10 @@ class ShardedSplit(Split):
         """Begin to read the shards of these positions."""
         self.reader.expect(self._shards_of([piece.start for piece in pieces]).tolist())
 
+    def close(self) -> None:
+        """Read no more ahead."""
+        self.reader.close()
+
     def chosen(self, count: int, seed: int, among: np.ndarray | None = None) -> list[int]:
         """The first training images, in few shards: they were shuffled when written; else any."""
         if not self._is_shuffled:

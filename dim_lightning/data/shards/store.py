@@ -1,21 +1,27 @@
 """Where shards lie: in a folder or in object storage, and copies of some of them on the disk."""
 
+import errno
 import secrets
+import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from dim_lightning.data.disk import lasting_file
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, printable
 from dim_lightning.extras import installation
-from dim_lightning.writing import explained
+from dim_lightning.writing import disk_error
 
 SETTING = "data.cache_dir"
-WAITS = (0.5, 2.0)  # seconds before another attempt to read from object storage
+# Seconds before another attempt to read from object storage: a training of days meets bad minutes.
+WAITS = (0.5, 2.0, 8.0, 30.0)
+_LONG = 5  # seconds: longer waits are told
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+T = TypeVar("T")
 
 
 class MissingFileError(InputError):
@@ -66,9 +72,26 @@ class Store:
         if name not in self._kept:
             return pa.py_buffer(self._fetch(name))
         copy = self._copies / name
-        if not copy.is_file():
-            self._copy(name, copy)
-        return _mapped(copy)
+        return _mapped(copy) if copy.is_file() else self._copied(name)
+
+    def part(self, name: str, read: Callable[[Any], T]) -> T:
+        """What `read` makes of a file; of one that is not copied no more is fetched than it reads.
+
+        Args:
+            name: of the file.
+            read: is given the file, open.
+
+        Raises:
+            InputError: as in `read`.
+        """
+        if self.is_remote and name not in self._kept:
+            system, root = self._system
+            try:
+                with system.open(f"{root}/{name}") as file:
+                    return read(file)
+            except Exception:  # of a server that serves whole files, or of any kind
+                pass  # what is wrong is found out with the whole file
+        return read(pa.BufferReader(self.read(name)))
 
     def renew(self, name: str) -> bool:
         """Have the copy of a file fetched anew; False of a file that is not copied.
@@ -78,7 +101,7 @@ class Store:
         """
         if not (self.is_remote and name in self._kept):
             return False
-        self._copy(name, self._copies / name)
+        self._copied(name)
         return True
 
     @cached_property
@@ -109,27 +132,47 @@ class Store:
             except FileNotFoundError as error:
                 raise MissingFileError(f"{self.path}/{name}") from error
             except Exception as error:  # each kind of storage has errors of its own
-                if wait is None:
+                said = f"{self.path}/{name} cannot be read ({error!r})"
+                if wait is None or isinstance(error, PermissionError):
                     raise InputError(
-                        f"{self.path}/{name} cannot be read ({error!r}); expected storage that "
-                        "can be reached and read; see to the network, the address and the "
-                        "credentials"
+                        f"{said}; expected storage that can be reached and read; see to the "
+                        "network, the address and the credentials"
                     ) from error
+                if wait > _LONG:
+                    sys.stderr.write(f"{printable(said)}; trying again in {wait:g} s\n")
                 time.sleep(wait)
         raise AssertionError
 
-    def _copy(self, name: str, path: Path) -> None:
-        content = self._fetch(name)
-        with explained(path.parent, SETTING):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Of this process alone, and with the rights of any new file: caches are shared.
-            passing = path.with_name(f".{name}.{secrets.token_hex(4)}")
-            try:
-                with lasting_file(passing) as file:
-                    file.write(content)
-                passing.replace(path)
-            finally:
-                passing.unlink(missing_ok=True)
+    def _copied(self, name: str) -> pa.Buffer:
+        """The bytes of a file, which are copied; where the disk is full, no more copies are made.
+
+        Raises:
+            InputError: as in `read`.
+        """
+        content, path = self._fetch(name), self._copies / name
+        try:
+            _write(path, content)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise disk_error(error, path.parent, SETTING) from error
+            self._kept = frozenset()
+            why = printable(f"{path.parent} has no space for more copies of {self.path}")
+            sys.stderr.write(f"{why}, which is read from there; free some, or lower keep_mb\n")
+            return pa.py_buffer(content)
+        return _mapped(path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file that is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Of this process alone, and with the rights of any new file: caches are shared.
+    passing = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with lasting_file(passing) as file:
+            file.write(content)
+        passing.replace(path)
+    finally:
+        passing.unlink(missing_ok=True)
 
 
 def _mapped(path: Path) -> pa.Buffer:

@@ -69,7 +69,7 @@ class PictureFolder(Source):
         Raises:
             InputError: no such folder, no pictures in it, a class folder without pictures, or
                 pictures beside train/ or the class folders of test/, which would be left aside,
-                or a test part without train/, which would be a class.
+                or a test part without train/, which would be a class or be trained on.
         """
         # one cache, however it is spelt; links are kept
         folder = Path(os.path.abspath(Path(self.path).expanduser()))  # noqa: PTH100
@@ -81,8 +81,8 @@ class PictureFolder(Source):
             )
         train, test = _parts_of(folder)
         classes = self._classes(train)
-        if train == folder and self.labelled is None:
-            _check_no_part(folder, classes or {})
+        if train == folder and not self.labelled:
+            _check_no_part(folder, classes)
         parts = self._read(train, test, classes)
         if self.labels is not None:
             parts = labelled_parts(parts, Path(self.labels).expanduser(), folder)
@@ -150,14 +150,24 @@ def _parts_of(folder: Path) -> tuple[Path, Path | None]:
     return folder, None
 
 
-def _check_no_part(folder: Path, classes: Iterable[str]) -> None:
-    """Look at whether one of the classes has the name of a part, such as Train or valid."""
-    parts = [name for name in sorted(classes) if name.lower() in _PARTS]
-    if parts:
+def _check_no_part(folder: Path, classes: Iterable[str] | None) -> None:
+    """Look at whether a part would be a class, such as valid, or parts be joined: Train and Test.
+
+    Args:
+        folder: with no folder train/ in it.
+        classes: names of the folders that are classes; None if none is.
+    """
+    if classes is None:
+        names = [each.name for each in subfolders(folder) if pictures_below(each)]
+        least, kind, otherwise = 2, "folders", "to train on all, rename it"
+    else:
+        names, least, kind = list(classes), 1, "class folders"
+        otherwise = "if it is a class, set data.source.init_args.labelled to true"
+    parts = [name for name in sorted(names) if name.lower() in _PARTS]
+    if len(parts) >= least:
         raise InputError(
-            f"{folder} holds a folder {parts[0]}/ among the class folders and none called train/; "
-            f"expected {LAYOUTS}; move or rename folders so, or, if {parts[0]} is a class, set "
-            "data.source.init_args.labelled to true"
+            f"{folder} holds a folder {parts[0]}/ among the {kind} and none called train/; "
+            f"expected {LAYOUTS}; move or rename folders so, or, {otherwise}"
         )
 
 

@@ -202,6 +202,16 @@ def test_too_few_pictures_are_told(pictures, tmp_path):
         convert(found(pictures[:6]), 8, SHARES, tmp_path / "out", BYTES)
 
 
+def test_a_split_without_a_label_among_labelled_ones_is_told_before_it_is_written(
+    pictures, tmp_path
+):
+    labels = np.full(len(pictures), -1)
+    labels[SHARES.rows(len(pictures), None)["train"]] = 0
+    some = Found("some", "nowhere", [1], lambda: Parts(Part(pictures, labels), None, ["a"]))
+    with pytest.raises(InputError, match=r"pictures of the split val has a label; expected some"):
+        convert(some, 8, SHARES, tmp_path / "out", BYTES)
+
+
 def test_few_unreadable_pictures_are_left_out_and_many_are_an_error(tmp_path, draw, capsys):
     paths = [str(draw(tmp_path / f"{i}.png", seed=i)) for i in range(120)]
     (tmp_path / "7.png").write_bytes(b"nothing")

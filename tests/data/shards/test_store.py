@@ -1,5 +1,6 @@
 """Shards in object storage, as far as a server on this machine and one in memory show it."""
 
+import errno
 import json
 import sys
 import time
@@ -148,6 +149,75 @@ def test_a_server_that_keeps_failing_is_told(served, tmp_path):
     with pytest.raises(InputError, match=r"/val-0000.*cannot be read .*503.*credentials"):
         list(data.val_dataloader())
     assert len(list(data.val_dataloader())) == 3  # asked anew
+
+
+def test_a_long_wait_is_told(served, tmp_path, monkeypatch, capsys):
+    data = stream(served.url, tmp_path)
+    monkeypatch.setattr(store, "_LONG", 0)
+    served.failures += [503]
+    assert len(list(data.val_dataloader())) == 3
+    said = capsys.readouterr().err
+    assert said.startswith(f"{served.url}/val-0000")
+    assert said.endswith("; trying again in 0.01 s\n")
+
+
+def test_what_may_not_be_read_is_not_asked_for_again(digits, tmp_path, monkeypatch):
+    memory, asked = fsspec.filesystem("memory"), []
+
+    def refused(path):
+        asked.append(path)
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(type(memory), "cat_file", lambda self, path: refused(path))
+    with pytest.raises(InputError, match=r"cannot be read \(.*Access Denied.*credentials"):
+        stream("memory://far", tmp_path)
+    assert len(asked) == 1
+
+
+def test_a_column_is_read_without_the_pixels(digits, tmp_path, monkeypatch):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(digits), "/far", recursive=True)
+    try:
+        data = stream("memory://far", tmp_path, keep_mb=0)
+        expected = stream(digits, tmp_path).split("train").labels.tolist()
+        monkeypatch.setattr(type(memory), "cat_file", None)  # which gives a file whole
+        assert data.split("train").labels.tolist() == expected
+    finally:
+        memory.rm("/far", recursive=True)
+
+
+def test_a_column_comes_with_the_pixels_from_a_server_of_whole_files(served, digits, tmp_path):
+    data = stream(served.url, tmp_path, keep_mb=0)
+    expected = stream(digits, tmp_path).split("test").labels.tolist()
+    served.failures += [503] * 4  # of the four that are asked for at once
+    assert data.split("test").labels.tolist() == expected
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_the_copies_and_not_the_training(
+    served, digits, tmp_path, monkeypatch, capsys, code
+):
+    data = stream(served.url, tmp_path)
+    list(data.val_dataloader())
+    failing = OSError(code, "no more")
+    monkeypatch.setattr(store, "lasting_file", raising(failing))
+    assert equal(trained(data), trained(stream(digits, tmp_path)))
+    assert capsys.readouterr().err.count("has no space for more copies of http") >= 1
+    assert {path.name[:3] for path in tmp_path.rglob("*.parquet")} == {"val"}
+    assert not list(tmp_path.rglob(".*.parquet.*"))
+
+
+def test_another_failure_to_copy_is_an_error(served, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "lasting_file", raising(OSError(errno.EACCES, "no")))
+    with pytest.raises(InputError, match=r"cannot write .*: you may not write there; point data.c"):
+        list(stream(served.url, tmp_path).val_dataloader())
+
+
+def raising(error):
+    def lasting_file(path):
+        raise error
+
+    return lasting_file
 
 
 def test_what_failed_before_it_was_needed_is_asked_for_anew(served, tmp_path):

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from quiet import Watcher, trainer
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, Stream
+from dim_lightning.data.shards.reader import THREADS
 from dim_lightning.errors import InputError
 
 
@@ -126,6 +128,29 @@ def test_lightning_trains_on_it_in_an_order_of_each_epoch(digits, tmp_path):
     rest, _ = fitted(2, tmp_path / "first.ckpt")
     for (*_, one), (*_, two) in zip(whole[25:], rest, strict=True):
         assert torch.equal(one.images, two.images)
+
+
+@pytest.mark.parametrize("ended", ["teardown", "on_exception"])
+def test_the_end_of_a_training_ends_reading_ahead(digits, monkeypatch, ended):
+    """For which the process would wait, however slow the storage is."""
+    data = stream(digits)
+    reader = data.split("train").reader
+    started, going_on, read = threading.Semaphore(0), threading.Event(), reader._read
+
+    def slow(number):
+        started.release()
+        assert going_on.wait(60)
+        return read(number)
+
+    monkeypatch.setattr(reader, "_read", slow)
+    reader.capacity = 13
+    reader.expect(range(13))
+    waiting = list(reader._held.values())
+    assert all(started.acquire(timeout=60) for _ in range(THREADS))
+    getattr(data, ended)(*([KeyboardInterrupt()] if ended == "on_exception" else []))
+    going_on.set()
+    assert sum(future.cancelled() for future in waiting) == 13 - THREADS
+    assert len(list(data.train_dataloader())) == 25  # as of a next fit
 
 
 def test_another_process_gets_no_pixels(digits):

@@ -240,7 +240,7 @@ def empty_test(folder, draw):
         (flat_test, "test holds 2 pictures and no class folders, .* sort them .* or move them out"),
         (empty_test, "no pictures in .*val nor in the folders below"),
         (nothing_to_train_on, "none called train/"),
-        (part_beside_classes, "valid/ among the class .* or, if valid is a class, set .* to true"),
+        (part_beside_classes, "valid/ among the class .* or, if it is a class, set .* to true"),
         (parts_in_capitals, "Test/ among the class folders and none called train/; .* rename"),
         (parts_of_longer_names, "testing/ among the class folders and none called train/"),
     ],
@@ -248,6 +248,17 @@ def empty_test(folder, draw):
 def test_what_cannot_be_used_is_told(tmp_path, draw, layout, words):
     with pytest.raises(InputError, match=words):
         read(layout(tmp_path, draw))
+
+
+@pytest.mark.parametrize("settings", [{"labelled": False}, {"labels": "labels.csv"}])
+def test_parts_are_not_joined_where_folders_are_no_classes(tmp_path, draw, settings):
+    folder = parts_in_capitals(tmp_path, draw)
+    with pytest.raises(InputError, match=r"Test/ among the folders .* to train on all, rename it"):
+        read(folder, **settings)
+    (folder / "Test").rename(folder / "more")
+    (folder / "labels.csv").write_text("path,label\nTrain/a/1.png,a\n")
+    settings = {name: value and str(folder / value) for name, value in settings.items()}
+    assert len(read(folder, **settings).train.pictures) == 4
 
 
 def test_a_path_that_is_empty_is_not_the_folder_at_hand():

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dim_lightning.data.copies import Copies
 from dim_lightning.data.decoding import MAX_UNREADABLE, Unreadable, decoded, say_passed_by
 from dim_lightning.data.disk import check_space, folder_when_done, lasting_file, locked
 from dim_lightning.data.progress import progress
@@ -148,11 +149,12 @@ def _build(found: Found, size: int, folder: Path, max_unreadable: float) -> None
     with explained(folder.parent, SETTING):
         check_space(folder.parent, total * size * size * 3, SETTING)
         with folder_when_done(folder) as partial, progress(what, total, unit="pictures") as advance:
-            counts = {}
+            counts, copies = {}, Copies(given)
             for name, part in given.items():
                 pixels = decoded(part, range(len(part.labels)), size, unreadable, advance)
-                counts[name] = _write(partial, name, part, size, pixels)
+                counts[name] = _write(partial, name, part, size, pixels, copies)
             unreadable.say(folder.absolute())
+            copies.say(found.origin, size)
             meta = {
                 "origin": found.origin,
                 "class_names": class_names,
@@ -175,8 +177,9 @@ def _write(
     part: Part,
     size: int,
     windows: Iterator[list[tuple[int, np.ndarray]]],
+    copies: Copies,
 ) -> int:
-    """Write the pictures of one part; how many there are.
+    """Write the pictures of one part, of which copies are noted; how many there are.
 
     Written as a stream and not through a memory map, where a full disk would kill the process.
     """
@@ -185,7 +188,9 @@ def _write(
         _header(file, len(part.labels), size)
         for window in windows:
             for position, pixels in window:
-                file.write(np.ascontiguousarray(pixels).data)
+                content = np.ascontiguousarray(pixels).reshape(-1).data
+                file.write(content)
+                copies.add(name, position, content)
                 kept.append(position)
         file.seek(0)
         _header(file, len(kept), size)  # as long as the first one: numpy leaves room for the count

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from dim_lightning.data.contents import hash_of_parts
+from dim_lightning.data.copies import Copies
 from dim_lightning.data.decoding import (
     MAX_UNREADABLE,
     Unreadable,
@@ -150,7 +151,8 @@ def _fill(
     total = sum(len(shard.rows) for shard in planned)
     listed = folder.absolute().with_suffix(".unreadable.txt")
     unreadable = Unreadable(total, max_unreadable, found.origin, listed, _ADVICE)
-    there = {s.name: w for s in planned if (w := _there(folder / s.name, s, size))}
+    copies = Copies({shard.split: shard.part for shard in planned})
+    there = {s.name: w for s in planned if (w := _there(folder / s.name, s, size, copies))}
     done = sum(len(shard.rows) for shard in planned if shard.name in there)
     unreadable.add([name for each in there.values() for name in each.unreadable], done)
     check_space(folder, (total - done) * 3 * size**2, SETTING)
@@ -159,8 +161,9 @@ def _fill(
         for shard in planned:
             if shard.name not in there:
                 path = folder / shard.name
-                there[shard.name] = _write(path, shard, size, unreadable, advance)
+                there[shard.name] = _write(path, shard, size, unreadable, copies, advance)
     unreadable.say(folder.absolute().with_suffix(""))  # as it will be called
+    copies.say(found.origin, size)
     return _layout(plan, found, parts, size, shares, planned, there)
 
 
@@ -187,6 +190,7 @@ def _write(
     shard: _Planned,
     size: int,
     unreadable: Unreadable,
+    copies: Copies,
     advance: Callable[[int], object],
 ) -> _Written:
     """Decode the pictures of a shard into a file that is whole or is not there."""
@@ -196,6 +200,8 @@ def _write(
     for window in decoded(shard.part, shard.rows.tolist(), size, unreadable, advance):
         kept += [row for row, _ in window]
         pixels += [np.ascontiguousarray(picture).tobytes() for _, picture in window]
+    for row, content in zip(kept, pixels, strict=True):
+        copies.add(shard.split, row, content)
     table = _table(shard.part, kept, pixels)
     left_out = unreadable.names[before:]
     table = table.replace_schema_metadata({_UNREADABLE: json.dumps(left_out)})
@@ -223,7 +229,7 @@ def _table(part: Part, rows: list[int], pixels: list[bytes]) -> pa.Table:
     )
 
 
-def _there(path: Path, shard: _Planned, size: int) -> _Written | None:
+def _there(path: Path, shard: _Planned, size: int, copies: Copies) -> _Written | None:
     """What an interrupted conversion has written, None if there is more to write.
 
     Pictures that could not be read may be readable by now: of a disk that was away.
@@ -238,6 +244,10 @@ def _there(path: Path, shard: _Planned, size: int) -> _Written | None:
         left_out = np.setdiff1d(shard.rows, kept).tolist()
         if any_readable(shard.part, left_out, size):
             return None
+    if copies.named:
+        for batch in parquet.ParquetFile(path).iter_batches(columns=["row", "pixels"]):
+            for row, pixels in zip(batch["row"].to_pylist(), batch["pixels"], strict=True):
+                copies.add(shard.split, row, memoryview(pixels.as_buffer()))
     return written
 
 

@@ -147,7 +147,7 @@ def test_a_conversion_stopped_at_its_very_end_is_not_begun_anew(pictures, tmp_pa
             convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
     pictures.looked_at = 0
     convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
-    assert pictures.looked_at == 2  # whether they are files, for the description
+    assert pictures.looked_at == 3  # whether they are files: twice for the description, for copies
     assert not (tmp_path / "out" / "plan").exists()
 
 
@@ -178,7 +178,7 @@ def test_what_was_begun_of_other_pictures_is_kept_until_it_is_removed(pictures, 
         assert files(partial) == before
     shutil.rmtree(partial)
     convert(found(pictures, "after"), 8, SHARES, tmp_path / "out", BYTES)
-    assert pictures.looked_at == 2 * 40 + 2
+    assert pictures.looked_at == 2 * 40 + 3
     assert not partial.exists()
 
 

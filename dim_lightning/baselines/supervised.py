@@ -1,16 +1,20 @@
 """The encoder trained by the labels: the one method that sees them."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.data.sources.listing import first_few
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
 
 _UNKNOWN = -100
+_CLASS_NAMES = "class_names"  # in a checkpoint
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -50,6 +54,7 @@ class Supervised(EncoderModule):
         if num_classes < 2:
             raise InputError(f"model.num_classes is {num_classes}; expected at least 2")
         self.classifier = nn.Linear(self.encoder.embedding_dim, num_classes)
+        self._trained_classes: list[str] | None = None  # those of a checkpoint
 
     def check_data(self, data: ImageDataModule, num_images: int) -> None:
         """Looks at the labels.
@@ -90,3 +95,59 @@ class Supervised(EncoderModule):
         )
         right = (logits.detach().argmax(1) == batch.labels) & known
         return code, {"loss": loss, "top1": right.sum() / known.sum()}
+
+    def on_fit_start(self) -> None:
+        """Looks at device, data and the names of the classes.
+
+        Raises:
+            InputError: see `EncoderModule`; or they are not those of the checkpoint.
+        """
+        super().on_fit_start()
+        self._check_classes()
+
+    def on_validation_start(self) -> None:
+        """Looks at the names of the classes, too.
+
+        Raises:
+            InputError: they are not those of the checkpoint.
+        """
+        super().on_validation_start()
+        self._check_classes()
+
+    def on_test_start(self) -> None:
+        """Looks at the names of the classes, where the classifier is tested.
+
+        Raises:
+            InputError: they are not those of the checkpoint.
+        """
+        super().on_test_start()
+        if not self.is_transferred:
+            self._check_classes()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the names of the classes, whose order is that of the classifier's outputs."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[_CLASS_NAMES] = self._class_names()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes note of these names.
+
+        Raises:
+            InputError: see `EncoderModule`.
+        """
+        super().on_load_checkpoint(checkpoint)
+        self._trained_classes = checkpoint.get(_CLASS_NAMES)
+
+    def _class_names(self) -> list[str] | None:
+        """Those of the data; None where it does not say."""
+        data = getattr(self._trainer, "datamodule", None)
+        return data.class_names if isinstance(data, ImageDataModule) else None
+
+    def _check_classes(self) -> None:
+        trained, found = self._trained_classes, self._class_names()
+        if trained is not None and found is not None and trained != found:
+            raise InputError(
+                f"the classifier was trained on the classes {first_few(trained)}, and the data has "
+                f"{first_few(found)}; expected the same names, as their order is that of its "
+                "outputs; rename them, as in a file of labels, or train a new run"
+            )

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_methods import SIZE, batch, build, digits, gaussian
+from small_methods import SIZE, batch, build, digits, gaussian, trainer
 
 from dim_lightning.baselines import Supervised
-from dim_lightning.data import ImageDataModule, PictureFolder
+from dim_lightning.data import Digits, ImageDataModule, PictureFolder
 from dim_lightning.errors import InputError
 
 
@@ -102,3 +102,36 @@ def test_one_class_is_refused_and_two_are_enough():
     assert build(Supervised, num_classes=2).classifier.out_features == 2
     with pytest.raises(InputError, match=r"model\.num_classes is 1; expected at least 2"):
         build(Supervised, num_classes=1)
+
+
+class Renamed(ImageDataModule):
+    """As where a file of labels, which may change at any time, spells a class otherwise."""
+
+    def setup(self, stage=None):
+        super().setup(stage)
+        self.class_names = ["zero", *self.class_names[1:]]
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+def test_a_classifier_goes_on_with_the_classes_it_was_trained_on(data_root, tmp_path, command):
+    path = tmp_path / "one.ckpt"
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(build(Supervised), digits(data_root))
+    run.save_checkpoint(path)
+
+    def goes_on(data):
+        getattr(trainer(tmp_path, max_epochs=2), command)(build(Supervised), data, ckpt_path=path)
+
+    goes_on(digits(data_root))
+    others = Renamed(Digits(), root=str(data_root), image_size=SIZE, batch_size=512)
+    with pytest.raises(InputError, match=r"classes 0, 1, .* and the data has zero, 1, .* rename"):
+        goes_on(others)
+
+
+def test_of_another_data_set_the_classes_may_be_others(data_root, tmp_path):
+    run, module = trainer(tmp_path, max_epochs=1), build(Supervised)
+    run.fit(module, digits(data_root))
+    run.save_checkpoint(tmp_path / "one.ckpt")
+    others = Renamed(Digits(), root=str(data_root), image_size=SIZE, batch_size=512)
+    module.is_transferred = True
+    trainer(tmp_path).test(module, others, ckpt_path=tmp_path / "one.ckpt")

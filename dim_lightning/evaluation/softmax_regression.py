@@ -123,11 +123,12 @@ class SoftmaxSolver:
         point = self._evaluate(self.solution, l2)
         converged, left = False, max_products
         while left > 0:
-            step, promised, stretch, used = self._newton_step(point, l2, factor, left, tolerance)
+            step, promised, whole, used = self._newton_step(point, l2, factor, left, tolerance)
             left -= used
+            # Where the step begins: the curvature there says nothing of that where it ends, which
+            # is far smaller where all images come to be classified.
+            converged = whole and promised <= tolerance
             before, point = point, self._descend(point, step, promised, l2)
-            toward = self._preconditioned(point.gradient, factor)
-            converged = stretch * _dot(point.gradient, toward) / 2 <= tolerance
             if converged or point is before or gives_up(self._regression(point, False)):
                 break
         self.solution = point.solution
@@ -179,8 +180,8 @@ class SoftmaxSolver:
 
     def _newton_step(
         self, point: _Point, l2: float, factor: Tensor, most: int, tolerance: float
-    ) -> tuple[Tensor, float, float, int]:
-        """The step, the nats it promises, how many times what the bound alone does, products used.
+    ) -> tuple[Tensor, float, bool, int]:
+        """The step, the nats it promises, whether it is a whole one, products used.
 
         Conjugate gradients go on until they leave a hundredth of the promise, which is what the
         changing curvature leaves as well, or half the tolerance.
@@ -188,13 +189,14 @@ class SoftmaxSolver:
         step, residual = torch.zeros_like(point.gradient), -point.gradient
         direction = toward = self._preconditioned(residual, factor)
         start = left = _dot(residual, toward)
-        promised = 0.0
+        promised, whole = 0.0, False
         used = 0
         while used < min(most, _MOST_PRODUCTS):
             used += 1
             bent = self._hessian_times(direction, point.probability, l2)
             curvature = _dot(direction, bent)
             if curvature <= 0:  # nothing left but rounding
+                whole = True
                 break
             length = left / curvature
             step.add_(direction, alpha=length)
@@ -203,9 +205,10 @@ class SoftmaxSolver:
             toward = self._preconditioned(residual, factor)
             before, left = left, _dot(residual, toward)
             if left <= start * max(_LEFT, min(0.25, tolerance / (2 * promised))):
+                whole = True
                 break
             direction = toward + left / before * direction
-        return step, promised, max(1.0, 2 * promised / max(start, 1e-30)), used
+        return step, promised, whole, used
 
     def _descend(self, point: _Point, step: Tensor, promised: float, l2: float) -> _Point:
         """Where the step leads, halved until the objective falls; `point` if it never does."""

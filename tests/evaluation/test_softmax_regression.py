@@ -68,6 +68,22 @@ def test_more_features_than_images():
     assert (found.predict(train.features) == train.labels).all()
 
 
+@pytest.mark.parametrize("l2", [1e-3, 1e-5])
+def test_the_tolerance_holds_where_all_images_come_to_be_classified(l2):
+    """The Hessian vanishes on the way: what is left cannot be told from where a step began."""
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.arange(200) % 10
+    centres = 0.1 * torch.randn(10, 400, generator=generator)
+    train = Labelled(centres[labels] + torch.randn(200, 400, generator=generator), labels)
+    expected, scaler = reference(train, l2)
+    standardised = scaler.transform(train.features.double().numpy())
+    log_prob = expected.predict_log_proba(standardised)[np.arange(200), labels.numpy()]
+    best = -log_prob.mean() + l2 / 2 * np.square(expected.coef_).sum()
+    found = SoftmaxSolver(train, 10, tolerance=1e-5).fit(l2)
+    assert found.converged
+    assert objective(found, train, l2) - best <= 2e-5
+
+
 def test_a_solver_cut_short_says_so():
     assert not SoftmaxSolver(blobs(300, 0), 3).fit(1e-6, max_products=1).converged
 

@@ -19,6 +19,7 @@ L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 _SEARCH_PRODUCTS = 100  # enough for penalties that do not overfit
 _SEARCH_TOLERANCE = 1e-4  # nats; accuracies there are known to about one image in a thousand
 _TOLERANCE = 1e-5  # nats, of what is reported
+SMALL = 2**22  # features in all with which a search for a penalty tries the whole grid
 _RISE = 1.02  # of the validation cross-entropy, beyond which a weaker penalty only overfits
 _MOST_PRODUCTS = 5000
 MLP_BATCH = 256
@@ -53,14 +54,15 @@ def linear_probe(
 
     The penalty whose rough fit on `train` has the best validation accuracy (the stronger of equal
     ones) is fitted to the end and tested. The search for it starts at the second strongest of the
-    grid and goes on to weaker ones, each solved from the solution before; to stronger ones only if
-    none of these was better. It leaves a direction after a penalty that is no more accurate on the
-    validation images than the best and has a higher cross-entropy there than the one before. The
-    test images choose nothing.
+    grid and goes on to weaker ones, each solved from the solution before, and then to stronger
+    ones. The test images choose nothing.
 
     Weak penalties that overfit take longest, so the search solves each only to 1e-4 nats, in 100
-    products with the Hessian at most, and leaves one as soon as it clearly overfits. Were all
-    solved to the end, another one of nearly the same accuracy might be chosen.
+    products with the Hessian at most. With more than four million features in all it tries fewer:
+    it leaves a penalty as soon as it clearly overfits, and a direction after one that is no more
+    accurate on the validation images than the best and has a higher cross-entropy there than the
+    one before; stronger ones it tries only if no weaker one was better. Were all solved to the end,
+    another one of nearly the same accuracy might be chosen.
 
     Args:
         train: what is fitted.
@@ -75,10 +77,11 @@ def linear_probe(
     for part in (train, val, test):
         check_labelled(part.labels)
     solver = SoftmaxSolver(train, num_classes, _TOLERANCE)
+    tries_all = train.features.numel() <= SMALL
     seen: list[_Attempt] = []
 
     def overfits(l2: float, model: SoftmaxRegression) -> bool:
-        if not seen or l2 > seen[-1].l2:
+        if tries_all or not seen or l2 > seen[-1].l2:
             return False
         return seen[-1].clearly_better(_attempt(model, l2, val, solver))
 
@@ -91,10 +94,10 @@ def linear_probe(
     assert grid, "the grid of penalties is empty"
     start = min(1, len(grid) - 1)
     first = attempt(grid[start])
-    best = _walk(first, map(attempt, grid[start + 1 :]))
-    if best is first:
+    best = _walk(first, map(attempt, grid[start + 1 :]), tries_all)
+    if best is first or tries_all:
         solver.solution = first.solution
-        best = _walk(first, map(attempt, grid[:start]))
+        best = _walk(best, map(attempt, grid[:start]), tries_all)
     solver.solution = best.solution
     model = solver.fit(best.l2, _MOST_PRODUCTS)
     top1 = accuracy(model.predict(test.features), test.labels)
@@ -121,13 +124,13 @@ def _attempt(model: SoftmaxRegression, l2: float, val: Labelled, solver: Softmax
     return _Attempt(accuracy(logits.argmax(dim=1), val.labels), l2, loss, solver.solution)
 
 
-def _walk(first: _Attempt, others: Iterable[_Attempt]) -> _Attempt:
-    """The best of `first` and of what comes before `others` only get worse."""
+def _walk(first: _Attempt, others: Iterable[_Attempt], to_the_end: bool = False) -> _Attempt:
+    """The best of `first` and of what comes before `others` only get worse, or of all of them."""
     best = last = first
     for new in others:
         if (new.val_top1, new.l2) > (best.val_top1, best.l2):
             best = new
-        elif new.loss > last.loss:
+        elif new.loss > last.loss and not to_the_end:
             break
         last = new
     return best

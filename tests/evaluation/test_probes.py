@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from small_features import blobs
+from small_features import blobs, narrow
 from torch import nn
 
 from dim_lightning.errors import InputError
@@ -103,6 +103,13 @@ def test_what_a_limited_search_chooses_is_solved_to_the_end(monkeypatch):
     assert result.top1 == accuracy(solved.predict(parts[2].features), parts[2].labels)
 
 
+def test_of_few_features_all_penalties_are_tried():
+    """The best comes after several at chance: one direction tells, in which little varies."""
+    result = linear_probe(*(narrow(n, seed) for seed, n in enumerate((200, 2000, 2000))), 2)
+    assert result.l2 == 1e-5
+    assert result.top1 > 0.95
+
+
 def tried(*figures):
     """Penalties that were tried, of these accuracies, penalties and cross-entropies."""
     return [_Attempt(*each, solution=torch.empty(0)) for each in figures]
@@ -124,6 +131,7 @@ def test_the_search_ends_where_neither_accuracy_nor_cross_entropy_gets_better():
         (0.8, 0.1, 1.0), (0.7, 0.01, 0.9), (0.7, 0.001, 0.95), (0.99, 0.0001, 0.1)
     )
     assert _walk(first, [worse, rising, unseen]) is first
+    assert _walk(first, [worse, rising, unseen], to_the_end=True) is unseen
 
 
 def test_a_penalty_overfits_clearly_where_its_cross_entropy_is_a_fiftieth_higher():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
-from small_features import blobs
+from small_features import blobs, narrow
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -114,12 +114,22 @@ def test_validation_chooses_c_and_the_test_split_does_not():
 def test_the_search_ends_after_two_that_are_worse(monkeypatch, tops, chosen, tried):
     left = [*tops]
     monkeypatch.setattr(_Machines, "top1", lambda self, found, classes, part: left.pop(0))
+    monkeypatch.setattr(svm, "SMALL", 0)
     grid = [10.0 ** (place - 3) for place in range(len(tops))]
     parts = [blobs(20, seed) for seed in range(3)]
     left.append(0.0)  # that of the test images
     found = linear_svm(*parts, grid=grid)
     assert found.c == pytest.approx(chosen)
     assert len(left) == len(tops) - tried
+
+
+@pytest.mark.parametrize(("images", "c"), [(200, 100.0), (1000, 1.0)])
+def test_of_few_features_all_penalties_are_tried(images, c):
+    """The best comes after several at chance: one direction tells, in which little varies."""
+    parts = [narrow(n, seed) for seed, n in enumerate((images, 2000, 2000))]
+    found = linear_svm(*parts)
+    assert found.c >= c
+    assert found.top1 > 0.98
 
 
 def test_it_leaves_features_and_global_generators_alone():

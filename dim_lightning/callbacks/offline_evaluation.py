@@ -47,7 +47,7 @@ from dim_lightning.evaluation.offline import (
     MLPProtocol,
 )
 from dim_lightning.run.environment import own_commit
-from dim_lightning.run.own_code import OWN_CODE
+from dim_lightning.run.own_code import OWN_CODE, package_code
 from dim_lightning.run.result import TRANSFER_NAME, change_result, test_section
 from dim_lightning.version import version
 
@@ -187,7 +187,7 @@ class OfflineEvaluation(Callback):
             each for part in taken for each in (part.code, part.labels, *part.layers.values())
         )
         code = {"version": version(), **own_commit()}
-        so_far = SoFar(run_dir, {"features": seen, "code": code})
+        so_far = SoFar(run_dir, {"features": seen, "code": package_code()})
         name = list(taken[0].layers)[-1] if labelled else "code"
         rows, spread, rest = MeasuredLayers({}, {}, {})
         if labelled:

@@ -29,7 +29,8 @@ def joined(
     What it has measured replaces all there was of that protocol on that layer, such as a standard
     deviation of former repetitions. What it has not stays with what is said about it, its settings
     too, unless weights, code, pictures, their labels or size or the precision are others by now.
-    Neither does a floor stay that would stand beside layers measured with other settings.
+    Neither does a floor stay that would stand beside layers measured with other settings, nor one
+    of an encoder that another seed drew.
 
     Args:
         before: the section as it is.
@@ -46,6 +47,7 @@ def joined(
         if "/" in name
         and _subject(name) not in measured
         and _protocol(name) not in measured_otherwise
+        and not (name.startswith(RANDOM) and _has_another_seed(before, facts))
     }
     return {**figures, **kept, **facts, **_facts_of(kept, before, facts)}
 
@@ -96,11 +98,17 @@ def _measured_otherwise(
 ) -> set[str]:
     """The protocols of the new test whose earlier figures were found with other settings.
 
-    These are MLP probes and few labels: figures of the other protocols depend on no setting.
+    These are MLP probes and few labels: of the layers, figures of the other protocols depend on no
+    setting.
     """
     then, now = before.get("settings", {}), facts["settings"]
     other = {name for name in _OF_MLPS if name in then and then[name] != now[name]}
     return {name for name in map(_protocol, figures) if other.intersection(_settings_behind(name))}
+
+
+def _has_another_seed(before: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    seed = facts["settings"]["seed"]
+    return before.get("settings", {}).get("seed", seed) != seed
 
 
 def _settings_behind(protocol: str) -> tuple[str, ...]:

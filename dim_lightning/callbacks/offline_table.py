@@ -7,12 +7,14 @@ from typing import Any
 
 from dim_lightning.evaluation.offline import CHOSEN, FEW, FINE_TUNED, LINEAR, MLP, PAPER, SVM
 from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
-from dim_lightning.evaluation.probes import MLP_BATCH, mlp_batch_size
+from dim_lightning.evaluation.probes import L2_GRID, MLP_BATCH, mlp_batch_size
+from dim_lightning.evaluation.svm import C_GRID
 from dim_lightning.run.accuracies import RANDOM, is_floor, row_name, unsolved
 
 _BOUND = (
     "the Donsker-Varadhan formula on test images, of a network fitted to the training split by a "
-    "multi-sample bound for {} epochs, its epoch chosen on the validation split."
+    "multi-sample bound for {} epochs, its epoch chosen on the validation split; one seed. Above "
+    "log(10 x test images) nats the draws leave it undetermined."
 )
 _PROTOCOL = (
     "Frozen features of clean images in eval mode. Fitted on the training split, penalty of the "
@@ -44,16 +46,19 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
         "mean of the last 100 epochs (mlp200_paper), and the epoch that is best on the validation "
         "split (mlp200_paper_chosen)."
     ),
-    "top1_std": "top1_std: standard deviation over {repeats} seeds, MLP probe ({mlp_protocol}).",
+    "top1_std": (
+        "top1_std: standard deviation over {repeats} seeds, MLP probe ({mlp_protocol}), or draws, "
+        "few labels."
+    ),
     "knn": "kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal.",
     FINE_TUNED: (
         "Fine-tuned: a copy of the whole encoder and a linear layer on its code, batches of 64, "
         "Adam 1e-3, divided by ten for the last third and again for the last sixth of "
-        "{fine_tune_epochs} epochs; accuracy after the last."
+        "{fine_tune_epochs} epochs; accuracy after the last, one seed."
     ),
     "decoder": (
         "Decoder: MS-SSIM and mean square error of test images made of their codes after "
-        "{decoder_epochs} epochs."
+        "{decoder_epochs} epochs, one seed."
     ),
     "mine": f"MINE, of image (at most 32 x 32) and code: {_BOUND.format('{mine_epochs}')}",
     "ndm": f"NDM, of the dimensions of the code: {_BOUND.format('{ndm_epochs}')}",
@@ -208,9 +213,16 @@ def _title(facts: Mapping[str, Any]) -> str:
 def _notes(facts: Mapping[str, Any]) -> list[str]:
     chosen = f"chosen on {facts['num_val']:,} validation images: "
     lines = [f"always the largest training class: {100 * facts['chance']:.2f}"]
-    penalties = {"L2 of the linear probe": facts["l2"], "C of the SVM": facts.get("svm_c", {})}
-    for name, values in penalties.items():
-        listed = ", ".join(f"{row_name(row)} {value:g}" for row, value in values.items())
+    penalties = {
+        "L2 of the linear probe": (facts["l2"], L2_GRID),
+        "C of the SVM": (facts.get("svm_c", {}), C_GRID),
+    }
+    for name, (values, grid) in penalties.items():
+        ends = min(grid), max(grid)
+        listed = ", ".join(
+            f"{row_name(row)} {value:g}{' (end of the grid)' * (value in ends)}"
+            for row, value in values.items()
+        )
         if listed or name.startswith("L2"):
             text = f"{name}, {chosen}{listed or 'none'}"
             lines += textwrap.wrap(text, 100, subsequent_indent="  ")

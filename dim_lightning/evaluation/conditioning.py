@@ -14,7 +14,8 @@ LARGEST_CURVATURE = 8192  # features beyond which their d x d second moment cost
 def standardisation(features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each feature, [d] and [d]; 1 for those that do not vary.
 
-    In float32 at least, of narrower features as well.
+    What varies by no more than a millionth of its mean and of the widest feature together is taken
+    for rounding. In float32 at least, of narrower features as well.
 
     Raises:
         InputError: features are no finite numbers.

@@ -20,8 +20,8 @@ class Geometry(NamedTuple):
             to be 1. Equal to `std` for an encoder without noise.
         singular_values: of the mean codes, descending, [min(n, d)].
         effective_rank: see `effective_rank`.
-        correlation_abs: mean absolute correlation of two different dimensions of the mean codes,
-            0 for the prior; of n independent draws about 0.8 / sqrt(n).
+        correlation_abs: mean absolute correlation of two different dimensions of the mean codes
+            that vary at all, 0 for the prior; of n independent draws about 0.8 / sqrt(n).
         dead_share: share of the dimensions whose mean code has a variance of at most 0.01, which
             for a prior of variance 1 is to say nothing of the image; where no prior sets the scale,
             such a dimension may only be small. Source: active units, Burda et al., 2016.
@@ -105,9 +105,10 @@ def _rank_of(singular_values: Tensor) -> float:
 
 
 def _mean_abs_correlation(centred: Tensor) -> float:
-    dim = centred.shape[1]
+    varying = centred[:, centred.abs().amax(dim=0) > 0]
+    dim = varying.shape[1]
     if dim < 2:
         return 0.0
-    directions = F.normalize(centred, dim=0)
+    directions = F.normalize(varying, dim=0)
     off_diagonal = (directions.mT @ directions).fill_diagonal_(0).abs()
     return (off_diagonal.sum() / (dim * (dim - 1))).item()

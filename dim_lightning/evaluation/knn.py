@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation.labelled import check_labelled
+from dim_lightning.evaluation.labelled import check_finite, check_labelled
 from dim_lightning.evaluation.search import Ranking, largest
 
 Metric = Literal["cosine", "euclidean"]
@@ -41,7 +41,7 @@ def neighbours(
         the rows of the bank.
 
     Raises:
-        InputError: if the bank holds fewer than k vectors.
+        InputError: if the bank holds fewer than k vectors, or a vector is no numbers.
     """
     return neighbours_by((metric,), queries, bank, k, chunk)[metric]
 
@@ -56,13 +56,15 @@ def neighbours_by(
     """What `neighbours` finds by each of some metrics, quicker than one after the other.
 
     Raises:
-        InputError: if the bank holds fewer than k vectors.
+        InputError: if the bank holds fewer than k vectors, or a vector is no numbers.
     """
     if not 0 < k <= len(bank):
         raise InputError(
             f"{k} neighbours asked of a bank of {len(bank)} images; expected between 1 and that "
             "many; choose a smaller k or a larger bank"
         )
+    check_finite(queries)
+    check_finite(bank)
     queries, bank = queries.float(), bank.float()
     rankings = [_RANKINGS[metric](queries, bank) for metric in metrics]
     found = largest(queries, bank, rankings, k, chunk)

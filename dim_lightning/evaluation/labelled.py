@@ -35,6 +35,27 @@ def few_labelled(part: Labelled, share: float, seed: int) -> Labelled:
     return Labelled(part.features[rows], part.labels[rows])
 
 
+def check_parts(*parts: Labelled) -> None:
+    """Looks at what classifiers are fitted to, chosen by and judged on.
+
+    Raises:
+        InputError: some images are unlabelled, -1, or have features that are NaN or infinite.
+    """
+    for part in parts:
+        check_labelled(part.labels)
+        check_finite(part.features)
+
+
+def check_finite(features: Float[Tensor, "n d"]) -> None:
+    """Refuses features that are no numbers, of which a classifier would still say a class.
+
+    Raises:
+        InputError: some are NaN or infinite.
+    """
+    if not bool(features.isfinite().all()):
+        raise InputError("features are NaN or infinite; expected finite numbers")
+
+
 def check_labelled(labels: Int64[Tensor, " n"]) -> None:
     """Refuses images without a class, which would count as errors.
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dim_lightning.evaluation.fitting import passes, seeded
-from dim_lightning.evaluation.labelled import Labelled
+from dim_lightning.evaluation.labelled import Labelled, check_parts
 from dim_lightning.evaluation.probes import network_accuracy, small_network
 
 PAPER_EPOCHS = 200
@@ -60,8 +60,10 @@ def paper_probe(
     Source: Hjelm et al., 2019, section 4.1 and appendix A.2.
 
     Raises:
-        InputError: there are fewer than 2 training images.
+        InputError: some images are unlabelled or have features that are no numbers, or there are
+            fewer than 2 training images.
     """
+    check_parts(train, val, test)
     device = train.features.device
     scores: list[tuple[float, float]] = []
     with seeded(seed, device):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dim_lightning.evaluation.conditioning import standardisation
 from dim_lightning.evaluation.fitting import late, passes, seeded
 from dim_lightning.evaluation.knn import accuracy
-from dim_lightning.evaluation.labelled import Labelled, check_labelled
+from dim_lightning.evaluation.labelled import Labelled, check_parts
 from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
 
 L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -72,10 +72,9 @@ def linear_probe(
         l2_grid: penalties to try, see `SoftmaxSolver`.
 
     Raises:
-        InputError: some images are unlabelled.
+        InputError: some images are unlabelled or have features that are no numbers.
     """
-    for part in (train, val, test):
-        check_labelled(part.labels)
+    check_parts(train, val, test)
     solver = SoftmaxSolver(train, num_classes, _TOLERANCE)
     tries_all = train.features.numel() <= SMALL
     seen: list[_Attempt] = []
@@ -173,10 +172,10 @@ def mlp_probe(
         seed: of weights, dropout and orders.
 
     Raises:
-        InputError: some images are unlabelled, or there are fewer than 2 training images.
+        InputError: some images are unlabelled or have features that are no numbers, or there are
+            fewer than 2 training images.
     """
-    for part in (train, test):
-        check_labelled(part.labels)
+    check_parts(train, test)
     device, count = train.features.device, len(train.labels)
     if batch_size is None:
         batch_size = mlp_batch_size(count)

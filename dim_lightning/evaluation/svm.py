@@ -17,7 +17,7 @@ from dim_lightning.evaluation.conditioning import (
     wide,
 )
 from dim_lightning.evaluation.knn import accuracy
-from dim_lightning.evaluation.labelled import Labelled, check_labelled
+from dim_lightning.evaluation.labelled import Labelled, check_parts
 from dim_lightning.evaluation.probes import SMALL
 
 C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -78,10 +78,10 @@ def linear_svm(
         max_iter: steps of L-BFGS for one C.
 
     Raises:
-        InputError: all training images are of one class, or some images are unlabelled.
+        InputError: all training images are of one class, some images are unlabelled, or
+            their features are no numbers.
     """
-    for part in (train, val, test):
-        check_labelled(part.labels)
+    check_parts(train, val, test)
     classes, places = train.labels.unique(return_inverse=True)
     if len(classes) < 2:
         raise InputError(

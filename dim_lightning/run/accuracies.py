@@ -20,8 +20,9 @@ def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Floors, an untrained encoder's features and raw pixels, come last. None if there are none.
     """
-    flat = {n: v for n, v in flat_figures(test).items() if n.endswith("/top1")}
-    values = {_place(name): value for name, value in flat.items()}
+    flat = flat_figures(test)
+    values = {_place(name): value for name, value in flat.items() if name.endswith("/top1")}
+    spread = {_place(name): value for name, value in flat.items() if name.endswith("/top1_std")}
     if not values:
         return None
     rows = _in_order(dict.fromkeys(row for row, _ in values), layers_of(test))
@@ -32,7 +33,10 @@ def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
         value = values.get((row, column))
         if value is None:
             return {"text": "", "best": False}
-        return {"text": f"{100 * value:.1f}", "best": value == tops[column]}
+        text = f"{100 * value:.1f}"
+        if (row, column) in spread:
+            text += f" ± {100 * spread[row, column]:.1f}"
+        return {"text": text, "best": value == tops[column]}
 
     return {
         "columns": columns,

@@ -32,6 +32,15 @@ def own_code(settings: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def package_code() -> str:
+    """A hash of the files of this package as they are, committed or not."""
+    digest, folder = hashlib.sha256(), Path(__file__).parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def codes_of(run_dir: Path) -> list[dict[str, str]]:
     """What `own_code` gave when a run was begun and each time it went on, where that was kept."""
     starts = starts_of(read_environment(run_dir))

@@ -233,8 +233,12 @@ def _floor_key(key: str, floor: str | None) -> str:
     if key.startswith(TRANSFER):
         _, name, own = key.split("/", 2)
         return f"{TRANSFER}{name}/{_floor_key(own, floor)}"
-    protocol = key.rsplit("/", 2)[0] if key.endswith(ACCURACY) else key
-    return f"random/{key}" if floor == "random" else f"{protocol}/pixels{ACCURACY}"
+    if floor == "random":
+        return f"random/{key}"
+    if not key.endswith(IN_PERCENT):
+        return f"{key}/pixels{ACCURACY}"
+    protocol, _, ending = key.rsplit("/", 2)
+    return f"{protocol}/pixels/{ending}"
 
 
 def _is_of_same_data(key: str, other: str) -> bool:

@@ -105,11 +105,16 @@ def ours(figure: Figure, line: Line) -> str:
     """Mean ± standard deviation, and over how many runs if not all that are done have it."""
     if figure.mean is None:
         return ""
-    digits = "{:.2f}" if figure.key.endswith(IN_PERCENT) else "{:.4g}"
+    digits = _digits(figure)
     text = digits.format(figure.mean)
     if figure.deviation is not None:
         text += f" ± {digits.format(figure.deviation)}"
     return text if len(figure.values) == line.done else f"{text} (n = {len(figure.values)})"
+
+
+def _digits(figure: Figure) -> str:
+    """The format of its numbers."""
+    return "{:.2f}" if figure.key.endswith(IN_PERCENT) else "{:.4g}"
 
 
 def paper(figure: Figure, line: Line) -> str:
@@ -121,7 +126,9 @@ def paper(figure: Figure, line: Line) -> str:
 
 def difference(figure: Figure) -> str:
     """Ours less the paper's, with its sign."""
-    return "" if figure.difference is None else f"{figure.difference:+.2f}"
+    if figure.difference is None:
+        return ""
+    return f"{round(figure.difference, 2) + 0.0:+.2f}"  # no -0.00
 
 
 def _compared(lines: Sequence[Line]) -> set[str]:
@@ -267,7 +274,7 @@ def _page_row(output: Path, line: Line, compared: set[str]) -> dict[str, Any]:
             "paper": paper(figure, line),
             "difference": difference(figure),
             "compared": figure.heading in compared,
-            "values": ", ".join(f"{value:.2f}" for value in figure.values),
+            "values": ", ".join(_digits(figure).format(value) for value in figure.values),
         }
         for figure in line.figures
     ]

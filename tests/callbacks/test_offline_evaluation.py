@@ -301,7 +301,16 @@ def test_floors_do_not_stay_beside_layers_with_other_settings(before, now, stay)
     figures, facts = section(settings_of(floors=True, **before), [MLP, *floors])
     new = section(settings_of(**now), ["knn/a/y/top1", *[MLP] * (now.get("mlp_epochs") != 0)])
     after = joined({**figures, **facts}, *new)
-    assert [name in after for name in floors] == [stay, stay, True]
+    drawn_alike = before.get("seed", 0) == now.get("seed", 0)
+    assert [name in after for name in floors] == [stay, stay, drawn_alike]
+
+
+def test_floors_of_an_encoder_that_another_seed_drew_do_not_stay():
+    floors = ["random/probe/linear/y/top1", "knn/a/pixels/top1"]
+    figures, facts = section(settings_of(floors=True), [LARGE, *floors])
+    for seed in (0, 1):
+        after = joined({**figures, **facts}, *section(settings_of(seed=seed), ["knn/a/y/top1"]))
+        assert [name in after for name in floors] == [seed == 0, True]
 
 
 @pytest.mark.parametrize(
@@ -380,6 +389,13 @@ def test_a_probe_that_was_not_solved_is_named_below_the_table(facts):
     assert "ended before" not in table(ROWS, facts)
     said = "ended before they converged: linear probe on random encoder, y"
     assert said in table(ROWS, facts | {"not_converged": ["random/probe/linear/y/top1"]})
+
+
+def test_a_penalty_at_the_end_of_the_grid_is_told(facts):
+    penalties = {"l2": {"conv": 1e-5, "y": 1e-3}, "svm_c": {"y": 100.0}}
+    lines = " ".join(table(ROWS, facts | penalties).split())
+    assert "conv 1e-05 (end of the grid), y 0.001 C of the SVM" in lines
+    assert "y 100 (end of the grid)" in lines
 
 
 def test_deviations_stand_beside_their_means_under_names_of_their_own(facts):

@@ -5,7 +5,12 @@ import pytest
 import torch
 from tiny_run import digits, tiny_module, trainer
 
-from dim_lightning.callbacks import OfflineEvaluation, code_measures, offline_layers
+from dim_lightning.callbacks import (
+    OfflineEvaluation,
+    code_measures,
+    offline_evaluation,
+    offline_layers,
+)
 from dim_lightning.callbacks.so_far import SO_FAR, SoFar
 from dim_lightning.errors import InputError
 from dim_lightning.run.result import read_result
@@ -78,13 +83,15 @@ def test_what_it_does_not_depend_on_may_change(tmp_path, stopped, monkeypatch):
     assert result["estimates"]["mine/embedding"].keys() >= {"nats", "val_nats", "epoch"}
 
 
-@pytest.mark.parametrize("what", ["weights", "settings", "code"])
+@pytest.mark.parametrize("what", ["weights", "settings", "encoder", "code"])
 def test_of_others_everything_is_measured_again(tmp_path, stopped, what, monkeypatch, capsys):
     module, data = stopped
     if what == "weights":
         with torch.no_grad():
             next(module.encoder.parameters()).add_(1)
-    if what == "code":
+    if what == "code":  # a change that may not be committed
+        monkeypatch.setattr(offline_evaluation, "package_code", lambda: "another")
+    if what == "encoder":
         extract = module.encoder.forward
         monkeypatch.setattr(module.encoder, "forward", lambda images: extract(images.flip(-1)))
     other = evaluation(seed=1 if what == "settings" else 0)

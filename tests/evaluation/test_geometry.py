@@ -75,6 +75,12 @@ def test_correlation_sees_repeated_dimensions():
     assert geometry_of(codes * torch.tensor([1.0, -2.0, 3.0])).correlation_abs == pytest.approx(1)
 
 
+def test_dimensions_that_do_not_vary_do_not_hide_a_correlation():
+    codes = torch.cat([normal(500, 1).repeat(1, 2), torch.zeros(500, 62)], dim=1)
+    assert geometry_of(codes).correlation_abs == pytest.approx(1)
+    assert geometry_of(codes[:, 1:]).correlation_abs == 0
+
+
 def test_correlation_knows_no_centre():
     codes = normal(500, 3)
     expected = geometry_of(codes).correlation_abs

@@ -17,6 +17,7 @@ from dim_lightning.evaluation import (
     vote,
 )
 from dim_lightning.evaluation.knn import METRICS, neighbours_by
+from dim_lightning.evaluation.paper_probe import paper_probe
 from dim_lightning.evaluation.svm import linear_svm
 
 
@@ -168,6 +169,7 @@ def test_accuracy_counts_images_and_not_classes():
         lambda whole, part: linear_probe(whole, part, whole, 2),
         lambda whole, part: mlp_probe(part, whole, 2),
         lambda whole, part: linear_svm(whole, whole, part),
+        lambda whole, part: paper_probe(whole, part, whole, 2),
     ],
 )
 def test_unlabelled_images_are_refused_and_no_errors(measure):
@@ -175,3 +177,23 @@ def test_unlabelled_images_are_refused_and_no_errors(measure):
     part = Labelled(features, labels.where(torch.arange(40) % 4 > 0, -1))
     with pytest.raises(InputError, match="10 of 40 images are unlabelled"):
         measure(Labelled(features, labels), part)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda whole, part: knn_predict(whole.features, *part, 2),
+        lambda whole, part: knn_accuracy(*part, *whole, 2, metric="euclidean"),
+        lambda whole, part: linear_probe(whole, whole, part, 2),
+        lambda whole, part: mlp_probe(whole, part, 2),
+        lambda whole, part: linear_svm(whole, part, whole),
+        lambda whole, part: paper_probe(whole, part, whole, 2),
+    ],
+)
+def test_features_that_are_no_numbers_have_no_accuracy(measure, value):
+    features, labels = torch.rand(40, 3), torch.arange(40) % 2
+    spoilt = features.clone()
+    spoilt[7, 1] = value
+    with pytest.raises(InputError, match="features are NaN or infinite; expected finite numbers"):
+        measure(Labelled(features, labels), Labelled(spoilt, labels))

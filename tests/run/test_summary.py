@@ -207,6 +207,12 @@ def test_the_accuracy_of_a_classifier_trained_with_labels_has_a_row_of_its_own()
     assert table["rows"][1]["cells"][1] == {"text": "75.0", "best": True}
 
 
+def test_the_spread_of_what_was_repeated_stands_beside_its_mean():
+    few = {"top1": 0.4321, "top1_std": 0.0234}
+    table = accuracy_table({"probe": {"few_labels": {"0.1": {"y": few}}}})
+    assert table["rows"][0]["cells"] == [{"text": "43.2 ± 2.3", "best": True}]
+
+
 def test_the_closing_message_says_what_where_and_next(run):
     text = closing_message(run, "fit")
     assert text.startswith("3 epochs in 1 min 15 s, 99 images/s")

@@ -95,6 +95,15 @@ def test_floors_are_those_of_the_first_test(scene):
     assert random.state == "measured by test of DIM(L) JSD, seed 0"
 
 
+def test_the_floor_of_a_spread_is_that_of_the_pixels(tmp_path):
+    key = "probe/few_labels/0.1/y/top1_std"
+    scene = Scene(tmp_path, columns={key: "Y"})
+    floors = {f"random/{key}": 0.02, key.replace("/y/", "/pixels/"): 0.03}
+    write_run(scene.cells[0], figures={**FIGURES, key: 0.01, **floors})
+    *_, random, pixels = scene.lines()
+    assert [line.figures[0].mean for line in (random, pixels)] == pytest.approx([2, 3])
+
+
 OTHER = {**FIGURES, f"random/{KNN}/y/top1": 0.4, f"{KNN}/pixels/top1": 0.45}
 FLOORS = [
     {"name": "of JSD", "floor": "random", "of": "DIM(L) JSD"},

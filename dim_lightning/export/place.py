@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
+from safetensors import SafetensorError
 
 from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError
@@ -221,7 +222,13 @@ def _load_export(folder: Path) -> PictureEncoder:
     exported = about.get("exported", {}).get(OWN_CODE, {})  # which early exports have not
     for name in changed_code([exported, own_code({"encoder": about["encoder"]})]):
         warnings.warn(said_of_change(name, folder, "exported"), stacklevel=3)
-    load_weights(encoder, safetensors.torch.load_file(weights), weights)
+    try:
+        tensors = safetensors.torch.load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{weights} cannot be read ({error}); expected what `export` wrote; export it again"
+        ) from error
+    load_weights(encoder, tensors, weights)
     return PictureEncoder(encoder, about["image_size"], about)
 
 

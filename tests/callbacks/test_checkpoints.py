@@ -6,6 +6,7 @@ from tiny_run import digits, tiny_module, trainer
 
 from dim_lightning.callbacks import checkpoints
 from dim_lightning.callbacks.checkpoints import Checkpoints
+from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import METRICS_ROWS, read_checkpoint
 from dim_lightning.run.folder import LAST_CHECKPOINT
 from dim_lightning.run.metrics import MetricsFile
@@ -37,6 +38,24 @@ def test_what_takes_long_to_save_is_saved_after_fewer_epochs(
     )
     run.fit(tiny_module(), digits(digits_root))
     assert saved == expected
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(1e-9, [1, 2, 3]), (60.0, [3])])
+def test_within_an_epoch_the_clock_saves(tmp_path, digits_root, monkeypatch, minutes, expected):
+    options = {"limit_train_batches": 3, "limit_val_batches": 0, "enable_checkpointing": True}
+    run = trainer(tmp_path, [Checkpoints(every_minutes=minutes)], **options)
+    saved, save = [], run.save_checkpoint
+    monkeypatch.setattr(
+        run, "save_checkpoint", lambda *a, **k: (saved.append(run.global_step), save(*a, **k))
+    )
+    run.fit(tiny_module(), digits(digits_root))
+    assert saved == expected
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0])
+def test_minutes_that_are_none_are_refused(minutes):
+    with pytest.raises(InputError, match=f"checkpoint.every_minutes is {minutes}"):
+        Checkpoints(every_minutes=minutes)
 
 
 def test_while_the_signal_is_held_lightning_does_not_ask_for_it(tmp_path, digits_root):

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import forked
 import numpy as np
@@ -120,6 +121,7 @@ def test_unlabelled_files_have_a_path_and_no_label(tmp_path):
     assert found["label"].null_count == 40
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="all names are text there")
 def test_a_name_that_is_no_text_is_spelt_out(tmp_path):
     data = unlabelled(tmp_path)
     (tmp_path / "flat" / "39.png").rename(tmp_path / "flat" / os.fsdecode(b"\xff.png"))
@@ -140,7 +142,8 @@ def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
 def test_nothing_else_is_left_in_the_folder(tmp_path, digits_root):
     predict(tmp_path, tiny_module(), digits(digits_root))
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
-    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o644
+    (tmp_path / "new").touch()
+    assert (tmp_path / NAME).stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
 class Failing(type(tiny_module())):

@@ -1,4 +1,5 @@
 import lightning as L
+import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from tiny_run import digits, tiny_module, trainer
@@ -41,6 +42,7 @@ def test_an_error_in_a_validation_leaves_the_process_as_in_training():
         assert torch.get_float32_matmul_precision() == "high"
 
 
+@pytest.mark.usefixtures("plain_figures")
 def test_the_command_trains_so_and_leaves_the_process_as_it_was(tmp_path, monkeypatch):
     seen, before = Seen(), torch.get_float32_matmul_precision()
     fit = L.Trainer.fit
@@ -51,6 +53,6 @@ def test_the_command_trains_so_and_leaves_the_process_as_it_was(tmp_path, monkey
     words += ["16", "--runs_dir", str(tmp_path / "runs"), "--trainer.max_epochs", "1"]
     words += ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
     words += ["--trainer.accelerator", "cpu", "--matmul_precision", "medium"]
-    main(words)
+    assert main(words) == 0
     assert seen.found == [("training", "medium"), ("validation", "highest")]
     assert torch.get_float32_matmul_precision() == before

@@ -21,7 +21,6 @@ from dim_lightning.cli.device import (
 )
 from dim_lightning.cli.entry import _quiet
 from dim_lightning.errors import InputError
-from dim_lightning.processor import multiplies_bfloat16
 
 
 @pytest.fixture
@@ -57,10 +56,10 @@ def test_a_precision_that_is_slow_here_is_said(precision, seconds, said):
     assert hint is None if said is None else said in str(hint)
 
 
-@pytest.mark.skipif(
-    multiplies_bfloat16(torch.device("cpu")), reason="this processor is quick in bfloat16"
-)
-def test_a_training_in_a_slow_precision_says_so(workshop, caplog):
+def test_a_training_in_a_slow_precision_says_so(workshop, caplog, monkeypatch):
+    seconds = {"32-true": 0.03, "bf16-mixed": 0.12}
+    monkeypatch.setattr(device, "multiplies_bfloat16", lambda _: False)
+    monkeypatch.setattr(device, "seconds_by_precision", lambda *_, **__: seconds)
     words = ["--trainer.precision", "bf16-mixed", "--trainer.limit_train_batches", "1"]
     assert workshop.fit("--experiment", "slow_precision", *words) == 0
     assert "--trainer.precision 32-true is quicker" in caplog.text

@@ -1,6 +1,7 @@
 """Bad input: one short error, exit code 2, and nothing half written."""
 
 import errno
+import re
 import tempfile
 
 import pytest
@@ -134,7 +135,7 @@ def _error(capsys, code):
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if "error" in line] == lines[-1:]
     assert lines[-1].startswith("error: ")
-    assert len(lines[-1]) < 500
+    assert len(re.sub(r"/\S+/", "", lines[-1])) < 500  # without folders, which may be long
     return lines[-1]
 
 
@@ -152,10 +153,8 @@ def test_settings_that_training_refuses(workshop, capsys, content):
     text = _error(capsys, code)
     assert text.startswith("error: trainer: ")
     assert TRAINING_CASES[content] in text
-    assert (
-        max(read_result(run)["fit"]["status"] for run in workshop.runs.glob("refused/*"))
-        == "failed"
-    )
+    newest = max(workshop.runs.glob("refused/*"), key=lambda run: int(run.name))
+    assert read_result(newest)["fit"]["status"] == "failed"
 
 
 @pytest.mark.parametrize("option", OPTION_CASES)

@@ -13,7 +13,9 @@ from dim_lightning.cli import main
 from dim_lightning.export import programs
 from dim_lightning.extras import installation
 
-IMAGES = torch.randint(256, (9, 3, 8, 8), dtype=torch.uint8)
+IMAGES = torch.randint(
+    256, (9, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 READ = """
 import sys
 sys.modules["dim_lightning"] = None  # to import it is an error now

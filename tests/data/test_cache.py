@@ -12,6 +12,7 @@ import forked
 import numpy as np
 import pytest
 
+from dim_lightning.data import disk
 from dim_lightning.data.cache import cached
 from dim_lightning.data.sources import Found, Part, Parts, PictureFolder
 from dim_lightning.errors import InputError
@@ -144,8 +145,10 @@ def test_a_description_that_is_none_is_noticed_and_mended(class_folders, tmp_pat
 
 
 def test_all_of_it_is_on_the_disk_before_it_has_its_name(class_folders, tmp_path, monkeypatch):
-    synced, sync = set(), os.fsync
-    monkeypatch.setattr(os, "fsync", lambda file: (sync(file), synced.add(os.fstat(file).st_ino)))
+    synced, reach = set(), disk.reach_disk
+    monkeypatch.setattr(
+        disk, "reach_disk", lambda file: (reach(file), synced.add(os.fstat(file).st_ino))
+    )
     folder = build(class_folders, tmp_path / "cache").folder
     assert {path.stat().st_ino for path in folder.iterdir()} == synced
 
@@ -301,7 +304,7 @@ def test_a_full_disk_is_explained_and_leaves_nothing(class_folders, tmp_path):
 
 def test_too_little_space_is_told_before_anything_is_decoded(tmp_path):
     free = shutil.disk_usage(tmp_path).free
-    count = free // (4000 * 4000 * 3) + 2
+    count = 2 * free // (4000 * 4000 * 3) + 2  # some may become free meanwhile
     part = Part(["never-read.png"] * count, np.zeros(count, np.int64))
     found = Found("huge", "nowhere", ["once"], lambda: Parts(part, None, ["a"]))
     with pytest.raises(InputError, match=r"too little space.*MB needed.*free some space"):

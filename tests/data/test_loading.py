@@ -29,7 +29,7 @@ def test_sigterm_is_obeyed_if_it_comes_from_the_first_process(with_thread):
     process = context.Process(target=_fetch, args=(ready, with_thread), daemon=True)
     process.start()
     assert ready.wait(30)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
         code = f"import os, signal; os.kill({process.pid}, signal.{name})"
         subprocess.run([sys.executable, "-c", code], check=True)
     process.join(0.5)

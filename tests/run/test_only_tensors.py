@@ -1,6 +1,8 @@
 """Nothing that is read from disk can run code."""
 
 import ast
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -145,10 +147,13 @@ def test_as_an_encoder(bomb, tmp_path):
     weights = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     torch.save({"state_dict": weights}, run / "checkpoints" / "last.ckpt")
     export = export_run(run, formats=["safetensors"]).folder
-    for place, path in ((export / "encoder.safetensors", export), (bomb, run)):
-        (run / "checkpoints" / "last.ckpt" if place is bomb else place).write_bytes(
-            bomb.read_bytes()
-        )
-        with pytest.raises(InputError):
-            dim_lightning.load(path)
+    (run / "checkpoints" / "last.ckpt").write_bytes(bomb.read_bytes())
+    with pytest.raises(InputError, match="could run code"):
+        dim_lightning.load(run)
+    (export / "encoder.safetensors").write_bytes(bomb.read_bytes())
+    about = json.loads((export / "encoder.json").read_text())  # whoever changes one changes both
+    about["files"]["encoder.safetensors"]["sha256"] = hashlib.sha256(bomb.read_bytes()).hexdigest()
+    (export / "encoder.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"encoder\.safetensors .*export"):
+        dim_lightning.load(export)
     assert not (tmp_path / "ran").exists()

@@ -15,6 +15,7 @@ from forked import Forked, command
 from dim_lightning.cli import main
 from dim_lightning.cli.sweep import _output
 from dim_lightning.run.child import Child
+from dim_lightning.sweep import runner
 from dim_lightning.sweep.definition import read_definition
 from dim_lightning.sweep.record import Trial, read_trials, trial_folder, write_trial
 from dim_lightning.sweep.runner import Runner
@@ -164,19 +165,20 @@ def test_a_program_that_is_not_there(bench, capsys):
     assert "cannot be started" in capsys.readouterr().err
 
 
-def test_hyperband_stops_what_falls_behind(bench):
+def test_hyperband_stops_what_falls_behind(bench, monkeypatch):
+    monkeypatch.setattr(runner, "_LOOK_SECONDS", 0.1)
     parameters = {
         "quality": {"values": [0.1, 0.9]},
-        "epochs": {"value": 250},
+        "epochs": {"value": 60},
         "pause": {"value": 0.02},
     }
     rule = {"type": "hyperband", "min_iter": 2, "eta": 10}
     bench.write(parameters=parameters, early_terminate=rule)
     assert bench.sweep("--workers", "2") == 0
     good, bad = bench.rows()
-    assert (good["quality"], good["status"], good["values_logged"]) == ("0.9", "finished", "250")
+    assert (good["quality"], good["status"], good["values_logged"]) == ("0.9", "finished", "60")
     assert (bad["quality"], bad["status"]) == ("0.1", "stopped")
-    assert 2 <= int(bad["values_logged"]) < 250
+    assert 2 <= int(bad["values_logged"]) < 60
 
 
 def stopped(bench, stop, *words):
@@ -192,7 +194,7 @@ def stopped(bench, stop, *words):
 
 @pytest.mark.slow
 def test_after_kill_9_the_sweep_goes_on_with_the_trial_that_still_runs(bench):
-    bench.write(parameters={"quality": {"values": [0.1, 0.3, 0.2]}, "pause": {"value": 1.0}})
+    bench.write(parameters={"quality": {"value": 0.1}, "pause": {"values": [0.0, 4.0, 0.1]}})
     stopped(bench, signal.SIGKILL)
     trials = read_trials(bench.output)
     assert [trial.status for trial in trials.values()] == ["finished", "running"]
@@ -230,7 +232,7 @@ def test_a_trial_that_was_killed_with_its_sweep_is_run_again(bench):
 @pytest.mark.slow
 @pytest.mark.parametrize(("stop", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_stopped_sweep_leaves_no_trial_behind_and_says_how_to_go_on(bench, stop, code):
-    bench.write(parameters={"quality": {"values": [0.1, 0.3]}, "pause": {"value": 0.5}})
+    bench.write(parameters={"quality": {"value": 0.1}, "pause": {"values": [0.0, 60.0]}})
     bench.output = bench.output.with_name("with a space")
     done = stopped(bench, getattr(signal, stop), "--count", "2")
     assert done.returncode == code

@@ -189,7 +189,7 @@ def test_a_column_is_read_without_the_pixels(digits, tmp_path, monkeypatch):
 def test_a_column_comes_with_the_pixels_from_a_server_of_whole_files(served, digits, tmp_path):
     data = stream(served.url, tmp_path, keep_mb=0)
     expected = stream(digits, tmp_path).split("test").labels.tolist()
-    served.failures += [503] * 4  # of the four that are asked for at once
+    served.failures += [503] * 3  # of those that are asked for at once; one alone may meet them all
     assert data.split("test").labels.tolist() == expected
 
 

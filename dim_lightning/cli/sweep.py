@@ -14,10 +14,18 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import alone_in, new_numbered_folder
 from dim_lightning.run.settings import WHERE, belongs
-from dim_lightning.sweep.command import filled_command
+from dim_lightning.sweep.command import FIT, filled_command, place_of_fit
 from dim_lightning.sweep.definition import Definition, read_definition
 from dim_lightning.sweep.record import Trial, open_sweep
-from dim_lightning.sweep.report import CSV, PAGE, line, notes, table, write_report
+from dim_lightning.sweep.report import (
+    CSV,
+    PAGE,
+    best_commands,
+    line,
+    notes,
+    table,
+    write_report,
+)
 from dim_lightning.sweep.runner import Runner, number_of_trials
 from dim_lightning.sweep.search import check_optuna, grid_point, random_point, values_at
 from dim_lightning.writing import explained
@@ -27,7 +35,6 @@ _DESCRIPTION = (
     "stopped or killed goes on with the same command and --output FOLDER."
 )
 
-_TRAINING = ["-m", "dim_lightning", "fit"]
 _PLACE = ("runs_dir", "experiment")
 _LATER = "evaluation"  # of a test
 
@@ -54,7 +61,8 @@ def sweep(arguments: list[str]) -> int:
         seed = open_sweep(output, definition, options.seed, training)
         place = [] if options.output else ["--output", str(output)]
         again = full_command(["sweep", *arguments, *place])
-        return _run(definition, output, seed, count, options.workers, again)
+        runner = Runner(definition, output, seed, count, options.workers, options.retry_failed)
+        return _run(runner, again)
 
 
 def _parser() -> PlainParser:
@@ -62,6 +70,9 @@ def _parser() -> PlainParser:
     parser.add_argument("file", type=Path, metavar="FILE", help="the sweep file")
     parser.add_argument("--workers", type=int, default=1, help="trials at once; 1")
     parser.add_argument("--count", type=int, help="trials in all; run_cap, or the whole grid")
+    parser.add_argument(
+        "--retry_failed", action="store_true", help="run trials again that failed before"
+    )
     parser.add_argument(
         "--output", type=as_path, help="folder to write into, or to go on in; sweeps/<name>/<n>"
     )
@@ -91,12 +102,12 @@ def _shared(definition: Definition) -> dict[str, Any] | None:
         file = Path(folder) / "arguments.json"
         file.write_text(json.dumps(values), "utf-8")
         words = filled_command(definition.command, definition.program, values, file)
-        starts = [n for n in range(len(words)) if words[n : n + 3] == _TRAINING]
-        if not starts:
+        place = place_of_fit(words)
+        if place is None:
             return None
         from dim_lightning.cli.resolved import Resolved
 
-        settings = Resolved(words[starts[0] + 2 :]).settings
+        settings = Resolved(words[place + len(FIT) - 1 :]).settings
     # classes stay, as their arguments do, which are known beside them alone
     differing = [name for name in parameters if not name.endswith(".class_path")]
     return _without(settings, (*differing, *WHERE, *_PLACE, _LATER))
@@ -111,17 +122,16 @@ def _without(settings: Mapping[str, Any], groups: tuple[str, ...], of: str = "")
     }
 
 
-def _run(
-    definition: Definition, output: Path, seed: int, count: int, workers: int, again: str
-) -> int:
+def _run(runner: Runner, again: str) -> int:
+    definition, output, count = runner.definition, runner.output, runner.count
+
     def tell(trial: Trial) -> None:
         print(line(definition, trial, count), flush=True)  # noqa: T201
         write_report(output, definition, list(runner.trials.values()))
 
     print(f"{output}: {count} trials, {definition.method}", flush=True)  # noqa: T201
-    runner = Runner(definition, output, seed, count, workers, tell)
     try:
-        trials = runner.run()
+        trials = runner.run(tell)
     except KeyboardInterrupt as stop:
         write_report(output, definition, list(runner.trials.values()))
         raise StoppedError(stop, again) from stop
@@ -129,6 +139,11 @@ def _run(
     lines = ["", table(definition, trials), *notes(output, definition, trials), ""]
     print("\n".join(lines))  # noqa: T201
     print(f"table  {output / CSV}\npage   {output / PAGE}")  # noqa: T201
+    for title, command in best_commands(output, definition, trials).items():
+        print(f"{title}:  {command}")  # noqa: T201
+    left = [str(trial.number) for trial in trials if trial.status == "interrupted"]
+    if left:
+        print(f"interrupted: {', '.join(left)}; to go on: {again}")  # noqa: T201
     if all(trial.status == "failed" for trial in trials):
         raise InputError(f"all {len(trials)} trials failed; the last said:\n{trials[-1].error}")
     return 0

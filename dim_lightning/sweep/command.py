@@ -22,6 +22,7 @@ _ARGUMENTS = (
     "args_json_file",
 )
 MACROS = ("env", "interpreter", "program", *_ARGUMENTS)
+FIT = ("-m", "dim_lightning", "fit")
 _EXAMPLE = (
     '["${env}", "${interpreter}", "-m", "${program}", fit, --config, FILE, --config, '
     '"${args_json_file}"]'
@@ -83,6 +84,12 @@ def filled_command(
         match = _MACRO.fullmatch(word)
         words += meanings[match["name"]] if match else [_with_variables(word)]
     return words
+
+
+def place_of_fit(words: Sequence[str]) -> int | None:
+    """Where this package's own `fit` begins in a command; None in one of another program."""
+    places = range(len(words))
+    return next((n for n in places if tuple(words[n : n + len(FIT)]) == FIT), None)
 
 
 def _with_variables(word: str) -> str:

@@ -1,6 +1,7 @@
 """A sweep file of W&B, checked before anything starts."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,12 @@ def read_definition(path: Path) -> Definition:
         InputError: there is none, it is no YAML, or it asks for what cannot be done here.
     """
     content = read_yaml(path, _EXAMPLE, "method, metric, parameters, command")
+    strange = next(_not_json(content), None)
+    if strange is not None:
+        raise InputError(
+            f"{path}: {strange}; expected texts, finite numbers, true, false, null, and lists and "
+            "mappings of these; put a date or a word with a special meaning into quotes"
+        )
     for key in content:
         if key not in _KEYS:
             raise InputError(f"{path}: {key} is not supported here; expected {', '.join(_KEYS)}")
@@ -70,6 +77,20 @@ def read_definition(path: Path) -> Definition:
     )
     _check_method(definition)
     return definition
+
+
+def _not_json(found: Any, name: str = "") -> Iterator[str]:
+    """What YAML knows and JSON does not: dates and infinite numbers."""
+    if isinstance(found, Mapping):
+        for key, value in found.items():
+            yield from _not_json(value, f"{name}.{key}".lstrip("."))
+    elif isinstance(found, list):
+        for number, value in enumerate(found):
+            yield from _not_json(value, f"{name}[{number}]")
+    elif not (found is None or isinstance(found, str | bool | int | float)) or (
+        isinstance(found, float) and not math.isfinite(found)
+    ):
+        yield f"{name} is {found}"
 
 
 def searched(definition: Definition) -> dict[str, Parameter]:

@@ -25,16 +25,16 @@ class Axis(NamedTuple):
 
 
 def parallel_coordinates(
-    definition: Definition, trials: Sequence[Trial], text: Callable[[Any], str]
+    definition: Definition, trials: Sequence[Trial], texts: Callable[[Sequence[Any]], list[str]]
 ) -> str:
     """The figure as an <svg> element; a line is the bluer the better, and named when pointed at.
 
     Args:
         definition: the sweep.
         trials: the best first, so that they are drawn last, on top.
-        text: a parameter's value in a few characters.
+        texts: gives the values of a list as texts that tell them apart.
     """
-    axes = [_axis(name, found, trials, text) for name, found in searched(definition).items()]
+    axes = [_axis(name, found, trials, texts) for name, found in searched(definition).items()]
     axes.append(_metric_axis(definition, trials))
     step = (_WIDTH - 2 * _SIDE) / max(len(axes) - 1, 1)
     xs = [_SIDE + i * step for i in range(len(axes))]
@@ -52,12 +52,15 @@ def parallel_coordinates(
 
 
 def _axis(
-    name: str, found: Choice | Range, trials: Sequence[Trial], text: Callable[[Any], str]
+    name: str,
+    found: Choice | Range,
+    trials: Sequence[Trial],
+    texts: Callable[[Sequence[Any]], list[str]],
 ) -> Axis:
     if isinstance(found, Choice):
         count = len(found.values)
         places = [i / max(count - 1, 1) for i in range(count)]
-        labels = _told_apart([text(value) for value in found.values])
+        labels = _cut(texts(found.values))
         ticks = list(zip(places, labels, strict=True))
         return Axis(name, ticks, lambda trial: places[int(trial.point[name])])
     numbers = [float(trial.parameters[name]) for trial in trials]
@@ -65,7 +68,7 @@ def _axis(
     return Axis(name, ticks, lambda trial: place(float(trial.parameters[name])))
 
 
-def _told_apart(labels: Sequence[str]) -> list[str]:
+def _cut(labels: Sequence[str]) -> list[str]:
     """The labels, cut to what fits between two axes; what all begin with goes first."""
     columns = enumerate(zip(*labels, strict=False))
     shared = next((i for i, letters in columns if len(set(letters)) > 1), 0)
@@ -125,8 +128,9 @@ def _line(trial: Trial, axes: Sequence[Axis], xs: Sequence[float], shade: float 
 
 
 def _draw_axis(axis: Axis, x: float, index: int, last: bool) -> str:
-    # names stand on two heights, or neighbours would run into each other; the last ends at the edge
-    centre, anchor = (_WIDTH - 4, "end") if last else (x, "middle")
+    # names stand on two heights, or neighbours would run into each other; those at edges end there
+    edges = {0: (4, "start")} | ({index: (_WIDTH - 4, "end")} if last else {})
+    centre, anchor = edges.get(index, (x, "middle"))
     name = html.escape(axis.label)
     parts = [
         f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" stroke="#94a3b8"/>',

@@ -36,6 +36,13 @@ its number.</figcaption></figure>
 {% endfor %}
 </table></div>
 
+{% if commands %}
+<p>With the best trial so far:</p>
+<pre>{% for title, command in commands.items() %}# {{ title }}
+{{ command }}
+{% endfor %}</pre>
+{% endif %}
+
 {% for note in notes %}<p class="soft">{{ note }}</p>
 {% endfor %}
 

@@ -6,21 +6,25 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from dim_lightning.errors import nearest
 from dim_lightning.run.child import Child
 from dim_lightning.run.folder import LAST_CHECKPOINT, write_atomically
 from dim_lightning.run.result import read_result
-from dim_lightning.sweep.command import filled_command
+from dim_lightning.sweep.command import FIT, filled_command, place_of_fit
 from dim_lightning.sweep.definition import Definition
 from dim_lightning.sweep.record import (
     TRIALS,
     Trial,
     history,
+    logged,
     run_folder,
     trial_folder,
     write_trial,
 )
 
 _ARGUMENTS = "arguments.json"
+# by its own account, or by the code after a signal of somebody else's: its state is saved
+_INTERRUPTED = ("running", "interrupted", None, 130, 143)
 
 
 class Process:
@@ -28,6 +32,9 @@ class Process:
 
     A sweep that goes on after kill -9 knows whether a trial of its predecessor is still running,
     waits for it and takes its result.
+
+    Attributes:
+        lacks_metric: whether it has ended well and logged nothing of that name.
 
     Args:
         output: the sweep's folder.
@@ -50,6 +57,7 @@ class Process:
         self.trial = trial
         self.workers = workers
         self.stopped = False
+        self.lacks_metric = False
         self.child = Child(trial_folder(output, trial.number), taken)
         self._start = time.monotonic()
         self._before = trial.seconds
@@ -60,7 +68,9 @@ class Process:
         Raises:
             InputError: there is no such program.
         """
-        self.trial.status = "running"
+        self.trial.status, self.trial.error = "running", None
+        if self._state() is None:
+            self.trial.run = None  # that of a new one is not known yet
         write_trial(self.output, self.trial)
         self.child.start(self._command(self.child.folder), self.workers)
 
@@ -72,16 +82,25 @@ class Process:
     def record(self) -> Trial:
         """The trial with how it ended, kept."""
         trial, metric = self.trial, self.definition.metric
-        trial.seconds = round(self._before + time.monotonic() - self._start, 1)
-        trial.history = history(self.output, trial.number, metric)
+        trial.seconds = round(self._before + self.lasted, 1)
+        trial.history = history(self.output, trial, metric)
         trial.status = self._status()
-        if trial.status == "finished" and not trial.history:
+        run = run_folder(self.output, trial)
+        trial.run = None if run is None else run.name
+        self.lacks_metric = trial.status == "finished" and not trial.history
+        if self.lacks_metric:
+            known = nearest(metric, logged(self.output, trial), "its metrics.csv")
             trial.status = "failed"
-            trial.error = f"it logged no {metric}; expected a key of its metrics.csv"
+            trial.error = f"it logged no {metric}, metric.name of the sweep; {known}"
         elif trial.status == "failed":
             trial.error = self.child.last_lines()
         write_trial(self.output, trial)
         return trial
+
+    @property
+    def lasted(self) -> float:
+        """Seconds since it was started here, or found."""
+        return time.monotonic() - self._start
 
     def _status(self) -> str:
         done = self._fit_status() if self.child.code is None else self.child.code
@@ -91,24 +110,32 @@ class Process:
             return "stopped"
         if self.child.asked_to_end:
             return "interrupted"
-        return "interrupted" if done in ("running", "interrupted", None) else "failed"
+        return "interrupted" if done in _INTERRUPTED else "failed"
 
     def _fit_status(self) -> str | None:
         """How a trial that was found at work ended, by its own account."""
-        folder = run_folder(self.output, self.trial.number)
+        folder = run_folder(self.output, self.trial)
         status = read_result(folder).get("fit", {}).get("status") if folder else None
         # killed before its first epoch, or while it was training
         return str(status) if status else None
 
     def _command(self, folder: Path) -> list[str]:
-        run = run_folder(self.output, self.trial.number)
-        if run is not None and (run / LAST_CHECKPOINT).is_file():
-            return [sys.executable, "-m", "dim_lightning", "fit", "--resume", str(run)]
         arguments = folder / _ARGUMENTS
         write_atomically(arguments, json.dumps(self.trial.parameters) + "\n")
         definition = self.definition
-        words = (definition.command, definition.program, self.trial.parameters, arguments)
-        return [*filled_command(*words), *self._place()]
+        given = (definition.command, definition.program, self.trial.parameters, arguments)
+        words = filled_command(*given)
+        run = self._state()
+        if run is not None:
+            place = place_of_fit(words)  # what stands before it may set variables
+            before = [sys.executable, *FIT] if place is None else words[: place + len(FIT)]
+            return [*before, "--resume", str(run)]
+        return [*words, *self._place()]
+
+    def _state(self) -> Path | None:
+        """The run whose state there is to go on from."""
+        run = run_folder(self.output, self.trial)
+        return run if run is not None and (run / LAST_CHECKPOINT).is_file() else None
 
     def _place(self) -> Sequence[str]:
         """Where the run lies, and that it logs to nobody but its metrics.csv."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import METRICS, newest_run, read_json, write_atomically
+from dim_lightning.run.folder import CONFIG, METRICS, newest_run, read_json, write_atomically
+from dim_lightning.run.metrics import Point as Logged
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.settings import changes, flat_settings
 from dim_lightning.sweep.definition import Definition
@@ -37,6 +38,7 @@ class Trial:
         history: the metric, as it was logged.
         error: why it failed.
         seconds: how long it ran.
+        run: name of its run's folder, once that is known: somebody may begin others beside it.
     """
 
     number: int
@@ -46,15 +48,16 @@ class Trial:
     history: list[float] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
+    run: str | None = None
 
     @property
     def value(self) -> float | None:
         """The last value of the metric, which is what a sweep optimises.
 
-        None if the trial failed, or if the value is no number (NaN).
+        None if the trial failed, or if the value is no finite number.
         """
         known = self.history[-1:] if self.status != "failed" else []
-        return next((value for value in known if not math.isnan(value)), None)
+        return next((value for value in known if math.isfinite(value)), None)
 
 
 def trial_folder(output: Path, number: int) -> Path:
@@ -62,9 +65,12 @@ def trial_folder(output: Path, number: int) -> Path:
     return output / TRIALS / str(number)
 
 
-def run_folder(output: Path, number: int) -> Path | None:
-    """The newest run folder of a trial; None before there is one."""
-    return newest_run(trial_folder(output, number))
+def run_folder(output: Path, trial: Trial) -> Path | None:
+    """The run of a trial, the newest if none is known to be its own; None before there is one."""
+    folder = trial_folder(output, trial.number)
+    if trial.run is not None and (folder / trial.run / CONFIG).is_file():
+        return folder / trial.run
+    return newest_run(folder)
 
 
 def write_trial(output: Path, trial: Trial) -> None:
@@ -94,12 +100,15 @@ def read_trials(output: Path) -> dict[int, Trial]:
     return dict(sorted(trials.items()))
 
 
-def history(output: Path, number: int, metric: str) -> list[float]:
-    """What the trial's newest run has logged of the metric so far."""
-    folder = run_folder(output, number)
-    if folder is None or not (folder / METRICS).is_file():
-        return []
-    return [point.value for point in read_metrics(folder).get(metric, [])]
+def history(output: Path, trial: Trial, metric: str) -> list[float]:
+    """What the trial's run has logged of the metric so far."""
+    return [point.value for point in logged(output, trial).get(metric, [])]
+
+
+def logged(output: Path, trial: Trial) -> dict[str, list[Logged]]:
+    """All that the trial's run has logged so far, by its keys."""
+    folder = run_folder(output, trial)
+    return {} if folder is None or not (folder / METRICS).is_file() else read_metrics(folder)
 
 
 def open_sweep(

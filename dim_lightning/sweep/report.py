@@ -1,13 +1,14 @@
 """What a sweep found: a table for the screen, sweep.csv and sweep.html."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import cut
 from dim_lightning.run.environment import mixed_pictures_note
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.run.folder import LAST_CHECKPOINT, SUMMARY, write_atomically
 from dim_lightning.run.metrics import csv_text
 from dim_lightning.run.own_code import mixed_code_note
 from dim_lightning.run.page import rendered
@@ -16,6 +17,7 @@ from dim_lightning.sweep.definition import Definition, searched
 from dim_lightning.sweep.figure import parallel_coordinates
 from dim_lightning.sweep.page import TEMPLATE
 from dim_lightning.sweep.record import Trial, run_folder
+from dim_lightning.sweep.space import Choice, Parameter
 
 CSV, PAGE = "sweep.csv", "sweep.html"
 _LONGEST = 40
@@ -47,7 +49,7 @@ def table(definition: Definition, trials: Sequence[Trial]) -> str:
         [
             str(trial.number),
             figure(trial.value),
-            *(short(trial.parameters[name]) for name in names),
+            *shown(definition, trial),
             trial.status,
             duration(trial.seconds),
         ]
@@ -63,8 +65,8 @@ def table(definition: Definition, trials: Sequence[Trial]) -> str:
 
 def notes(output: Path, definition: Definition, trials: Sequence[Trial]) -> list[str]:
     """What makes the values of a sweep hard to compare: other pictures, other code of one's own."""
-    numbers = sorted(trial.number for trial in trials if trial.value is not None)
-    folders = {str(number): run_folder(output, number) for number in numbers}
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    folders = {str(t.number): run_folder(output, t) for t in ordered if t.value is not None}
     runs = {number: run for number, run in folders.items() if run is not None}
     of = definition.name, "trials", runs
     return [*mixed_pictures_note(*of), *mixed_code_note(*of)]
@@ -73,7 +75,8 @@ def notes(output: Path, definition: Definition, trials: Sequence[Trial]) -> list
 def line(definition: Definition, trial: Trial, count: int) -> str:
     """A trial that starts or ends, in one line."""
     if trial.status == "running":
-        parts = [f"{name}={short(trial.parameters[name])}" for name in searched(definition)]
+        values = zip(searched(definition), shown(definition, trial), strict=True)
+        parts = [f"{name}={value}" for name, value in values]
         return f"trial {trial.number}/{count}  starts  {'  '.join(parts)}".rstrip()
     if trial.status == "failed":
         last = (trial.error or "").splitlines()[-1:]
@@ -83,17 +86,59 @@ def line(definition: Definition, trial: Trial, count: int) -> str:
     return f"trial {trial.number}/{count}  {trial.status}  {found}  {time}".replace("    ", "  ")
 
 
-def short(value: Any) -> str:
-    """A value in a few characters: a class by its last name with its arguments."""
+def best_commands(output: Path, definition: Definition, trials: Sequence[Trial]) -> dict[str, str]:
+    """What to do next -> the command, with the best trial; nothing if none has left a state."""
+    best = best_first(trials, definition.maximise)[0]
+    run = run_folder(output, best)
+    if best.value is None or run is None or not (run / LAST_CHECKPOINT).is_file():
+        return {}
+    start, place = "python -m dim_lightning", shlex.quote(str(run))
+    elsewhere = f"--runs_dir runs --experiment {shlex.quote(definition.name)}"
+    return {
+        f"test the best, trial {best.number}": f"{start} test --run {place}",
+        "train it anew": f"{start} fit --config {place}/config.yaml {elsewhere}",
+    }
+
+
+def shown(definition: Definition, trial: Trial) -> list[str]:
+    """The values of the parameters that vary, each in a few characters."""
+    return [
+        cut(_among(found, trial.parameters[name]), _LONGEST)
+        for name, found in searched(definition).items()
+    ]
+
+
+def _among(found: Parameter, value: Any) -> str:
+    """A value, told apart from the others of its list."""
+    if isinstance(found, Choice) and value in found.values:
+        return told_apart(found.values)[found.values.index(value)]
+    return _text(value)
+
+
+def told_apart(values: Sequence[Any]) -> list[str]:
+    """The values as texts; of several of one class only with the arguments that differ."""
+    kinds = [value.get("class_path") if isinstance(value, Mapping) else None for value in values]
+    texts = []
+    for value, kind in zip(values, kinds, strict=True):
+        if kind is None or kinds.count(kind) == 1:
+            texts.append(_text(value))
+            continue
+        alike = [v.get("init_args") or {} for v, k in zip(values, kinds, strict=True) if k == kind]
+        own = value.get("init_args") or {}
+        differing = [n for n in own if any(n not in each or each[n] != own[n] for each in alike)]
+        texts.append(_text({**value, "init_args": {name: own[name] for name in differing}}))
+    return texts
+
+
+def _text(value: Any) -> str:
+    """A value, a class by its last name with its arguments."""
     if isinstance(value, Mapping) and "class_path" in value:
         arguments = value.get("init_args") or {}
-        inner = ", ".join(f"{name}={short(found)}" for name, found in arguments.items())
-        text = f"{str(value['class_path']).rpartition('.')[2]}({inner})"
-    elif isinstance(value, float):
-        text = f"{value:.4g}"
-    else:
-        text = value if isinstance(value, str) else json.dumps(value)
-    return cut(text, _LONGEST)
+        inner = ", ".join(f"{name}={_text(found)}" for name, found in arguments.items())
+        return f"{str(value['class_path']).rpartition('.')[2]}({inner})"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def figure(value: float | None) -> str:
@@ -108,7 +153,7 @@ def _csv(output: Path, definition: Definition, trials: Sequence[Trial]) -> str:
     for trial in trials:
         values = [trial.parameters[name] for name in names]
         cells = [v if isinstance(v, str | int | float) else json.dumps(v) for v in values]
-        run = run_folder(output, trial.number)
+        run = run_folder(output, trial)
         place = run.relative_to(output) if run is not None else ""
         logged = (trial.status, len(trial.history), trial.seconds, place)
         value = "" if trial.value is None else trial.value
@@ -123,10 +168,11 @@ def _page(output: Path, definition: Definition, trials: Sequence[Trial]) -> str:
         title=definition.name,
         metric=definition.metric,
         about=_about(definition, trials),
-        figure=parallel_coordinates(definition, trials, short),
+        figure=parallel_coordinates(definition, trials, told_apart),
         names=names,
         notes=notes(output, definition, trials),
-        rows=[_row(output, trial, names) for trial in trials],
+        rows=[_row(output, definition, trial) for trial in trials],
+        commands=best_commands(output, definition, trials),
         failures=[trial for trial in trials if trial.error],
         definition=json.dumps(definition.content, indent=2),
     )
@@ -143,13 +189,14 @@ def _about(definition: Definition, trials: Sequence[Trial]) -> str:
     return f"{definition.method} search, the {goal} value wins · {listed} · {spent} of trials"
 
 
-def _row(output: Path, trial: Trial, names: Sequence[str]) -> dict[str, Any]:
-    run = run_folder(output, trial.number)
+def _row(output: Path, definition: Definition, trial: Trial) -> dict[str, Any]:
+    run = run_folder(output, trial)
+    page = None if run is None else run / SUMMARY
     return {
         "number": trial.number,
         "value": figure(trial.value),
-        "cells": [short(trial.parameters[name]) for name in names],
+        "cells": shown(definition, trial),
         "status": trial.status,
         "time": duration(trial.seconds),
-        "run": f"{run.relative_to(output)}/summary.html" if run is not None else None,
+        "run": page.relative_to(output) if page is not None and page.is_file() else None,
     }

@@ -14,6 +14,7 @@ from dim_lightning.errors import InputError
 
 Quantile = Callable[[float], float | int]
 
+_LARGEST_LOG = 700  # of what a float holds
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 _BOUNDED = ("uniform", "int_uniform", "log_uniform", "log_uniform_values")
 _INVERSE = ("inv_log_uniform", "inv_log_uniform_values")
@@ -186,9 +187,31 @@ def _check_numbers(name: str, kind: str, numbers: Mapping[str, float | int]) -> 
         raise InputError(f"parameters.{name}: min and max of int_uniform must be whole numbers")
     if kind.endswith("_values") and numbers["min"] <= 0:
         raise InputError(f"parameters.{name}.min is {numbers['min']}; expected more than 0")
+    if kind in ("log_uniform", "inv_log_uniform"):
+        _check_exponents(name, kind, numbers["min"], numbers["max"])
     for key in ("q", "sigma"):
         if key in numbers and numbers[key] <= 0:
             raise InputError(f"parameters.{name}.{key} is {numbers[key]}; expected more than 0")
+
+
+def _check_exponents(name: str, kind: str, low: float | int, high: float | int) -> None:
+    """Looks at whether min and max of a value's logarithm can be meant as such.
+
+    Raises:
+        InputError: they look like the values themselves, or the exponential overflows.
+    """
+    if kind == "log_uniform" and low > 0 and high <= 1:
+        shown = f"{math.exp(low):.5g} to {math.exp(high):.5g}"
+        raise InputError(
+            f"parameters.{name}: min {low:g} and max {high:g} of {kind} are logarithms, of values "
+            f"of {shown}; expected those of the values meant; take {kind}_values to give the "
+            "values themselves"
+        )
+    if max(abs(low), abs(high)) > _LARGEST_LOG:
+        raise InputError(
+            f"parameters.{name}: min {low:g} and max {high:g} of {kind} are logarithms; expected "
+            f"-{_LARGEST_LOG} to {_LARGEST_LOG}; take {kind}_values to give the values themselves"
+        )
 
 
 def _quantile(kind: str, numbers: Mapping[str, float | int]) -> Quantile:

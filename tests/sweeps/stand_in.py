@@ -1,6 +1,7 @@
 """A program that leaves what fit leaves, in a fraction of a second, and ends as it is told to.
 
-Its parameters: quality (the metric after the last epoch), epochs, pause (seconds an epoch), fail.
+Its parameters: quality (the metric after the last epoch), epochs, pause (seconds an epoch), fail
+(unless $MENDED is set), ends_as (its exit code).
 """
 
 import json
@@ -19,7 +20,7 @@ def main():
     folder.mkdir()
     (folder / "config.yaml").write_text(json.dumps(parameters))
     (folder / "gpus").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
-    if parameters.get("fail"):
+    if parameters.get("fail") and "MENDED" not in os.environ:
         sys.stdout.write("much was said before\n")
         sys.exit("error: model.local_weight is -1; expected at least 0")
     (folder / "result.json").write_text('{"fit": {"status": "running"}}')
@@ -30,6 +31,8 @@ def main():
         beside.write_text("\n".join([*lines, ""]))
         beside.replace(folder / "metrics.csv")
         time.sleep(parameters.get("pause", 0))
+    if "ends_as" in parameters:
+        sys.exit(parameters["ends_as"])
     (folder / "result.json").write_text('{"fit": {"status": "completed"}}')
 
 

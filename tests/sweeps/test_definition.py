@@ -1,5 +1,7 @@
 """What is refused in a sweep file, and that the project's own are accepted here and by wandb."""
 
+import datetime
+import math
 import re
 from pathlib import Path
 
@@ -86,6 +88,9 @@ def test_a_constant_is_not_searched(bench):
         ({"early_terminate": {"type": "hyperband"}}, "expected min_iter, or max_iter and s"),
         ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 1}}, "eta is 1"),
         ({"early_terminate": {"type": "hyperband", "steps": 1}}, "has steps"),
+        ({"name": datetime.date(2026, 11, 30)}, "name is 2026-11-30; expected .* into quotes"),
+        ({"parameters": {"x": {"values": [1, datetime.date(2026, 1, 2)]}}}, r"x\.values\[1\] is"),
+        ({"early_terminate": {"type": "hyperband", "s": math.inf}}, r"early_terminate\.s is inf"),
     ],
 )
 def test_what_is_refused(bench, capsys, changes, message):

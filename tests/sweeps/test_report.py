@@ -7,7 +7,7 @@ import pytest
 from dim_lightning.errors import InputError
 from dim_lightning.sweep.definition import read_definition
 from dim_lightning.sweep.record import Trial, open_sweep, read_trials, trial_folder, write_trial
-from dim_lightning.sweep.report import notes
+from dim_lightning.sweep.report import best_first, notes, told_apart, write_report
 
 
 def write_ended(output, number, status="finished", **own_code):
@@ -38,6 +38,34 @@ def test_a_record_of_another_trial_is_named(bench):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"number": 7}))
     with pytest.raises(InputError, match=r"no record of a trial \(its number is 7\)"):
         read_trials(bench.output)
+
+
+def test_values_of_one_class_are_told_apart_by_what_differs():
+    def blog(dim, **others):
+        arguments = {"widths": [64, 128, 256, 512], "embedding_dim": dim, **others}
+        return {"class_path": "dim_lightning.BlogEncoder", "init_args": arguments}
+
+    values = [blog(64), blog(256, gaussian=False), {"class_path": "PaperEncoder"}, "text", 0.1]
+    assert told_apart(values) == [
+        "BlogEncoder(embedding_dim=64)",
+        "BlogEncoder(embedding_dim=256, gaussian=false)",
+        "PaperEncoder()",
+        "text",
+        "0.1",
+    ]
+    assert told_apart([1, 2]) == ["1", "2"]
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_what_is_no_finite_number_is_no_value(bench, value):
+    write_ended(bench.output, 1)
+    write_trial(bench.output, Trial(2, {"quality": 0.2}, {"quality": 1}, "finished", [value]))
+    trials = list(read_trials(bench.output).values())
+    assert [trial.number for trial in best_first(trials, maximise=True)] == [1, 2]
+    write_report(bench.output, read_definition(bench.file), trials)
+    page = (bench.output / "sweep.html").read_text()
+    assert "inf<" not in page
+    assert "nan" not in page
 
 
 def test_what_stands_in_a_record_is_no_markup_of_the_page(bench):

@@ -17,6 +17,7 @@ from dim_lightning.cli.sweep import _output
 from dim_lightning.run.child import Child
 from dim_lightning.sweep import runner
 from dim_lightning.sweep.definition import read_definition
+from dim_lightning.sweep.process import Process
 from dim_lightning.sweep.record import Trial, read_trials, trial_folder, write_trial
 from dim_lightning.sweep.runner import Runner
 
@@ -54,6 +55,13 @@ def test_the_page_needs_nothing_else(bench):
     assert 'aria-label="Parallel coordinates of 4 trials; the table below has the same"' in page
     assert "&lt;Small&gt;" in page
     assert "a.<Small>" not in page
+    assert "summary.html" not in page  # none of these trials has written one
+    (bench.output / "trials" / "1" / "1" / "summary.html").touch()
+    (bench.output / "trials" / "2" / "1" / "checkpoints").mkdir()
+    (bench.output / "trials" / "2" / "1" / "checkpoints" / "last.ckpt").touch()
+    assert bench.sweep("--count", "4") == 0
+    page = (bench.output / "sweep.html").read_text()
+    assert page.count("summary.html") == 1
     assert 'href="trials/1/1/summary.html"' in page
 
 
@@ -119,10 +127,95 @@ def test_a_damaged_record_of_the_sweep_is_named(bench, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_a_metric_that_is_never_logged(bench, capsys):
+def test_a_metric_that_is_never_logged_ends_the_sweep_with_the_first_trial(bench, capsys):
     bench.write(metric={"name": "best/y"})
-    assert bench.sweep("--count", "1") == 2
-    assert "it logged no best/y" in capsys.readouterr().err
+    assert bench.sweep() == 2
+    said = "trial 1: it logged no best/y, metric.name of the sweep; did you mean best/x"
+    assert said in capsys.readouterr().err
+    assert [row["status"] for row in bench.rows()] == ["failed"]
+
+
+def test_trials_that_fail_one_after_the_other_end_the_sweep_and_can_be_retried(
+    bench, capsys, monkeypatch
+):
+    """As where the disk is full: what is left is not used up for nothing."""
+    parameters = {"quality": {"values": [n / 10 for n in range(1, 9)]}, "fail": {"value": True}}
+    bench.write(parameters=parameters)
+    assert bench.sweep() == 2
+    said = capsys.readouterr().err
+    assert "5 trials failed at once, one after the other" in said
+    assert said.rstrip().endswith("error: model.local_weight is -1; expected at least 0")
+    assert len(bench.rows()) == 5
+    monkeypatch.setenv("MENDED", "1")
+    assert bench.sweep() == 0
+    assert sum(row["status"] == "failed" for row in bench.rows()) == 5
+    assert bench.sweep("--retry_failed") == 0
+    assert {row["status"] for row in bench.rows()} == {"finished"}
+    assert {row["error"] for row in bench.rows()} == {""}
+    assert bench.sweep("--retry_failed") == 0
+    assert {row["run"][-2:] for row in bench.rows()} == {"/1", "/2"}
+
+
+def test_a_trial_that_somebody_ends_is_gone_on_with_when_the_sweep_is_resumed(bench, capsys):
+    bench.write(parameters={"quality": {"values": [0.1, 0.2]}, "ends_as": {"value": 143}})
+    assert bench.sweep() == 0
+    assert [row["status"] for row in bench.rows()] == ["interrupted"] * 2
+    said = f"interrupted: 1, 2; to go on: python -m dim_lightning sweep {bench.file} --output"
+    assert said in capsys.readouterr().out
+    assert bench.sweep() == 0
+    assert {row["run"][-2:] for row in bench.rows()} == {"/2"}
+
+
+def test_a_run_beside_that_of_a_trial_does_not_take_its_place(bench):
+    """As of the trial's config.yaml, trained on with other settings."""
+    assert bench.sweep() == 0
+    beside = bench.output / "trials" / "1" / "2"
+    beside.mkdir()
+    (beside / "config.yaml").touch()
+    assert bench.sweep() == 0
+    assert {row["run"] for row in bench.rows()} == {f"trials/{n}/1" for n in (1, 2, 3)}
+
+
+def test_the_best_trial_is_named_with_what_to_do_next(bench, capsys):
+    bench.write(name="all widths")
+    assert bench.sweep() == 0
+    assert "test the best" not in capsys.readouterr().out  # it has left no state
+    best = bench.output / "trials" / "2" / "1"
+    (best / "checkpoints").mkdir()
+    (best / "checkpoints" / "last.ckpt").touch()
+    assert bench.sweep() == 0
+    start = f"python -m dim_lightning test --run {best}"
+    anew = f"fit --config {best}/config.yaml --runs_dir runs --experiment 'all widths'\n"
+    out = capsys.readouterr().out
+    assert f"test the best, trial 2:  {start}\n" in out
+    assert anew in out
+    assert start in (bench.output / "sweep.html").read_text()
+
+
+def test_a_trial_goes_on_with_the_words_that_the_command_begins_with(bench):
+    """They may set variables, such as where an encoder of one's own is found."""
+    words = ["${env}", "PYTHONPATH=parts", "${interpreter}", "-m", "dim_lightning", "fit"]
+    bench.write(command=[*words, "--config", "${args_json_file}"])
+    trial = Trial(1, {"quality": 0.1}, {"quality": 0}, "interrupted")
+    write_trial(bench.output, trial)
+    process = Process(bench.output, read_definition(bench.file), trial, 1, ())
+    start = ["/usr/bin/env", "PYTHONPATH=parts", sys.executable, "-m", "dim_lightning", "fit"]
+    assert process._command(process.child.folder)[:7] == [*start, "--config"]
+    run = trial_folder(bench.output, 1) / "1"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("config.yaml", "checkpoints/last.ckpt"):
+        (run / name).touch()
+    assert process._command(process.child.folder) == [*start, "--resume", str(run)]
+    bench.write()  # a program of one's own
+    other = Process(bench.output, read_definition(bench.file), trial, 1, ())
+    assert other._command(other.child.folder)[1:] == [*start[3:], "--resume", str(run)]
+
+
+def test_more_trials_than_run_cap_can_be_asked_for(bench):
+    bench.write(method="random", run_cap=1)
+    assert bench.sweep() == 0
+    assert bench.sweep("--count", "2") == 0
+    assert len(bench.rows()) == 2
 
 
 def test_what_ended_is_not_repeated_and_a_deleted_trial_is(bench):
@@ -215,7 +308,7 @@ def test_a_trial_found_at_work_keeps_its_gpu(bench, monkeypatch):
         if trial.number == 2:
             child.end()
 
-    Runner(read_definition(bench.file), bench.output, 0, 2, 2, tell).run()
+    Runner(read_definition(bench.file), bench.output, 0, 2, 2).run(tell)
     assert (bench.output / "trials" / "2" / "1" / "gpus").read_text() == "0"
     assert not child.running()
 

@@ -87,7 +87,9 @@ def test_bayes_keeps_away_from_what_is_under_way():
     [
         ({}, None, 3),
         ({}, 2, 2),
-        ({"run_cap": 1}, 2, 1),
+        ({"run_cap": 1}, None, 1),
+        ({"run_cap": 1}, 2, 2),  # the command line decides
+        ({}, 9, 3),
         ({"method": "random"}, 7, 7),
         ({"method": "random", "run_cap": 5}, None, 5),
     ],

@@ -129,6 +129,12 @@ def test_a_long_range_is_not_listed(kind, end):
         ({"distribution": "normal", "min": 0}, "normal has min"),
         ({"distribution": "log_uniform_values", "min": 0, "max": 1}, "expected more than 0"),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0}, "expected more than 0"),
+        (
+            {"distribution": "log_uniform", "min": 1e-4, "max": 1e-2},
+            r"of values of 1\.0001 to 1\.0101; .* take log_uniform_values",
+        ),
+        ({"distribution": "log_uniform", "min": 0, "max": 800}, "expected -700 to 700"),
+        ({"distribution": "inv_log_uniform", "min": -900, "max": 0}, "expected -700 to 700"),
         ({"parameters": {"a": {"value": 1}}}, r"such as lr\.a"),
         ({"parameters": None}, r"such as lr\.key"),
         ({"parameters": 3}, r"such as lr\.key"),

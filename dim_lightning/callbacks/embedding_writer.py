@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from dim_lightning.callbacks.growing_file import GrowingFile
-from dim_lightning.callbacks.observation import data_of, features_of
+from dim_lightning.callbacks.observation import data_of, features_of, state_of
 from dim_lightning.data import Batch, Split
 from dim_lightning.data.sources.listing import as_text
 from dim_lightning.encoders import Features
@@ -23,7 +23,8 @@ from dim_lightning.evaluation.projection import principal_projection
 from dim_lightning.writing import explained
 
 EMBEDDINGS = "embeddings.parquet"
-SOURCE, LAYER = b"dim_lightning.source", b"dim_lightning.layer"  # of the file's metadata
+# of the file's metadata
+SOURCE, LAYER, STEPS = b"dim_lightning.source", b"dim_lightning.layer", b"dim_lightning.steps"
 
 
 class EmbeddingWriter(Callback):
@@ -36,8 +37,9 @@ class EmbeddingWriter(Callback):
     code), and of a stream `row` int64 (position in its part of the source, whose order the shards
     do not keep). Which images these are is `data.predicted`. Rows are written as they
     come, so that memory does not grow with them. What several processes computed is put together,
-    each image once. The file's metadata names the data set (`dim_lightning.source`) and
-    the layer (`dim_lightning.layer`); a file of the codes of another data set is not overwritten.
+    each image once. The file's metadata names the data set (`dim_lightning.source`), the layer
+    (`dim_lightning.layer`) and the steps that the weights were trained for (`dim_lightning.steps`);
+    a file of the codes of another data set is not overwritten.
 
     Args:
         coordinates: 'pca' adds the columns `x` and `y` float32, the first two principal components
@@ -110,6 +112,7 @@ class EmbeddingWriter(Callback):
             places = self._source_rows[outputs["indices"].cpu().numpy()]
             rows = rows.append_column("row", pa.array(places))
         about = {SOURCE: as_text(data.origin), LAYER: self.layer or "the code"}
+        about |= {STEPS: str(state_of(trainer, module)["steps_trained"])}
         with explained(self._target(trainer), "embeddings.file"):
             self._rows.add(rows.replace_schema_metadata(about))
 

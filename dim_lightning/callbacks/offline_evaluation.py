@@ -85,7 +85,8 @@ class OfflineEvaluation(Callback):
             of images and thousands of features. Beside the features, 8 bytes of memory for each
             value, and of up to 8,192 features 24 for each pair.
         mlp_protocol: how the MLP probe is trained and reported: short (mlp_epochs at 1e-3, the last
-            accuracy), or paper (200 epochs at 1e-4, mean of the last 100).
+            accuracy), or paper (200 epochs at 1e-4, divided by ten after 50 and 100, mean of the
+            last 100).
         repeats: how many seeds the MLP probe is fitted with, and few labels are drawn by; mean and
             standard deviation are given.
         few_labels: shares of the labelled images, such as [0.01, 0.1], to which the linear probe is

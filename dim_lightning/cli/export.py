@@ -1,7 +1,5 @@
 """`export`: the encoder of a run as files for people who have none of this code."""
 
-from pathlib import Path
-
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.words import as_path
@@ -27,7 +25,7 @@ def _parser() -> PlainParser:
         "(encoder.safetensors, encoder.json), a torch.export program (encoder.pt2) and ONNX "
         "(encoder.onnx).",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    parser.add_argument("run", type=as_path, metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "--output", type=as_path, metavar="DIR", help="folder to write into; RUN/export if left out"
     )
@@ -39,7 +37,7 @@ def _parser() -> PlainParser:
     )
     parser.add_argument(
         "--ckpt_path",
-        type=Path,
+        type=as_path,
         metavar="FILE",
         help="a checkpoint in RUN, such as one in checkpoints/kept; the last one if left out",
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dim_lightning.cli.resume import usable_checkpoint
-from dim_lightning.cli.words import last_value
+from dim_lightning.cli.words import as_path, last_value
 from dim_lightning.errors import InputError
 from dim_lightning.run.checkpoint import no_checkpoint
 from dim_lightning.run.folder import CONFIG, existing_run_folder, new_run_folder
@@ -72,7 +72,7 @@ def with_run_files(arguments: list[str]) -> list[str]:
         return arguments
     if not folder:
         raise InputError(f"{option} is empty; expected the folder of a run, such as runs/digits/1")
-    run_dir = existing_run_folder(Path(folder))
+    run_dir = existing_run_folder(as_path(folder))
     files = ["--config", str(run_dir / CONFIG)]
     if not is_fit:
         checkpoint = usable_checkpoint(run_dir)

@@ -95,7 +95,7 @@ def export_encoder(
     return _exported(of_module(module), Path(output).expanduser(), "output", *chosen)
 
 
-def load(path: str | Path) -> PictureEncoder:
+def load(path: str | Path, checkpoint: str | Path | None = None) -> PictureEncoder:
     """The encoder in a folder that `export` wrote, or of a run's last checkpoint; on the CPU.
 
     `load(PATH)(pictures)` are embeddings [n, d]; see `PictureEncoder`. The module that encoder.json
@@ -103,15 +103,22 @@ def load(path: str | Path) -> PictureEncoder:
 
     Args:
         path: the folder of an export or of a run.
+        checkpoint: another one of the run, such as a file in checkpoints/kept.
 
     Raises:
-        InputError: it is neither, or its files are damaged, or its encoder's class is not here.
+        InputError: it is neither, an export has no checkpoints, or its files are damaged, or its
+            encoder's class is not here.
     """
     path = Path(path).expanduser()
     if (path / DESCRIPTION).is_file():
+        if checkpoint is not None:
+            raise InputError(
+                f"{path} is an export, which has one state; expected the folder of a run with "
+                "checkpoint; leave that out"
+            )
         return _load_export(path)
     if (path / CONFIG).is_file():
-        return of_run(path)
+        return of_run(path, None if checkpoint is None else Path(checkpoint).expanduser())
     found = "holds neither" if path.is_dir() else "is no folder with"
     raise InputError(
         f"{path} {found} {DESCRIPTION} nor {CONFIG}; expected the folder of a run, such as "

@@ -98,8 +98,8 @@ def of_run(run_dir: Path, checkpoint: Path | None = None) -> PictureEncoder:
     checkpoint = _last(run_dir) if checkpoint is None else checkpoint
     if not is_own(checkpoint, run_dir):
         raise InputError(
-            f"--ckpt_path is {checkpoint}, which does not lie in {run_dir}: its settings would be "
-            f"told as that run's; expected a file in {run_dir / CHECKPOINTS}"
+            f"the checkpoint is {checkpoint}, which does not lie in {run_dir}: its settings would "
+            f"be told as that run's; expected a file in {run_dir / CHECKPOINTS}"
         )
     recipe, image_size = config["model"]["encoder"], config["data"]["image_size"]
     encoder = encoder_from(recipe, image_size, f"{run_dir / CONFIG}, model.encoder")

@@ -68,6 +68,7 @@ _TERMS = (
     *("coordinates", "relative_coordinates", "penalty"),
 )
 _NAMES = {"kl": "KL"}
+_OWN = "val/top1"  # accuracy of the classifier of a network trained with labels
 _SQUARES = {"train/square_error", "train/square_distance"}  # losses that are not in nats
 
 
@@ -83,11 +84,15 @@ def panels(series: Mapping[str, list[Point]], estimator: str = "") -> list[Panel
         found = {n: label for n, label in names.items() if n in series}
         return [run_curve(label, series, name, factor) for name, label in found.items()]
 
+    others = _others(series)
     made = [
         Panel(
             "Accuracy on validation images",
             "accuracy, %",
-            curves({PROBE: "online linear probe", KNN: "kNN, k = 20, cosine"}, 100.0),
+            curves(
+                {PROBE: "online linear probe", KNN: "kNN, k = 20, cosine", _OWN: "own classifier"},
+                100.0,
+            ),
         ),
         Panel(
             "Loss",
@@ -97,10 +102,10 @@ def panels(series: Mapping[str, list[Point]], estimator: str = "") -> list[Panel
         *(
             Panel(
                 _term_title(name),
-                unit(f"train/{name}", estimator),
+                "" if name in others else unit(f"train/{name}", estimator),
                 curves({f"train/{name}": "training", f"val/{name}": "validation"}),
             )
-            for name in (*_TERMS, *_reported(series))
+            for name in (*_TERMS, *_reported(series), *others)
         ),
         Panel("Effective rank of the code", "dimensions", curves({RANK: "validation"})),
         Panel("Spread of the code", "std over images", curves(_spreads(series))),
@@ -112,6 +117,15 @@ def _reported(series: Mapping[str, list[Point]]) -> list[str]:
     """The terms that other estimators than the trained one gave, such as local_nwj."""
     terms = (name.removeprefix("train/") for name in series if name.startswith("train/"))
     return sorted(name for name in terms if name.startswith(tuple(f"{t}_" for t in _INFORMATION)))
+
+
+def _others(series: Mapping[str, list[Point]]) -> list[str]:
+    """The terms of a method of somebody's own, by their names."""
+    terms = (name.removeprefix("train/") for name in series if name.startswith("train/"))
+    known = {"loss", "top1", *_TERMS, *_reported(series)}
+    # Lightning gives what is logged both ways these endings
+    twice = ("_step", "_epoch")
+    return sorted(name for name in terms if name not in known and not name.endswith(twice))
 
 
 def _term_title(name: str) -> str:

@@ -121,8 +121,8 @@ _MEANINGS = (
     ),
     (
         r"(random/)?probe/mlp200_paper/.*",
-        "The same network trained as in the paper, 200 epochs at 1e-4 on the features as they are; "
-        "mean test accuracy of the last 100 epochs.",
+        "The same network trained as in the paper, 200 epochs on the features as they are at 1e-4, "
+        "divided by ten after epochs 50 and 100; mean test accuracy of the last 100 epochs.",
     ),
     (
         r"(random/)?probe/mlp200_paper_chosen/.*",

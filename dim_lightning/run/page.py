@@ -49,6 +49,7 @@ details { background: #fff; border: 1px solid var(--line); border-radius: 10px;
           padding: 10px 16px; margin-top: 12px; }
 summary { cursor: pointer; font-weight: 600; }
 pre { overflow-x: auto; margin: 10px 0 4px; }
+@media print { .box, pre { overflow: visible; } .box td { white-space: normal; } }
 @media (max-width: 560px) { .grid { grid-template-columns: 1fr; } main { padding: 20px 14px; } }
 """
 

@@ -193,6 +193,7 @@ def test_another_layer_takes_the_place_of_the_code(tmp_path, digits_root):
     module, data = tiny_module(), digits(digits_root)
     found = predict(tmp_path, module, data, layer="pool")
     assert found.schema.metadata[b"dim_lightning.layer"] == b"pool"
+    assert found.schema.metadata[b"dim_lightning.steps"] == b"0"
     seen = extract(module.encoder, data.predict_dataloader(), layers=["pool"])
     np.testing.assert_allclose(vectors(found), seen.layers["pool"], rtol=1e-5, atol=1e-6)
     assert not module.encoder._forward_hooks

@@ -4,6 +4,7 @@ import pytest
 
 from dim_lightning.cli import main
 from dim_lightning.cli.entry import _quiet
+from dim_lightning.cli.place import with_run_files
 from dim_lightning.cli.resolved import Resolved
 
 TEXTS = {
@@ -37,6 +38,13 @@ def test_a_folder_of_runs_in_the_home(workshop, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert workshop.fit("--runs_dir=~/runs", "--trainer.limit_val_batches=1") == 0
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_a_run_in_the_home(finished, monkeypatch):
+    """A shell leaves the sign behind an equals sign."""
+    monkeypatch.setenv("HOME", str(finished.parent))
+    for words in (["test", f"--run=~/{finished.name}"], ["fit", f"--resume=~/{finished.name}"]):
+        assert str(finished / "config.yaml") in with_run_files(words)
 
 
 @pytest.mark.parametrize("setting", ["runs_dir", "data.root", "data.cache_dir"])

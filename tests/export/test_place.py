@@ -91,8 +91,13 @@ def test_another_checkpoint_is_told_without_figures_of_the_last(run, tmp_path):
     assert list(loaded.about["figures"]) == ["test"]
     about = loaded.about["provenance"]
     assert (about["steps"], about["commit"]) == (3, "c0ffee")
-    for name, tensor in loaded.encoder.state_dict().items():
-        assert torch.equal(tensor, weights[f"encoder.{name}"])
+    with pytest.warns(UserWarning, match="are left out"):
+        direct = dim_lightning.load(run, kept)
+    for one in (loaded, direct):
+        for name, tensor in one.encoder.state_dict().items():
+            assert torch.equal(tensor, weights[f"encoder.{name}"])
+    with pytest.raises(InputError, match="is an export, which has one state"):
+        dim_lightning.load(folder, kept)
     strange = tmp_path / "other.ckpt"
     kept.rename(strange)
     with pytest.raises(InputError, match=r"other\.ckpt, which does not lie in .*/small/1: "):

@@ -64,14 +64,18 @@ def test_curves_are_drawn_against_epochs_of_training_done(run):
 
 def test_every_term_of_the_objective_has_its_picture():
     terms = ("patches", "relative_coordinates", "penalty", "global_nwj", "local_pearson_chi2")
-    series = {f"train/{name}": [Point(0, 9, 1.0)] for name in (*terms, "top1")}
+    others = ("top1", "contrast", "contrast_step", "loss_epoch")
+    series = {f"train/{name}": [Point(0, 9, 1.0)] for name in (*terms, *others)}
     assert [(panel.title, panel.unit) for panel in panels(series)] == [
         ("Patches term", "nats"),
         ("Relative coordinates term", "nats"),
         ("Penalty term", ""),
         ("Global term by nwj", "nats"),
         ("Local term by pearson_chi2", ""),
+        ("Contrast term", ""),  # of a method of somebody's own
     ]
+    (accuracy,) = panels({"val/top1": [Point(0, 9, 0.5)]})
+    assert (accuracy.curves[0].label, accuracy.curves[0].values) == ("own classifier", [50.0])
 
 
 @pytest.mark.parametrize("estimator", ["squared_hellinger", "jensen_shannon"])

@@ -157,7 +157,7 @@ def _place_with_coordinates(rows: GrowingFile, path: Path) -> int:
     """Puts the rows of a closed file in place, with their coordinates; how many there are."""
     if rows.is_empty:
         return 0
-    projection = principal_projection(_vectors(table) for table in rows.groups())
+    projection = principal_projection(lambda: map(_vectors, rows.groups()))
     wider = GrowingFile(path.parent)
     try:
         for table in rows.groups():

@@ -1,5 +1,6 @@
 """The figures of the offline evaluation by name, and as a table to read."""
 
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -231,7 +232,9 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
         lines += textwrap.wrap(text, 100, subsequent_indent="  ")
     if facts.get("repeats", 1) > 1:
         lines.append(f"±: standard deviation over {facts['repeats']} seeds of the probe")
-    return [*lines, f"measured in {facts['seconds']:,.0f} s"]
+    half, most = (100 * math.sqrt(p * (1 - p) / facts["num_test"]) for p in (0.5, 0.9))
+    error = f"standard error, by the number of test images: {half:.2f} at 50 %, {most:.2f} at 90 %"
+    return [*lines, error, f"measured in {facts['seconds']:,.0f} s"]
 
 
 def _heading(protocol: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Two coordinates of a code, to be looked at."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -79,7 +79,8 @@ def _by_lanczos(
             product += part.T @ seen.astype(part.dtype) - mean * seen.sum()
         return product / count
 
-    covariance = LinearOperator(shape=(dim, dim), matvec=times_covariance, dtype=np.float64)
+    covariance: Any = LinearOperator  # whose types name an argument twice
+    covariance = covariance(shape=(dim, dim), matvec=times_covariance, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(dim)
     variances, vectors = eigsh(covariance, k=2, which="LA", v0=start, tol=_TOLERANCE)
     return vectors[:, np.argsort(variances)[::-1]], mean

@@ -1,6 +1,7 @@
 """A run's settings by their full names."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,20 @@ def flat_config(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing or damaged.
     """
-    return flat_settings(read_yaml(folder / CONFIG, _RUN, "the settings of a run"))
+    path = folder / CONFIG
+    try:
+        status = path.stat()
+    except OSError:
+        stamp = None
+    else:
+        stamp = (status.st_mtime_ns, status.st_size)
+    return dict(_flat_file(path, stamp))
+
+
+@lru_cache(maxsize=4096)
+def _flat_file(path: Path, stamp: object) -> dict[str, Any]:
+    """What stands in the file; a table looks at each of its runs every time that one ends."""
+    return flat_settings(read_yaml(path, _RUN, "the settings of a run"))
 
 
 def flat_settings(

@@ -77,6 +77,7 @@ def test_the_table_is_in_percent_with_the_floors_at_the_bottom(facts):
     assert lines[places[2] - 1].startswith("---")
     assert any("12 epochs" in line and "10,000 test images" in line for line in lines)
     assert "always the largest training class: 10.00" in lines
+    assert "standard error, by the number of test images: 0.50 at 50 %, 0.30 at 90 %" in lines
     assert all(len(line) <= 100 for line in lines)
     ends = {len(lines[place]) for place in places}
     assert len(ends) == 1  # the columns stand below one another

@@ -20,9 +20,12 @@ def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Floors, an untrained encoder's features and raw pixels, come last. None if there are none.
     """
-    flat = flat_figures(test)
-    values = {_place(name): value for name, value in flat.items() if name.endswith("/top1")}
-    spread = {_place(name): value for name, value in flat.items() if name.endswith("/top1_std")}
+    values = accuracies_of(test)
+    spread = {
+        _place(name): value
+        for name, value in flat_figures(test).items()
+        if name.endswith("/top1_std")
+    }
     if not values:
         return None
     rows = _in_order(dict.fromkeys(row for row, _ in values), layers_of(test))
@@ -49,6 +52,11 @@ def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
             for row in rows
         ],
     }
+
+
+def accuracies_of(test: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+    """Row and column of the table -> accuracy, in [0, 1]."""
+    return {_place(n): v for n, v in flat_figures(test).items() if n.endswith("/top1")}
 
 
 def layers_of(test: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dim_lightning.errors import InputError
+from dim_lightning.run.accuracies import accuracies_of, row_name
 from dim_lightning.run.checkpoint import JOINT_BATCH
 from dim_lightning.run.curves import epoch_ends
 from dim_lightning.run.environment import known_pictures, num_pictures, read_environment
@@ -47,6 +48,7 @@ class RunData(NamedTuple):
         config: settings by their full name.
         series: metric -> its values.
         finals: the last accuracies.
+        accuracies: all of the tests, by protocol and layer.
         epochs: trained.
         minutes: of training, validation left out, at the end of each epoch.
         tested: of each test, such as "tested on cifar100", after how much of it, if the run has
@@ -59,6 +61,7 @@ class RunData(NamedTuple):
     config: dict[str, Any]
     series: dict[str, list[Point]]
     finals: dict[str, float]
+    accuracies: dict[str, float]
     epochs: int
     minutes: list[float]
     tested: dict[str, str]
@@ -177,9 +180,17 @@ def _load(folder: Path, label: str) -> RunData:
     tested = {"tested": caveat_of_test(result)}
     for name in others:
         tested[f"tested on {name}"] = caveat_of_test(result, test_section(name))
+    sections = {"test": result.get("test", {}), **{f"on {n}": t for n, t in others.items()}}
+    accuracies = {
+        f"{section} {protocol}, {row_name(row)}": value
+        for section, test in sections.items()
+        for (row, protocol), value in accuracies_of(test).items()
+    }
     config = flat_config(folder)
     minutes = _minutes(series, _images_a_step(folder, config, result["fit"]))
-    return RunData(label, folder, config, series, finals, epochs, minutes, tested, others)
+    return RunData(
+        label, folder, config, series, finals, accuracies, epochs, minutes, tested, others
+    )
 
 
 def _minutes(series: Mapping[str, list[Point]], images: float) -> list[float]:

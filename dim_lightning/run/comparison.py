@@ -69,7 +69,8 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
 
     Args:
         runs: from `load_runs`.
-        output: an existing folder.
+        output: an existing folder; comparison.csv has every accuracy of the tests, the table for
+            people the last of each run.
         against: what the curves are drawn against.
 
     Raises:
@@ -94,12 +95,13 @@ def write_comparison(runs: Sequence[RunData], output: Path, against: Axis = "epo
     else:
         files.append(sheet)
         write_atomically(sheet, neighbours)
-    rows = _rows(runs)
+    rows = _rows(runs, [run.finals for run in runs])
+    of_tests = _rows(runs, [run.finals | run.accuracies for run in runs])
     files += [output / "comparison.md", output / "comparison.csv"]
     table = _markdown(rows)
     notes = "".join(f"\nNote: {warning}.\n" for warning in warnings)
     write_atomically(files[-2], f"{table}\n{notes}")
-    write_atomically(files[-1], csv_text([rows[0], *(row.values() for row in rows)]))
+    write_atomically(files[-1], csv_text([of_tests[0], *(row.values() for row in of_tests)]))
     return Comparison(files, warnings, table)
 
 
@@ -248,16 +250,18 @@ def _neighbours_png(runs: Sequence[RunData]) -> bytes | None:
     return buffer.getvalue()
 
 
-def _rows(runs: Sequence[RunData]) -> list[dict[str, str]]:
-    """A row a run: the model's settings that differ, epochs, and the last accuracies."""
+def _rows(
+    runs: Sequence[RunData], accuracies: Sequence[Mapping[str, float]]
+) -> list[dict[str, str]]:
+    """A row a run: the model's settings that differ, epochs, and its accuracies."""
     differing = _differing(runs)
-    names = list(dict.fromkeys(name for run in runs for name in run.finals))
+    names = list(dict.fromkeys(name for own in accuracies for name in own))
     rows = []
-    for run in runs:
+    for run, own in zip(runs, accuracies, strict=True):
         row = {"run": run.label}
         row |= {_heading(k): short(str(run.config.get(k, ""))) for k in differing}
         row["epochs"] = str(run.epochs)
-        row |= {f"{n}, %": f"{100 * run.finals[n]:.1f}" if n in run.finals else "" for n in names}
+        row |= {f"{n}, %": f"{100 * own[n]:.1f}" if n in own else "" for n in names}
         rows.append(row)
     return rows
 

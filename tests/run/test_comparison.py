@@ -9,12 +9,13 @@ from PIL import Image
 
 from dim_lightning.cli import main
 from dim_lightning.errors import InputError
+from dim_lightning.run.accuracies import flat_figures
 from dim_lightning.run.compared import load_runs, not_the_same
 from dim_lightning.run.comparison import _figure, _neighbours_png, timed
 from dim_lightning.run.curves import Curve
 from dim_lightning.run.environment import write_environment
 from dim_lightning.run.metrics import MetricsFile
-from dim_lightning.run.result import update_result
+from dim_lightning.run.result import read_result, update_result
 
 
 @pytest.fixture
@@ -40,6 +41,10 @@ def test_one_command_draws_them(runs, tmp_path, capsys):
     assert [row["run"] for row in rows] == ["both/1", "global_only/1"]
     assert [row["local_weight"] for row in rows] == ["1.5", "0"]
     assert [row["online probe, %"] for row in rows] == ["80.0", "40.0"]
+    tested = flat_figures(read_result(runs[0])["test"])
+    expected = {f"{100 * value:.1f}" for name, value in tested.items() if name.endswith("/top1")}
+    assert {v for name, v in rows[0].items() if name.startswith("test ")} == expected
+    assert rows[0]["test linear probe, conv, %"] == "80.0"
     assert main(["compare", *map(str, runs)]) == 0
     assert (tmp_path / "comparisons" / "2").is_dir()
 

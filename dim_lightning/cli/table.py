@@ -2,7 +2,7 @@
 
 import functools
 from argparse import ArgumentTypeError
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -16,6 +16,7 @@ from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.resolved import Resolved
 from dim_lightning.cli.words import as_path
 from dim_lightning.data import ImageDataModule
+from dim_lightning.data.sources.listing import first_few
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import full_command, now
 from dim_lightning.run.folder import CONFIG, alone_in
@@ -73,7 +74,8 @@ def table(arguments: list[str]) -> int:
     """Runs what is missing and writes the table; 1 if a run failed.
 
     Raises:
-        InputError: the table file or the command line asks for what there is not.
+        InputError: the table file or the command line asks for what there is not, or for runs that
+            there may be with pictures in another place.
         StoppedError: somebody stopped it.
     """
     options = _parser().parse_args(arguments)
@@ -98,9 +100,25 @@ def table(arguments: list[str]) -> int:
         lines = [line for cell in open_cells for line in _planned(cell)]
         print("\n".join(lines) or "nothing is missing")  # noqa: T201
         return 0
+    _check_not_moved(cell for cell, state in found if state.may_count and cell in todo)
     if all(state.missing for _, state in found):  # later the tests themselves tell
         _check_labels(job.table, data)
     return _run(job, todo, options.jobs)
+
+
+def _check_not_moved(cells: Iterable[Cell]) -> None:
+    """Looks at whether what would be trained anew, in hours perhaps, is there already.
+
+    Raises:
+        InputError: it may be.
+    """
+    found = [str(cell) for cell in cells]
+    if found:
+        raise InputError(
+            f"{first_few(found)} would be trained anew, as the pictures of the runs there are lay "
+            "elsewhere; if they were only moved, run the commands above first; to train on other "
+            "pictures, give another --runs_dir"
+        )
 
 
 def _parser() -> PlainParser:

@@ -41,6 +41,7 @@ FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
 NOT_TESTED = "trained, not tested"
 _OF_A_PART = "trainer.limit_test_batches"  # a test by hand, of some of the images
 _RUNNING = "running:"
+_IF_MOVED = "if the pictures were only moved, it counts after"
 _EACH_EPOCH = "speed/images_per_second"
 
 _IMPORT = re.compile(r"[^\W\d]\w*(?:\.\w+)+")  # folders may have numbers for names
@@ -58,12 +59,14 @@ class State(NamedTuple):
             another data set, such as 'transfer/cifar100'; '' if nothing is.
         text: the same for the reader.
         outdated: runs that do not count, and why.
+        may_count: whether one of these would if its pictures were only moved.
     """
 
     run: Path | None
     missing: str
     text: str
     outdated: tuple[str, ...] = ()
+    may_count: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -97,7 +100,8 @@ def state_of(cell: Cell, read: Reader) -> State:
             known.append((missing, run))
     at_work = is_at_work(cell.folder)
     if not known:
-        return State(None, "fit", "starting" if at_work else "not run", tuple(outdated))
+        moved = any(_IF_MOVED in note for note in outdated)
+        return State(None, "fit", "starting" if at_work else "not run", tuple(outdated), moved)
     order = ("resume", "test", *map(test_section, cell.transfers), "")
     missing, run = max(known, key=lambda found: (order.index(found[0]), _number(found[1])))
     with suppress(InputError):  # on a disk without locks nothing tells
@@ -238,7 +242,7 @@ def _if_moved(run: Path, asked: Mapping[str, Any], stored: Mapping[str, Any]) ->
     if not (found and is_moved and is_open):
         return ""
     words = ["fit", "--resume", str(run), *(f"--{key}={new}" for key, _, new in found)]
-    return f"; if the pictures were only moved, it counts after {full_command(words)}"
+    return f"; {_IF_MOVED} {full_command(words)}"
 
 
 def _identity(

@@ -279,6 +279,30 @@ def _pictures(folder):
     return folder
 
 
+@pytest.mark.slow
+def test_nothing_is_trained_anew_because_its_pictures_were_moved(bench, tmp_path, capsys):
+    path = "data.source.init_args.path"
+    pictures = _pictures(tmp_path / "pictures")
+
+    def table(folder, *words):
+        own = TABLE["overrides"] | {"data.source": "PictureFolder", path: str(folder)}
+        return bench.write(overrides=own, rows=TABLE["rows"][:1]).table(*words)
+
+    assert table(pictures) == 0
+    moved = pictures.rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert table(moved) == 2
+    out, said = capsys.readouterr()
+    assert "both terms, seed 0 would be trained anew, as the pictures of the runs there" in said
+    runs = bench.runs / "both_terms" / "seed0"
+    assert [each.name for each in runs.iterdir() if each.is_dir()] == ["1"]
+    assert table(moved, "--report") == 0
+    words = shlex.split(re.search(r"python -m dim_lightning (fit --resume .*)", out)[1])
+    assert main(words) == 0
+    assert table(moved) == 0
+    assert [each.name for each in runs.iterdir() if each.is_dir()] == ["1"]
+
+
 def started(bench):
     """The table in a process of its own, once its run has ended an epoch more."""
     run = bench.runs / "both_terms" / "seed0" / "1"

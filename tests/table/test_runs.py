@@ -157,6 +157,7 @@ def test_a_run_whose_pictures_were_moved_says_how_it_counts(cell):
     write_run(cell, figures=TESTED, **{path: "pics"})  # of which pictures is not known
     write_run(cell, 2, figures=TESTED, environment=known, **{path: "pics", "model.lr": 0.2})
     run = write_run(cell, 3, figures=TESTED, environment=known, **{path: "pics"})
+    assert state(cell).may_count
     how = f"moved, it counts after python -m dim_lightning fit --resume {run} --{path}=moved"
     assert [how in reason for reason in state(cell).outdated] == [False, False, True]
     labels = "data.source.init_args.labels"

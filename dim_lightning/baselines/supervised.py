@@ -1,5 +1,6 @@
 """The encoder trained by the labels: the one method that sees them."""
 
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -7,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dim_lightning.data import Batch, ImageDataModule
-from dim_lightning.data.sources.listing import first_few
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
@@ -146,8 +146,11 @@ class Supervised(EncoderModule):
     def _check_classes(self) -> None:
         trained, found = self._trained_classes, self._class_names()
         if trained is not None and found is not None and trained != found:
+            pairs = zip_longest(trained, found, fillvalue="none")
+            before, now = next(pair for pair in pairs if pair[0] != pair[1])
             raise InputError(
-                f"the classifier was trained on the classes {first_few(trained)}, and the data has "
-                f"{first_few(found)}; expected the same names, as their order is that of its "
-                "outputs; rename them, as in a file of labels, or train a new run"
+                f"the classifier was trained on {len(trained)} classes, and {before} stands where "
+                f"{now} does in the {len(found)} of the data; expected the same names, as their "
+                "order is that of its outputs; rename them, as in a file of labels, or train a new "
+                "run"
             )

@@ -231,7 +231,9 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
         text = f"ended before they converged: {', '.join(unsolved(facts))}"
         lines += textwrap.wrap(text, 100, subsequent_indent="  ")
     if facts.get("repeats", 1) > 1:
-        lines.append(f"±: standard deviation over {facts['repeats']} seeds of the probe")
+        lines.append(
+            f"±: standard deviation over {facts['repeats']} seeds of the MLP probe, or draws"
+        )
     half, most = (100 * math.sqrt(p * (1 - p) / facts["num_test"]) for p in (0.5, 0.9))
     error = f"standard error, by the number of test images: {half:.2f} at 50 %, {most:.2f} at 90 %"
     return [*lines, error, f"measured in {facts['seconds']:,.0f} s"]

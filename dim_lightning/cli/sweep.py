@@ -132,9 +132,11 @@ def _run(runner: Runner, again: str) -> int:
     print(f"{output}: {count} trials, {definition.method}", flush=True)  # noqa: T201
     try:
         trials = runner.run(tell)
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, InputError) as end:
         write_report(output, definition, list(runner.trials.values()))
-        raise StoppedError(stop, again) from stop
+        if isinstance(end, KeyboardInterrupt):
+            raise StoppedError(end, again) from end
+        raise
     write_report(output, definition, trials)
     lines = ["", table(definition, trials), *notes(output, definition, trials), ""]
     print("\n".join(lines))  # noqa: T201

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dim_lightning.data.sources.listing import first_few
+from dim_lightning.data.sources.listing import SHOWN
 from dim_lightning.data.sources.source import Part
 from dim_lightning.errors import printable
 
@@ -27,7 +27,7 @@ class Copies:
         """Begin with none.
 
         Args:
-            parts: those that are trained on, "train", and others by their names.
+            parts: of the source, or its splits, by their names; one is "train".
         """
         self._parts = parts
         self._rows = {name: array("q") for name in parts}
@@ -45,7 +45,7 @@ class Copies:
         if self.named:
             digest = hashlib.blake2b(pixels, digest_size=_DIGEST).digest()
             self._rows[name].append(row)
-            self._hashes[name].append(int.from_bytes(digest))
+            self._hashes[name].append(int.from_bytes(digest, "big"))
 
     def say(self, origin: str, size: int) -> None:
         """Name some of them, if there are any.
@@ -60,16 +60,17 @@ class Copies:
         again = np.setdiff1d(np.arange(len(hashes)), first).tolist()
         if not again:
             return
-        pairs = [f"{self._name(i)} of {self._name(originals[i])}" for i in again]
+        pairs = [f"{self._name(i)} of {self._name(originals[i])}" for i in again[:SHOWN]]
+        more = f" and {len(again) - SHOWN:,} more" if len(again) > SHOWN else ""
         trained = np.frombuffer(self._hashes["train"], np.uint64)
         among = [
-            f"{count:,} of {name} are trained on"
+            f"{count:,} of {name} are in train, too"
             for name, each in self._hashes.items()
             if name != "train" and (count := int(np.isin(each, trained).sum()))
         ]
         sys.stderr.write(
             f"{len(again):,} of {len(hashes):,} pictures in {printable(origin)} are copies of "
-            f"others, by their pixels at {size}x{size}: {printable(first_few(pairs))}"
+            f"others, by their pixels at {size}x{size}: {printable(', '.join(pairs))}{more}"
             f"{''.join(f'; {each}' for each in among)}; a picture that is trained on measures "
             "nothing: keep one of each\n"
         )

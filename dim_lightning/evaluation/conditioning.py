@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dim_lightning.errors import InputError
+from dim_lightning.evaluation.labelled import check_finite
 
 _VALUES_AT_ONCE = 2**22  # of some columns of the features
 
@@ -28,8 +28,8 @@ def standardisation(features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
         block = features[:, start : start + columns].to(wide(features.device))
         mean[start : start + columns] = block.mean(dim=0)
         scale[start : start + columns] = block.std(dim=0, correction=0)
-    if not bool(mean.isfinite().all() and scale.isfinite().all()):
-        raise InputError("features are NaN or infinite; expected finite numbers")
+    check_finite(mean)
+    check_finite(scale)
     dead = scale <= 1e-6 * (mean.abs() + scale.max())
     return mean, scale.masked_fill(dead, 1.0)
 

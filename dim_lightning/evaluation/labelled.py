@@ -46,7 +46,7 @@ def check_parts(*parts: Labelled) -> None:
         check_finite(part.features)
 
 
-def check_finite(features: Float[Tensor, "n d"]) -> None:
+def check_finite(features: Float[Tensor, "..."]) -> None:
     """Refuses features that are no numbers, of which a classifier would still say a class.
 
     Raises:

@@ -19,7 +19,7 @@ L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 _SEARCH_PRODUCTS = 100  # enough for penalties that do not overfit
 _SEARCH_TOLERANCE = 1e-4  # nats; accuracies there are known to about one image in a thousand
 _TOLERANCE = 1e-5  # nats, of what is reported
-SMALL = 2**22  # features in all with which a search for a penalty tries the whole grid
+FEW_VALUES = 2**22  # images x features; up to these a search for a penalty tries the whole grid
 _RISE = 1.02  # of the validation cross-entropy, beyond which a weaker penalty only overfits
 _MOST_PRODUCTS = 5000
 MLP_BATCH = 256
@@ -58,11 +58,11 @@ def linear_probe(
     ones. The test images choose nothing.
 
     Weak penalties that overfit take longest, so the search solves each only to 1e-4 nats, in 100
-    products with the Hessian at most. With more than four million features in all it tries fewer:
-    it leaves a penalty as soon as it clearly overfits, and a direction after one that is no more
-    accurate on the validation images than the best and has a higher cross-entropy there than the
-    one before; stronger ones it tries only if no weaker one was better. Were all solved to the end,
-    another one of nearly the same accuracy might be chosen.
+    products with the Hessian at most. With more than four million values (images x features) it
+    tries fewer: it leaves a penalty as soon as it clearly overfits, and a direction after one that
+    is no more accurate on the validation images than the best and has a higher cross-entropy there
+    than the one before; stronger ones it tries only if no weaker one was better. Were all solved to
+    the end, another one of nearly the same accuracy might be chosen.
 
     Args:
         train: what is fitted.
@@ -76,7 +76,7 @@ def linear_probe(
     """
     check_parts(train, val, test)
     solver = SoftmaxSolver(train, num_classes, _TOLERANCE)
-    tries_all = train.features.numel() <= SMALL
+    tries_all = train.features.numel() <= FEW_VALUES
     seen: list[_Attempt] = []
 
     def overfits(l2: float, model: SoftmaxRegression) -> bool:

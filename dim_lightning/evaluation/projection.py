@@ -79,8 +79,10 @@ def _by_lanczos(
             product += part.T @ seen.astype(part.dtype) - mean * seen.sum()
         return product / count
 
-    covariance: Any = LinearOperator  # whose types name an argument twice
-    covariance = covariance(shape=(dim, dim), matvec=times_covariance, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(dim)
+    if not times_covariance(start).any():  # no vector differs from another
+        return np.eye(dim, 2), mean
+    operator: Any = LinearOperator  # whose type stubs are wrong
+    covariance = operator(shape=(dim, dim), matvec=times_covariance, dtype=np.float64)
     variances, vectors = eigsh(covariance, k=2, which="LA", v0=start, tol=_TOLERANCE)
     return vectors[:, np.argsort(variances)[::-1]], mean

@@ -18,7 +18,7 @@ from dim_lightning.evaluation.conditioning import (
 )
 from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.labelled import Labelled, check_parts
-from dim_lightning.evaluation.probes import SMALL
+from dim_lightning.evaluation.probes import FEW_VALUES
 
 C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
@@ -56,7 +56,7 @@ def linear_svm(
     One machine a class against the others: min over (w, b) of 1/2 |(w, b)|^2 + C sum of squared
     hinge losses. The C with the best validation accuracy, the smaller of equal ones, is tested. The
     search goes from small C to large ones, which take longest, each from the machine before, and
-    with more than four million features in all ends after two that are worse than the best. The
+    with more than four million values (images x features) ends after two worse than the best. The
     test images choose nothing.
 
     SciPy's L-BFGS solves all classes at once, in float64 (float32 on Apple's GPUs), without draws,
@@ -98,7 +98,7 @@ def linear_svm(
         since += top1 < best_top1  # of few images many are equally good
         if top1 > best_top1:
             best_top1, best_c, best, best_converged, since = top1, c, found, converged, 0
-        if since == _PATIENCE and train.features.numel() > SMALL:
+        if since == _PATIENCE and train.features.numel() > FEW_VALUES:
             break
     return SVMResult(machines.top1(best, classes, test), best_top1, best_c, best_converged)
 

@@ -106,8 +106,8 @@ def load(path: str | Path, checkpoint: str | Path | None = None) -> PictureEncod
         checkpoint: another one of the run, such as a file in checkpoints/kept.
 
     Raises:
-        InputError: it is neither, an export has no checkpoints, or its files are damaged, or its
-            encoder's class is not here.
+        InputError: it is neither; a checkpoint is asked of an export, or one that is not the run's;
+            its files are damaged; or its encoder's class is not here.
     """
     path = Path(path).expanduser()
     if (path / DESCRIPTION).is_file():

@@ -115,24 +115,31 @@ def panels(series: Mapping[str, list[Point]], estimator: str = "") -> list[Panel
 
 def _reported(series: Mapping[str, list[Point]]) -> list[str]:
     """The terms that other estimators than the trained one gave, such as local_nwj."""
-    terms = (name.removeprefix("train/") for name in series if name.startswith("train/"))
-    return sorted(name for name in terms if name.startswith(tuple(f"{t}_" for t in _INFORMATION)))
+    return sorted(
+        name
+        for name in _trained_terms(series)
+        if name.startswith(tuple(f"{t}_" for t in _INFORMATION))
+    )
 
 
 def _others(series: Mapping[str, list[Point]]) -> list[str]:
     """The terms of a method of somebody's own, by their names."""
-    terms = (name.removeprefix("train/") for name in series if name.startswith("train/"))
     known = {"loss", "top1", *_TERMS, *_reported(series)}
     # Lightning gives what is logged both ways these endings
     twice = ("_step", "_epoch")
+    terms = _trained_terms(series)
     return sorted(name for name in terms if name not in known and not name.endswith(twice))
+
+
+def _trained_terms(series: Mapping[str, list[Point]]) -> list[str]:
+    return [name.removeprefix("train/") for name in series if name.startswith("train/")]
 
 
 def _term_title(name: str) -> str:
     information, _, estimator = name.partition("_")
     if information in _INFORMATION and estimator:
         return f"{information.capitalize()} term by {estimator}"
-    return f"{_NAMES.get(name, name.capitalize())} term".replace("_", " ")
+    return f"{_NAMES.get(name, name[:1].upper() + name[1:])} term".replace("_", " ")
 
 
 def run_curve(

@@ -128,7 +128,7 @@ def _line(trial: Trial, axes: Sequence[Axis], xs: Sequence[float], shade: float 
 
 
 def _draw_axis(axis: Axis, x: float, index: int, last: bool) -> str:
-    # names stand on two heights, or neighbours would run into each other; those at edges end there
+    # names stand on two heights, or neighbours would run into each other; none leaves the figure
     edges = {0: (4, "start")} | ({index: (_WIDTH - 4, "end")} if last else {})
     centre, anchor = edges.get(index, (x, "middle"))
     name = html.escape(axis.label)

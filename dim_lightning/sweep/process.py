@@ -1,6 +1,7 @@
 """One trial at work: a process of its own, which outlives a sweep that is killed."""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Collection, Sequence
@@ -23,8 +24,8 @@ from dim_lightning.sweep.record import (
 )
 
 _ARGUMENTS = "arguments.json"
-# by its own account, or by the code after a signal of somebody else's: its state is saved
-_INTERRUPTED = ("running", "interrupted", None, 130, 143)
+# by its own account, or by the code after a signal of somebody else's, handled or not
+_INTERRUPTED = ("running", "interrupted", None, 130, 143, -signal.SIGINT, -signal.SIGTERM)
 
 
 class Process:
@@ -69,10 +70,11 @@ class Process:
             InputError: there is no such program.
         """
         self.trial.status, self.trial.error = "running", None
-        if self._state() is None:
-            self.trial.run = None  # that of a new one is not known yet
+        run = self._state()
+        if run is None:  # the new one is not known yet, and has logged nothing
+            self.trial.run, self.trial.history = None, []
         write_trial(self.output, self.trial)
-        self.child.start(self._command(self.child.folder), self.workers)
+        self.child.start(self._command(self.child.folder, run), self.workers)
 
     def stop_early(self) -> None:
         """Ends a trial that is not worth going on with."""
@@ -119,13 +121,13 @@ class Process:
         # killed before its first epoch, or while it was training
         return str(status) if status else None
 
-    def _command(self, folder: Path) -> list[str]:
+    def _command(self, folder: Path, run: Path | None) -> list[str]:
+        """What to start: a new run, or one that goes on from its state."""
         arguments = folder / _ARGUMENTS
         write_atomically(arguments, json.dumps(self.trial.parameters) + "\n")
         definition = self.definition
         given = (definition.command, definition.program, self.trial.parameters, arguments)
         words = filled_command(*given)
-        run = self._state()
         if run is not None:
             place = place_of_fit(words)  # what stands before it may set variables
             before = [sys.executable, *FIT] if place is None else words[: place + len(FIT)]

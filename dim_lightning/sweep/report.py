@@ -88,9 +88,11 @@ def line(definition: Definition, trial: Trial, count: int) -> str:
 
 def best_commands(output: Path, definition: Definition, trials: Sequence[Trial]) -> dict[str, str]:
     """What to do next -> the command, with the best trial; nothing if none has left a state."""
-    best = best_first(trials, definition.maximise)[0]
-    run = run_folder(output, best)
-    if best.value is None or run is None or not (run / LAST_CHECKPOINT).is_file():
+    best = next(iter(best_first(trials, definition.maximise)), None)
+    run = None if best is None else run_folder(output, best)
+    if best is None or best.value is None or run is None:
+        return {}
+    if not (run / LAST_CHECKPOINT).is_file():
         return {}
     start, place = "python -m dim_lightning", shlex.quote(str(run))
     elsewhere = f"--runs_dir runs --experiment {shlex.quote(definition.name)}"

@@ -122,16 +122,24 @@ class Runner:
             InputError: it logged no metric, as all so far, or several failed at once.
         """
         trial = process.trial
-        if process.lacks_metric and not any(each.history for each in self.trials.values()):
+        if process.lacks_metric and not self._is_logged():
             raise InputError(f"trial {trial.number}: {trial.error}; set metric.name")
         at_once = trial.status == "failed" and process.lasted < _SOON
         self._failures = self._failures + 1 if at_once else 0
         if self._failures == _MOST_FAILURES:
             raise InputError(
                 f"{_MOST_FAILURES} trials failed at once, one after the other; when their cause is "
-                "mended, the same command goes on with the others, and with these too if "
-                f"--retry_failed is added; the last said:\n{trial.error}"
+                f"mended, the same command with --output {self.output} goes on with the others, "
+                f"and with these too if --retry_failed is added; the last said:\n{trial.error}"
             )
+
+    def _is_logged(self) -> bool:
+        """Whether any trial has logged the metric, be it one at work."""
+        metric = self.definition.metric
+        at_work = (self.trials[number] for number in self._at_work)
+        return any(each.history for each in self.trials.values()) or any(
+            history(self.output, each, metric) for each in at_work
+        )
 
     def _start(self, trial: Trial) -> None:
         self.trials[trial.number] = trial

@@ -35,7 +35,7 @@ def test_a_picture_of_the_test_part_that_is_trained_on_is_told(folder, tmp_path,
     decode(folder, tmp_path)
     assert (
         f"1 of 15 pictures in {folder} are copies of others, by their pixels at 8x8: "
-        f"{folder}/test/again.png of {folder}/train/3.png; 1 of test are trained on; a picture "
+        f"{folder}/test/again.png of {folder}/train/3.png; 1 of test are in train, too; a picture "
         "that is trained on measures nothing: keep one of each\n"
     ) in capsys.readouterr().err
 
@@ -47,7 +47,7 @@ def test_copies_within_the_training_part_are_told(folder, tmp_path, capsys):
     said = capsys.readouterr().err
     assert f"2 of 16 pictures in {folder} are copies" in said
     assert "b.png of " in said
-    assert "trained on;" not in said
+    assert "in train, too" not in said
 
 
 def test_nothing_is_said_of_pictures_that_differ(folder, tmp_path, capsys):
@@ -85,7 +85,7 @@ def test_a_conversion_tells_of_them_also_where_it_goes_on(
     for name in ("val", "test"):
         count = sum(row // 2 in trained for row in dealt[name].tolist())
         assert count
-        assert f"; {count} of {name} are trained on" in said
+        assert f"; {count} of {name} are in train, too" in said
 
 
 def interrupted(*_):

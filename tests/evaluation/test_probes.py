@@ -103,7 +103,7 @@ def test_what_a_limited_search_chooses_is_solved_to_the_end(monkeypatch):
     assert result.top1 == accuracy(solved.predict(parts[2].features), parts[2].labels)
 
 
-def test_of_few_features_all_penalties_are_tried():
+def test_of_few_values_all_penalties_are_tried():
     """The best comes after several at chance: one direction tells, in which little varies."""
     result = linear_probe(*(narrow(n, seed) for seed, n in enumerate((200, 2000, 2000))), 2)
     assert result.l2 == 1e-5

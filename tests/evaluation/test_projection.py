@@ -32,6 +32,14 @@ def test_wide_vectors_have_the_same_axes_without_a_matrix_of_their_moments(monke
     np.testing.assert_allclose(found.of(wide), expected.of(wide), atol=1e-2)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_wide_vectors_that_are_all_alike_have_coordinates_of_zero(monkeypatch, value):
+    monkeypatch.setattr(projection, "_LARGEST_MOMENT", 3)
+    alike = np.full((6, 50), value, np.float32)
+    found = principal_projection(lambda: [alike]).of(alike)
+    np.testing.assert_allclose(found, np.zeros((6, 2)), atol=1e-5)
+
+
 def test_the_sign_depends_on_nothing_but_the_axis(vectors):
     straight = principal_projection(lambda: [vectors])
     turned = principal_projection(lambda: [-vectors])

@@ -114,7 +114,7 @@ def test_validation_chooses_c_and_the_test_split_does_not():
 def test_the_search_ends_after_two_that_are_worse(monkeypatch, tops, chosen, tried):
     left = [*tops]
     monkeypatch.setattr(_Machines, "top1", lambda self, found, classes, part: left.pop(0))
-    monkeypatch.setattr(svm, "SMALL", 0)
+    monkeypatch.setattr(svm, "FEW_VALUES", 0)
     grid = [10.0 ** (place - 3) for place in range(len(tops))]
     parts = [blobs(20, seed) for seed in range(3)]
     left.append(0.0)  # that of the test images
@@ -123,9 +123,20 @@ def test_the_search_ends_after_two_that_are_worse(monkeypatch, tops, chosen, tri
     assert len(left) == len(tops) - tried
 
 
+@pytest.mark.parametrize(("most", "chosen"), [(None, 10.0), (0, 1e-3)])
+def test_of_few_values_all_penalties_are_tried(monkeypatch, most, chosen):
+    tops = [0.6, 0.5, 0.5, 0.5, 0.9]
+    left = [*tops, 0.0]
+    monkeypatch.setattr(_Machines, "top1", lambda self, found, classes, part: left.pop(0))
+    if most is not None:
+        monkeypatch.setattr(svm, "FEW_VALUES", most)
+    grid = [10.0 ** (place - 3) for place in range(len(tops))]
+    assert linear_svm(*(blobs(20, seed) for seed in range(3)), grid=grid).c == pytest.approx(chosen)
+
+
 @pytest.mark.parametrize(("images", "c"), [(200, 100.0), (1000, 1.0)])
-def test_of_few_features_all_penalties_are_tried(images, c):
-    """The best comes after several at chance: one direction tells, in which little varies."""
+def test_the_grid_goes_on_to_weak_penalties(images, c):
+    """One direction tells, in which little varies."""
     parts = [narrow(n, seed) for seed, n in enumerate((images, 2000, 2000))]
     found = linear_svm(*parts)
     assert found.c >= c

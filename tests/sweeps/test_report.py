@@ -68,6 +68,12 @@ def test_what_is_no_finite_number_is_no_value(bench, value):
     assert "nan" not in page
 
 
+def test_before_the_first_trial_there_is_a_report(bench):
+    bench.output.mkdir()
+    write_report(bench.output, read_definition(bench.file), [])
+    assert (bench.output / "sweep.html").is_file()
+
+
 def test_what_stands_in_a_record_is_no_markup_of_the_page(bench):
     bench.output.mkdir()
     open_sweep(bench.output, read_definition(bench.file), 0, None)

@@ -14,6 +14,7 @@ from forked import Forked, command
 
 from dim_lightning.cli import main
 from dim_lightning.cli.sweep import _output
+from dim_lightning.errors import InputError
 from dim_lightning.run.child import Child
 from dim_lightning.sweep import runner
 from dim_lightning.sweep.definition import read_definition
@@ -135,6 +136,25 @@ def test_a_metric_that_is_never_logged_ends_the_sweep_with_the_first_trial(bench
     assert [row["status"] for row in bench.rows()] == ["failed"]
 
 
+def test_a_metric_that_another_trial_at_work_has_logged_is_no_mistake(bench):
+    parameters = {"quality": {"value": 0.1}, "pause": {"values": [60.0, 0.0]}}
+    bench.write(metric={"name": "best/x"}, parameters=parameters)
+    definition = read_definition(bench.file)
+    sweep = Runner(definition, bench.output, 0, 2, 2)
+    write_trial(bench.output, Trial(1, {"quality": 0.1}, {"quality": 0}))
+    run = trial_folder(bench.output, 1) / "1"
+    run.mkdir()
+    (run / "config.yaml").touch()
+    sweep.trials = read_trials(bench.output)
+    process = sweep._at_work[1] = sweep._process(sweep.trials[1])
+    process.lacks_metric = True
+    process.trial.error = "it logged none"
+    with pytest.raises(InputError, match=r"trial 1: it logged none; set metric\.name"):
+        sweep._check(process)
+    (run / "metrics.csv").write_text("epoch,step,best/x\n0,0,0.5\n")
+    sweep._check(process)
+
+
 def test_trials_that_fail_one_after_the_other_end_the_sweep_and_can_be_retried(
     bench, capsys, monkeypatch
 ):
@@ -144,6 +164,7 @@ def test_trials_that_fail_one_after_the_other_end_the_sweep_and_can_be_retried(
     assert bench.sweep() == 2
     said = capsys.readouterr().err
     assert "5 trials failed at once, one after the other" in said
+    assert f"the same command with --output {bench.output} goes on" in said
     assert said.rstrip().endswith("error: model.local_weight is -1; expected at least 0")
     assert len(bench.rows()) == 5
     monkeypatch.setenv("MENDED", "1")
@@ -170,10 +191,19 @@ def test_a_run_beside_that_of_a_trial_does_not_take_its_place(bench):
     """As of the trial's config.yaml, trained on with other settings."""
     assert bench.sweep() == 0
     beside = bench.output / "trials" / "1" / "2"
-    beside.mkdir()
-    (beside / "config.yaml").touch()
+    (beside / "checkpoints").mkdir(parents=True)
+    for name in ("config.yaml", "checkpoints/last.ckpt"):
+        (beside / name).touch()
     assert bench.sweep() == 0
     assert {row["run"] for row in bench.rows()} == {f"trials/{n}/1" for n in (1, 2, 3)}
+    record = bench.output / "trials" / "1" / "trial.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"status": "interrupted"}))  # and it has no state
+    trials = []
+    again = Runner(read_definition(bench.file), bench.output, 0, 3, 1)
+    again.run(lambda trial: trials.append((trial.status, list(trial.history), trial.run)))
+    assert trials[0] == ("running", [], None)
+    assert trials[1] == ("finished", content["history"], "3")
 
 
 def test_the_best_trial_is_named_with_what_to_do_next(bench, capsys):
@@ -200,15 +230,17 @@ def test_a_trial_goes_on_with_the_words_that_the_command_begins_with(bench):
     write_trial(bench.output, trial)
     process = Process(bench.output, read_definition(bench.file), trial, 1, ())
     start = ["/usr/bin/env", "PYTHONPATH=parts", sys.executable, "-m", "dim_lightning", "fit"]
-    assert process._command(process.child.folder)[:7] == [*start, "--config"]
+    assert process._state() is None
+    assert process._command(process.child.folder, None)[:7] == [*start, "--config"]
     run = trial_folder(bench.output, 1) / "1"
     (run / "checkpoints").mkdir(parents=True)
     for name in ("config.yaml", "checkpoints/last.ckpt"):
         (run / name).touch()
-    assert process._command(process.child.folder) == [*start, "--resume", str(run)]
+    assert process._state() == run
+    assert process._command(process.child.folder, run) == [*start, "--resume", str(run)]
     bench.write()  # a program of one's own
     other = Process(bench.output, read_definition(bench.file), trial, 1, ())
-    assert other._command(other.child.folder)[1:] == [*start[3:], "--resume", str(run)]
+    assert other._command(other.child.folder, run)[1:] == [*start[3:], "--resume", str(run)]
 
 
 def test_more_trials_than_run_cap_can_be_asked_for(bench):
@@ -262,16 +294,16 @@ def test_hyperband_stops_what_falls_behind(bench, monkeypatch):
     monkeypatch.setattr(runner, "_LOOK_SECONDS", 0.1)
     parameters = {
         "quality": {"values": [0.1, 0.9]},
-        "epochs": {"value": 60},
+        "epochs": {"value": 250},
         "pause": {"value": 0.02},
     }
     rule = {"type": "hyperband", "min_iter": 2, "eta": 10}
     bench.write(parameters=parameters, early_terminate=rule)
     assert bench.sweep("--workers", "2") == 0
     good, bad = bench.rows()
-    assert (good["quality"], good["status"], good["values_logged"]) == ("0.9", "finished", "60")
+    assert (good["quality"], good["status"], good["values_logged"]) == ("0.9", "finished", "250")
     assert (bad["quality"], bad["status"]) == ("0.1", "stopped")
-    assert 2 <= int(bad["values_logged"]) < 60
+    assert 2 <= int(bad["values_logged"]) < 250
 
 
 def stopped(bench, stop, *words):

@@ -245,9 +245,12 @@ def _there(path: Path, shard: _Planned, size: int, copies: Copies) -> _Written |
         if any_readable(shard.part, left_out, size):
             return None
     if copies.named:
-        for batch in parquet.ParquetFile(path).iter_batches(columns=["row", "pixels"]):
-            for row, pixels in zip(batch["row"].to_pylist(), batch["pixels"], strict=True):
-                copies.add(shard.split, row, memoryview(pixels.as_buffer()))
+        try:
+            kept = parquet.read_table(path, columns=["row", "pixels"])
+        except (OSError, pa.ArrowException):
+            return None
+        for row, pixels in zip(kept["row"].to_pylist(), kept["pixels"], strict=True):
+            copies.add(shard.split, row, memoryview(pixels.as_buffer()))
     return written
 
 

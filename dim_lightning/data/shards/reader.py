@@ -116,6 +116,7 @@ class ShardReader:
 
         What is asked for afterwards is read anew.
         """
+        self.store.end_waits()
         with self._lock:
             threads, self._threads = self._threads, None
             self._held.clear()

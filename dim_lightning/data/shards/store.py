@@ -3,10 +3,10 @@
 import errno
 import secrets
 import sys
-import time
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from dim_lightning.extras import installation
 from dim_lightning.writing import disk_error
 
 SETTING = "data.cache_dir"
-# Seconds before another attempt to read from object storage: a training of days meets bad minutes.
+# seconds before another attempt to read from object storage, which outlast a short outage
 WAITS = (0.5, 2.0, 8.0, 30.0)
 _LONG = 5  # seconds: longer waits are told
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -55,6 +55,8 @@ class Store:
         self._options = dict(options or {})
         self._kept: frozenset[str] = frozenset()
         self._copies = Path()
+        self._is_full = False  # the disk of the copies
+        self._ended = Event()
 
     def keep(self, names: Collection[str], folder: Path) -> None:
         """Have copies of these files made in `folder`, each when it is first read."""
@@ -69,10 +71,12 @@ class Store:
         """
         if not self.is_remote:
             return _mapped(Path(self.path) / name)
-        if name not in self._kept:
-            return pa.py_buffer(self._fetch(name))
         copy = self._copies / name
-        return _mapped(copy) if copy.is_file() else self._copied(name)
+        if name in self._kept and copy.is_file():
+            return _mapped(copy)
+        if name not in self._kept or self._is_full:
+            return pa.py_buffer(self._fetch(name))
+        return self._copied(name)
 
     def part(self, name: str, read: Callable[[Any], T]) -> T:
         """What `read` makes of a file; of one that is not copied no more is fetched than it reads.
@@ -84,7 +88,7 @@ class Store:
         Raises:
             InputError: as in `read`.
         """
-        if self.is_remote and name not in self._kept:
+        if self.is_remote and (name not in self._kept or self._is_full):
             system, root = self._system
             try:
                 with system.open(f"{root}/{name}") as file:
@@ -101,8 +105,13 @@ class Store:
         """
         if not (self.is_remote and name in self._kept):
             return False
+        (self._copies / name).unlink(missing_ok=True)  # where the disk is full there will be none
         self._copied(name)
         return True
+
+    def end_waits(self) -> None:
+        """Ends the waiting for storage that fails: nobody waits for what is read by now."""
+        self._ended.set()
 
     @cached_property
     def _system(self) -> tuple[Any, str]:
@@ -120,12 +129,18 @@ class Store:
         return system, root.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the file system: its connections belong to this process."""
-        return {name: value for name, value in vars(self).items() if name != "_system"}
+        """Without the file system and the event: both belong to this process."""
+        own = ("_system", "_ended")
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._ended = Event()
 
     def _fetch(self, name: str) -> bytes:
         """The bytes of a file in object storage, asked for again where the network fails."""
         system, root = self._system
+        self._ended.clear()
         for wait in (*WAITS, None):
             try:
                 return system.cat_file(f"{root}/{name}")
@@ -133,14 +148,14 @@ class Store:
                 raise MissingFileError(f"{self.path}/{name}") from error
             except Exception as error:  # each kind of storage has errors of its own
                 said = f"{self.path}/{name} cannot be read ({error!r})"
-                if wait is None or isinstance(error, PermissionError):
+                if wait is not None and wait > _LONG:
+                    sys.stderr.write(f"{printable(said)}; trying again in {wait:g} s\n")
+                is_final = wait is None or isinstance(error, PermissionError)
+                if is_final or self._ended.wait(wait):
                     raise InputError(
                         f"{said}; expected storage that can be reached and read; see to the "
                         "network, the address and the credentials"
                     ) from error
-                if wait > _LONG:
-                    sys.stderr.write(f"{printable(said)}; trying again in {wait:g} s\n")
-                time.sleep(wait)
         raise AssertionError
 
     def _copied(self, name: str) -> pa.Buffer:
@@ -155,9 +170,12 @@ class Store:
         except OSError as error:
             if error.errno not in _FULL:
                 raise disk_error(error, path.parent, SETTING) from error
-            self._kept = frozenset()
+            self._is_full = True
             why = printable(f"{path.parent} has no space for more copies of {self.path}")
-            sys.stderr.write(f"{why}, which is read from there; free some, or lower keep_mb\n")
+            sys.stderr.write(
+                f"{why}, which is read from there; free some, or lower "
+                "data.source.init_args.keep_mb\n"
+            )
             return pa.py_buffer(content)
         return _mapped(path)
 

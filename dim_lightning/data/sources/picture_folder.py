@@ -158,7 +158,8 @@ def _check_no_part(folder: Path, classes: Iterable[str] | None) -> None:
         classes: names of the folders that are classes; None if none is.
     """
     if classes is None:
-        names = [each.name for each in subfolders(folder) if pictures_below(each)]
+        named = (each for each in subfolders(folder) if each.name.lower() in _PARTS)
+        names = [each.name for each in named if pictures_below(each)]
         least, kind, otherwise = 2, "folders", "to train on all, rename it"
     else:
         names, least, kind = list(classes), 1, "class folders"

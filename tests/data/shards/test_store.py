@@ -193,6 +193,32 @@ def test_a_column_comes_with_the_pixels_from_a_server_of_whole_files(served, dig
     assert data.split("test").labels.tolist() == expected
 
 
+def test_a_damaged_copy_on_a_full_disk_is_not_taken_again(served, tmp_path, monkeypatch):
+    expected = [batch.images for batch in stream(served.url, tmp_path).val_dataloader()]
+    first, *_ = sorted(tmp_path.rglob("val-*"))
+    first.write_bytes(b"nothing")
+    monkeypatch.setattr(store, "lasting_file", raising(OSError(errno.ENOSPC, "no more")))
+    data = stream(served.url, tmp_path)
+    for _ in range(2):
+        assert equal([batch.images for batch in data.val_dataloader()], expected)
+    assert not first.exists()
+
+
+def test_the_end_of_a_training_does_not_wait_for_storage_that_fails(served, tmp_path, monkeypatch):
+    data = stream(served.url, tmp_path)
+    reader = data.split("train").reader
+    monkeypatch.setattr(store, "WAITS", (600.0,))
+    served.failures += [503]
+    reader.expect([0])
+    future = reader._held[0]
+    while served.failures:
+        time.sleep(0.01)
+    data.teardown()
+    with pytest.raises(InputError, match="cannot be read"):
+        future.result(60)
+    assert len(list(data.train_dataloader())) == 25  # as of a next fit
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_ends_the_copies_and_not_the_training(
     served, digits, tmp_path, monkeypatch, capsys, code
@@ -203,6 +229,9 @@ def test_a_full_disk_ends_the_copies_and_not_the_training(
     monkeypatch.setattr(store, "lasting_file", raising(failing))
     assert equal(trained(data), trained(stream(digits, tmp_path)))
     assert capsys.readouterr().err.count("has no space for more copies of http") >= 1
+    served.asked.clear()
+    assert len(list(data.val_dataloader())) == 3
+    assert served.asked == []  # of those that were made before there is use
     assert {path.name[:3] for path in tmp_path.rglob("*.parquet")} == {"val"}
     assert not list(tmp_path.rglob(".*.parquet.*"))
 

@@ -32,4 +32,5 @@ def generator_for(*key: int, device: torch.device | str = "cpu") -> torch.Genera
     resume a run exactly, and what an observer draws elsewhere cannot move the training.
     """
     state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state) >> 1)  # manual_seed takes 63 bits
+    # manual_seed takes 63 bits, of which PyTorch's generator on a CPU uses the low 32
+    return torch.Generator(device).manual_seed(int(state) >> 1)

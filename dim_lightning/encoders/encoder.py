@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dim_lightning.errors import InputError
 from dim_lightning.processes import normal_like
@@ -92,6 +93,20 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(is_training)  # networks of torchvision have a graph for each mode
         for part, mode in modes:
             part.training = mode
+
+
+@contextmanager
+def statistics_held(module: nn.Module) -> Iterator[None]:
+    """Within, batch norms in training mode leave their running statistics as they are."""
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def check_encoder(encoder: nn.Module, image_size: int) -> None:

@@ -50,7 +50,8 @@ def paper_probe(
     hides what a single network does.
 
     Known, from the paper and the authors' code (rdevon/DIM, classification_eval.py): network, rate,
-    milestones, batch size, that features are not standardised, and the averaging. Not known: how
+    milestones, batch size, that features are not standardised, and the averaging. Adam's betas are
+    0.9 and 0.999 here; their framework takes 0.5 and 0.999 where none are given. Not known: how
     many epochs there were (here 200, so that all that are averaged come after the last milestone),
     whether the encoder's batch norms were in eval mode (here they are), and whether images were set
     aside for validation (here they are, and the probe is fitted to the others).

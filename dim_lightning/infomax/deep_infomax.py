@@ -1,6 +1,7 @@
 """Deep InfoMax as a LightningModule: encoder and objective."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import BlogEncoder, Encoder, FeatureShape
+from dim_lightning.encoders.encoder import statistics_held
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import Aspect, ImageCode, Locations, WholeImage, made_aspect
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast
@@ -170,16 +172,19 @@ class DeepInfoMax(EncoderModule):
             images: of each view.
             generator: of the codes and of what is hidden.
             num_small: how many of the views, the last ones, give codes alone; others whose size is
-                not the first one's do so too.
+                not the first one's do so too. They leave batch norms' running statistics alone,
+                which are to be those of whole images.
         """
         count = len(images)
         whole = [i for i in range(count - num_small) if images[i].shape == images[0].shape]
         pairs = [(a, b) for a in whole for b in range(count) if a != b] or [(0, 0)]
         if self.occlusion is None:
-            return [self._view(x, generator) for x in images], pairs
+            return [self._view(x, generator, i in whole) for i, x in enumerate(images)], pairs
         views = [self._view(images[a], generator) for a in whole]
         hidden = sorted({b for _, b in pairs})
-        views += [self._view(self.occlusion(images[b], generator), generator) for b in hidden]
+        views += [
+            self._view(self.occlusion(images[b], generator), generator, b in whole) for b in hidden
+        ]
         return views, [(whole.index(a), len(whole) + hidden.index(b)) for a, b in pairs]
 
     def _global_contrasts(
@@ -204,8 +209,9 @@ class DeepInfoMax(EncoderModule):
         critic = made_critic(patch_critic, shape.channels, shape.channels)
         return [PatchContrast(shape, critic)]
 
-    def _view(self, images: Tensor, generator: torch.Generator) -> View:
-        features = self.encoder(images)
+    def _view(self, images: Tensor, generator: torch.Generator, is_whole: bool = True) -> View:
+        with nullcontext() if is_whole else statistics_held(self.encoder):
+            features = self.encoder(images)
         prior = self.objective.prior
         code = features.sample(generator) if prior is None else prior.draw(features, generator)
         return View(images, features, code)

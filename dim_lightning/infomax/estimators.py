@@ -45,8 +45,9 @@ def donsker_varadhan(scores: ScoreSet) -> Tensor:
     others + log(number of other pairs).
 
     Source: Donsker and Varadhan, 1983; Belghazi et al., 2018, equation 10 (MINE); Hjelm et al.,
-    2019, equation 2. In the authors' DIM code the mask of the real pairs is broadcast against the
-    mean over locations, so that all pairs count as real.
+    2019, equation 2. The authors' script of January 2019 (rdevon/DIM) lacks a constant, the log of
+    the number of locations; in their code of April 2019 the mask of the real pairs is broadcast
+    against the mean over locations, so that all pairs count as real.
     """
     return scores.joint_mean(identity) - scores.marginal_log_mean_exp()
 

@@ -28,8 +28,9 @@ def shuffled(
     device = generator.device
     order = torch.randperm(num_images, generator=generator, device=device)
     negatives = torch.empty(num_images, num_negatives, dtype=torch.int64, device=device)
-    for k in range(num_negatives):
-        negatives[order, k] = order.roll(k + 1)
+    places = torch.arange(num_images, device=device)[:, None]
+    before = torch.arange(1, num_negatives + 1, device=device)
+    negatives[order] = order[(places - before) % num_images]
     return negatives
 
 

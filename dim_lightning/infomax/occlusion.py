@@ -12,9 +12,10 @@ class Occlusion:
     """Hides one random rectangle of each image.
 
     The global code is computed from the occluded image, the local features from the whole one: so
-    the code has to hold what the hidden part shares with the rest. Height and width of a rectangle
-    are drawn independently, each uniform between `min_fraction` and `max_fraction` of the image's
-    and rounded to whole pixels; its place is uniform among those where it lies inside the image.
+    the code has to hold what the hidden part shares with the rest. The running statistics of batch
+    norms come from both. Height and width of a rectangle are drawn independently, each uniform
+    between `min_fraction` and `max_fraction` of the image's and rounded to whole pixels; its place
+    is uniform among those where it lies inside the image.
 
     Source: Hjelm et al., 2019, section 4.3; the published code (rdevon/DIM) has no occlusion. Their
     appendix A.6 (from memory, not checked) asks only that of 10x10 pixels at least one block is

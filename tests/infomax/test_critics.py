@@ -68,7 +68,9 @@ def score_of_one_pair(critic, source, code):
     return product if critic.clip is None else critic.clip * torch.tanh(product / critic.clip)
 
 
-def test_scores_equal_the_formula_pair_by_pair(critic, pairs):
+@pytest.mark.parametrize("picked", [0, 32])  # products of all pairs or of copies
+def test_scores_equal_the_formula_pair_by_pair(critic, pairs, picked, monkeypatch):
+    monkeypatch.setattr(critic_module, "PICKED", picked)
     source, code, negatives = pairs
     scores = critic(*pairs)
     assert scores.joint.shape == (7, 4)
@@ -203,6 +205,26 @@ def test_cosines_do_not_depend_on_lengths_and_stay_within_the_temperature(pairs)
     torch.nn.init.eye_(critic.code_side.weight)
     alike = critic(torch.nn.functional.pad(code, (0, 1))[:, None], code, negatives).joint
     torch.testing.assert_close(alike, torch.full_like(alike, 2.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_vector_of_zeros_has_no_cosine_and_no_gradient(dtype):
+    """As of a location where all channels are dead."""
+    torch.manual_seed(0)
+    critic = CosineCritic(SOURCE_DIM, CODE_DIM, width=8)
+    source = torch.randn(7, 4, SOURCE_DIM)
+    source[2, 1] = 0
+    source.requires_grad_()
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        joint = critic(source, torch.randn(7, CODE_DIM), shuffled(7, 2, generator())).joint
+    joint.sum().backward()
+    assert joint[2, 1] == 0
+    assert torch.equal(source.grad[2, 1], torch.zeros(SOURCE_DIM))
+    assert all(p.grad.isfinite().all() for p in critic.parameters())
+    values = torch.randn(3, 8)
+    critic.source_side = torch.nn.Identity()
+    expected = torch.nn.functional.normalize(values, dim=-1)
+    assert torch.equal(critic.encode_source(values[None])[0], expected)
 
 
 def test_cosines_are_as_exact_in_autocast_as_their_vectors():

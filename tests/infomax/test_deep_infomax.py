@@ -207,6 +207,26 @@ def test_small_views_give_codes_and_no_images():
         assert pairs == [(0, 1), (0, 2), (1, 0), (1, 2)]
 
 
+def test_running_statistics_are_those_of_whole_images():
+    """Evaluation sees whole images: small views, of which there are more, would outweigh them."""
+    one, small = two_views(), torch.rand(8, 3, 8, 8)
+
+    def statistics(images, num_small):
+        module = build()
+        module.views_of(images, torch.Generator(), num_small)
+        momenta = {part.momentum for part in module.modules() if hasattr(part, "momentum")}
+        assert 0.0 not in momenta
+        named = module.encoder.named_buffers()
+        return {name: buffer.clone() for name, buffer in named if "running" in name}
+
+    large = (one.images, *one.more_views)
+    expected, found = statistics(large, 0), statistics((*large, small), 1)
+    assert expected
+    assert all(torch.equal(found[name], buffer) for name, buffer in expected.items())
+    mixed = statistics((*large, one.images.flip(-1)), 0)
+    assert any(not torch.equal(mixed[name], buffer) for name, buffer in expected.items())
+
+
 def test_a_batch_says_which_of_its_views_are_small():
     module, one = build().eval(), two_views()
     three = one._replace(more_views=one.more_views * 2)

@@ -31,6 +31,15 @@ def test_every_other_image_is_equally_likely(num_negatives):
     assert (others - 8000 * prob).abs().max() < 4.5 * (8000 * prob * (1 - prob)) ** 0.5
 
 
+def test_they_are_those_before_in_a_random_cycle():
+    """A run that was begun before goes on with the same draws."""
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(5))
+    found = shuffled(9, 4, torch.Generator().manual_seed(5))
+    for place, image in enumerate(order.tolist()):
+        before = [order[place - step].item() for step in range(1, 5)]
+        assert found[image].tolist() == before
+
+
 @pytest.mark.parametrize("num_images", [0, 1])
 def test_too_few_images_are_refused(num_images):
     with pytest.raises(InputError, match="at least 2 images"):

@@ -17,7 +17,9 @@ from dim_lightning.errors import InputError
 from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_autocast_type
 from dim_lightning.infomax.scores import Scores, ScoreSet
 from dim_lightning.parts import has_dropout
-from dim_lightning.processes import gather
+from dim_lightning.processes import first_own_row, gather
+
+PICKED = 32  # images of a joint batch for each negative, up to which all pairs are scored
 
 
 class Critic(nn.Module, ABC):
@@ -73,7 +75,13 @@ class Critic(nn.Module, ABC):
             trained = [p for p in self.pair_parameters() if p.requires_grad]
             return AllPairs(self.pair, source, code, trained, self.is_product)
         source = in_autocast_type(self.encode_source(source))
-        others = gather(source)[negatives]  # [n, k, m, w]
+        sources = gather(source)
+        if self.is_product and len(sources) <= PICKED * negatives.shape[1]:
+            # the product of all pairs takes less time than copies of the sources of some
+            whole, own = self.pair(sources[None], code[:, None]), torch.arange(len(code))
+            joint = whole[own, first_own_row(len(code)) + own]
+            return Scores(joint, whole[own[:, None], negatives])
+        others = sources[negatives]  # [n, k, m, w]
         scores = self.pair(torch.cat([source[:, None], others], dim=1), code[:, None])
         return Scores(scores[:, 0], scores[:, 1:])
 

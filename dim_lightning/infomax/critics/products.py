@@ -1,13 +1,16 @@
 """Critics whose score is a product of both sides: all pairs are one matrix product."""
 
+import math
+
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.critics.critic import Critic, check_widths
 from dim_lightning.infomax.precision import widened
+
+_SHORTEST = 1e-12  # length of a vector that has a direction
 
 
 class DotCritic(Critic):
@@ -20,7 +23,7 @@ class DotCritic(Critic):
     (rdevon/DIM, nn_modules/mi_networks.py) has a batch norm before the ReLU, which would mix
     images, and neither scales nor clips. Its MIFCNet, g in their script of January 2019
     (scripts/deep_infomax.py), has no layer norm; their later models/dim.py has the norm on both
-    sides, as here.
+    sides, as here, and on both shortcuts that start as copies of their input, as `as_authors`.
 
     Args:
         source_dim: size of s.
@@ -154,11 +157,11 @@ class CosineCritic(Critic):
 
     def encode_source(self, source: Float[Tensor, "n m s"]) -> Float[Tensor, "n m w"]:
         """f(s) / |f(s)|."""
-        return F.normalize(widened(self.source_side(source)), dim=-1)
+        return _unit(self.source_side(source))
 
     def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
         """g(z) / |g(z)|, divided by the temperature."""
-        return F.normalize(widened(self.code_side(code)), dim=-1) / self.temperature
+        return _unit(self.code_side(code)) / self.temperature
 
     def pair(
         self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
@@ -192,6 +195,16 @@ class _Side(nn.Module):
 
     def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b w"]:
         return self.norm(self.hidden(x) + self.shortcut(x))
+
+
+def _unit(values: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
+    """Of length 1, in float32 at least; zeros stay zeros and have no gradient.
+
+    That of torch.nn.functional.normalize is 1e12 times what comes in there, which float16 has not.
+    """
+    wide = widened(values)
+    length = wide.norm(dim=-1, keepdim=True)
+    return wide / length.where(length > _SHORTEST, math.inf)
 
 
 def _check_clip(clip: float | None) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints are written whole, and are looked at before a run starts from them."""
 
+import errno
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from dim_lightning.errors import InputError
+from dim_lightning.run import folder
 from dim_lightning.run.checkpoint import (
     AtomicCheckpointIO,
     check_fits,
@@ -45,6 +47,21 @@ def test_a_file_cut_short(tmp_path, share):
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(InputError, match="cut short"):
         check_fits(path, nn.Linear(300, 20))
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "kept/best.ckpt"])
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch, name):
+    path = _saved(tmp_path / name, nn.Linear(3, 2))
+    before = path.read_bytes()
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder, "reach_disk", full)
+    with pytest.raises(InputError, match=rf"cannot write .*{name}: the disk is full; free some"):
+        _saved(path, nn.Linear(3, 2))
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 @pytest.fixture

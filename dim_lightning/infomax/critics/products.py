@@ -29,7 +29,8 @@ class DotCritic(Critic):
         source_dim: size of s.
         code_dim: size of z.
         width: units of the hidden layers and of the product.
-        scale: divide by sqrt(width), as layer norm makes products that large.
+        scale: divide by sqrt(width), as layer norm makes products that large; bfloat16 rounds these
+            by up to one.
         clip: c of c tanh(T / c), which keeps scores within +-c (Bachman et al., 2019, section
             3.3); no clipping if None.
         as_authors: as in that script: g without layer norm, so that the code itself says how large

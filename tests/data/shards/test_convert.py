@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -196,6 +197,20 @@ def test_nothing_is_overwritten(pictures, tmp_path, there):
     there(tmp_path / "out")
     with pytest.raises(InputError, match=r"out is there already; expected a folder to be made"):
         convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
+
+
+def test_too_little_space_is_told_before_anything_is_decoded(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match=r"too little space, .* point OUTPUT to another disk"):
+        convert(found(pictures), 8, SHARES, tmp_path / "out", BYTES)
+    assert pictures.looked_at == 1  # whether they are files
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_is_told(pictures, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write .*file.*; choose another OUTPUT"):
+        convert(found(pictures), 8, SHARES, tmp_path / "file" / "out", BYTES)
 
 
 def test_too_few_pictures_are_told(pictures, tmp_path):

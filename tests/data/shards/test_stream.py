@@ -9,9 +9,11 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from pyarrow import parquet
 from quiet import Watcher, trainer
 
 from dim_lightning.data import CropAndFlip, Digits, ImageDataModule, Stream
@@ -224,7 +226,17 @@ def test_damaged_shards_are_named(copy):
     shards[0].write_bytes((copy / "test-00000-of-00004.parquet").read_bytes())
     with pytest.raises(InputError, match=r"val-00000-of-00002\.parquet is damaged \(90 rows"):
         list(stream(copy).val_dataloader())
+    table = parquet.read_table(pa.BufferReader(content))
+    for pixels in ([*table["pixels"].to_pylist()[:-1], None], [b"short"] * len(table)):
+        others = table.set_column(0, "pixels", pa.array(pixels, pa.binary()))
+        parquet.write_table(others, shards[0])
+        with pytest.raises(InputError, match=r"damaged \(pictures that are not 8x8\)"):
+            list(stream(copy).val_dataloader())
     shards[0].unlink()
+    shards[0].mkdir()  # which no user's rights could help
+    with pytest.raises(InputError, match=r"val-00000-of-00002\.parquet cannot be read \(.*see to"):
+        list(stream(copy).val_dataloader())
+    shards[0].rmdir()
     with pytest.raises(InputError, match=r"val-00000-of-00002\.parquet is not there; expected"):
         list(stream(copy).val_dataloader())
     shards[0].write_bytes(content)

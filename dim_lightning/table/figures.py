@@ -237,7 +237,8 @@ def _floor_key(key: str, floor: str | None) -> str:
         return f"random/{key}"
     if not key.endswith(IN_PERCENT):
         return f"{key}/pixels{ACCURACY}"
-    protocol, _, ending = key.rsplit("/", 2)
+    subject, _, ending = key.rpartition("/")
+    protocol = subject.rpartition("/")[0] or subject  # a classifier's own accuracy has no layer
     return f"{protocol}/pixels/{ending}"
 
 

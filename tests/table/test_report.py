@@ -104,6 +104,14 @@ def test_the_floor_of_a_spread_is_that_of_the_pixels(tmp_path):
     assert [line.figures[0].mean for line in (random, pixels)] == pytest.approx([2, 3])
 
 
+def test_a_classifiers_own_accuracy_has_no_floor(tmp_path):
+    scene = Scene(tmp_path, columns={"test/top1": "Y", f"{KNN}/y/top1": "kNN Y"})
+    write_run(scene.cells[0], figures={**FIGURES, "test/top1": 0.7})
+    *_, random, pixels = scene.lines()
+    assert [figure.values for figure in random.figures] == [(), (30.0,)]
+    assert [figure.values for figure in pixels.figures] == [(), (35.0,)]
+
+
 OTHER = {**FIGURES, f"random/{KNN}/y/top1": 0.4, f"{KNN}/pixels/top1": 0.45}
 FLOORS = [
     {"name": "of JSD", "floor": "random", "of": "DIM(L) JSD"},

@@ -187,7 +187,7 @@ def _about(definition: Definition, trials: Sequence[Trial]) -> str:
     }
     goal = "largest" if definition.maximise else "smallest"
     listed = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    spent = duration(sum(trial.seconds for trial in trials))
+    spent = duration(sum((trial.seconds for trial in trials), 0.0))
     return f"{definition.method} search, the {goal} value wins · {listed} · {spent} of trials"
 
 

@@ -12,7 +12,7 @@ from dim_lightning.run.settings import flat_config
 from dim_lightning.table.cell import Cell
 from dim_lightning.table.definition import read_table
 from dim_lightning.table.figures import commits, lines_of
-from dim_lightning.table.runs import state_of
+from dim_lightning.table.runs import State, state_of
 
 PATH = Path(__file__).parents[2] / "experiments" / "record.py"
 spec = importlib.util.spec_from_file_location("record", PATH)
@@ -38,7 +38,7 @@ def test_what_is_kept_of_a_run_counts_as_the_run_where_it_is_copied_to(cell, tab
     assert copy == tmp_path / "records" / "small" / cell.experiment / "1"
     elsewhere = cell._replace(runs_dir=tmp_path / "records" / "small")
     found = [(elsewhere, state_of(elsewhere, flat_config))]
-    assert found[0][1] == (copy, "", "done", ())
+    assert found[0][1] == State(copy, "", "done")
     line = lines_of(table, found, {})[0]
     assert (line.figures[0].values, line.epochs, line.seconds) == ((50.0,), (4,), 240.0)
     assert commits(found) == ["0123456789"]

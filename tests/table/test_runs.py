@@ -51,7 +51,7 @@ def test_the_way_of_a_run(cell):
     done = write_run(cell, 2)
     assert state(cell)[:3] == (done, "test", "trained, not tested")
     tested = write_run(cell, 3, figures=TESTED)
-    assert state(cell) == (tested, "", "done", ())
+    assert state(cell) == State(tested, "", "done")
 
 
 def test_a_failed_run_says_why(cell):

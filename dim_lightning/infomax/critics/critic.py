@@ -76,7 +76,8 @@ class Critic(nn.Module, ABC):
             return AllPairs(self.pair, source, code, trained, self.is_product)
         source = in_autocast_type(self.encode_source(source))
         sources = gather(source)
-        if self.is_product and len(sources) <= PICKED * negatives.shape[1]:
+        count = negatives.shape[1]
+        if self.is_product and count > 1 and len(sources) <= PICKED * count:
             # the product of all pairs takes less time than copies of the sources of some
             whole, own = self.pair(sources[None], code[:, None]), torch.arange(len(code))
             joint = whole[own, first_own_row(len(code)) + own]

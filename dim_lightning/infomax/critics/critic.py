@@ -79,7 +79,8 @@ class Critic(nn.Module, ABC):
         count = negatives.shape[1]
         if self.is_product and count > 1 and len(sources) <= PICKED * count:
             # the product of all pairs takes less time than copies of the sources of some
-            whole, own = self.pair(sources[None], code[:, None]), torch.arange(len(code))
+            whole = self.pair(sources[None], code[:, None])
+            own = torch.arange(len(code), device=code.device)
             joint = whole[own, first_own_row(len(code)) + own]
             return Scores(joint, whole[own[:, None], negatives])
         others = sources[negatives]  # [n, k, m, w]

@@ -127,7 +127,7 @@ class Supervised(EncoderModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the names of the classes, whose order is that of the classifier's outputs."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint[_CLASS_NAMES] = self._class_names()
+        checkpoint[_CLASS_NAMES] = self._class_names() or self._trained_classes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes note of these names.

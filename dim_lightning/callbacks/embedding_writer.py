@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from dim_lightning.callbacks.growing_file import GrowingFile
-from dim_lightning.callbacks.observation import data_of, features_of, state_of
+from dim_lightning.callbacks.observation import data_of, features_of, trained
 from dim_lightning.data import Batch, Split
 from dim_lightning.data.sources.listing import as_text
 from dim_lightning.encoders import Features
@@ -112,7 +112,7 @@ class EmbeddingWriter(Callback):
             places = self._source_rows[outputs["indices"].cpu().numpy()]
             rows = rows.append_column("row", pa.array(places))
         about = {SOURCE: as_text(data.origin), LAYER: self.layer or "the code"}
-        about |= {STEPS: str(state_of(trainer, module)["steps_trained"])}
+        about |= {STEPS: str(trained(trainer, module).steps)}
         with explained(self._target(trainer), "embeddings.file"):
             self._rows.add(rows.replace_schema_metadata(about))
 

@@ -32,6 +32,7 @@ resolved      what a command line means, without running it
 compare       finished runs in one figure
 sweep         a sweep file of W&B, run on this machine
 table         the runs that a table file lists, and the table that they make
+table_job     what a table file and the command line ask for, as `fit` would take it
 export        the encoder of a run as files for people who have none of this code
 shard         the pictures of a source as shards
 doctor        whether this machine can train

@@ -2,18 +2,16 @@
 
 import functools
 from argparse import ArgumentTypeError
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from itertools import zip_longest
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import Any
 
 from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.resolved import Resolved
+from dim_lightning.cli.table_job import Job, job_of, named, setting
 from dim_lightning.cli.words import as_path
 from dim_lightning.data import ImageDataModule
 from dim_lightning.data.sources.listing import first_few
@@ -22,8 +20,8 @@ from dim_lightning.run.environment import full_command, now
 from dim_lightning.run.folder import CONFIG, alone_in
 from dim_lightning.run.settings import flat_settings
 from dim_lightning.table.cell import Cell
-from dim_lightning.table.commands import as_options, next_run, settings_words, words_of
-from dim_lightning.table.definition import Row, Table, chosen, read_table
+from dim_lightning.table.commands import next_run, words_of
+from dim_lightning.table.definition import Table, chosen, read_table
 from dim_lightning.table.figures import (
     check_columns,
     check_labels,
@@ -32,12 +30,10 @@ from dim_lightning.table.figures import (
     lines_of,
     protocols,
 )
-from dim_lightning.table.floors import check_floors
 from dim_lightning.table.mixed import mixed_code, mixed_pictures, other_tests
 from dim_lightning.table.report import About, markdown, write_report
 from dim_lightning.table.runner import Runner
-from dim_lightning.table.runs import State, check_devices, is_of, missing_of, state_of
-from dim_lightning.table.transfers import Transfer, source_of
+from dim_lightning.table.runs import State, is_of, missing_of, state_of
 from dim_lightning.writing import explained
 
 _DESCRIPTION = (
@@ -53,23 +49,6 @@ _HOW_TO_COUNT = (
 _FAILED = 1
 
 
-class _Job(NamedTuple):
-    """What the command line asks for.
-
-    Attributes:
-        commands: the training of each row, by its folder.
-        others: of each row, one on each of the other data sets that is tested on, by its name.
-    """
-
-    table: Table
-    cells: list[Cell]
-    commands: Mapping[str, Resolved]
-    others: list[dict[str, Resolved]]
-    runs_dir: Path
-    output: Path
-    command: str
-
-
 def table(arguments: list[str]) -> int:
     """Runs what is missing and writes the table; 1 if a run failed.
 
@@ -81,9 +60,9 @@ def table(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.jobs < 1:
         raise InputError(f"--jobs is {options.jobs}; expected at least 1")
-    asked = read_table(options.file, dict(map(_setting, options.set)), options.seeds)
+    asked = read_table(options.file, dict(map(setting, options.set)), options.seeds)
     wanted = {row.folder for row in chosen(asked, options.only)}
-    job = _job(asked, options, full_command(["table", *arguments]))
+    job = job_of(asked, options, full_command(["table", *arguments]))
     todo = [cell for cell in job.cells if cell.row.folder in wanted]
     found = _found(job)
     check_columns(job.table, found)
@@ -144,77 +123,14 @@ def _whole_numbers(text: str) -> list[int]:
         raise ArgumentTypeError(f"expected whole numbers such as 0,1, not {text}") from error
 
 
-def _job(asked: Table, options: Any, command: str) -> _Job:
-    runs_dir = options.runs_dir / asked.runs
-    commands = {row.folder: _command(asked, row) for row in asked.rows if row.config is not None}
-    rows = [row for row in asked.rows if row.folder in commands]
-    cells = [_cells(row, runs_dir, flat_settings(commands[row.folder].settings)) for row in rows]
-    others = [_other_data(asked, row_cells[0]) for row_cells in cells]
-    for row_cells, found in zip(cells, others, strict=True):
-        transfers = {
-            name: Transfer(asked.transfers[name], source_of(command.settings))
-            for name, command in found.items()
-        }
-        row_cells[:] = [cell._replace(transfers=transfers) for cell in row_cells]
-    # the first seed of every row before the second of any
-    ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
-    check_floors(asked, ordered)
-    output = options.output or options.runs_dir / asked.name
-    return _Job(asked, ordered, commands, others, runs_dir, output, command)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, sign, value = text.partition("=")
-    if not (key and sign):
-        raise InputError(f"--set is {text!r}; expected key=value, such as trainer.max_epochs=10")
-    try:
-        return key.lstrip("-"), yaml.safe_load(value)
-    except yaml.YAMLError:
-        return key.lstrip("-"), value
-
-
-def _command(asked: Table, row: Row) -> Resolved:
-    """The training of a row's first seed, looked at as `fit` looks at it."""
-    with _named(asked, f"row {row.name} ({row.config})"):
-        command = Resolved(settings_words(Cell(row, row.seeds[0], Path(), {})))
-        check_devices(flat_settings(command.settings))
-    return command
-
-
-def _other_data(asked: Table, cell: Cell) -> dict[str, Resolved]:
-    """A row's training, with the pictures of each of the other data sets in place of its own."""
-    found = {}
-    for name, settings in asked.transfers.items():
-        with _named(asked, f"transfer.{name}"):
-            found[name] = Resolved([*settings_words(cell), *as_options(settings)])
-            if source_of(found[name].settings) == source_of(cell.settings):
-                raise InputError(
-                    f"data.source is that of row {cell.row.name}; expected another one"
-                )
-    return found
-
-
-def _cells(row: Row, runs_dir: Path, settings: Mapping[str, Any]) -> list[Cell]:
-    return [Cell(row, seed, runs_dir, {**settings, "seed_everything": seed}) for seed in row.seeds]
-
-
-@contextmanager
-def _named(asked: Table, what: str) -> Iterator[None]:
-    """Complaints name the part of the table file."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{asked.path}: {what}: {error}") from error
-
-
-def _check_building(job: _Job, cells: list[Cell]) -> list[ImageDataModule]:
+def _check_building(job: Job, cells: list[Cell]) -> list[ImageDataModule]:
     """Builds each row that is to run once, so that none ends in the night; the data of each."""
     asked, parts = job.table, {}
     for row in {cell.row.folder: cell.row for cell in cells}.values():
-        with _named(asked, f"row {row.name} ({row.config})"):
+        with named(asked, f"row {row.name} ({row.config})"):
             parts[row.folder] = job.commands[row.folder].parts()
     for name, command in job.others[0].items() if parts else ():  # the data are built as well
-        with _named(asked, f"transfer.{name}"):
+        with named(asked, f"transfer.{name}"):
             command.parts()
     if parts and parts.keys() == job.commands.keys():  # others' encoders may have another layer
         check_layers(asked, {name: found.layers for name, found in parts.items()})
@@ -232,7 +148,7 @@ def _check_labels(asked: Table, data: list[ImageDataModule]) -> None:
     check_labels(asked, labelled)
 
 
-def _run(job: _Job, todo: list[Cell], jobs: int) -> int:
+def _run(job: Job, todo: list[Cell], jobs: int) -> int:
     def tell(line: str) -> None:
         print(line, flush=True)  # noqa: T201
 
@@ -255,7 +171,7 @@ def _run(job: _Job, todo: list[Cell], jobs: int) -> int:
     return _FAILED if runner.failures else 0
 
 
-def _found(job: _Job) -> list[tuple[Cell, State]]:
+def _found(job: Job) -> list[tuple[Cell, State]]:
     return [(cell, _look(cell)) for cell in job.cells]
 
 
@@ -278,7 +194,7 @@ def _notes(found: list[tuple[Cell, State]]) -> list[str]:
     return [note for _, state in found if state.missing for note in state.outdated]
 
 
-def _renamed(job: _Job, found: list[tuple[Cell, State]]) -> list[str]:
+def _renamed(job: Job, found: list[tuple[Cell, State]]) -> list[str]:
     """Runs in folders of no row, with the settings of a row that has none: it may be renamed."""
     rows = {cell.row.folder for cell in job.cells}
     configs = job.runs_dir.glob(f"*/seed*/*/{CONFIG}")
@@ -293,7 +209,7 @@ def _renamed(job: _Job, found: list[tuple[Cell, State]]) -> list[str]:
     ]
 
 
-def _report(job: _Job, failures: Mapping[str, str], shown: bool = False) -> str:
+def _report(job: Job, failures: Mapping[str, str], shown: bool = False) -> str:
     """Writes the table; what to show of it."""
     found = _found(job)
     lines = lines_of(job.table, found, failures)

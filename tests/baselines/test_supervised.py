@@ -135,3 +135,10 @@ def test_of_another_data_set_the_classes_may_be_others(data_root, tmp_path):
     others = Renamed(Digits(), root=str(data_root), image_size=SIZE, batch_size=512)
     module.is_transferred = True
     trainer(tmp_path).test(module, others, ckpt_path=tmp_path / "one.ckpt")
+
+
+def test_the_names_stay_where_the_data_do_not_say_them():
+    module, checkpoint = build(Supervised), {}
+    module._trained_classes = ["ant", "bee"]
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint["class_names"] == ["ant", "bee"]

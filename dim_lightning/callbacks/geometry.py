@@ -1,5 +1,7 @@
 """The shape of the codes while training: does the prior hold, did anything collapse."""
 
+from collections.abc import Iterable, Iterator
+
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -16,8 +18,10 @@ from dim_lightning.callbacks.observation import (
     send_pictures,
 )
 from dim_lightning.callbacks.pictures import write_statistics
+from dim_lightning.data import Batch, ImageDataModule, to_float
+from dim_lightning.data.views import Views
 from dim_lightning.errors import check_least
-from dim_lightning.evaluation import Extracted, geometry_of
+from dim_lightning.evaluation import Extracted, alignment, geometry_of
 from dim_lightning.seeding import generator_for
 
 
@@ -30,14 +34,17 @@ class Geometry(Callback):
     `geometry/aggregate_std_mean`: spread of codes drawn from p(z|x); that of N(0, I) is 1.
     `geometry/correlation_abs`, `geometry/dead_share`, `geometry/uniformity`: see
     `dim_lightning.evaluation.geometry`. Every few epochs and on the last they are drawn in
-    `pictures/embedding_statistics.png`.
+    `pictures/embedding_statistics.png`, and where training changes its images at random
+    (`data.augmentation`),
+    `geometry/alignment` is logged: how far apart the codes of two such views of an image are, of
+    length 1; of a stronger augmentation it is larger.
 
     Every process looks at the same images, so that nothing has to be exchanged.
 
     Args:
         num_images: at most so many validation images, a seeded choice.
-        every_n_epochs: how often the statistics are drawn; also in the last epoch, unless training
-            stops early.
+        every_n_epochs: how often the statistics are drawn and the alignment is logged; also in the
+            last epoch, unless training stops early.
     """
 
     def __init__(self, num_images: int = 2048, every_n_epochs: int = 5):
@@ -58,17 +65,35 @@ class Geometry(Callback):
         """Takes the codes, logs and draws."""
         if trainer.sanity_checking:
             return
-        batches = data_of(trainer).clean_dataloader("val", limit=self.num_images)
+        data, due = data_of(trainer), is_due(trainer, self.every_n_epochs)
+        batches = data.clean_dataloader("val", limit=self.num_images)
         seen = features_of(trainer, pl_module, batches, layers=())
         geometry = geometry_of(seen.code, seen.log_variance)
         for name, value in geometry.summary().items():
             pl_module.log(f"geometry/{name}", value, sync_dist=True)
-        if trainer.is_global_zero and is_due(trainer, self.every_n_epochs):
+        if due and data.augmentation is not None:
+            pairs = _pairs(data, batches, trainer.current_epoch, pl_module.device)
+            codes = features_of(trainer, pl_module, pairs, layers=()).code
+            pl_module.log("geometry/alignment", alignment(codes[::2], codes[1::2]), sync_dist=True)
+        if trainer.is_global_zero and due:
             after = after_epochs(trainer, pl_module)
             subtitle = f"{len(seen.code):,} validation images, {after}"
             path = picture_path(trainer, "embedding_statistics")
             write_statistics(path, geometry, _drawn(seen), subtitle, code_prior_of(pl_module))
             send_pictures(trainer, pl_module, [path])
+
+
+def _pairs(
+    data: ImageDataModule, batches: Iterable[Batch], epoch: int, device: torch.device
+) -> Iterator[Batch]:
+    """Two views of each image, one after the other, as training would draw them in this epoch."""
+    views = Views(data.augmentation, 2, data.view_sizes, None, 0, data.seed)
+    for step, batch in enumerate(batches):
+        both = list(views.of(to_float(batch.images.to(device)), epoch, step))
+        images = torch.stack(both, dim=1).flatten(0, 1)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels, indices = (each.repeat_interleave(2) for each in (batch.labels, batch.indices))
+        yield Batch(images, labels, indices)
 
 
 def _drawn(seen: Extracted) -> torch.Tensor:

@@ -15,13 +15,19 @@ untrained.py   an encoder with fresh weights, the floor of the others
 dependency.py   nats between image and code (MINE), and among a code's dimensions (NDM)
 fine_tuning.py   the whole encoder trained on with labels
 fitting.py    what all networks fitted here share: draws and epochs
-geometry.py   effective rank and the moments of the codes
+geometry.py   effective rank, alignment, uniformity and the moments of the codes
 code_prior.py   what codes that follow their prior look like
 projection.py   two coordinates of a code, to be looked at
 """
 
 from dim_lightning.evaluation.features import Extracted, extract, observing, pixels
-from dim_lightning.evaluation.geometry import Geometry, effective_rank, geometry_of, uniformity
+from dim_lightning.evaluation.geometry import (
+    Geometry,
+    alignment,
+    effective_rank,
+    geometry_of,
+    uniformity,
+)
 from dim_lightning.evaluation.knn import accuracy, knn_accuracy, knn_predict, neighbours, vote
 from dim_lightning.evaluation.labelled import Labelled
 from dim_lightning.evaluation.probes import LinearResult, linear_probe, mlp_probe
@@ -32,6 +38,7 @@ __all__ = [
     "Labelled",
     "LinearResult",
     "accuracy",
+    "alignment",
     "effective_rank",
     "extract",
     "geometry_of",

@@ -97,6 +97,18 @@ def uniformity(embeddings: Float[Tensor, "n d"], limit: int = 2048) -> float:
     return (-2 * squared).logsumexp(dim=0).sub(torch.tensor(len(squared)).log()).item()
 
 
+def alignment(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> float:
+    """The mean of |u - v|^2 over the codes of two views of each image, brought to length 1.
+
+    0 if both views of every image have one code; about 2 if they have no more to do with each other
+    than any two directions.
+
+    Source: Wang and Isola, 2020, equation 2 (alpha = 2).
+    """
+    u, v = (F.normalize(codes.double(), dim=1) for codes in (first, second))
+    return (u - v).square().sum(dim=1).mean().item()
+
+
 def _rank_of(singular_values: Tensor) -> float:
     total = singular_values.sum()
     if total == 0:

@@ -104,6 +104,17 @@ _MEANINGS = (
         "Mean distance of the codes' per-dimension mean from 0, the prior's.",
     ),
     (r"geometry/std\w*", "Spread of the mean codes along a dimension; 0 is a dead dimension."),
+    (
+        r"geometry/alignment",
+        "How far apart the codes of two views of an image are: their squared distance, both of "
+        "length 1. 0: the code ignores what the augmentation changes; about 2: the views have no "
+        "more in common than any two images. Of a stronger augmentation it is larger.",
+    ),
+    (
+        r"geometry/uniformity",
+        "How evenly the codes, of length 1, lie around 0: the log of the mean of exp(-2 |u - v|^2) "
+        "over pairs of images. 0: all in one place; about -4: in all directions alike.",
+    ),
     (r"geometry/\w+", "A statistic of the validation codes."),
     (
         r"(random/)?probe/linear/.*",

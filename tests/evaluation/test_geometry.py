@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dim_lightning.evaluation import effective_rank, geometry_of, uniformity
+from dim_lightning.evaluation import alignment, effective_rank, geometry_of, uniformity
 
 
 def normal(n, d, seed=0):
@@ -111,3 +111,15 @@ def test_uniformity_is_that_of_the_first_codes():
     codes = normal(30, 4)
     assert uniformity(codes, limit=10) == uniformity(codes[:10])
     assert uniformity(codes) != uniformity(codes[:10])
+
+
+def test_alignment_is_two_less_twice_the_mean_cosine():
+    first, second = normal(40, 6), normal(40, 6, seed=1)
+    cosines = torch.nn.functional.cosine_similarity(first.double(), second.double())
+    assert alignment(first, second) == pytest.approx(2 - 2 * cosines.mean().item(), rel=1e-6)
+
+
+def test_alignment_of_known_cases():
+    codes = normal(10, 4)
+    assert alignment(codes, 3 * codes) == pytest.approx(0, abs=1e-6)  # lengths do not count
+    assert alignment(codes, -codes) == pytest.approx(4)

@@ -33,13 +33,13 @@ class AllPairs(ScoreSet):
         code: the critic's side of their codes, [n, w].
         parameters: what `pair` is made of, as far as it is trained.
         is_product: whether `pair` is a matrix product, see `Critic`.
+        whole_scores: most numbers of a tile that are not cut into tiles; their scores are computed
+            once for all reductions, those of tiles anew for each. What suits the device if None.
 
     Attributes:
         tile_scores: most numbers of a tile, its scores or what the layers before them hold, but
             for a single code and image.
         tile_codes: most codes of a tile.
-        whole_scores: most of these numbers that are not cut into tiles; their scores are computed
-            once for all reductions, those of tiles anew for each.
 
     On a CPU tiles stay in its cache. A GPU takes larger ones, as each costs tens of kernels however
     small it is; how large is best there was not measured.
@@ -50,7 +50,6 @@ class AllPairs(ScoreSet):
 
     tile_scores = 2**20  # 4 MiB in float32
     tile_codes = 1024
-    whole_scores = 2**24  # so few are quicker all at once
 
     def __init__(
         self,
@@ -59,17 +58,26 @@ class AllPairs(ScoreSet):
         code: Float[Tensor, "n w"],
         parameters: Sequence[Tensor] = (),
         is_product: bool = False,
+        whole_scores: int | None = None,
     ):
         self.pair = pair
-        self.joint = pair(source, code)
         self.source = source
         self.parameters = tuple(parameters)
         self.held = 1 if is_product else source.shape[-1]  # numbers in memory for a score
+        most = 2**24  # so few are quicker all at once
         if source.device.type != "cpu":
-            self.tile_scores, self.tile_codes, self.whole_scores = 2**25, 2**15, 2**26
+            self.tile_scores, self.tile_codes, most = 2**25, 2**15, 2**26
         self.all_codes = gather(code)
         check_num_images(len(self.all_codes))
+        num_images, m, _ = source.shape
+        numbers = len(self.all_codes) * num_images * m * self.held
+        self.is_whole = numbers <= (most if whole_scores is None else whole_scores)
         self._scores: Tensor | None = None
+        if is_product and self.is_whole:  # real pairs are among all of them, at no price
+            own = slice(first := first_own_row(num_images), first + num_images)
+            self.joint = self._whole()[own].diagonal().mT
+        else:
+            self.joint = pair(source, code)
 
     @property
     def num_negatives(self) -> int:
@@ -107,11 +115,11 @@ class AllPairs(ScoreSet):
         """The reduction of the scores of all pairs of a code and an image of this process."""
         _check_fixed(reduction.function, self.joint)
         num_images, m, _ = self.source.shape
-        all_images, held = len(self.all_codes), self.held
-        if all_images * num_images * m * held <= self.whole_scores:
+        if self.is_whole:
             return reduction.of(values_of(reduction, self._whole(), first_own_row(num_images)))
-        num_codes = min(all_images, self.tile_codes, max(1, self.tile_scores // (m * held)))
-        images_a_tile = max(1, self.tile_scores // (num_codes * m * held))
+        most, held = min(len(self.all_codes), self.tile_codes), m * self.held
+        num_codes = min(most, max(1, self.tile_scores // held))
+        images_a_tile = max(1, self.tile_scores // (num_codes * held))
         sides, tile = (self.source, self.all_codes), (num_codes, images_a_tile)
         return tiled(self.pair, reduction, sides, self.parameters, tile)
 

@@ -45,8 +45,8 @@ def objective(batch: int, tiled: bool) -> None:
     code_side = in_autocast_type(critic.encode_code(code))
     encode = critic.encode_source
     source_side = encoded_in_pieces(encode, source) if tiled else encode(source)
-    scores = AllPairs(critic.pair, source_side, code_side, is_product=True)
-    scores.whole_scores = 0 if tiled else 10**15
+    most = 0 if tiled else 10**15
+    scores = AllPairs(critic.pair, source_side, code_side, is_product=True, whole_scores=most)
     (-info_nce(scores)).backward()
 
 

@@ -51,8 +51,8 @@ class TiledCritic(ConcatCritic):
 
     def forward(self, source, code, negatives):
         sides = self.encode_source(source), self.encode_code(code)
-        scores = AllPairs(self.pair, *sides, self.pair_parameters(), self.is_product)
-        scores.tile_scores, scores.tile_codes, scores.whole_scores = 60, 4, 0
+        scores = AllPairs(self.pair, *sides, self.pair_parameters(), whole_scores=0)
+        scores.tile_scores, scores.tile_codes = 60, 4
         return scores
 
 

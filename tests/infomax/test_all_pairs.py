@@ -34,17 +34,18 @@ def critic(request):
 
 
 def cut(scores, tile_scores, tile_codes=1024):
-    scores.tile_scores, scores.tile_codes, scores.whole_scores = tile_scores, tile_codes, 0
+    scores.tile_scores, scores.tile_codes = tile_scores, tile_codes
     return scores
 
 
-def whole(critic, source, code, pair=None):
+def whole(critic, source, code, pair=None, most=None):
     sides = critic.encode_source(source), critic.encode_code(code)
-    return AllPairs(pair or critic.pair, *sides, critic.pair_parameters(), critic.is_product)
+    made_of = critic.pair_parameters(), critic.is_product, most
+    return AllPairs(pair or critic.pair, *sides, *made_of)
 
 
 def tiled(critic, source, code, *tile):
-    return cut(whole(critic, source, code), *tile)
+    return cut(whole(critic, source, code, most=0), *tile)
 
 
 def test_an_estimator_that_reads_all_scores_is_told_why_it_cannot(critic):
@@ -79,7 +80,7 @@ def test_extreme_scores_keep_value_and_gradient_finite(estimator, dtype):
 
     source = torch.tensor([1e4, -1e4, 1e4, 0.0]).reshape(4, 1, 1).to(dtype).requires_grad_()
     code = torch.tensor([1.0, 1.0, -1.0, 1.0]).reshape(4, 1).to(dtype).requires_grad_()
-    value = estimator(cut(AllPairs(pair, source, code), tile_scores=2))
+    value = estimator(cut(AllPairs(pair, source, code, whole_scores=0), tile_scores=2))
     value.backward()
     assert value.isfinite()
     assert source.grad.isfinite().all()
@@ -97,8 +98,7 @@ def test_no_score_tensor_is_ever_larger_than_a_tile():
         return scores
 
     source, code = sides(critic)
-    encoded = critic.encode_source(source), critic.encode_code(code)
-    pairs = cut(AllPairs(pair, *encoded, is_product=True), 2 * M * 4, 4)
+    pairs = cut(whole(critic, source, code, pair, most=0), 2 * M * 4, 4)
     forward = len(sizes)
     info_nce(pairs).backward()
     assert max(sizes) <= max(2 * M * 4, N * M)  # N * M are the real pairs
@@ -120,7 +120,8 @@ def test_pairs_that_are_not_cut_are_scored_once_for_all_that_is_made_of_them(cri
     with torch.no_grad():
         reported = [info_nce(pairs), nwj(pairs)]
     loss = loss + score_penalty(pairs)
-    assert calls.count(4) == 1  # that of all pairs, the other one of the real pairs
+    assert calls.count(4) == 1  # that of all pairs
+    assert calls.count(3) == (not critic.is_product)  # the real ones, if these are not among them
 
     def each(function):
         return function(whole(critic, source, code))
@@ -246,6 +247,6 @@ def test_under_autocast_the_sides_are_kept_in_the_type_they_are_multiplied_in():
     source, code = (x.detach().float() for x in sides(critic))
     with torch.autocast("cpu", torch.bfloat16):
         pairs = critic(source, code, None)
-    assert pairs.source.dtype == pairs.all_codes.dtype == pairs.joint.dtype == torch.bfloat16
+    assert pairs.source.dtype == pairs.all_codes.dtype == torch.bfloat16
     exact = info_nce(critic(source, code, None)).item()
     assert info_nce(pairs).item() == pytest.approx(exact, abs=0.02)

@@ -11,6 +11,7 @@ from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.classification import FIVE, MANY_CLASSES, places
 from dim_lightning.infomax.precision import widened
 
 _UNKNOWN = -100
@@ -84,7 +85,11 @@ class Supervised(EncoderModule):
     def code_and_terms(
         self, batch: Batch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The codes, and 'loss', nats, and 'top1', accuracy in [0, 1], of the labelled images."""
+        """The codes, and 'loss', nats, and 'top1', accuracy in [0, 1], of the labelled images.
+
+        In validation and test also 'top5', as `evaluation.accuracies` has it, of more than 10
+        classes.
+        """
         code = self.encoder(batch.images).mean
         known = batch.labels >= 0
         if not self.training and not known.any():  # training, where all are known, does not ask
@@ -94,7 +99,11 @@ class Supervised(EncoderModule):
             logits, torch.where(known, batch.labels, _UNKNOWN), ignore_index=_UNKNOWN
         )
         right = (logits.detach().argmax(1) == batch.labels) & known
-        return code, {"loss": loss, "top1": right.sum() / known.sum()}
+        terms = {"loss": loss, "top1": right.sum() / known.sum()}
+        if not self.training and logits.shape[1] > MANY_CLASSES:
+            place = places(logits.detach(), batch.labels.clamp(min=0))
+            terms["top5"] = ((place < FIVE) & known).sum() / known.sum()
+        return code, terms
 
     def on_fit_start(self) -> None:
         """Looks at device, data and the names of the classes.

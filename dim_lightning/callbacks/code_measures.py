@@ -12,7 +12,7 @@ from dim_lightning.baselines import Decoder
 from dim_lightning.callbacks.observation import data_of
 from dim_lightning.data.datamodule import SplitName
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation import Extracted, pixels
+from dim_lightning.evaluation import Accuracies, Extracted, pixels
 from dim_lightning.evaluation.dependency import (
     Paired,
     check_counts,
@@ -109,10 +109,10 @@ def code_figures(
     return figures, found
 
 
-def fine_tuned_top1(
+def fine_tuned_accuracies(
     trainer: L.Trainer, pl_module: L.LightningModule, epochs: int, seed: int
-) -> float:
-    """Test accuracy in [0, 1] of a copy of the run's encoder trained on with the labels.
+) -> Accuracies:
+    """Test accuracies in [0, 1] of a copy of the run's encoder trained on with the labels.
 
     Args:
         trainer: of the run, whose precision is used.

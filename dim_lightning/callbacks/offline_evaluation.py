@@ -15,7 +15,7 @@ from dim_lightning.callbacks.code_measures import (
     NAMES,
     CodeMeasures,
     code_figures,
-    fine_tuned_top1,
+    fine_tuned_accuracies,
 )
 from dim_lightning.callbacks.observation import (
     data_of,
@@ -58,7 +58,9 @@ class OfflineEvaluation(Callback):
     Linear probe, the paper's MLP probe with 200 units, and kNN (k = 20, T = 0.07 and k = 200,
     T = 0.1; cosine and Euclidean) on each layer of the encoder; beside them the floors: the same on
     each layer of the same encoder with random weights, and on raw pixels. All labelled training
-    images are used. The features of all layers are held in memory at once, 4 bytes each.
+    images are used. The features of all layers are held in memory at once, 4 bytes each. The table
+    has top1; result.json also has top5, of more than 10 classes, and mean_per_class, where classes
+    have different numbers of test images, as `evaluation.accuracies` gives them.
 
     Pictures of another data set, for which `transfer` is a name, have a section of their own: all
     is fitted and measured on them, with the encoder as it is (transfer). What the method logs of
@@ -190,20 +192,18 @@ class OfflineEvaluation(Callback):
         code = {"version": version(), **own_commit()}
         so_far = SoFar(run_dir, {"features": seen, "code": package_code()})
         name = list(taken[0].layers)[-1] if labelled else "code"
-        rows, spread, rest = MeasuredLayers({}, {}, {})
+        rows, rest = MeasuredLayers({}, {})
         if labelled:
             settings = {name: getattr(self, name) for name in LAYER_SETTINGS}
-            rows, spread, rest = measured_layers(
-                trainer, pl_module, taken, so_far, self.floors, settings
-            )
+            rows, rest = measured_layers(trainer, pl_module, taken, so_far, self.floors, settings)
         others, estimates = code_figures(
             trainer, pl_module, taken, self.measures, name, self.seed, so_far.once
         )
         if labelled and self.measures.fine_tune_epochs:
             settings = {"epochs": self.measures.fine_tune_epochs, "seed": self.seed}
-            tune = partial(fine_tuned_top1, trainer, pl_module, **settings)
+            tune = partial(fine_tuned_accuracies, trainer, pl_module, **settings)
             rows[name][FINE_TUNED] = so_far.once(FINE_TUNED, settings, tune)
-        figures = by_protocol(rows) | by_protocol(spread, "top1_std") | others
+        figures = by_protocol(rows) | others
         self.figures = dict(figures)
         facts = rest | {
             **state,
@@ -219,7 +219,7 @@ class OfflineEvaluation(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(_named(figures, self.transfer), step=state["steps_trained"])
         if labelled:
-            pl_module.print(table(rows, facts, spread))
+            pl_module.print(table(rows, facts))
         if others:
             pl_module.print(others_list(others, facts))
 

@@ -12,7 +12,7 @@ from dim_lightning.callbacks.observation import data_of
 from dim_lightning.callbacks.offline_table import figure_name
 from dim_lightning.callbacks.so_far import SoFar
 from dim_lightning.errors import InputError
-from dim_lightning.evaluation import Extracted, Labelled, accuracy, extract, pixels
+from dim_lightning.evaluation import Accuracies, Extracted, Labelled, accuracy, extract, pixels
 from dim_lightning.evaluation.offline import Splits, layer_figures
 from dim_lightning.evaluation.untrained import untrained
 from dim_lightning.run.accuracies import PIXELS, RANDOM, row_name
@@ -29,13 +29,11 @@ class MeasuredLayers(NamedTuple):
     """What was found.
 
     Attributes:
-        figures: row -> its accuracies, in [0, 1].
-        deviations: row -> their standard deviations over repeats.
+        figures: row -> protocol -> its accuracies, in [0, 1].
         facts: what else there is to know, for result.json.
     """
 
-    figures: dict[str, dict[str, float]]
-    deviations: dict[str, dict[str, float]]
+    figures: dict[str, dict[str, Accuracies]]
     facts: dict[str, Any]
 
 
@@ -57,7 +55,7 @@ def measured_layers(
         floors: whether to measure the untrained encoder and raw pixels, too.
         settings: those of LAYER_SETTINGS, by name.
     """
-    rows, spread = {}, {}
+    rows = {}
     num_classes = data_of(trainer).num_classes
     assert num_classes is not None
     kinds = _kinds(trainer, pl_module, taken, floors, settings["seed"])
@@ -69,7 +67,7 @@ def measured_layers(
         pl_module.print(f"offline evaluation: {row_name(row)} ({dim:,} features{known})")
         measure = partial(_layer, splits, num_classes, **settings)
         found = so_far.once(layer, settings, measure)
-        rows[row], spread[row] = found["figures"], found["deviations"]
+        rows[row] = found["figures"]
         facts["dim"][row] = dim
         for fact in ("l2", "svm_c"):
             if found[fact] is not None:
@@ -78,7 +76,7 @@ def measured_layers(
         facts |= {f"num_{n}": len(s.labels) for n, s in zip(NAMES, splits, strict=True)}
         facts["chance"] = _of_largest_class(splits.train.labels, splits.test.labels)
         del splits, measure  # before the next one is made
-    return MeasuredLayers(rows, spread, facts)
+    return MeasuredLayers(rows, facts)
 
 
 def _kinds(
@@ -116,7 +114,6 @@ def _layer(splits: Splits, num_classes: int, **settings: Any) -> dict[str, Any]:
     found = layer_figures(splits, num_classes, **settings)
     return {
         "figures": found.figures,
-        "deviations": found.deviations,
         "l2": found.linear and found.linear.l2,
         "svm_c": found.svm and found.svm.c,
         "not_converged": found.not_converged,

@@ -51,6 +51,14 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
         "top1_std: standard deviation over {repeats} seeds, MLP probe ({mlp_protocol}), or draws, "
         "few labels."
     ),
+    "top5": (
+        "top5: share of the test images whose class is among the five of largest score; of equal "
+        "scores the lower class comes first, and a class without a vote is not among them."
+    ),
+    "mean_per_class": (
+        "mean_per_class: mean over the classes of the share of each that is classified rightly; of "
+        "the classes that have test images."
+    ),
     "knn": "kNN: cosine votes are weighted by exp(s / T), Euclidean votes are equal.",
     FINE_TUNED: (
         "Fine-tuned: a copy of the whole encoder and a linear layer on its code, batches of 64, "
@@ -82,7 +90,7 @@ _OTHERS = {
     "ndm": "NDM, dimensions of the code, nats",
 }
 
-Rows = Mapping[str, Mapping[str, float]]
+Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> protocol -> name -> figure
 
 
 def protocol_text(
@@ -113,31 +121,28 @@ def figure_name(row: str, protocol: str, ending: str = "top1") -> str:
     return f"{prefix}{protocol}/{row.removeprefix(RANDOM)}/{ending}"
 
 
-def by_protocol(rows: Rows, ending: str = "top1") -> dict[str, float]:
+def by_protocol(rows: Rows) -> dict[str, float]:
     """The accuracies by their full name, floors last."""
     named = {
-        figure_name(row, protocol, ending): figures[protocol]
+        figure_name(row, protocol, ending): value
         for protocol in _protocols(rows)
         for row, figures in rows.items()
-        if protocol in figures
+        for ending, value in figures.get(protocol, {}).items()
     }
     return dict(sorted(named.items(), key=lambda item: item[0].startswith(RANDOM)))
 
 
-def table(rows: Rows, facts: Mapping[str, Any], deviations: Rows | None = None) -> str:
-    """The accuracies in percent, a row a layer, the floors below, and how they were measured.
+def table(rows: Rows, facts: Mapping[str, Any]) -> str:
+    """The top-1 accuracies in percent, a row a layer, the floors below, and how they were measured.
 
     Args:
-        rows: row -> protocol -> accuracy in [0, 1].
+        rows: accuracies in [0, 1].
         facts: what else there is to know.
-        deviations: row -> protocol -> standard deviation, of those that were repeated.
     """
     protocols = _protocols(rows)
     heads = [("", "layer"), ("", "size"), *map(_heading, protocols)]
-    spread = deviations or {}
     cells = [
-        [row_name(row), f"{facts['dim'][row]:,}"]
-        + [_cell(figures.get(p), spread.get(row, {}).get(p)) for p in protocols]
+        [row_name(row), f"{facts['dim'][row]:,}"] + [_cell(figures.get(p, {})) for p in protocols]
         for row, figures in rows.items()
     ]
     columns = list(zip(*zip(*heads, strict=True), *cells, strict=True))
@@ -156,7 +161,7 @@ def table(rows: Rows, facts: Mapping[str, Any], deviations: Rows | None = None) 
             lines.append(rule)
         floor_before = is_floor(row)
         lines.append(line(texts))
-    return "\n".join(["", *lines, rule, *_notes(facts)])
+    return "\n".join(["", *lines, rule, *_notes(facts), *_also(rows)])
 
 
 def others_list(figures: Mapping[str, float], facts: Mapping[str, Any]) -> str:
@@ -196,10 +201,9 @@ def _protocols(rows: Rows) -> list[str]:
     return sorted(found, key=lambda protocol: protocol != LINEAR)
 
 
-def _cell(value: float | None, deviation: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
+def _cell(figures: Mapping[str, float]) -> str:
+    shown = (figures[name] for name in ("top1", "top1_std") if name in figures)
+    return " ± ".join(f"{100 * value:.2f}" for value in shown)
 
 
 def _title(facts: Mapping[str, Any]) -> str:
@@ -237,6 +241,13 @@ def _notes(facts: Mapping[str, Any]) -> list[str]:
     half, most = (100 * math.sqrt(p * (1 - p) / facts["num_test"]) for p in (0.5, 0.9))
     error = f"standard error, by the number of test images: {half:.2f} at 50 %, {most:.2f} at 90 %"
     return [*lines, error, f"measured in {facts['seconds']:,.0f} s"]
+
+
+def _also(rows: Rows) -> list[str]:
+    """What there is beside the accuracies of the table, if there is anything."""
+    names = {n for figures in rows.values() for found in figures.values() for n in found}
+    others = [name for name in ("top5", "mean_per_class") if name in names]
+    return [f"also in result.json: {', '.join(others)}"] * bool(others)
 
 
 def _heading(protocol: str) -> tuple[str, str]:

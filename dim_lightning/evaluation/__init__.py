@@ -2,8 +2,9 @@
 
 features.py   an encoder and batches of images -> features, layer by layer, and pixels
 labelled.py   features with a class of each
+classification.py   scores of classes -> top-1 and top-5 accuracy, and the mean over classes
 search.py     the rows of a bank that come first for a query
-knn.py        nearest neighbours and the accuracy of their vote
+knn.py        nearest neighbours and their vote
 conditioning.py   features standardised, and what makes their linear classifiers easy to find
 softmax_regression.py   the convex problem of the linear probe, solved to convergence
 probes.py     the linear probe with its penalty chosen, and the paper's MLP with 200 units
@@ -20,6 +21,7 @@ code_prior.py   what codes that follow their prior look like
 projection.py   two coordinates of a code, to be looked at
 """
 
+from dim_lightning.evaluation.classification import Accuracies, accuracies, accuracy
 from dim_lightning.evaluation.features import Extracted, extract, observing, pixels
 from dim_lightning.evaluation.geometry import (
     Geometry,
@@ -28,15 +30,17 @@ from dim_lightning.evaluation.geometry import (
     geometry_of,
     uniformity,
 )
-from dim_lightning.evaluation.knn import accuracy, knn_accuracy, knn_predict, neighbours, vote
+from dim_lightning.evaluation.knn import knn_accuracy, knn_predict, neighbours, vote
 from dim_lightning.evaluation.labelled import Labelled
 from dim_lightning.evaluation.probes import LinearResult, linear_probe, mlp_probe
 
 __all__ = [
+    "Accuracies",
     "Extracted",
     "Geometry",
     "Labelled",
     "LinearResult",
+    "accuracies",
     "accuracy",
     "alignment",
     "effective_rank",

@@ -1,7 +1,7 @@
 """An encoder as the start of supervised training: the whole of it learns on, with labels."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -11,9 +11,9 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from dim_lightning.encoders import Encoder
+from dim_lightning.evaluation.classification import Accuracies, accuracies
 from dim_lightning.evaluation.features import as_floats
 from dim_lightning.evaluation.fitting import late, passes, seeded
-from dim_lightning.evaluation.knn import accuracy
 
 _AT_ONCE = 256
 
@@ -35,12 +35,12 @@ def fine_tuned(
     learning_rate: float = 1e-3,
     seed: int = 0,
     context: Callable[[], AbstractContextManager] = nullcontext,
-) -> float:
-    """Test accuracy, in [0, 1], of a copy of `encoder` trained on with the labels.
+) -> Accuracies:
+    """Test accuracies, in [0, 1], of a copy of `encoder` trained on with the labels.
 
     A linear layer on the code, drawn from `seed`; encoder and layer are trained together by Adam
     on the cross-entropy, whose rate is divided by ten for the last third and again for the last
-    sixth of the epochs. No augmentation. The accuracy is that after the last epoch: neither
+    sixth of the epochs. No augmentation. The accuracies are those after the last epoch: neither
     validation nor test images choose anything. `encoder` and the global generators stay as they
     are.
 
@@ -81,7 +81,7 @@ def fine_tuned(
         plan = (count, epochs, batch_size, late(epochs), seed, "fine_tune_epochs")
         for _ in passes(optimizer, loss_of, *plan, scaler):
             pass
-        return _accuracy(network.eval(), test, context)
+        return _accuracies(network.eval(), test, context)
 
 
 class _Classifier(nn.Module):
@@ -95,12 +95,15 @@ class _Classifier(nn.Module):
 
 
 @torch.no_grad()
-def _accuracy(
+def _accuracies(
     network: nn.Module, part: LabelledImages, context: Callable[[], AbstractContextManager]
-) -> float:
+) -> Accuracies:
     device = next(network.parameters()).device
-    predicted = []
-    for images in part.images.split(_AT_ONCE):
-        with context():
-            predicted.append(network(as_floats(images.to(device))).argmax(dim=1).cpu())
-    return accuracy(torch.cat(predicted), part.labels.cpu())
+
+    def scores() -> Iterator[Tensor]:
+        for images in part.images.split(_AT_ONCE):
+            with context():
+                logits = network(as_floats(images.to(device)))
+            yield logits
+
+    return accuracies(scores(), part.labels)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.classification import accuracy
 from dim_lightning.evaluation.labelled import check_finite, check_labelled
 from dim_lightning.evaluation.search import Ranking, largest
 
@@ -125,22 +126,25 @@ def vote(
     num_classes: int,
     temperature: float | None,
 ) -> Int64[Tensor, " q"]:
-    """The winning class of each row: votes exp(similarity / temperature), one each without."""
+    """The winning class of each row: that of most `votes`, of equal counts the lowest."""
+    return votes(similarity, labels, num_classes, temperature).argmax(dim=1)
+
+
+def votes(
+    similarity: Float[Tensor, "q k"],
+    labels: Int64[Tensor, "q k"],
+    num_classes: int,
+    temperature: float | None,
+) -> Float[Tensor, "q c"]:
+    """The votes for each class, up to a factor of each row; -inf for a class without any.
+
+    A neighbour has exp(similarity / temperature) votes, or one if there is no temperature.
+    """
     weights = torch.ones_like(similarity)
     if temperature is not None:  # relative to the nearest one, so that nothing overflows
         weights = ((similarity - similarity.amax(dim=1, keepdim=True)) / temperature).exp()
-    votes = similarity.new_zeros(len(similarity), num_classes)
-    return votes.scatter_add_(1, labels, weights).argmax(dim=1)
-
-
-def accuracy(predicted: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> float:
-    """Share of equal entries, in [0, 1]: every image counts the same (micro average).
-
-    Raises:
-        InputError: some are unlabelled.
-    """
-    check_labelled(labels)
-    return (predicted == labels).sum().item() / len(labels)
+    counts = similarity.new_zeros(len(similarity), num_classes).scatter_add_(1, labels, weights)
+    return counts.masked_fill_(counts == 0, -torch.inf)
 
 
 def _by_cosine(queries: Tensor, bank: Tensor) -> Ranking:

@@ -1,10 +1,13 @@
 """The figures of frozen features, layer by layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
-from dim_lightning.evaluation.knn import METRICS, accuracy, neighbours_by, vote
+from torch import Tensor
+
+from dim_lightning.evaluation.classification import AT_ONCE, Accuracies, accuracies
+from dim_lightning.evaluation.knn import METRICS, neighbours_by, votes
 from dim_lightning.evaluation.labelled import Labelled, few_labelled
 from dim_lightning.evaluation.paper_probe import paper_probe
 from dim_lightning.evaluation.probes import LinearResult, linear_probe, mlp_probe
@@ -42,17 +45,16 @@ class LayerResult(NamedTuple):
     """What `layer_figures` found.
 
     Attributes:
-        figures: protocol -> test accuracy in [0, 1]; where it was repeated, the mean.
+        figures: protocol -> test accuracies in [0, 1]; where it was repeated, their means, and
+            top1_std, the standard deviation of top1 over seeds.
         linear: how the linear probe among them was found; None where it was left out.
         svm: how the SVM among them was found; None where it was left out.
-        deviations: protocol -> standard deviation over seeds, of those that were repeated.
         not_converged: the protocols whose probe, or one of whose probes, was not solved.
     """
 
-    figures: dict[str, float]
+    figures: dict[str, Accuracies]
     linear: LinearResult | None
     svm: SVMResult | None
-    deviations: dict[str, float]
     not_converged: list[str]
 
 
@@ -88,21 +90,27 @@ def layer_figures(
         LINEAR: [linear] if linear else [],
         SVM: [machine] if machine else [],
     }
-    figures = {name: one.top1 for name, probes in solved.items() for one in probes}
+    figures = {name: one.test for name, probes in solved.items() for one in probes}
     seeds = range(seed, seed + repeats)
-    series: dict[str, list[float]] = {}
+    series: dict[str, list[Accuracies]] = {}
     for share in few_labels if narrow else ():
         name = f"{FEW}/{share:g}"
         solved[name] = [few_label_probe(splits, num_classes, share, each) for each in seeds]
-        series[name] = [one.top1 for one in solved[name]]
+        series[name] = [one.test for one in solved[name]]
     if mlp_epochs > 0:
         found = [mlp_figures(splits, num_classes, mlp_protocol, mlp_epochs, s) for s in seeds]
         series |= {name: [one[name] for one in found] for name in found[0]}
-    figures |= {name: fmean(values) for name, values in series.items()}
+    figures |= {name: _over_seeds(found) for name, found in series.items()}
     figures |= knn_figures(splits, num_classes)
-    deviations = {name: stdev(values) for name, values in series.items() if len(values) > 1}
     unsolved = [name for name, probes in solved.items() if not all(p.converged for p in probes)]
-    return LayerResult(figures, linear, machine, deviations, unsolved)
+    return LayerResult(figures, linear, machine, unsolved)
+
+
+def _over_seeds(found: Sequence[Accuracies]) -> Accuracies:
+    figures = {name: fmean(one[name] for one in found) for name in found[0]}
+    if len(found) > 1:
+        figures["top1_std"] = stdev(one["top1"] for one in found)
+    return figures
 
 
 def few_label_probe(splits: Splits, num_classes: int, share: float, seed: int) -> LinearResult:
@@ -122,8 +130,8 @@ def few_label_probe(splits: Splits, num_classes: int, share: float, seed: int) -
 
 def mlp_figures(
     splits: Splits, num_classes: int, protocol: MLPProtocol, epochs: int, seed: int
-) -> dict[str, float]:
-    """Protocol -> test accuracy in [0, 1] of the network with 200 units.
+) -> dict[str, Accuracies]:
+    """Protocol -> test accuracies in [0, 1] of the network with 200 units.
 
     Args:
         splits: the features.
@@ -137,16 +145,16 @@ def mlp_figures(
         train, _, test = splits
         return {MLP: mlp_probe(train, test, num_classes, epochs=epochs, seed=seed)}
     found = paper_probe(*splits, num_classes, seed=seed)
-    return {PAPER: found.top1, CHOSEN: found.chosen_top1}
+    return {PAPER: found.averaged, CHOSEN: found.chosen}
 
 
-def knn_figures(splits: Splits, num_classes: int) -> dict[str, float]:
-    """Protocol -> test accuracy in [0, 1] of the vote of the nearest training images.
+def knn_figures(splits: Splits, num_classes: int) -> dict[str, Accuracies]:
+    """Protocol -> test accuracies in [0, 1] of the vote of the nearest training images.
 
     Both metrics and each of `KNN_SETTINGS` that the training split is large enough for. The names
     say k, and the temperature where it plays a part: in Euclidean votes all neighbours are equal.
     """
-    figures: dict[str, float] = {}
+    figures: dict[str, Accuracies] = {}
     train, test = splits.train, splits.test
     possible = [(k, t) for k, t in KNN_SETTINGS if k <= len(train.labels)]
     if not possible:
@@ -157,7 +165,15 @@ def knn_figures(splits: Splits, num_classes: int) -> dict[str, float]:
         for k, t in possible:
             weighted = metric == "cosine"
             found = train.labels[index[:, :k]]
-            predicted = vote(value[:, :k], found, num_classes, t if weighted else None)
+            blocks = _votes(value[:, :k], found, num_classes, t if weighted else None)
             name = f"knn/{metric}/k{k}" + (f"_t{t}" if weighted else "")
-            figures[name] = accuracy(predicted, test.labels)
+            figures[name] = accuracies(blocks, test.labels)
     return figures
+
+
+def _votes(
+    similarity: Tensor, labels: Tensor, num_classes: int, temperature: float | None
+) -> Iterator[Tensor]:
+    """Those of some queries after the other."""
+    pairs = zip(similarity.split(AT_ONCE), labels.split(AT_ONCE), strict=True)
+    return (votes(some, theirs, num_classes, temperature) for some, theirs in pairs)

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dim_lightning.evaluation.classification import Accuracies
 from dim_lightning.evaluation.fitting import passes, seeded
 from dim_lightning.evaluation.labelled import Labelled, check_parts
-from dim_lightning.evaluation.probes import network_accuracy, small_network
+from dim_lightning.evaluation.probes import network_accuracies, small_network
 
 PAPER_EPOCHS = 200
 
@@ -18,14 +19,14 @@ class PaperResult(NamedTuple):
     """What `paper_probe` found.
 
     Attributes:
-        top1: mean over the last epochs of the share of the test images classified rightly.
-        chosen_top1: the same share after the one epoch that is best on the validation images.
-        val_top1: the share of the validation images after that epoch.
+        averaged: accuracies of the test images, each its mean over the last epochs.
+        chosen: the same after the one epoch that is best on the validation images.
+        val_top1: share of the validation images classified rightly after that epoch.
         epoch: that epoch, from 1; the first of equal ones.
     """
 
-    top1: float
-    chosen_top1: float
+    averaged: Accuracies
+    chosen: Accuracies
     val_top1: float
     epoch: int
 
@@ -42,7 +43,7 @@ def paper_probe(
     learning_rate: float = 1e-4,
     seed: int = 0,
 ) -> PaperResult:
-    """Test accuracy, in [0, 1], of the paper's probe trained as the paper says.
+    """Test accuracies, in [0, 1], of the paper's probe trained as the paper says.
 
     Linear 200 - dropout 0.1 - batch norm - ReLU - Linear on the features as they are; Adam at 1e-4,
     divided by ten after epochs 50 and 100, batches of 64; the mean test accuracy of the last 100
@@ -66,7 +67,7 @@ def paper_probe(
     """
     check_parts(train, val, test)
     device = train.features.device
-    scores: list[tuple[float, float]] = []
+    scores: list[tuple[float, Accuracies]] = []
     with seeded(seed, device):
         network = small_network(train.features.shape[1], num_classes).to(device)
         optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
@@ -77,8 +78,10 @@ def paper_probe(
         count = len(train.labels)
         plan = (count, epochs, batch_size, milestones, seed, "mlp_epochs")
         for _ in passes(optimizer, loss_of, *plan, device=device):
-            scores.append((network_accuracy(network, val), network_accuracy(network, test)))
-    last = [top1 for _, top1 in scores[-averaged:]]
+            on_val, on_test = (network_accuracies(network, part) for part in (val, test))
+            scores.append((on_val["top1"], on_test))
+    last = [on_test for _, on_test in scores[-averaged:]]
+    means = {name: sum(one[name] for one in last) / len(last) for name in last[0]}
     chosen = max(range(epochs), key=lambda epoch: scores[epoch][0])
-    val_top1, chosen_top1 = scores[chosen]
-    return PaperResult(sum(last) / len(last), chosen_top1, val_top1, chosen + 1)
+    val_top1, of_chosen = scores[chosen]
+    return PaperResult(means, of_chosen, val_top1, chosen + 1)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dim_lightning.evaluation.classification import AT_ONCE, Accuracies, accuracies, accuracy
 from dim_lightning.evaluation.conditioning import standardisation
 from dim_lightning.evaluation.fitting import late, passes, seeded
-from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.labelled import Labelled, check_parts
 from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
 
@@ -31,16 +31,21 @@ class LinearResult(NamedTuple):
     """What `linear_probe` found.
 
     Attributes:
-        top1: share of the test images classified rightly, in [0, 1].
-        val_top1: the same of the validation images, at the chosen penalty.
+        test: accuracies of the test images, in [0, 1].
+        val_top1: share of the validation images classified rightly, at the chosen penalty.
         l2: the chosen penalty.
         converged: whether the chosen regression was solved to the tolerance.
     """
 
-    top1: float
+    test: Accuracies
     val_top1: float
     l2: float
     converged: bool
+
+    @property
+    def top1(self) -> float:
+        """Share of the test images classified rightly."""
+        return self.test["top1"]
 
 
 def linear_probe(
@@ -99,9 +104,9 @@ def linear_probe(
         best = _walk(best, map(attempt, grid[:start]), tries_all)
     solver.solution = best.solution
     model = solver.fit(best.l2, _MOST_PRODUCTS)
-    top1 = accuracy(model.predict(test.features), test.labels)
+    of_test = accuracies(model.logits(test.features).split(AT_ONCE), test.labels)
     val_top1 = accuracy(model.predict(val.features), val.labels)
-    return LinearResult(top1, val_top1, best.l2, model.converged)
+    return LinearResult(of_test, val_top1, best.l2, model.converged)
 
 
 class _Attempt(NamedTuple):
@@ -151,13 +156,13 @@ def mlp_probe(
     batch_size: int | None = None,
     learning_rate: float = 1e-3,
     seed: int = 0,
-) -> float:
-    """Test accuracy, in [0, 1], of Linear - dropout - batch norm - ReLU - Linear on the features.
+) -> Accuracies:
+    """Test accuracies, in [0, 1], of Linear - dropout - batch norm - ReLU - Linear on the features.
 
     The network is that of Hjelm et al., 2019, appendix A.2 (200 units, dropout 0.1). The training
     is shorter: theirs is Adam at 1e-4, divided by ten at epochs 50 and 100, and reports the mean
     accuracy of its last 100 epochs; here it is Adam at `learning_rate`, divided by ten for the last
-    third and again for the last sixth of the epochs, on standardised features, and the accuracy
+    third and again for the last sixth of the epochs, on standardised features, and the accuracies
     after the last epoch.
 
     Every draw comes from `seed`; the global generator is left alone.
@@ -191,19 +196,19 @@ def mlp_probe(
         plan = (count, epochs, batch_size, late(epochs), seed, "mlp_epochs")
         for _ in passes(optimizer, loss_of, *plan, device=device):
             pass
-    return network_accuracy(network, test, mean, scale)
+    return network_accuracies(network, test, mean, scale)
 
 
 @torch.no_grad()
-def network_accuracy(
+def network_accuracies(
     network: nn.Module, part: Labelled, mean: Tensor | float = 0.0, scale: Tensor | float = 1.0
-) -> float:
-    """Share of the images that a network, in eval mode, has right; it trains on afterwards."""
+) -> Accuracies:
+    """Accuracies, in [0, 1], of a network in eval mode; it trains on afterwards."""
     network.eval()
-    blocks = part.features.split(4096)
-    predicted = [network((x.float() - mean) / scale).argmax(dim=1) for x in blocks]
+    blocks = part.features.split(AT_ONCE)
+    found = accuracies((network((x.float() - mean) / scale) for x in blocks), part.labels)
     network.train()
-    return accuracy(torch.cat(predicted), part.labels)
+    return found
 
 
 def small_network(dim: int, num_classes: int) -> nn.Sequential:

@@ -10,13 +10,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dim_lightning.errors import InputError
+from dim_lightning.evaluation.classification import AT_ONCE, Accuracies, accuracies
 from dim_lightning.evaluation.conditioning import (
     LARGEST_CURVATURE,
     cholesky_factor,
     standardisation,
     wide,
 )
-from dim_lightning.evaluation.knn import accuracy
 from dim_lightning.evaluation.labelled import Labelled, check_parts
 from dim_lightning.evaluation.probes import FEW_VALUES
 
@@ -24,7 +24,6 @@ C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 _TOLERANCE = 1e-5  # of the objective: by how much less the smallest one may be, at most
 _HISTORY = 20  # steps from which L-BFGS knows the curvature
-_ROWS = 4096  # of a block to classify
 _PATIENCE = 2  # penalties worse than the best, after which weaker ones are not tried
 
 
@@ -32,16 +31,21 @@ class SVMResult(NamedTuple):
     """What `linear_svm` found.
 
     Attributes:
-        top1: share of the test images classified rightly, in [0, 1].
-        val_top1: the same of the validation images, at the chosen C.
+        test: accuracies of the test images, in [0, 1].
+        val_top1: share of the validation images classified rightly, at the chosen C.
         c: the chosen weight of the loss against the penalty.
         converged: whether the chosen machine was solved to the tolerance.
     """
 
-    top1: float
+    test: Accuracies
     val_top1: float
     c: float
     converged: bool
+
+    @property
+    def top1(self) -> float:
+        """Share of the test images classified rightly."""
+        return self.test["top1"]
 
 
 def linear_svm(
@@ -94,13 +98,14 @@ def linear_svm(
     best_top1, best_c, best, best_converged, since = -1.0, 0.0, found, False, 0
     for c in sorted(grid):
         found, converged = machines.solved(c, found, max_iter)
-        top1 = machines.top1(found, classes, val)
+        top1 = machines.accuracies(found, classes, val)["top1"]
         since += top1 < best_top1  # of few images many are equally good
         if top1 > best_top1:
             best_top1, best_c, best, best_converged, since = top1, c, found, converged, 0
         if since == _PATIENCE and train.features.numel() > FEW_VALUES:
             break
-    return SVMResult(machines.top1(best, classes, test), best_top1, best_c, best_converged)
+    of_test = machines.accuracies(best, classes, test)
+    return SVMResult(of_test, best_top1, best_c, best_converged)
 
 
 class _Machines:
@@ -170,11 +175,19 @@ class _Machines:
         seen = torch.from_numpy(found.x).view(start.shape).to(self.features)
         return _times_inverse(seen, factor), solved
 
-    def top1(self, machine: Float[Tensor, "k d1"], classes: Tensor, part: Labelled) -> float:
-        """Share of the images whose largest score is that of their class, in [0, 1]."""
-        blocks = map(self._standardised, part.features.split(_ROWS))
-        scores = [F.linear(x, machine[:, :-1], machine[:, -1]) for x in blocks]
-        return accuracy(classes[torch.cat(scores).argmax(dim=1)], part.labels)
+    def accuracies(
+        self, machine: Float[Tensor, "k d1"], classes: Int64[Tensor, " k"], part: Labelled
+    ) -> Accuracies:
+        """Those of the images, in [0, 1]; a class without a machine is not predicted."""
+        num_classes = int(max(classes.max(), part.labels.max())) + 1
+
+        def scores(features: Tensor) -> Tensor:
+            x = self._standardised(features)
+            of_all = x.new_full((len(x), num_classes), -torch.inf)
+            of_all[:, classes] = F.linear(x, machine[:, :-1], machine[:, -1])
+            return of_all
+
+        return accuracies(map(scores, part.features.split(AT_ONCE)), part.labels)
 
     def _objective(
         self, machine: Float[Tensor, "k d1"], c: float

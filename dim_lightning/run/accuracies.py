@@ -5,6 +5,8 @@ from typing import Any
 
 from dim_lightning.run.settings import flat_settings
 
+# the ends of the names of figures that are accuracies, as a person reads them
+KINDS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class"}
 PIXELS, RANDOM = "pixels", "random/"  # rows of the offline evaluation that are floors
 _PROBES = {
     "linear": "linear probe",
@@ -15,16 +17,20 @@ _PROBES = {
 }
 
 
-def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
+def accuracy_table(test: Mapping[str, Any], kind: str = "top1") -> dict[str, Any] | None:
     """The accuracies of the offline evaluation: a row a layer, a column a protocol, in percent.
 
     Floors, an untrained encoder's features and raw pixels, come last. None if there are none.
+
+    Args:
+        test: a section of result.json.
+        kind: one of KINDS.
     """
-    values = accuracies_of(test)
+    values = accuracies_of(test, kind)
     spread = {
         _place(name): value
         for name, value in flat_figures(test).items()
-        if name.endswith("/top1_std")
+        if name.endswith(f"/{kind}_std")
     }
     if not values:
         return None
@@ -54,9 +60,9 @@ def accuracy_table(test: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def accuracies_of(test: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    """Row and column of the table -> accuracy, in [0, 1]."""
-    return {_place(n): v for n, v in flat_figures(test).items() if n.endswith("/top1")}
+def accuracies_of(test: Mapping[str, Any], kind: str = "top1") -> dict[tuple[str, str], float]:
+    """Row and column of the table -> accuracy of a kind, in [0, 1]."""
+    return {_place(n): v for n, v in flat_figures(test).items() if n.endswith(f"/{kind}")}
 
 
 def layers_of(test: Mapping[str, Any]) -> list[str]:

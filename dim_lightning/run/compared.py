@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.accuracies import accuracies_of, row_name
+from dim_lightning.run.accuracies import KINDS, accuracies_of, row_name
 from dim_lightning.run.checkpoint import JOINT_BATCH
 from dim_lightning.run.curves import epoch_ends
 from dim_lightning.run.environment import known_pictures, num_pictures, read_environment
@@ -48,7 +48,7 @@ class RunData(NamedTuple):
         config: settings by their full name.
         series: metric -> its values.
         finals: the last accuracies.
-        accuracies: all of the tests, by protocol and layer.
+        accuracies: all of the tests, by protocol and layer, and by kind if it is not top-1.
         epochs: trained.
         minutes: of training, validation left out, at the end of each epoch.
         tested: of each test, such as "tested on cifar100", after how much of it, if the run has
@@ -182,9 +182,10 @@ def _load(folder: Path, label: str) -> RunData:
         tested[f"tested on {name}"] = caveat_of_test(result, test_section(name))
     sections = {"test": result.get("test", {}), **{f"on {n}": t for n, t in others.items()}}
     accuracies = {
-        f"{section} {protocol}, {row_name(row)}": value
+        f"{section} {protocol}, {row_name(row)}" + (f", {words}" if kind != "top1" else ""): value
         for section, test in sections.items()
-        for (row, protocol), value in accuracies_of(test).items()
+        for kind, words in KINDS.items()
+        for (row, protocol), value in accuracies_of(test, kind).items()
     }
     config = flat_config(folder)
     minutes = _minutes(series, _images_a_step(folder, config, result["fit"]))

@@ -66,6 +66,18 @@ _MEANINGS = (
         "NAT: mean square distance of a code's direction to the image's own target on the sphere; "
         "2 is chance, 0 perfect.",
     ),
+    (
+        r".+/top5",
+        "Share of the images whose class is among the five of largest score, in place of the first "
+        "alone; of data with more than 10 classes. Of equal scores the lower class comes first, "
+        "and a class that no neighbour votes for is not among them.",
+    ),
+    (
+        r".+/mean_per_class",
+        "Mean over the classes of the share of each one's test images that is classified rightly: "
+        "every class counts the same, where top1 counts every image. Given where the classes have "
+        "different numbers of test images.",
+    ),
     (r"(train|val|test)/top1", "Supervised: accuracy of the classifier that trains the encoder."),
     (
         r"(train|val|test)/(relative_)?coordinates",

@@ -113,15 +113,19 @@ TEMPLATE = page_template(
 <p class="soft">Frozen features, top-1 accuracy in percent, the best of a column in bold. Grey rows
 are floors: what raw pixels or an untrained encoder reach.
 {%- if test.unsolved %} Ended before they converged: {{ test.unsolved }}.{% endif %}</p>
+{% for kind, table in test.accuracies.items() %}
+{% if not loop.first %}<details><summary>The same, {{ kind }} accuracy</summary>{% endif %}
 <div class="box"><table>
 <tr><th>features</th>
-{% for column in test.accuracies.columns %}<th>{{ column }}</th>{% endfor %}</tr>
-{% for row in test.accuracies.rows %}
+{% for column in table.columns %}<th>{{ column }}</th>{% endfor %}</tr>
+{% for row in table.rows %}
 <tr{% if row.floor %} class="floor"{% endif %}><td>{{ row.name }}</td>
 {% for cell in row.cells %}<td{% if cell.best %} class="best"{% endif %}>{{ cell.text }}</td>
 {% endfor %}</tr>
 {% endfor %}
 </table></div>
+{% if not loop.first %}</details>{% endif %}
+{% endfor %}
 {% endfor %}
 
 {% if curves %}

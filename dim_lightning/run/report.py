@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dim_lightning.run.accuracies import flat_figures, layers_of
+from dim_lightning.run.accuracies import KINDS, flat_figures, layers_of
 from dim_lightning.run.environment import known_pictures
 from dim_lightning.run.folder import LAST_CHECKPOINT, PICTURES, SUMMARY
 from dim_lightning.run.metrics import best, read_metrics
@@ -211,7 +211,7 @@ def closing_message(run_dir: Path, command: str) -> str:
 
 def _all_figures(section: Mapping[str, Any]) -> list[str]:
     """A line a figure, shares in percent."""
-    shares = ("/top1", "/precision")
+    shares = (*(f"/{kind}" for kind in KINDS), "/precision")
     return [
         f"  {name:<32} {f'{value:.1%}' if name.endswith(shares) else f'{value:.4g}':>8}"
         for name, value in flat_figures(section).items()

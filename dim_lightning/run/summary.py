@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from dim_lightning.run.accuracies import accuracy_table, flat_figures, unsolved
+from dim_lightning.run.accuracies import KINDS, accuracy_table, flat_figures, unsolved
 from dim_lightning.run.curves import panel_svg, panels
 from dim_lightning.run.environment import GPUS, read_environment, threads_text
 from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY, write_atomically
@@ -73,9 +73,10 @@ def _content(run_dir: Path) -> dict[str, Any]:
 
 def _table(result: Mapping[str, Any], name: str, test: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says of a test: of the run's own pictures, or of the data set `name`."""
+    tables = {words: accuracy_table(test, kind) for kind, words in KINDS.items()}
     return {
         "of": f" of {name}, other pictures than it was trained on" * bool(name),
-        "accuracies": accuracy_table(test),
+        "accuracies": {words: table for words, table in tables.items() if table},
         "caveat": caveat_of_test(result, test_section(name or None)),
         "unsolved": ", ".join(unsolved(test)),
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dim_lightning.errors import InputError, nearest
-from dim_lightning.run.accuracies import unsolved
+from dim_lightning.run.accuracies import KINDS, unsolved
 from dim_lightning.run.environment import (
     DATA,
     commit_text,
@@ -23,7 +23,7 @@ from dim_lightning.table.floors import NOT_ASKED_FOR, measures_floor
 from dim_lightning.table.runs import State, figures_of
 
 ACCURACY = "/top1"
-IN_PERCENT = (ACCURACY, f"{ACCURACY}_std")
+IN_PERCENT = (*(f"/{kind}" for kind in KINDS), f"{ACCURACY}_std")
 Found = Sequence[tuple[Cell, State]]
 
 

@@ -151,8 +151,10 @@ def measure_probe(way: str, layer: str, splits: Splits, classes: int) -> Row:
     finally:
         vars(probes).update(kept)
     seconds = time.process_time() - processor
-    found = {"way": way, "layer": layer, "dim": splits.train.features.shape[1]}
-    return {**found, "processor_seconds": seconds, **Counting.work, **result._asdict()}
+    what = {"way": way, "layer": layer, "dim": splits.train.features.shape[1]}
+    names = ("top1", "val_top1", "l2", "converged")
+    found = {name: getattr(result, name) for name in names}
+    return {**what, "processor_seconds": seconds, **Counting.work, **found}
 
 
 def compare_probes(chosen: argparse.Namespace) -> list[Row]:

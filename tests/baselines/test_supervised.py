@@ -24,6 +24,20 @@ def test_the_loss_is_the_cross_entropy_of_the_classifier_on_the_code():
     assert terms["top1"] == (logits.argmax(1) == one.labels).float().mean()
 
 
+def test_of_many_classes_it_also_says_how_often_five_guesses_are_enough():
+    module, one = build(Supervised, num_classes=60), batch()
+    assert "top5" not in terms_of(module, one)
+    labels = one.labels.clone()
+    labels[:2] = -1
+    module.eval()
+    scores = module.classifier(module.encoder(one.images).mean)
+    five = [set(row.argsort()[-5:].tolist()) for row in scores[2:].detach()]
+    right = [label in found for label, found in zip(labels[2:].tolist(), five, strict=True)]
+    found = terms_of(module, one._replace(labels=labels))["top5"].item()
+    assert found == pytest.approx(np.mean(right))
+    assert "top5" not in terms_of(build(Supervised, num_classes=10).eval(), one)
+
+
 def test_the_code_is_the_mean_without_noise():
     module, one = build(Supervised, encoder=gaussian), batch()
     code, terms = module.code_and_terms(one, torch.Generator())

@@ -11,6 +11,7 @@ from torch import nn
 from dim_lightning.callbacks import OfflineEvaluation
 from dim_lightning.callbacks.offline_section import encoder_code, joined, weights_hash
 from dim_lightning.callbacks.offline_table import by_protocol, others_list, protocol_text, table
+from dim_lightning.data import Arrays, ImageDataModule
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import extract, knn_accuracy
@@ -32,12 +33,13 @@ def facts():
     }
 
 
-ROWS = {
+TOPS = {
     "conv": {"probe/linear": 0.61234, "probe/mlp200": 0.7, "knn/cosine/k20_t0.07": 0.5},
     "y": {"probe/linear": 0.5, "probe/mlp200": 0.6, "knn/cosine/k20_t0.07": 0.4},
     "random/y": {"probe/linear": 0.3, "knn/cosine/k20_t0.07": 0.29},
     "pixels": {"probe/linear": 0.39, "knn/cosine/k20_t0.07": 0.339},
 }
+ROWS = {row: {kind: {"top1": top} for kind, top in tops.items()} for row, tops in TOPS.items()}
 
 
 def test_the_protocol_is_that_of_the_figures_there_are():
@@ -107,6 +109,9 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     names |= {"probe/linear/pixels/top1", "probe/mlp200/pixels/top1"}
     assert names <= set(result)
     assert all(0 <= result[name] <= 1 for name in names)
+    even = {name.replace("top1", "mean_per_class") for name in names}  # which the digits are not
+    assert even <= set(result)
+    assert not any(name.endswith("top5") for name in result)  # of ten classes
     assert result["probe/linear/pixels/top1"] > 0.85
     splits = {n: len(data.split(n)) for n in ("train", "val", "test")}
     assert {n: result[f"num_{n}"] for n in splits} == splits
@@ -131,6 +136,30 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     out = capsys.readouterr().out
     assert "random encoder, embedding" in out
     assert f"{100 * expected:.2f}" in out
+    assert "also in result.json: mean_per_class" in out
+    assert "mean_per_class: mean over the classes" in result["protocol"]
+
+
+def test_of_many_classes_each_protocol_has_top5(tmp_path):
+    """Pictures of twelve shades of grey, as many of each to test."""
+    labels = np.arange(12).repeat(20)
+    noise = np.random.default_rng(0).integers(0, 40, (240, 16, 16), dtype=np.uint8)
+    images = (noise + 17 * labels[:, None, None]).astype(np.uint8)
+    source = Arrays(images, labels, images[::5], labels[::5])
+    data = ImageDataModule(source, root=str(tmp_path), image_size=16, batch_size=64)
+    evaluation = OfflineEvaluation(1, floors=False, repeats=2, fine_tune_epochs=1)
+    trainer(tmp_path, [evaluation]).test(tiny_module(), data, verbose=False)
+    found = {name.rpartition("/")[0]: set() for name in evaluation.figures}
+    for name in evaluation.figures:
+        subject, _, kind = name.rpartition("/")
+        found[subject].add(kind)
+    assert {name.partition("/")[0] for name in found} == {"probe", "knn", "fine_tuned"}
+    repeated = {name for name in found if "mlp200" in name}
+    assert all(found[name] == {"top1", "top5", "top1_std"} for name in repeated)
+    assert all(found[name] == {"top1", "top5"} for name in found.keys() - repeated)
+    assert evaluation.figures["probe/linear/conv/top5"] == 1
+    assert evaluation.figures["probe/linear/conv/top1"] > 0.5
+    assert "top5: share of the test" in read_result(tmp_path)["test"]["protocol"]
 
 
 @pytest.mark.parametrize(
@@ -400,12 +429,25 @@ def test_a_penalty_at_the_end_of_the_grid_is_told(facts):
 
 
 def test_deviations_stand_beside_their_means_under_names_of_their_own(facts):
-    spread = {"conv": {"probe/mlp200": 0.0123}}
-    lines = table(ROWS, facts | {"repeats": 3}, spread).splitlines()
+    repeated = {"probe/mlp200": {"top1": 0.7, "top1_std": 0.0123}}
+    rows = {**ROWS, "conv": {**ROWS["conv"], **repeated}}
+    lines = table(rows, facts | {"repeats": 3}).splitlines()
     conv = next(line for line in lines if line.startswith("conv"))
     assert "70.00 ± 1.23" in conv
     assert any("standard deviation over 3 seeds" in line for line in lines)
-    assert by_protocol(spread, "top1_std") == {"probe/mlp200/conv/top1_std": 0.0123}
+    assert by_protocol({"conv": repeated}) == {
+        "probe/mlp200/conv/top1": 0.7,
+        "probe/mlp200/conv/top1_std": 0.0123,
+    }
+
+
+def test_what_the_table_has_no_room_for_is_named_below_it(facts):
+    assert "result.json" not in table(ROWS, facts)
+    more = {"probe/linear": {"top1": 0.6, "top5": 0.9}, "knn/cosine/k20_t0.07": {"top1": 0.5}}
+    lines = table({**ROWS, "conv": more}, facts).splitlines()
+    assert lines[-1] == "also in result.json: top5"
+    assert not any("90.00" in line for line in lines)
+    assert by_protocol({"random/y": more})["random/probe/linear/y/top5"] == 0.9
 
 
 def test_what_is_no_accuracy_has_a_list_of_its_own():
@@ -444,7 +486,8 @@ def test_without_labels_it_says_so(tmp_path, capsys):
 
 
 def test_the_linear_probe_comes_first_even_where_the_first_layer_went_without():
-    rows = {"conv": {"probe/mlp200": 0.7}, "y": {"probe/linear": 0.5, "probe/mlp200": 0.6}}
+    one = {"top1": 0.5}
+    rows = {"conv": {"probe/mlp200": one}, "y": {"probe/linear": one, "probe/mlp200": one}}
     assert list(by_protocol(rows)) == [
         "probe/linear/y/top1",
         "probe/mlp200/conv/top1",

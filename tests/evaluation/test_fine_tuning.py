@@ -36,8 +36,8 @@ def frozen(encoder, part):
 def test_it_learns_what_the_frozen_code_does_not_tell():
     parts = [stripes(n, seed) for n, seed in ((300, 0), (100, 1), (200, 2))]
     probe = linear_probe(*(frozen(small_encoder(), part) for part in parts), 2)
-    top1 = fine_tuned(small_encoder(), parts[0], parts[2], 2, epochs=6, learning_rate=1e-2)
-    assert top1 > max(0.95, probe.top1 + 0.05)
+    found = fine_tuned(small_encoder(), parts[0], parts[2], 2, epochs=6, learning_rate=1e-2)
+    assert found["top1"] > max(0.95, probe.top1 + 0.05)
 
 
 def test_neither_the_encoder_nor_the_global_generator_changes():
@@ -59,10 +59,10 @@ def test_weights_that_were_frozen_or_of_half_precision_learn_as_others_do():
     train, test = stripes(300, 0), stripes(200, 2)
     settings = {"epochs": 4, "learning_rate": 1e-2}
     half = small_encoder().bfloat16()
-    top1 = fine_tuned(half.float(), train, test, 2, **settings)
-    assert top1 > 0.7
-    assert fine_tuned(half.float().requires_grad_(False), train, test, 2, **settings) == top1
-    assert fine_tuned(half.bfloat16(), train, test, 2, **settings) == top1
+    found = fine_tuned(half.float(), train, test, 2, **settings)
+    assert found["top1"] > 0.7
+    assert fine_tuned(half.float().requires_grad_(False), train, test, 2, **settings) == found
+    assert fine_tuned(half.bfloat16(), train, test, 2, **settings) == found
 
 
 def test_it_learns_in_training_mode_and_is_judged_in_eval_mode():
@@ -92,15 +92,15 @@ def test_it_starts_from_the_weights_it_is_given():
         for parameter in dead.parameters():
             parameter.zero_()  # through which no gradient comes
     share = test.labels.bincount().max().item() / len(test.labels)
-    assert fine_tuned(dead, train, test, 2, epochs=2) <= share
+    assert fine_tuned(dead, train, test, 2, epochs=2)["top1"] <= share
 
 
 def test_the_accuracy_is_that_of_the_test_images_as_they_come():
     train, test = stripes(300, 0), stripes(200, 2)
     flipped = test._replace(labels=1 - test.labels)
     settings = {"epochs": 2, "learning_rate": 1e-2}
-    top1 = fine_tuned(small_encoder(), train, test, 2, **settings)
-    assert fine_tuned(small_encoder(), train, flipped, 2, **settings) == pytest.approx(1 - top1)
+    found, other = (fine_tuned(small_encoder(), train, p, 2, **settings) for p in (test, flipped))
+    assert other["top1"] == pytest.approx(1 - found["top1"])
 
 
 def test_works_in_the_precision_of_the_context_and_in_inference_mode():
@@ -110,7 +110,8 @@ def test_works_in_the_precision_of_the_context_and_in_inference_mode():
         return torch.autocast("cpu", torch.bfloat16)
 
     with torch.inference_mode():
-        assert 0 <= fine_tuned(small_encoder(), train, test, 2, epochs=1, context=context) <= 1
+        found = fine_tuned(small_encoder(), train, test, 2, epochs=1, context=context)
+    assert 0 <= found["top1"] <= 1
 
 
 def test_float16_learns_from_gradients_below_its_smallest_number(monkeypatch):
@@ -120,7 +121,7 @@ def test_float16_learns_from_gradients_below_its_smallest_number(monkeypatch):
     train, test = stripes(300, 0), stripes(200, 2)
     context = partial(torch.autocast, "cpu", torch.float16)
     top1 = [
-        fine_tuned(small_encoder(), train, test, 2, 4, learning_rate=1e-2, context=each)
+        fine_tuned(small_encoder(), train, test, 2, 4, learning_rate=1e-2, context=each)["top1"]
         for each in (nullcontext, context)
     ]
     assert min(top1) > 0.9

@@ -32,8 +32,8 @@ def test_every_protocol_is_measured_and_named():
         "knn/euclidean/k20",
         "knn/euclidean/k200",
     }
-    assert all(0.34 < top1 <= 1 for top1 in result.figures.values())
-    assert result.figures["probe/linear"] == result.linear.top1
+    assert all(0.34 < found["top1"] <= 1 for found in result.figures.values())
+    assert result.figures["probe/linear"] == result.linear.test
 
 
 def test_the_linear_probe_is_left_out_where_there_are_more_features_than_asked_for():
@@ -49,7 +49,7 @@ def test_the_svm_is_measured_where_it_is_asked_for_and_the_features_are_few():
     data = splits()
     result = layer_figures(data, 3, mlp_epochs=0, svm=True)
     assert result.svm == linear_svm(*data)
-    assert result.figures["probe/svm"] == result.svm.top1
+    assert result.figures["probe/svm"] == result.svm.test
     without = layer_figures(data, 3, mlp_epochs=0, svm=True, linear_dim=4)
     assert without.svm is None
     assert without.figures == knn_figures(data, 3)
@@ -58,12 +58,21 @@ def test_the_svm_is_measured_where_it_is_asked_for_and_the_features_are_few():
 def test_repeats_give_mean_and_standard_deviation_over_seeds():
     data = splits()
     result = layer_figures(data, 3, mlp_epochs=1, seed=5, repeats=3)
-    tops = [mlp_probe(data.train, data.test, 3, epochs=1, seed=seed) for seed in (5, 6, 7)]
+    probes = [mlp_probe(data.train, data.test, 3, epochs=1, seed=seed) for seed in (5, 6, 7)]
+    tops = [found["top1"] for found in probes]
     assert len(set(tops)) > 1
-    assert result.figures["probe/mlp200"] == pytest.approx(np.mean(tops))
-    assert result.deviations == {"probe/mlp200": pytest.approx(np.std(tops, ddof=1))}
-    assert layer_figures(data, 3, mlp_epochs=1).deviations == {}
-    assert layer_figures(data, 3, mlp_epochs=0, repeats=3).deviations == {}
+    assert result.figures["probe/mlp200"] == {
+        "top1": pytest.approx(np.mean(tops)),
+        "mean_per_class": pytest.approx(np.mean([found["mean_per_class"] for found in probes])),
+        "top1_std": pytest.approx(np.std(tops, ddof=1)),
+    }
+    assert repeated(result) == {"probe/mlp200"}
+    assert repeated(layer_figures(data, 3, mlp_epochs=1)) == set()
+    assert repeated(layer_figures(data, 3, mlp_epochs=0, repeats=3)) == set()
+
+
+def repeated(result):
+    return {protocol for protocol, found in result.figures.items() if "top1_std" in found}
 
 
 def test_few_labels_are_a_share_of_each_class_and_choose_the_penalty_as_well():
@@ -76,8 +85,9 @@ def test_few_labels_are_a_share_of_each_class_and_choose_the_penalty_as_well():
             for seed, train in enumerate(few)
         ]
         name = f"probe/few_labels/{share}"
-        assert found.figures[name] == pytest.approx(np.mean(tops))
-        assert found.deviations == {name: pytest.approx(np.std(tops, ddof=1))}
+        assert found.figures[name]["top1"] == pytest.approx(np.mean(tops))
+        assert found.figures[name]["top1_std"] == pytest.approx(np.std(tops, ddof=1))
+        assert repeated(found) == {name}
         assert found.not_converged == []
     assert name not in layer_figures(data, 3, 0, linear_dim=1, few_labels=[0.1]).figures
 
@@ -99,11 +109,12 @@ def test_the_papers_protocol_stands_in_for_the_short_one():
     result = layer_figures(data, 3, mlp_epochs=1, mlp_protocol="paper", repeats=2)
     first, second = (paper_probe(*data, 3, seed=seed) for seed in (0, 1))
     probes = {"probe/mlp200_paper", "probe/mlp200_paper_chosen"}
-    assert {name for name in result.figures if "mlp" in name} == probes == set(result.deviations)
-    mean = (first.top1 + second.top1) / 2
-    assert result.figures["probe/mlp200_paper"] == pytest.approx(mean)
-    chosen = (first.chosen_top1 + second.chosen_top1) / 2
-    assert result.figures["probe/mlp200_paper_chosen"] == pytest.approx(chosen)
+    assert {name for name in result.figures if "mlp" in name} == probes == repeated(result)
+    for kind in ("top1", "mean_per_class"):
+        mean = (first.averaged[kind] + second.averaged[kind]) / 2
+        assert result.figures["probe/mlp200_paper"][kind] == pytest.approx(mean)
+        chosen = (first.chosen[kind] + second.chosen[kind]) / 2
+        assert result.figures["probe/mlp200_paper_chosen"][kind] == pytest.approx(chosen)
     without = layer_figures(data, 3, mlp_epochs=0, mlp_protocol="paper")
     assert not probes & set(without.figures)
 
@@ -115,7 +126,7 @@ def test_knn_figures_are_those_of_one_vote_each():
         for k, t in ((20, 0.07), (200, 0.1)):
             top1 = knn_accuracy(data.test.features, data.test.labels, *data.train, 3, k, t, metric)
             name = f"knn/{metric}/k{k}" + (f"_t{t}" if metric == "cosine" else "")
-            assert figures[name] == top1
+            assert figures[name]["top1"] == top1
 
 
 def test_settings_that_the_training_split_is_too_small_for_are_left_out():

@@ -39,10 +39,10 @@ def test_it_averages_the_last_epochs_and_chooses_one_by_validation():
     result = paper_probe(train, val, test, 3, epochs=12, milestones=(4, 8), averaged=5, seed=3)
     on_val, on_test = map(list, reference(train, (val, test), 12, (4, 8), 3))
     assert len(set(on_test[-5:])) > 1  # or the mean of all would do as well
-    assert result.top1 == pytest.approx(sum(on_test[-5:]) / 5)
+    assert result.averaged["top1"] == pytest.approx(sum(on_test[-5:]) / 5)
     assert result.epoch == on_val.index(max(on_val)) + 1
     assert result.val_top1 == max(on_val)
-    assert result.chosen_top1 == on_test[result.epoch - 1]
+    assert result.chosen["top1"] == on_test[result.epoch - 1]
 
 
 def test_by_default_epochs_rates_and_batches_are_those_of_the_paper(monkeypatch):
@@ -58,7 +58,7 @@ def test_the_test_split_chooses_nothing():
     one = paper_probe(train, val, test, 3, epochs=6)
     other = paper_probe(train, val, test._replace(labels=test.labels.roll(1)), 3, epochs=6)
     assert (one.epoch, one.val_top1) == (other.epoch, other.val_top1)
-    assert one.chosen_top1 != other.chosen_top1
+    assert one.chosen != other.chosen
 
 
 def test_it_depends_on_its_seed_alone_and_on_the_scale_of_the_features():

@@ -113,7 +113,7 @@ def test_validation_chooses_c_and_the_test_split_does_not():
 )
 def test_the_search_ends_after_two_that_are_worse(monkeypatch, tops, chosen, tried):
     left = [*tops]
-    monkeypatch.setattr(_Machines, "top1", lambda self, found, classes, part: left.pop(0))
+    monkeypatch.setattr(_Machines, "accuracies", lambda *_: {"top1": left.pop(0)})
     monkeypatch.setattr(svm, "FEW_VALUES", 0)
     grid = [10.0 ** (place - 3) for place in range(len(tops))]
     parts = [blobs(20, seed) for seed in range(3)]
@@ -127,7 +127,7 @@ def test_the_search_ends_after_two_that_are_worse(monkeypatch, tops, chosen, tri
 def test_of_few_values_all_penalties_are_tried(monkeypatch, most, chosen):
     tops = [0.6, 0.5, 0.5, 0.5, 0.9]
     left = [*tops, 0.0]
-    monkeypatch.setattr(_Machines, "top1", lambda self, found, classes, part: left.pop(0))
+    monkeypatch.setattr(_Machines, "accuracies", lambda *_: {"top1": left.pop(0)})
     if most is not None:
         monkeypatch.setattr(svm, "FEW_VALUES", most)
     grid = [10.0 ** (place - 3) for place in range(len(tops))]

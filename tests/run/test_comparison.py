@@ -108,6 +108,19 @@ def test_runs_of_a_table_are_told_apart(make_run, tmp_path, capsys):
     assert labels == [str(runs[0]), "b/seed0/1", str(runs[2])]
 
 
+def test_the_table_of_figures_has_the_other_accuracies_too(runs, tmp_path):
+    others = {"probe/linear/conv/top5": 0.95, "knn/cosine/k20_t0.07/y/mean_per_class": 0.4}
+    update_result(runs[0], "test", others)
+    assert main(["compare", *map(str, runs), "--output", str(tmp_path / "mine")]) == 0
+    with (tmp_path / "mine" / "comparison.csv").open() as file:
+        one, other = csv.DictReader(file)
+    assert one["test linear probe, conv, top-5, %"] == "95.0"
+    assert one["test linear probe, conv, %"] == "80.0"
+    assert one["test kNN cosine k=20 T0.07, y, mean per class, %"] == "40.0"
+    assert other["test linear probe, conv, top-5, %"] == ""
+    assert "top-5" not in (tmp_path / "mine" / "comparison.md").read_text()
+
+
 def test_to_a_folder_of_ones_own(runs, tmp_path):
     """In which nothing of a former comparison stays."""
     output = tmp_path / "deep" / "own"

@@ -217,6 +217,19 @@ def test_the_spread_of_what_was_repeated_stands_beside_its_mean():
     assert table["rows"][0]["cells"] == [{"text": "43.2 ± 2.3", "best": True}]
 
 
+def test_other_accuracies_are_folded_in_below_the_table(run):
+    assert "The same, " not in write_summary(run).read_text()
+    update_result(run, "test", {"probe/linear/conv/top5": 0.987, "test/top5": 0.91})
+    page = write_summary(run).read_text()
+    (folded,) = re.findall(r"<details><summary>The same, top-5 .*?</details>", page, re.DOTALL)
+    assert "98.7" in folded
+    assert "80.0" not in folded
+    assert "among the five of largest score" in page
+    table = accuracy_table(read_result(run)["test"], "top5")
+    assert [row["name"] for row in table["rows"]] == ["conv", "its own classifier"]
+    assert table["columns"] == ["linear probe", "no probe"]
+
+
 def test_the_closing_message_says_what_where_and_next(run):
     text = closing_message(run, "fit")
     assert text.startswith("3 epochs in 1 min 15 s, 99 images/s")
@@ -225,11 +238,14 @@ def test_the_closing_message_says_what_where_and_next(run):
 
 
 def test_validate_says_what_it_found(run):
-    update_result(run, "validate", {"val/loss": 3.66063, "probe/online/top1": 0.25694})
+    update_result(
+        run, "validate", {"val/loss": 3.66063, "probe/online/top1": 0.25694, "val/top5": 0.5}
+    )
     lines = closing_message(run, "validate").splitlines()
-    assert [line.split() for line in lines[:2]] == [
+    assert [line.split() for line in lines[:3]] == [
         ["val/loss", "3.661"],
         ["probe/online/top1", "25.7%"],
+        ["val/top5", "50.0%"],
     ]
 
 

@@ -254,9 +254,10 @@ def test_a_bar_in_a_heading_begins_no_cell(tmp_path):
     assert "|  | linear \\| conv | Y | paper |" in text
 
 
-def test_deviations_over_repetitions_are_in_percent_as_well(tmp_path):
-    scene = Scene(tmp_path, columns={"probe/mlp200/y/top1_std": "Y"})
-    write_run(scene.cells[0], figures={"probe/mlp200/y/top1_std": 0.0012})
+@pytest.mark.parametrize("name", ["top1_std", "top5", "mean_per_class"])
+def test_deviations_and_other_accuracies_are_in_percent_as_well(tmp_path, name):
+    scene = Scene(tmp_path, columns={f"probe/mlp200/y/{name}": "Y"})
+    write_run(scene.cells[0], figures={f"probe/mlp200/y/{name}": 0.0012})
     assert "| DIM(L) JSD | 0.12 |" in scene.write()[0].read_text()
 
 
@@ -381,7 +382,7 @@ def test_columns_that_no_test_has(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "figure", ["probe/mlp200/{}/top1", "probe/svm/{}/top1_std", "mine/{}/nats"]
+    "figure", ["probe/mlp200/{}/top1", "probe/svm/{}/top1_std", "knn/a/{}/top5", "mine/{}/nats"]
 )
 def test_columns_may_be_about_a_layer_of_rows_to_come(tmp_path, figure):
     scene = Scene(tmp_path, columns={figure.format("y"): "Y"})

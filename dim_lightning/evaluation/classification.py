@@ -1,0 +1,80 @@
+"""How often a classifier is right: top-1 and top-5 accuracy, and the mean over the classes."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from dim_lightning.evaluation.labelled import check_labelled
+
+MANY_CLASSES = 10  # of no more than these, five would say little
+FIVE = 5
+AT_ONCE = 4096  # images whose scores are looked at together
+
+Accuracies = dict[str, float]  # name -> figure in [0, 1], see `accuracies`
+
+
+def accuracies(blocks: Iterable[Float[Tensor, "_ c"]], labels: Int64[Tensor, " n"]) -> Accuracies:
+    """What the scores of the classes are worth, in [0, 1], by name.
+
+    - top1: the share of the images whose class comes first; every image counts the same (micro
+      average).
+    - top5: the share of those whose class is among the first five. Only of more than 10 classes.
+    - mean_per_class: the mean over the classes of the share of each that top1 counts, so that every
+      class counts the same (balanced accuracy, macro recall). A class of no image here has no part
+      in it. Only where the classes have different numbers of images, else it is top1.
+
+    The order of the classes, and what is no number, is that of `places`.
+
+    Args:
+        blocks: scores of the images in their order, some at a time; used one after the other.
+        labels: classes 0 .. c - 1, on any device.
+
+    Raises:
+        InputError: some are unlabelled.
+    """
+    check_labelled(labels)
+    found, done, num_classes = [], 0, 0
+    for scores in blocks:
+        part = labels[done : done + len(scores)].to(scores.device)
+        found.append(places(scores, part))
+        done, num_classes = done + len(scores), scores.shape[1]
+    place, labels = torch.cat(found).cpu(), labels.cpu()
+    right = place == 0
+    figures = {"top1": right.sum().item() / len(labels)}
+    if num_classes > MANY_CLASSES:
+        figures["top5"] = (place < FIVE).sum().item() / len(labels)
+    counts = labels.bincount()
+    shares = labels[right].bincount(minlength=len(counts)).double() / counts
+    if counts[counts > 0].unique().numel() > 1:
+        figures["mean_per_class"] = shares[counts > 0].mean().item()
+    return figures
+
+
+def places(scores: Float[Tensor, "n c"], labels: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """How many classes come before that of the image: 0 where argmax gives it.
+
+    They are ordered by their scores, the largest first, of equal ones the lower class first,
+    whichever of them is right. A score that is NaN never helps: as that of the image's class it
+    puts it last, as that of another one before it. A class of score -inf, such as one that nobody
+    votes for, is not predicted at all: if it is the image's, its place is c.
+
+    Args:
+        scores: of the classes.
+        labels: classes of the images.
+    """
+    own = scores.gather(1, labels[:, None])
+    lower = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
+    before = ~(scores <= own) | ((scores == own) & lower)  # no comparison with NaN is true
+    return before.sum(dim=1).masked_fill(own[:, 0] == -torch.inf, scores.shape[1])
+
+
+def accuracy(predicted: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> float:
+    """Share of equal entries, in [0, 1]: every image counts the same (micro average).
+
+    Raises:
+        InputError: some are unlabelled.
+    """
+    check_labelled(labels)
+    return (predicted == labels).sum().item() / len(labels)

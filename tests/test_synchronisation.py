@@ -129,6 +129,7 @@ def reads(tmp_path, *callbacks, method=blog, accelerator="cpu", watch=None, **se
     observers = [LinearProbe(), Neighbours(), Geometry(), RunningBest(), EpochLines()]
     trainer = L.Trainer(
         accelerator=accelerator,
+        devices=1,
         max_steps=STEPS + 1,
         log_every_n_steps=100,
         logger=MetricsFile(tmp_path),

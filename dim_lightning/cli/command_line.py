@@ -139,7 +139,8 @@ class CommandLine(ParsedCommandLine):
             check_clock(interval, trainer.world_size)
             self.model.check_data(self.datamodule, joint_batch)
             device = trainer.strategy.root_device
-            check_compile(self._option("compile"), device, trainer.accumulate_grad_batches)
+            counts = trainer.accumulate_grad_batches, trainer.world_size
+            check_compile(self._option("compile"), device, *counts)
             say_slow_precision(trainer, self._option("matmul_precision"))
         if self._is_resumed or self._start.batches:
             check_joint_batch(self._start, trainer.world_size, self.datamodule.batch_size)

@@ -32,24 +32,34 @@ _COMPILERS = {
 _VOLTA = (7, 0)  # compute capability
 
 
-def check_compile(mode: Compile, device: torch.device, batches_a_step: int) -> None:
+def check_compile(
+    mode: Compile, device: torch.device, batches_a_step: int = 1, num_processes: int = 1
+) -> None:
     """Looks, before training, at whether there is what compiles, and whether it can.
 
     Args:
         mode: how to compile; not at all if None.
         device: on which the model trains.
         batches_a_step: how many the gradients of a step are added up over.
+        num_processes: that train together.
 
     Raises:
         InputError: there is no compiler for C++, which compiling for a processor needs, or for C,
             which it needs for a GPU; the GPU is too old; or it is to be compiled to CUDA graphs,
-            and gradients are added up over several batches.
+            and gradients are added up over several batches or there are several processes.
     """
-    if mode in _BY_GRAPHS and device.type != "cpu" and batches_a_step > 1:
+    by_graphs = mode in _BY_GRAPHS and device.type != "cpu"
+    if by_graphs and batches_a_step > 1:
         raise InputError(
             f"compile is {mode} and trainer.accumulate_grad_batches {batches_a_step}, but CUDA "
             "graphs write each batch's gradients over those of the one before; expected a single "
             "batch a step; take --compile default, or a larger data.batch_size instead"
+        )
+    if by_graphs and num_processes > 1:
+        raise InputError(
+            f"compile is {mode} and there are {num_processes} processes, but critics exchange rows "
+            "with the others, which was never tried within CUDA graphs; expected a single process; "
+            "take --compile default instead"
         )
     if mode in (None, _TRACED) or device.type not in _COMPILERS:
         return
@@ -80,5 +90,6 @@ def compile_parts(model: nn.Module, mode: Compile) -> list[str]:
     how = {"backend": _TRACED} if mode == _TRACED else {"mode": mode}
     names = [name for name, part in model.named_modules() if isinstance(part, Encoder | Critic)]
     for name in names:
-        model.get_submodule(name).compile(**how)
+        # of another size of views, a graph for all sizes would lose the layout of convolutions
+        model.get_submodule(name).compile(dynamic=False, **how)
     return names

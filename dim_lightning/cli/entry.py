@@ -13,7 +13,6 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import OWN_COMMANDS
 from dim_lightning.cli.place import (
-    is_child,
     is_first_process,
     process_number,
     with_run_files,
@@ -107,8 +106,9 @@ def run(words: list[str]) -> int:
             "model and data that fit; choose a smaller model.encoder or data.image_size"
         )
     except StoppedError as stop:
-        # Lightning kills the first process when one that it started ends with another code than 0
-        return 0 if is_child() else _say(str(stop), stop.code)
+        # Whoever started the processes kills the first one, which still writes, when another one
+        # ends with another code than 0: Lightning, torchrun and srun do.
+        return _say(str(stop), stop.code) if is_first_process() else 0
     except KeyboardInterrupt as stop:
         stopped = StoppedError(stop)
         return _say(str(stopped), stopped.code)

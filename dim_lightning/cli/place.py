@@ -24,11 +24,6 @@ def is_first_process() -> bool:
     return process_number() == 0
 
 
-def is_child() -> bool:
-    """Whether the first process started this one, and not a launcher such as torchrun."""
-    return not is_first_process() and _VARIABLE in os.environ
-
-
 def work_folder(runs_dir: Path, experiment: str, run: Path | None) -> Path:
     """The folder of this run; only the first process of several makes one.
 

@@ -1,9 +1,13 @@
 """Writing into folders that may be full, read-only or somebody else's at the same time."""
 
+import errno
+import glob
+import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,20 +69,54 @@ def locked(path: Path, setting: str) -> Iterator[None]:
 def folder_when_done(path: Path) -> Iterator[Path]:
     """A folder to fill, which becomes `path` if all goes well and is removed if not.
 
-    Beside `path`, so that one renaming puts it in place: `path` is whole or is not there. Only for
-    the holder of a lock on `path`: what a killed process left behind is removed first.
+    Beside `path`, so that one renaming puts it in place: `path` is whole or is not there. What lies
+    there now is spoilt, and removed; what another process puts there meanwhile, as it may where
+    locks do not hold, stays in place of this one's.
+
+    What a killed process of this host has left behind is removed first. Each process fills a folder
+    of its own, so that those of several hosts do not spoil each other's.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
+    stem = f"{path.name}.{socket.gethostname()}-"
+    for left in path.parent.glob(f"{glob.escape(stem)}*.partial"):
+        if not _is_running(left.name.removeprefix(stem).removesuffix(".partial")):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = path.with_name(f"{stem}{os.getpid()}.partial")
     partial.mkdir(parents=True)
+    if path.exists():
+        shutil.rmtree(path)
     try:
         yield partial
-        if path.exists():
-            shutil.rmtree(path)  # spoilt, or it would have been used
-        partial.rename(path)
+        with suppress(FileExistsError, NotADirectoryError):
+            _rename(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _rename(folder: Path, path: Path) -> None:
+    """Renames a folder.
+
+    Raises:
+        FileExistsError: there is one of that name that is not empty.
+    """
+    try:
+        folder.rename(path)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:  # as some systems call it
+            raise FileExistsError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def _is_running(number: str) -> bool:
+    """Whether this is the number of another process that runs on this host."""
+    if not number.isdigit() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 @contextmanager

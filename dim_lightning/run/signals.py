@@ -35,7 +35,9 @@ def terminable() -> Iterator[None]:
     """Lets a request to terminate end what runs here in an orderly way.
 
     So does SIGHUP, which says that the terminal is gone: a connection that broke, a window that
-    was closed. Under nohup it is ignored.
+    was closed. Under nohup it is ignored. And SIGUSR1, by which SLURM tells of the end of a job's
+    time if it is asked to: Lightning would save in the midst of a step, each process in another
+    one, and wait for ever.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,6 +47,8 @@ def terminable() -> Iterator[None]:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, _terminate)
+    if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # which would end it at once
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, _pass_on)
     try:
         yield
     finally:
@@ -143,4 +147,9 @@ def _terminate(*_: object) -> None:
     for output, kind in _outputs():
         if not stat.S_ISREG(kind):
             _redirect(output, os.devnull)
+    _pass_on()
+
+
+def _pass_on(*_: object) -> None:
+    """Makes another signal a request to terminate, whoever handles that now."""
     os.kill(os.getpid(), signal.SIGTERM)

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from dim_lightning.callbacks.matmul_precision import PlainValidation
-from dim_lightning.cli import main
+from dim_lightning.cli import compiling, main
 from dim_lightning.cli.compiling import check_compile, compile_parts
 from dim_lightning.data import Batch
 from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
@@ -59,6 +59,24 @@ def compare_steps(mode):
     assert validated() > counted, "no longer compiled after it"
 
 
+def see_sizes_of_views():
+    """Of each size a graph of its own, none with a size that is only known later."""
+    seen = []
+
+    def backend(graph, inputs):
+        seen.extend(x for x in inputs if not isinstance(x, torch.Tensor))
+        seen.append("graph")
+        return graph
+
+    small = partial(StridedEncoder, widths=(4, 8), blocks=(1,))
+    encoder = DeepInfoMax(small, image_size=32, prior_weight=0).encoder
+    compiling._TRACED = backend  # in place of the one that traces
+    compile_parts(encoder, backend)
+    for size in (16, 24, 32, 16):
+        encoder(torch.rand(4, 3, size, size))
+    assert seen == ["graph"] * 3, seen
+
+
 def compare_gradients_in_bfloat16():
     encoders = [
         BlogEncoder(16, widths=(16, 16), embedding_dim=32),
@@ -99,6 +117,10 @@ def test_a_traced_step_is_the_step(tmp_path):
     run(tmp_path, compare_steps, "aot_eager")
 
 
+def test_views_of_another_size_are_compiled_anew(tmp_path):
+    run(tmp_path, see_sizes_of_views)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler for C++")
 def test_a_compiled_step_is_the_step(tmp_path):
@@ -135,19 +157,19 @@ def test_a_machine_without_a_compiler(monkeypatch, tmp_path, gpu):
         monkeypatch.delenv(variable, raising=False)
         said = f"compile is default, but there is no compiler for {language} on this"
         with pytest.raises(InputError, match=said):
-            check_compile("default", device, batches_a_step=1)
-        check_compile("aot_eager", device, batches_a_step=1)
-        check_compile(None, device, batches_a_step=1)
+            check_compile("default", device)
+        check_compile("aot_eager", device)
+        check_compile(None, device)
         monkeypatch.setenv(variable, sys.executable)
-        check_compile("default", device, batches_a_step=1)
-    check_compile("default", torch.device("mps"), batches_a_step=1)
+        check_compile("default", device)
+    check_compile("default", torch.device("mps"))
 
 
 def test_a_gpu_that_nothing_is_compiled_for(monkeypatch, gpu):
     monkeypatch.setenv("CC", sys.executable)
     gpu[0] = (6, 0)
     with pytest.raises(InputError, match="compile is default, but Tesla P100 is older than"):
-        check_compile("default", CUDA, batches_a_step=1)
+        check_compile("default", CUDA)
 
 
 @pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
@@ -155,8 +177,18 @@ def test_cuda_graphs_do_not_add_gradients_up(mode, monkeypatch, gpu):
     monkeypatch.setenv("CC", sys.executable)
     with pytest.raises(InputError, match=rf"{mode} and trainer.accumulate_grad_batches 2, but"):
         check_compile(mode, CUDA, batches_a_step=2)
-    check_compile(mode, CUDA, batches_a_step=1)
+    check_compile(mode, CUDA)
     check_compile("default", CUDA, batches_a_step=2)
+
+
+@pytest.mark.parametrize("mode", ["reduce-overhead", "max-autotune"])
+def test_cuda_graphs_exchange_nothing(mode, monkeypatch, gpu):
+    for compiler in ("CC", "CXX"):
+        monkeypatch.setenv(compiler, sys.executable)
+    with pytest.raises(InputError, match=rf"{mode} and there are 4 processes, but .* default"):
+        check_compile(mode, CUDA, num_processes=4)
+    check_compile("default", CUDA, num_processes=4)
+    check_compile(mode, CPU, num_processes=4)  # which makes no such graphs
 
 
 @pytest.mark.slow

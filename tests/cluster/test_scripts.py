@@ -41,17 +41,51 @@ def test_a_script_is_sound(name, checker):
     subprocess.run([*checker, str(SCRIPTS / name)], check=True)
 
 
+def stand_ins(folder, **programs):
+    """PATH with these programs, lines of a shell, first."""
+    for name, lines in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}:{environment()['PATH']}"
+
+
 @pytest.mark.parametrize(("code", "waits"), [(143, ["600"]), (1, [])])
 def test_a_job_that_was_told_to_end_waits_until_slurm_ends_it(tmp_path, code, waits):
     """SLURM queues no job again that has ended by itself within the grace of a preemption."""
-    programs = {"srun": f"echo $SRUN_CPUS_PER_TASK; exit {code}", "sleep": "echo waits $1"}
-    for name, line in programs.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
-        (tmp_path / name).chmod(0o755)
-    path = f"{tmp_path}:{environment()['PATH']}"
+    srun = f"echo $SRUN_CPUS_PER_TASK; exit {code}"
+    path = stand_ins(tmp_path, srun=srun, sleep="echo waits $1")
     done = start("slurm.sh", ["fit"], **JOB, SLURM_CPUS_PER_TASK="4", PATH=path)
     assert done.returncode == code
     assert done.stdout.splitlines() == ["4", *(f"waits {seconds}" for seconds in waits)]
+
+
+def test_at_the_end_of_its_time_a_job_saves_before_it_is_queued_again(tmp_path):
+    """The script hears of it; the training is told, and SLURM only when that has ended."""
+    told, sleep = tmp_path / "told", shutil.which("sleep")
+    path = stand_ins(
+        tmp_path,
+        srun=f"kill -USR1 $PPID; until [ -e {told} ]; do {sleep} 0.1; done; echo saved; exit 143",
+        scancel=f"echo scancel $@; {sleep} 1; touch {told}",
+        scontrol="echo scontrol $@",
+        sleep=f"[ $1 = 600 ] || {sleep} 4; echo waits $1",
+    )
+    done = start("slurm.sh", ["fit"], **JOB, PATH=path)
+    assert done.returncode == 143
+    said = ["scancel --signal=TERM 77", "saved", "scontrol requeue 77", "waits 600"]
+    assert done.stdout.splitlines() == said
+
+
+def test_a_training_that_takes_too_long_to_save_is_queued_again_all_the_same(tmp_path):
+    queued, sleep = tmp_path / "queued", shutil.which("sleep")
+    path = stand_ins(
+        tmp_path,
+        srun=f"kill -USR1 $PPID; until [ -e {queued} ]; do {sleep} 0.1; done; exit 9",
+        scancel="",
+        scontrol=f"echo $@ > {queued}",
+        sleep="",
+    )
+    assert start("slurm.sh", ["fit"], **JOB, PATH=path).returncode == 9
+    assert queued.read_text() == "requeue 77\n"
 
 
 @pytest.mark.slow

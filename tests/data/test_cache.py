@@ -5,6 +5,8 @@ import json
 import os
 import resource
 import shutil
+import socket
+import subprocess
 import sys
 from collections import Counter
 
@@ -153,14 +155,47 @@ def test_all_of_it_is_on_the_disk_before_it_has_its_name(class_folders, tmp_path
     assert {path.stat().st_ino for path in folder.iterdir()} == synced
 
 
-def test_what_a_killed_process_left_is_cleared_away(class_folders, tmp_path):
+def unfinished(path, number):
+    """What a process of this host fills, beside what it will be."""
+    return path.with_name(f"{path.name}.{socket.gethostname()}-{number}.partial")
+
+
+@pytest.fixture
+def ended():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_left_is_cleared_away(class_folders, tmp_path, ended):
     first = build(class_folders, tmp_path / "cache")
     expected = arrays(first)[0]
-    first.folder.rename(first.folder.with_name(f"{first.folder.name}.partial"))
-    (tmp_path / "cache" / f"{first.folder.name}.partial" / "meta.json").unlink()
+    left = first.folder.rename(unfinished(first.folder, ended))
+    (left / "meta.json").unlink()
     again = build(class_folders, tmp_path / "cache")
     assert np.array_equal(arrays(again)[0], expected)
     assert left_behind(tmp_path / "cache") == []
+
+
+def test_processes_that_no_lock_keeps_apart_do_not_spoil_each_others_work(tmp_path):
+    """As those of several hosts on a disk without locks."""
+    path, other = tmp_path / "cache", unfinished(tmp_path / "cache", os.getppid())
+    other.mkdir()
+    (other / "theirs").write_text("begun")
+    with disk.folder_when_done(path) as partial:
+        (partial / "mine").write_text("begun")
+        assert (other / "theirs").read_text() == "begun"
+        other.rename(path)  # they were quicker
+    assert [found.name for found in tmp_path.rglob("*")] == ["cache", "theirs"]
+
+
+def test_what_is_spoilt_is_replaced(tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "half").touch()
+    with disk.folder_when_done(tmp_path / "cache") as partial:
+        (partial / "whole").touch()
+    assert [found.name for found in tmp_path.rglob("*")] == ["cache", "whole"]
 
 
 class Interrupted(list):

@@ -24,7 +24,7 @@ def test_a_signal_is_held_once():
         assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGHUP", "SIGUSR1"])
 def test_signals_do_their_work_where_outputs_are_closed(number):
     code = (
         "import os, signal; from dim_lightning.run.signals import terminable\n"

@@ -1,6 +1,8 @@
 import hashlib
 import io
+import os
 import shutil
+import socket
 import zipfile
 
 import numpy as np
@@ -95,7 +97,8 @@ def test_an_archive_that_lies_there_needs_no_network(tmp_path, mirror, server):
 
 
 def test_half_an_unpacked_folder_is_done_again(tmp_path, mirror):
-    partial = tmp_path / "root" / "tiny-imagenet-200.partial"
+    mine = f"{socket.gethostname()}-{os.getpid()}"  # the number of one that was killed
+    partial = tmp_path / "root" / f"tiny-imagenet-200.{mine}.partial"
     partial.mkdir(parents=True)
     (partial / "wnids.txt").write_text("n0")
     assert len(mirror.find(tmp_path / "root").read().train.pictures) == 12

@@ -21,7 +21,7 @@ from dim_lightning.run.folder import CONFIG, alone_in
 from dim_lightning.run.settings import flat_settings
 from dim_lightning.table.cell import Cell
 from dim_lightning.table.commands import next_run, words_of
-from dim_lightning.table.definition import Table, chosen, read_table
+from dim_lightning.table.definition import Table, read_table
 from dim_lightning.table.figures import (
     check_columns,
     check_labels,
@@ -60,10 +60,8 @@ def table(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.jobs < 1:
         raise InputError(f"--jobs is {options.jobs}; expected at least 1")
-    asked = read_table(options.file, dict(map(setting, options.set)), options.seeds)
-    wanted = {row.folder for row in chosen(asked, options.only)}
-    job = job_of(asked, options, full_command(["table", *arguments]))
-    todo = [cell for cell in job.cells if cell.row.folder in wanted]
+    asked = read_table(options.file, dict(map(setting, options.set)))
+    job = job_of(asked, options, full_command(["table", *arguments]), _look)
     found = _found(job)
     check_columns(job.table, found)
     for note in [*_notes(found), *_renamed(job, found)]:
@@ -73,16 +71,16 @@ def table(arguments: list[str]) -> int:
     if options.report:
         print(_report(job, {}, shown=True))  # noqa: T201
         return 0
-    open_cells = [cell for cell, state in found if state.missing and cell in todo]
+    open_cells = [cell for cell, state in found if state.missing and cell in job.todo]
     data = _check_building(job, open_cells)
     if options.dry:
         lines = [line for cell in open_cells for line in _planned(cell)]
         print("\n".join(lines) or "nothing is missing")  # noqa: T201
         return 0
-    _check_not_moved(cell for cell, state in found if state.may_count and cell in todo)
+    _check_not_moved(cell for cell, state in found if state.may_count and cell in job.todo)
     if all(state.missing for _, state in found):  # later the tests themselves tell
         _check_labels(job.table, data)
-    return _run(job, todo, options.jobs)
+    return _run(job, options.jobs)
 
 
 def _check_not_moved(cells: Iterable[Cell]) -> None:
@@ -108,7 +106,7 @@ def _parser() -> PlainParser:
     add("--output", type=as_path, help="folder to write into; <runs_dir>/<name>")
     add("--jobs", type=int, default=1, help="runs at once; 1")
     add("--only", metavar="ROW,ROW", help="run these rows alone, by name or folder")
-    add("--seeds", type=_whole_numbers, metavar="N,N", help="for all rows, in place of the file's")
+    add("--seeds", type=_whole_numbers, metavar="N,N", help="run these seeds, not the file's")
     a_setting = "a setting of all rows; may be given again"
     add("--set", action="append", default=[], metavar="KEY=VALUE", help=a_setting)
     add("--dry", action="store_true", help="only show the commands that would be run")
@@ -148,7 +146,7 @@ def _check_labels(asked: Table, data: list[ImageDataModule]) -> None:
     check_labels(asked, labelled)
 
 
-def _run(job: Job, todo: list[Cell], jobs: int) -> int:
+def _run(job: Job, jobs: int) -> int:
     def tell(line: str) -> None:
         print(line, flush=True)  # noqa: T201
 
@@ -156,7 +154,7 @@ def _run(job: Job, todo: list[Cell], jobs: int) -> int:
         job.runs_dir.mkdir(parents=True, exist_ok=True)
     refusal = f"another `table` is at work in {job.runs_dir}; wait for it, or end it first"
     with explained(job.runs_dir, "--runs_dir"), alone_in(job.runs_dir, refusal):
-        runner = Runner(todo, jobs, _look, tell, functools.partial(_report, job))
+        runner = Runner(job.todo, jobs, _look, tell, functools.partial(_report, job))
         try:
             runner.run()
         except KeyboardInterrupt as stop:

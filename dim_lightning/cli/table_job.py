@@ -1,6 +1,6 @@
 """What a table file and the command line ask for, as `fit` would take it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
@@ -13,22 +13,28 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.settings import flat_settings
 from dim_lightning.table.cell import Cell
 from dim_lightning.table.commands import as_options, settings_words
-from dim_lightning.table.definition import Row, Table
+from dim_lightning.table.definition import Row, Table, chosen
 from dim_lightning.table.floors import check_floors
-from dim_lightning.table.runs import check_devices
+from dim_lightning.table.runs import State, check_devices
 from dim_lightning.table.transfers import Transfer, source_of
+from dim_lightning.table.values import as_seeds
 
 
 class Job(NamedTuple):
     """What the command line asks for.
 
     Attributes:
+        table: as its file has it, each row with all seeds that are shown.
+        cells: all that is shown: each row with the seeds of the file, those that are to be run, and
+            others that have a run which counts; the first of every row before the second of any.
+        todo: those of them that are to be run, unless they are done.
         commands: the training of each row, by its folder.
         others: of each row, one on each of the other data sets that is tested on, by its name.
     """
 
     table: Table
     cells: list[Cell]
+    todo: list[Cell]
     commands: Mapping[str, Resolved]
     others: list[dict[str, Resolved]]
     runs_dir: Path
@@ -36,33 +42,43 @@ class Job(NamedTuple):
     command: str
 
 
-def job_of(asked: Table, options: Any, command: str) -> Job:
+def job_of(asked: Table, options: Any, command: str, look: Callable[[Cell], State]) -> Job:
     """The rows of a table file and their seeds, each looked at as `fit` looks at it.
 
     Args:
         asked: the table file.
         options: of the command line.
         command: that gives the same again.
+        look: how far a cell is.
 
     Raises:
-        InputError: `fit` would refuse a row, or a floor has rows that differ.
+        InputError: `fit` would refuse a row, a floor has rows that differ, or there is no row or
+            seed of those that are to be run.
     """
     runs_dir = options.runs_dir / asked.runs
+    seeds = None if options.seeds is None else as_seeds(options.seeds, "--seeds")
+    to_run = {row.folder: seeds or row.seeds for row in chosen(asked, options.only)}
     commands = {row.folder: _command(asked, row) for row in asked.rows if row.config is not None}
-    rows = [row for row in asked.rows if row.folder in commands]
-    cells = [_cells(row, runs_dir, flat_settings(commands[row.folder].settings)) for row in rows]
-    others = [_other_data(asked, row_cells[0]) for row_cells in cells]
-    for row_cells, found in zip(cells, others, strict=True):
+    rows, cells, others = [], [], []
+    for row in asked.rows:
+        if row.config is None:
+            rows.append(row)
+            continue
+        first = Cell(row, row.seeds[0], runs_dir, flat_settings(commands[row.folder].settings))
+        others.append(_other_data(asked, first))
         transfers = {
-            name: Transfer(asked.transfers[name], source_of(command.settings))
-            for name, command in found.items()
+            name: Transfer(asked.transfers[name], source_of(other.settings))
+            for name, other in others[-1].items()
         }
-        row_cells[:] = [cell._replace(transfers=transfers) for cell in row_cells]
-    # the first seed of every row before the second of any
-    ordered = [cell for group in zip_longest(*cells) for cell in group if cell is not None]
-    check_floors(asked, ordered)
+        first = first._replace(transfers=transfers)
+        cells.append(_cells(first, to_run.get(row.folder, ()), look))
+        rows.append(cells[-1][0].row)
+    shown = [c for group in zip_longest(*cells) for c in group if c is not None]
+    check_floors(asked, shown)
+    todo = [cell for cell in shown if cell.seed in to_run.get(cell.row.folder, ())]
     output = options.output or options.runs_dir / asked.name
-    return Job(asked, ordered, commands, others, runs_dir, output, command)
+    table = asked._replace(rows=tuple(rows))
+    return Job(table, shown, todo, commands, others, runs_dir, output, command)
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -110,5 +126,21 @@ def _other_data(asked: Table, cell: Cell) -> dict[str, Resolved]:
     return found
 
 
-def _cells(row: Row, runs_dir: Path, settings: Mapping[str, Any]) -> list[Cell]:
-    return [Cell(row, seed, runs_dir, {**settings, "seed_everything": seed}) for seed in row.seeds]
+def _cells(first: Cell, to_run: Sequence[int], look: Callable[[Cell], State]) -> list[Cell]:
+    """All of a row that is shown.
+
+    Args:
+        first: with the first of the seeds of the file.
+        to_run: the seeds that are to be run.
+        look: how far a cell is.
+    """
+
+    def with_seed(seed: int) -> Cell:
+        return first._replace(seed=seed, settings={**first.settings, "seed_everything": seed})
+
+    names = [path.name.removeprefix("seed") for path in first.folder.parent.glob("seed*")]
+    others = {int(name) for name in names if name.isdecimal()} - {*first.row.seeds, *to_run}
+    there = {seed for seed in others if look(with_seed(seed)).run}
+    seeds = dict.fromkeys([*first.row.seeds, *sorted({*to_run, *there})])
+    row = first.row._replace(seeds=tuple(seeds))
+    return [with_seed(seed)._replace(row=row) for seed in seeds]

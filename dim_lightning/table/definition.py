@@ -90,15 +90,12 @@ class Table(NamedTuple):
     text: str = ""
 
 
-def read_table(
-    path: Path, changes: Mapping[str, Any] | None = None, seeds: Sequence[int] | None = None
-) -> Table:
+def read_table(path: Path, changes: Mapping[str, Any] | None = None) -> Table:
     """What the table file at `path` asks for.
 
     Args:
         path: of the file.
         changes: settings that win over those of the file in all rows, but for what is fixed.
-        seeds: of all rows; those of the file if None.
 
     Raises:
         InputError: there is no such file, it is no YAML, or it asks for what there is not.
@@ -121,9 +118,6 @@ def read_table(
         fixed = as_settings(settings.get("fixed"), f"{where} ({row.name}): fixed")
         own = _merged(common, row.overrides, as_settings(changes, "--set"), fixed)
         rows.append(row._replace(overrides=own, free=tuple(k for k in free if k not in fixed)))
-    if seeds is not None:
-        asked = as_seeds(list(seeds), "--seeds")
-        rows = [row if row.floor else row._replace(seeds=asked) for row in rows]
     _check_names(rows, path)
     rows = [_with_source(row, rows, path) for row in rows]
     title, note = str(content.get("title", name)), str(content.get("note") or "")

@@ -162,10 +162,9 @@ def test_dry_says_what_would_be_run_and_does_not(bench, capsys):
     assert not bench.runs.exists()
 
 
-@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
-def test_runs_of_every_seed_count(bench, capsys):
-    words = ["--dry", "--seeds", "3,4", "--only", "local_only"]
-    assert bench.table(*words) == 0
+def write_runs(bench, capsys, *words, figures=None):
+    """The runs that `table` would make, as `fit` leaves them, or, with figures by seed, `test`."""
+    assert bench.table("--dry", *words) == 0
     for line in capsys.readouterr().out.splitlines():
         fit = shlex.split(line)[3:]
         if fit[:1] == ["fit"]:
@@ -173,12 +172,52 @@ def test_runs_of_every_seed_count(bench, capsys):
             run = bench.runs / settings["experiment"] / "1"
             (run / "checkpoints").mkdir(parents=True)
             (run / "config.yaml").write_text(yaml.safe_dump(settings))
-            (run / "result.json").write_text('{"fit": {"status": "completed", "epochs": 1}}')
-    assert bench.table(*words) == 0
+            result = {"fit": {"status": "completed", "epochs": 1, "seconds": 1.0}}
+            if figures:
+                figure = figures[settings["seed_everything"]]
+                result["test"] = {"epochs_trained": 1, MLP: figure, KNN: 0.5}
+            (run / "result.json").write_text(json.dumps(result))
+
+
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+def test_runs_of_every_seed_count(bench, capsys):
+    words = ["--seeds", "3,4", "--only", "local_only"]
+    write_runs(bench, capsys, *words)
+    assert bench.table("--dry", *words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if not line.startswith("python")] == [
         f"# local only, seed {seed}: trained, not tested" for seed in (3, 4)
     ]
+
+
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+def test_the_table_shows_all_rows_and_seeds_whatever_is_to_be_run(bench, capsys):
+    bench.write(seeds=[0, 1])
+    write_runs(bench, capsys, "--seeds", "5,0,1", figures={0: 0.25, 1: 0.75, 5: 0.5})
+    shutil.rmtree(bench.runs / "local_only" / "seed1")
+    untested = bench.runs / "local_only" / "seed5" / "1" / "result.json"
+    untested.write_text('{"fit": {"status": "completed", "epochs": 1}}')
+
+    def shown():
+        names = ("values", "seeds_done", "seeds", "state")
+        rows = [row for row in bench.rows() if row["figure"] == MLP]
+        return [tuple(row[name] for name in names) for row in rows[:2]]
+
+    both = ("25;75;50", "3", "3", "done")
+    assert bench.table("--only", "local_only", "--seeds", "0") == 0  # which there is already
+    assert shown() == [both, ("25", "1", "3", "1 of 3 seeds; trained, not tested")]
+    assert bench.table("--report", "--only", "local_only", "--seeds", "7") == 0
+    assert shown() == [both, ("25", "1", "4", "1 of 4 seeds; trained, not tested")]
+
+    # a seed that is not asked for is not gone on with, nor shown if its run does not count
+    other = bench.runs / "both_terms" / "seed5" / "1" / "config.yaml"
+    other.write_text(other.read_text().replace("max_epochs: 1\n", "max_epochs: 2\n"))
+    capsys.readouterr()
+    assert bench.table("--dry") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line[0] == "#"] == ["# local only, seed 1: not run"]
+    assert bench.table("--report") == 0
+    assert shown()[0] == ("25;75", "2", "2", "done")
 
 
 def test_report_alone_runs_nothing(bench, tmp_path, capsys):

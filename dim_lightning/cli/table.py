@@ -26,7 +26,6 @@ from dim_lightning.table.figures import (
     check_columns,
     check_labels,
     check_layers,
-    commits,
     lines_of,
     protocols,
 )
@@ -213,7 +212,7 @@ def _report(job: Job, failures: Mapping[str, str], shown: bool = False) -> str:
     lines = lines_of(job.table, found, failures)
     mixed = [*mixed_pictures(found), *mixed_code(found), *other_tests(found, job.table.columns)]
     notes = [*_notes(found), *mixed]
-    about = About(job.command, now(), commits(found), protocols(found), notes)
+    about = About(job.command, now(), protocols(found), notes)
     with explained(job.output, "--output"):
         files = write_report(job.output, job.table, lines, about)
     return markdown(job.table, lines, about) + "\n" + "\n".join(map(str, files)) if shown else ""

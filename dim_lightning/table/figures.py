@@ -72,6 +72,7 @@ class Line(NamedTuple):
         data: the names of what these were trained on, once each.
         images: how many the splits of it have, each kind once.
         machines: on what and how precisely they were trained, each kind once.
+        commits: of the code that trained them, as they began and went on, one a run.
         unsolved: the probes of theirs that ended before they converged.
         protocol: how their figures were measured, a kind each.
     """
@@ -86,6 +87,7 @@ class Line(NamedTuple):
     data: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
+    commits: tuple[str, ...] = ()
     unsolved: tuple[str, ...] = ()
     protocol: tuple[str, ...] = ()
 
@@ -175,12 +177,6 @@ def protocols(found: Found) -> list[str]:
     return [line for line in (tests[0] if tests else ()) if all(line in told for told in tests)]
 
 
-def commits(found: Found) -> list[str]:
-    """Of the code that trained the runs that are done, as they began and went on; once each."""
-    known = [read_environment(_run(state)) for _, state in found if state.is_tested]
-    return list(dict.fromkeys(commit_text(start) for one in known for start in starts_of(one)))
-
-
 def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> Line:
     own = [(cell, state) for cell, state in found if cell.row.folder == row.folder]
     done = [(cell, _run(state)) for cell, state in own if state.is_tested]
@@ -198,6 +194,7 @@ def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> 
         tuple(dict.fromkeys(map(_data, runs))),
         tuple(dict.fromkeys(filter(None, map(_images, runs)))),
         tuple(dict.fromkeys(map(_machine, runs))),
+        tuple(map(_commit, runs)),
         tuple(dict.fromkeys(filter(None, map(_unsolved, runs)))),
         tuple(dict.fromkeys(told for run in runs for told in _told(run))),
     )
@@ -287,6 +284,11 @@ def _machine(run: Path) -> str:
     texts = [(processors_text(s), threads_text(s)) for s in starts_of(read_environment(run))]
     found = dict.fromkeys(", ".join(filter(None, text)) for text in texts)
     return f"{', then '.join(found)}, {precision_text(flat_config(run))}"
+
+
+def _commit(run: Path) -> str:
+    """The commit of the code; several where a run went on with another."""
+    return ", then ".join(dict.fromkeys(map(commit_text, starts_of(read_environment(run)))))
 
 
 def _told(run: Path) -> list[str]:

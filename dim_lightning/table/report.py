@@ -19,7 +19,7 @@ MARKDOWN, CSV, PAGE = "table.md", "table.csv", "table.html"
 COLUMNS = (
     *("table", "row", "figure", "heading", "paper", "paper_from_memory", "mean", "std", "n"),
     *("difference", "values", "seeds_done", "seeds", "epochs", "seconds", "state"),
-    *("settings", "data", "trained_on"),
+    *("settings", "data", "trained_on", "commits"),
 )
 _FROM_MEMORY = "[m]"
 
@@ -30,14 +30,12 @@ class About(NamedTuple):
     Attributes:
         command: that made it.
         written: when, UTC.
-        commits: of the code that trained the runs.
         protocols: how the figures of all tests were measured, a kind each.
         notes: what else there is to know, such as runs that do not count.
     """
 
     command: str
     written: str
-    commits: Sequence[str]
     protocols: Sequence[str]
     notes: Sequence[str]
 
@@ -138,7 +136,6 @@ def _compared(lines: Sequence[Line]) -> set[str]:
 
 def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
     """What has to be said below the table; the command comes behind the last."""
-    commits = ", ".join(about.commits)
     common = _settings(table.overrides, ", ")
     own = [(line, [_settings(_own(table, line), ", ")]) for line in lines]
     return [
@@ -150,11 +147,12 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
         *_by_rows("Data:", [(line, line.data) for line in lines]),
         *_by_rows("Images:", [(line, line.images) for line in lines]),
         *_by_rows("Trained on:", [(line, line.machines) for line in lines]),
+        *_by_rows("Commit of the code:", [(line, line.commits) for line in lines]),
         *([Note(f"Protocol: {' '.join(about.protocols)}")] if about.protocols else []),
         *_by_rows("Protocol of single rows:", _protocols(lines, about), always_named=True),
         *_by_rows("Ended before they converged:", _unsolved(lines), always_named=True),
         *map(Note, about.notes),
-        Note(f"Written {about.written}" + f", runs of commit {commits}" * bool(commits) + ", by"),
+        Note(f"Written {about.written}, by"),
     ]
 
 
@@ -182,7 +180,7 @@ def _by_rows(
     """What is so of which rows: a line a kind, or, unless they have to be named, a sentence."""
     rows: dict[str, list[str]] = {}
     for line, texts in found:
-        for text in filter(None, texts):
+        for text in dict.fromkeys(filter(None, texts)):
             rows.setdefault(text, []).append(line.row.name)
     if len(rows) == 1 and not always_named:
         return [Note(f"{head} {next(iter(rows))}.")]
@@ -234,6 +232,7 @@ def _csv(table: Table, lines: Sequence[Line]) -> str:
         row = line.row
         facts = [line.done, len(row.seeds), _epochs(line), _rounded(line.seconds), line.state]
         facts += [_settings(row.kept, "; "), "; ".join(line.data), "; ".join(line.machines)]
+        facts += ["; ".join(line.commits)]
         for figure in line.figures:
             values = ";".join(f"{value:.6g}" for value in figure.values)
             numbers = [_rounded(v) for v in (figure.mean, figure.deviation)]

@@ -11,7 +11,7 @@ from dim_lightning.run.metrics import Point, read_metrics
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.cell import Cell
 from dim_lightning.table.definition import read_table
-from dim_lightning.table.figures import commits, lines_of
+from dim_lightning.table.figures import lines_of
 from dim_lightning.table.runs import State, state_of
 
 PATH = Path(__file__).parents[2] / "experiments" / "record.py"
@@ -41,7 +41,7 @@ def test_what_is_kept_of_a_run_counts_as_the_run_where_it_is_copied_to(cell, tab
     assert found[0][1] == State(copy, "", "done")
     line = lines_of(table, found, {})[0]
     assert (line.figures[0].values, line.epochs, line.seconds) == ((50.0,), (4,), 240.0)
-    assert commits(found) == ["0123456789"]
+    assert line.commits == ("0123456789",)
     changed = {**SETTINGS, "model.lr": 0.2}
     assert state_of(elsewhere._replace(settings=changed), flat_config).missing == "fit"
     longer = {**SETTINGS, "evaluation.mlp_epochs": 100}

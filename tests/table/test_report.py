@@ -15,7 +15,6 @@ from dim_lightning.table.figures import (
     check_columns,
     check_labels,
     check_layers,
-    commits,
     lines_of,
     protocols,
 )
@@ -52,7 +51,7 @@ class Scene:
 
     def write(self, failures=()):
         found = self.found()
-        about = About("python -m x", "now", commits(found), protocols(found), ["A run less."])
+        about = About("python -m x", "now", protocols(found), ["A run less."])
         return write_report(self.folder / "out", self.table, self.lines(failures), about)
 
     def rows(self):
@@ -193,10 +192,10 @@ def test_markdown(scene):
     assert "| DIM(L) JSD | 64.00 | 66.96 | -2.96 | 50.00 | 1 of 2 | 4 | 4 min 00 s |" in text
     assert "| VAE |  | 54.61 [m] |  |  | 0 of 1 |  |  | not run |" in text
     said = " ".join(text.split())
-    assert "Protocol: Frozen features." in said
+    assert "A run less. Written now, by python -m x" in said
     assert "[m]: the paper's number from memory, not checked" in said
     assert "Where no row says otherwise: trainer.max_epochs 4." in said
-    assert "A run less. Written now, runs of commit 0123456789, by python -m x" in said
+    assert "Commit of the code: 0123456789. Protocol: Frozen features." in said
 
 
 def test_csv_is_long_and_has_always_the_same_columns(scene):
@@ -460,8 +459,31 @@ def test_on_which_images_and_machines_the_rows_were_trained(scene):
         "- EPYC, 2 threads, then A100, EPYC, 2 threads, 32-true: DIM(L) JSD\n"
         "- A100, Xeon, 1 thread, bf16-mixed: VAE\n"
     ) in text
-    assert "runs of commit 0123456789, ffffffffff, by" in " ".join(text.split())
     assert "Ended before they converged:\n\n- linear SVM on y: DIM(L) JSD\n" in text
     row = scene.rows()[0]
     assert row["data"] == "CIFAR10"
     assert row["trained_on"].startswith("EPYC, 2 threads, 32-true; EPYC, 2 threads, then A100")
+
+
+def test_the_commits_of_each_row_are_named(tmp_path):
+    rows = [{**CONTENT["rows"][0], "seeds": [0, 1, 2]}, *CONTENT["rows"][1:]]
+    scene = Scene(tmp_path, rows=rows)
+    old, new = "a" * 40, "b" * 40
+    changed = {"commit": new, "uncommitted_changes": True}
+    went_on = {"commit": old, "resumed": [{"started": "later"}, {"commit": new}]}
+    runs = [{"commit": old}, changed, {"commit": old}, went_on]
+    for cell, environment in zip(scene.cells, runs, strict=True):
+        write_run(cell, figures=FIGURES, environment=environment)
+    text = scene.write()[0].read_text()
+    assert (
+        "Commit of the code:\n\n- aaaaaaaaaa: DIM(L) JSD\n- bbbbbbbbbb+changes: DIM(L) JSD\n"
+        "- aaaaaaaaaa, then bbbbbbbbbb: VAE\n\n"
+    ) in text
+    assert "<li>aaaaaaaaaa, then bbbbbbbbbb: VAE</li>" in scene.write()[2].read_text()
+    told = {row["row"]: row["commits"] for row in scene.rows()}
+    assert told == {
+        "DIM(L) JSD": "aaaaaaaaaa; bbbbbbbbbb+changes; aaaaaaaaaa",  # one a seed
+        "VAE": "aaaaaaaaaa, then bbbbbbbbbb",
+        "random encoder": "",  # measured by the test of another row
+        "raw pixels": "",
+    }

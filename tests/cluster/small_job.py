@@ -58,12 +58,16 @@ def fit(folder, experiment, processes):
     return ["fit", *(word for key, value in options.items() for word in (f"--{key}", str(value)))]
 
 
+def free_port():
+    """A port of this machine that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
 def of_processes(count, folder, words):
     """Runs a command on so many processes, each told its place as torchrun does; what they said."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
     words = [*words, "--trainer.strategy", "ddp", "--trainer.devices", str(count)]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0"}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "NODE_RANK": "0"}
     with ExitStack() as stack:
         processes = [Forked(folder, _process, rank, words, **place) for rank in range(count)]
         for process in processes:

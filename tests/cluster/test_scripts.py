@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_job import assert_equal, environment, fit
+from small_job import assert_equal, environment, fit, free_port
 
 SCRIPTS = Path(__file__).parents[2] / "experiments" / "cluster"
 NAMES = ("elastic.sh", "slurm.sh", "torchrun.sh")
@@ -20,6 +20,13 @@ JOB = {  # what SLURM tells the script of a job of two tasks
 
 
 def start(script, words, **variables):
+    """Runs a script to its end, its processes at a port of their own.
+
+    The usual ones, torchrun's and the one that Lightning makes of the number of a job of SLURM, may
+    be those of other tests on this machine.
+    """
+    port = free_port()
+    variables = {"PORT": port, "MASTER_PORT": port, **variables}
     return subprocess.run(
         [str(SCRIPTS / script), *words],
         env=environment(PYTHON=sys.executable, **variables),

@@ -1,6 +1,8 @@
 import inspect
 import json
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -33,6 +35,7 @@ def facts():
     }
 
 
+EARLY = {"probe/svm/y/top1": 0.5}  # a figure of an earlier test
 TOPS = {
     "conv": {"probe/linear": 0.61234, "probe/mlp200": 0.7, "knn/cosine/k20_t0.07": 0.5},
     "y": {"probe/linear": 0.5, "probe/mlp200": 0.6, "knn/cosine/k20_t0.07": 0.4},
@@ -91,6 +94,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     run.fit(module, data)
     run.save_checkpoint(tmp_path / "end.ckpt")
     before = {name: value.clone() for name, value in module.state_dict().items()}
+    update_result(tmp_path, "test", {**EARLY, "epochs_trained": 7})
 
     log = MetricsFile(tmp_path)
     run = trainer(tmp_path, [OfflineEvaluation(mlp_epochs=1)], logger=log)
@@ -112,6 +116,7 @@ def test_test_measures_every_layer_and_the_floors(tmp_path, digits_root, capsys)
     even = {name.replace("top1", "mean_per_class") for name in names}  # which the digits are not
     assert even <= set(result)
     assert not any(name.endswith("top5") for name in result)  # of ten classes
+    assert EARLY.keys().isdisjoint(result)  # of another state
     assert result["probe/linear/pixels/top1"] > 0.85
     splits = {n: len(data.split(n)) for n in ("train", "val", "test")}
     assert {n: result[f"num_{n}"] for n in splits} == splits
@@ -162,6 +167,23 @@ def test_of_many_classes_each_protocol_has_top5(tmp_path):
     assert "top5: share of the test" in read_result(tmp_path)["test"]["protocol"]
 
 
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory, digits_root):
+    """The figures of a test in a folder with those of an early one, and the section after it."""
+    folder = tmp_path_factory.mktemp("tested")
+    update_result(folder, "test", {**EARLY, "epochs_trained": 0})
+    evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1)
+    trainer(folder, [evaluation]).test(tiny_module(), digits(digits_root), verbose=False)
+    return evaluation.figures, read_result(folder)["test"]
+
+
+def test_figures_of_the_same_state_stay(tested):
+    figures, section = tested
+    assert "knn/cosine/k20_t0.07/embedding/top1" in figures
+    assert {**EARLY, **figures}.items() <= section.items()
+    assert (section["epochs_trained"], section["steps_trained"]) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("counts", "stays"),
     [
@@ -177,40 +199,49 @@ def test_of_many_classes_each_protocol_has_top5(tmp_path):
         ({"epochs_trained": 0, "steps_trained": 0, "weights": "0"}, False),
     ],
 )
-def test_figures_of_another_state_or_of_other_pictures_go(tmp_path, digits_root, counts, stays):
-    update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5, **counts})
-    evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1)
-    trainer(tmp_path, [evaluation]).test(tiny_module(), digits(digits_root), verbose=False)
-    result = read_result(tmp_path)["test"]
-    assert evaluation.figures.items() <= result.items()
-    assert ("probe/svm/y/top1" in result) == stays
+def test_figures_of_another_state_or_of_other_pictures_go(tested, counts, stays):
+    figures, section = tested
+    facts = {name: value for name, value in section.items() if name not in {**figures, **EARLY}}
+    result = joined({**EARLY, **counts}, figures, facts)
+    assert figures.items() <= result.items()
+    assert (EARLY.items() <= result.items()) == stays
+    assert EARLY.keys().isdisjoint(result) != stays
     assert result["epochs_trained"] == 0
     assert "knn/cosine/k20_t0.07/embedding/top1" in result
 
 
-def test_another_data_set_has_a_section_of_its_own(tmp_path, digits_root, capsys):
-    update_result(tmp_path, "test", {"probe/svm/y/top1": 0.5})
-    evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1, transfer="other-1.0")
-    run = trainer(tmp_path, [evaluation], logger=MetricsFile(tmp_path))
-    run.test(tiny_module(), digits(digits_root), verbose=False)
-    assert run.callback_metrics == {}  # no term of the method
-    result = read_result(tmp_path)
-    assert result["test"] == {"probe/svm/y/top1": 0.5}
-    found = result["transfer/other-1.0"]
-    assert evaluation.figures.items() <= found.items()
-    name = "knn/cosine/k20_t0.07/embedding/top1"
-    assert f"transfer/other-1.0/{name}" in read_metrics(tmp_path)
-    assert name not in read_metrics(tmp_path)
-    assert "test images of other-1.0, fitted on" in capsys.readouterr().out
-
-
-def test_after_a_test_of_another_data_set_terms_are_measured_again(tmp_path, digits_root):
+@pytest.fixture(scope="module")
+def transferred(tmp_path_factory, digits_root):
+    """After a test of another data set: folder, figures, what Lightning has, module, data, text."""
+    folder = tmp_path_factory.mktemp("transferred")
+    update_result(folder, "test", EARLY)
     module, data = tiny_module(), digits(digits_root)
-    evaluation = OfflineEvaluation(0, False, linear_dim=1, transfer="other")
-    for callbacks in ([evaluation], []):
-        run = trainer(tmp_path, callbacks)
+    evaluation = OfflineEvaluation(mlp_epochs=0, floors=False, linear_dim=1, transfer="other-1.0")
+    run = trainer(folder, [evaluation], logger=MetricsFile(folder))
+    with redirect_stdout(StringIO()) as out:
         run.test(module, data, verbose=False)
-        assert ("test/loss" in run.callback_metrics) == (callbacks == [])
+    return folder, evaluation.figures, run.callback_metrics, module, data, out.getvalue()
+
+
+def test_another_data_set_has_a_section_of_its_own(transferred):
+    folder, figures, logged, *_, out = transferred
+    assert logged == {}  # no term of the method
+    result = read_result(folder)
+    assert result["test"] == EARLY
+    assert figures.items() <= result["transfer/other-1.0"].items()
+    name = "knn/cosine/k20_t0.07/embedding/top1"
+    assert name in figures
+    assert f"transfer/other-1.0/{name}" in read_metrics(folder)
+    assert name not in read_metrics(folder)
+    assert "test images of other-1.0, fitted on" in out
+
+
+def test_after_a_test_of_another_data_set_terms_are_measured_again(transferred, tmp_path):
+    *_, logged, module, data, _ = transferred
+    assert "test/loss" not in logged
+    run = trainer(tmp_path)
+    run.test(module, data, verbose=False)
+    assert "test/loss" in run.callback_metrics
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "two words"])

@@ -10,6 +10,7 @@ words         options of a command line, looked at before it is parsed
 parser        of the commands that have a configuration
 plain_parser  of those that have none
 messages      parse errors in one short sentence, with the nearest valid name
+candidates    what a key may be given, by its type: classes, or estimators
 
 parsing       a command line of fit, validate, test or predict, parsed and checked
 command_line  what it asks for, built, checked and run in the folder of a run

@@ -4,8 +4,10 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from dim_lightning.cli.candidates import ESTIMATORS, candidates, kinds_of, takes_estimator
 from dim_lightning.cli.overview import OWN_COMMANDS
 from dim_lightning.errors import cut, nearest
 
@@ -40,25 +42,25 @@ MODULE_PLACE = (
     "for a module of your own, run `python -m dim_lightning` in the folder of its file, or add "
     "that folder to PYTHONPATH"
 )
-_ESTIMATORS = "dim_lightning.infomax.estimators"
+_NOTHING = "nothing comes close"
 _LONGEST, _LONGEST_VALUE = 300, 80
 
 
-def parse_error(message: str, keys: Iterable[str]) -> str:
+def parse_error(message: str, keys: Mapping[str, Any]) -> str:
     """What was found, what was expected and what to do, from jsonargparse's `message`.
 
     Args:
         message: the error in jsonargparse's words, often of many lines.
-        keys: the valid keys.
+        keys: the valid keys, and the type of each; None where it has none.
     """
     for explain in _EXPLANATIONS:
-        text = explain(message, list(keys))
+        text = explain(message, keys)
         if text:
             return text
     return shortened(message)
 
 
-def _command(message: str, _: list[str]) -> str | None:
+def _command(message: str, _: Mapping[str, Any]) -> str | None:
     match = _COMMAND.search(message)
     if match:
         known = [*re.findall(r"\w+", match["known"]), *OWN_COMMANDS]
@@ -70,7 +72,7 @@ def _command(message: str, _: list[str]) -> str | None:
     return None
 
 
-def _unknown_key(message: str, keys: list[str]) -> str | None:
+def _unknown_key(message: str, keys: Mapping[str, Any]) -> str | None:
     match = _UNRECOGNIZED.search(message)
     if match:
         word = (match["words"].split() or ["''"])[0]  # '' where the word is empty
@@ -84,7 +86,7 @@ def _unknown_key(message: str, keys: list[str]) -> str | None:
     return match and f"unknown key {match['key']}; {nearest(match['key'], keys)}"
 
 
-def _unknown_option(message: str, _: list[str]) -> str | None:
+def _unknown_option(message: str, _: Mapping[str, Any]) -> str | None:
     match = _OPTION.search(message)
     if not match:
         return None
@@ -96,32 +98,42 @@ def _unknown_option(message: str, _: list[str]) -> str | None:
     )
 
 
-def _unknown_class(message: str, _: list[str]) -> str | None:
-    match = _ATTRIBUTE.search(message)
+def _unknown_class(message: str, keys: Mapping[str, Any]) -> str | None:
+    match, where = _ATTRIBUTE.search(message), _where(message)
     if match:
         known = [n for n in dir(importlib.import_module(match["module"])) if n[0] != "_"]
         advice = nearest(match["name"], known)
-        return f"{_where(message)}: there is no {match['name']} in {match['module']}; {advice}"
+        if _NOTHING in advice:  # it may lie elsewhere
+            elsewhere = nearest(match["name"], candidates(keys.get(where)).values())
+            advice = advice if _NOTHING in elsewhere else elsewhere
+        return f"{where}: there is no {match['name']} in {match['module']}; {advice}"
     match = _MODULE.search(message)
     return match and (
-        f"{_where(message)}: there is no module {match['name']}; expected an import path; "
-        f"{MODULE_PLACE}"
+        f"{where}: there is no module {match['name']}; expected an import path; {MODULE_PLACE}"
     )
 
 
-def _short_name(message: str, _: list[str]) -> str | None:
-    """A class named without its module that is not one of those known."""
+def _short_name(message: str, keys: Mapping[str, Any]) -> str | None:
+    """A part named without its module that is not one of those known."""
     match = _SHORT_NAME.search(message)
     if not match or (set(_types(message)) - {"null"} and "'class_path'" not in message):
         return None
-    known = {name for module in list(sys.modules) for name in _public_names(module)}
-    advice = nearest(match["name"], sorted(known))
-    if "nothing comes close" in advice:
-        advice += "; one of your own goes by its import path, my_module.MyClass"
-    return f"{_where(message)} is {match['name']!r}, which is no known class; {advice}"
+    name, where = match["name"], _where(message)
+    hint = keys.get(where)
+    known = candidates(hint)
+    if takes_estimator(hint):
+        kind, own, advice = "estimator", "my_function", nearest(name, known.values())
+        if _NOTHING in advice:
+            advice = f"{_NOTHING}; expected {ESTIMATORS}.NAME, NAME one of {', '.join(known)}"
+    else:
+        kind, own = " or ".join(each.__name__ for each in kinds_of(hint)) or "class", "MyClass"
+        advice = nearest(name, known)
+    if _NOTHING in advice:
+        advice += f"; one of your own goes by its import path, my_module.{own}"
+    return f"{where} is {name!r}, which is no known {kind}; {advice}"
 
 
-def _other_class(message: str, _: list[str]) -> str | None:
+def _other_class(message: str, _: Mapping[str, Any]) -> str | None:
     match = next(filter(None, (pattern.search(message) for pattern in _OTHER_CLASS)), None)
     return match and (
         f"{_where(message)} is {match['found']}; expected a subclass of {match['kind']}, or what "
@@ -130,7 +142,7 @@ def _other_class(message: str, _: list[str]) -> str | None:
     )
 
 
-def _required(message: str, _: list[str]) -> str | None:
+def _required(message: str, _: Mapping[str, Any]) -> str | None:
     match = _REQUIRED.search(message)
     if not match:
         return None
@@ -138,7 +150,7 @@ def _required(message: str, _: list[str]) -> str | None:
     return f"{_where(message)}: {name} needs {match['names']}; set it below {place}"
 
 
-def _type(message: str, _: list[str]) -> str | None:
+def _type(message: str, _: Mapping[str, Any]) -> str | None:
     match, types = _GOT.search(_innermost(message)), _types(message)
     if not (match and types):
         return None
@@ -172,15 +184,6 @@ def _type_name(text: str) -> str:
     return _PLAIN.get(text, text)
 
 
-def _public_names(module: str) -> list[str]:
-    """Names of classes, and import paths of estimators, which go by them."""
-    if not module.startswith(("dim_lightning.", "torch.optim.", "lightning.pytorch.")):
-        return []
-    known = vars(sys.modules[module])
-    paths = [f"{module}.{name}" for name in known if module == _ESTIMATORS and name[0] != "_"]
-    return [*paths, *(name for name in known if name[0].isupper())]
-
-
 def _is_class(path: str) -> bool:
     module, _, name = path.rpartition(".")
     return inspect.isclass(getattr(sys.modules.get(module), name, None))
@@ -200,14 +203,14 @@ def shortened(message: str, longest: int = _LONGEST) -> str:
     return cut(" ".join(message.split()), longest)
 
 
-def _sentence(pattern: str, text: str) -> Callable[[str, list[str]], str | None]:
+def _sentence(pattern: str, text: str) -> Callable[[str, Mapping[str, Any]], str | None]:
     """Explains by `text`, filled with the groups of `pattern` and `where`, the key at fault.
 
     The group `value`, what was given, may be long and is cut.
     """
     compiled = re.compile(pattern, re.MULTILINE)
 
-    def explain(message: str, _: list[str]) -> str | None:
+    def explain(message: str, _: Mapping[str, Any]) -> str | None:
         match = compiled.search(message)
         if match is None:
             return None

@@ -54,12 +54,13 @@ class Parser(LightningArgumentParser):
             super().error(message, ex)
         raise InputError(parse_error(message, self._keys())) from ex
 
-    def _keys(self) -> list[str]:
-        """Every key of this parser and of its subcommands, with dots."""
+    def _keys(self) -> dict[str, Any]:
+        """Every key of this parser and of its subcommands, with dots, and its type or None."""
         parsers: list[Any] = [self]
         if self._subcommands_action is not None:
             parsers += self._subcommands_action.choices.values()
-        return sorted({a.dest for p in parsers for a in p._actions if _is_key(a.dest)})
+        actions = {a.dest: a for p in parsers for a in p._actions if _is_key(a.dest)}
+        return {key: getattr(actions[key], "_typehint", None) for key in sorted(actions)}
 
 
 def _is_key(name: str) -> bool:

@@ -19,7 +19,7 @@ YAML_CASES = {
     "experiment: 2024-13-45": "bad.yaml cannot be read as YAML: month must be in 1..12",
     "just words": "holds no settings",
     "model: {local_weight: '${model.nope}'}": "model.local_weight: Interpolation key",
-    "model: {encoder: BlogEncodr}": "which is no known class; did you mean BlogEncoder?",
+    "model: {encoder: BlogEncodr}": "which is no known Encoder; did you mean BlogEncoder?",
     "model: {encoder: dim_lightning.encoders.BlogEncodr}": "did you mean BlogEncoder?",
     "model: {encoder: dim_lightnin.BlogEncoder}": (
         "there is no module dim_lightnin; expected an import path; for a module of your own, run"
@@ -51,8 +51,54 @@ YAML_CASES = {
     "model: {encoder: {class_path: BlogEncoder, init_args: [3]}}": (
         "model.encoder.init_args is [3]; expected settings below it"
     ),
-    "model: {encoder: ''}": "model.encoder is '', which is no known class",
+    "model: {encoder: ''}": "model.encoder is '', which is no known Encoder",
     "model: {estimator: nwj}": "did you mean dim_lightning.infomax.estimators.nwj?",
+    "model: {estimator: nvj}": (
+        "model.estimator is 'nvj', which is no known estimator; nothing comes close; expected "
+        "dim_lightning.infomax.estimators.NAME, NAME one of donsker_varadhan, info_nce, "
+    ),
+    "model: {estimator: dim_lightning.info_nec}": (
+        "model.estimator: there is no info_nec in dim_lightning; did you mean "
+        "dim_lightning.infomax.estimators.info_nce?"
+    ),
+    "model: {estimator: dim_lightning.infomax.estimator.nwj}": (
+        "model.estimator: there is no estimator in dim_lightning.infomax; did you mean estimators?"
+    ),
+    "model: {estimator: bounds.hinge}": "model.estimator: there is no module bounds; expected an",
+    "model: {estimator: torch.nn.ReLU}": "model.estimator is torch.nn.ReLU; expected a subclass",
+    "model: {report: [dim_lightning.infomax.estimators.smiles]}": (
+        "model.report: there is no smiles in dim_lightning.infomax.estimators; did you mean smile?"
+    ),
+    "model: {prior: GausianKL}": "model.prior is 'GausianKL', which is no known Prior; did you "
+    "mean GaussianKL?",
+    "model: {prior: dim_lightning.infomax.priors.GausianKL}": (
+        "model.prior: there is no GausianKL in dim_lightning.infomax.priors; did you mean "
+        "GaussianKL?"
+    ),
+    "model: {prior: dim_lightning.GausianKL}": (
+        "model.prior: there is no GausianKL in dim_lightning; did you mean "
+        "dim_lightning.infomax.priors.gaussian_kl.GaussianKL?"
+    ),
+    "model: {prior: my_priors.Mine}": "model.prior: there is no module my_priors; expected an",
+    "model: {prior: torch.nn.ReLU}": "model.prior is torch.nn.ReLU; expected a subclass of Prior",
+    "model: {local_critic: DotCritc}": (
+        "model.local_critic is 'DotCritc', which is no known Critic; did you mean DotCritic?"
+    ),
+    "model: {local_critic: GaussianKL}": (  # a class of another kind
+        "model.local_critic is 'GaussianKL', which is no known Critic; nothing comes close; "
+        "expected one of BilinearCritic, ConcatCritic, CosineCritic, DotCritic; one of your own"
+    ),
+    "model: {global_critic: dim_lightning.infomax.critics.DotCritc}": (
+        "model.global_critic: there is no DotCritc in dim_lightning.infomax.critics; did you mean "
+        "DotCritic?"
+    ),
+    "model: {patch_critic: dim_lightning.infomax.critic.DotCritic}": (
+        "model.patch_critic: there is no critic in dim_lightning.infomax; did you mean critics?"
+    ),
+    "model: {local_critic: nets.Critic}": "model.local_critic: there is no module nets; expected",
+    "model: {local_critic: dim_lightning.infomax.estimators.nwj}": (
+        "model.local_critic is dim_lightning.infomax.estimators.nwj; expected a subclass of Critic"
+    ),
     "model: {local_weight: 1}\nmodel: {prior_weight: 1}": "line 2: model stands there",
     "model:": "model is null; expected settings below it",
     "model: {optimizer: {class_path: torch.optim.SGD, init_args: {lr: -1}}}": (
@@ -68,7 +114,7 @@ YAML_CASES = {
     "trainer: {callbacks: [{class_path: null}]}": "trainer.callbacks.class_path is null; expected",
     "model: {encoder: {class_path: null}}": "model.encoder.class_path is null; expected a class",
     "data: {source: {class_path: null}}": "data.source.class_path is null; expected a class",
-    "trainer: {logger: {class_path: Foo}}": "trainer.logger is 'Foo', which is no known class",
+    "trainer: {logger: {class_path: Foo}}": "trainer.logger is 'Foo', which is no known Logger",
 }
 OPTION_CASES = {
     "--model.local_wieght=1": "did you mean model.local_weight?",

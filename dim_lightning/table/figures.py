@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dim_lightning.errors import InputError, nearest
 from dim_lightning.run.accuracies import KINDS, unsolved
@@ -75,6 +75,7 @@ class Line(NamedTuple):
         commits: of the code that trained them, as they began and went on, one a run.
         unsolved: the probes of theirs that ended before they converged.
         protocol: how their figures were measured, a kind each.
+        settings: of its config and overrides together, by their full name; none of a floor.
     """
 
     row: Row
@@ -90,6 +91,7 @@ class Line(NamedTuple):
     commits: tuple[str, ...] = ()
     unsolved: tuple[str, ...] = ()
     protocol: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = {}
 
 
 def lines_of(table: Table, found: Found, failures: Mapping[str, str]) -> list[Line]:
@@ -197,6 +199,7 @@ def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> 
         tuple(map(_commit, runs)),
         tuple(dict.fromkeys(filter(None, map(_unsolved, runs)))),
         tuple(dict.fromkeys(told for run in runs for told in _told(run))),
+        own[0][0].settings if own else {},
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ COLUMNS = (
     *("settings", "data", "trained_on", "commits"),
 )
 _FROM_MEMORY = "[m]"
+# settings that all methods have, in which rows that are compared had better not differ unsaid
+_SHARED = ("data.", "model.encoder.", "model.optimizer.", "model.lr_scheduler.", "trainer.max_")
 
 
 class About(NamedTuple):
@@ -143,6 +146,7 @@ def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
         *([Note(table.note)] if table.note else []),
         *([Note(f"Where no row says otherwise: {common}.")] if common else []),
         *_by_rows("Settings of single rows:", own, always_named=True),
+        *_by_rows("The configs of rows also have:", _of_configs(lines), always_named=True),
         *_other_data(table),
         *_by_rows("Data:", [(line, line.data) for line in lines]),
         *_by_rows("Images:", [(line, line.images) for line in lines]),
@@ -160,7 +164,7 @@ def _reading(table: Table, lines: Sequence[Line]) -> str:
     """How to read the numbers."""
     what = "Test accuracy in percent" if all(k.endswith(ACCURACY) for k in table.columns) else ""
     parts = [what or "Accuracies in percent, on the test images"]
-    parts.append("mean ± standard deviation over the seeds")
+    parts.append("mean ± standard deviation over the seeds, which draw neither split nor probes")
     if _compared(lines):
         parts.append("difference: ours less the paper's")
     if any(line.row.from_memory for line in lines):
@@ -208,6 +212,20 @@ def _own(table: Table, line: Line) -> dict[str, Any]:
         for key, value in line.row.kept.items()
         if key not in common or common[key] != value
     }
+
+
+def _of_configs(lines: Sequence[Line]) -> list[tuple[Line, Sequence[str]]]:
+    """What the config of a row, but not the table, says otherwise than those of most rows."""
+    found: list[tuple[Line, list[str]]] = [(line, []) for line in lines]
+    for key in dict.fromkeys(k for line in lines for k in line.settings if k.startswith(_SHARED)):
+        known = [line for line in lines if key in line.settings]
+        words = {line.row.folder: as_word(line.settings[key]) for line in known}
+        usual = Counter(words.values()).most_common(1)[0][0]
+        for line, texts in found:
+            word = words.get(line.row.folder, usual)
+            if word != usual and not any(f"{key}.".startswith(f"{k}.") for k in line.row.kept):
+                texts.append(f"{key} {word} in place of {usual}")
+    return [(line, [", ".join(texts)]) for line, texts in found]
 
 
 def _settings(settings: Mapping[str, Any], between: str) -> str:

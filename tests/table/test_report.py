@@ -424,6 +424,25 @@ def test_what_rows_have_of_their_own_stands_below(tmp_path):
     assert "single rows" not in Scene(tmp_path).write()[0].read_text()
 
 
+def test_what_the_configs_of_rows_have_otherwise_stands_below(tmp_path):
+    """Of what all methods have: encoder, pictures, optimiser and length."""
+    rows = [{"name": name, "config": "dim.yaml"} for name in "abcd"]
+    rows[3]["overrides"] = {"model.optimizer": {"init_args": {"lr": 0.1}}}
+    scene = Scene(tmp_path, rows=rows)
+    optimizer = "model.optimizer.init_args.lr"
+    own = {
+        "a": {"data.num_views": 1, optimizer: 0.1, "model.beta": 1.0, "seed_everything": 3},
+        "b": {"data.num_views": 2, optimizer: 0.1, "model.beta": 4.0},
+        "c": {"data.num_views": 1, optimizer: 0.1, "model.encoder.init_args.depth": 4},
+        "d": {"data.num_views": 1, optimizer: 0.2},  # which its overrides have
+    }
+    scene.cells = [c._replace(settings={**c.settings, **own[c.row.name]}) for c in scene.cells]
+    text = scene.write()[0].read_text()
+    listed = "- data.num_views 2 in place of 1: b"
+    assert f"\n\nThe configs of rows also have:\n\n{listed}\n\n" in text
+    assert "The configs" not in Scene(tmp_path).write()[0].read_text()
+
+
 def test_on_which_images_and_machines_the_rows_were_trained(scene):
     source = {"data.source.class_path": "dim_lightning.data.CIFAR10"}
     fast = [*[{}] * 2, {"trainer.precision": "bf16-mixed"}]

@@ -137,7 +137,9 @@ class Neighbours(Callback):
     def _log_accuracy(
         self, trainer: L.Trainer, pl_module: L.LightningModule, bank: Extracted
     ) -> None:
-        codes, labels = (torch.cat(parts) for parts in zip(*self._queries, strict=True))
+        device = pl_module.device  # a GPU searches in no time
+        codes, labels = (torch.cat(parts).to(device) for parts in zip(*self._queries, strict=True))
+        bank = bank._replace(code=bank.code.to(device), labels=bank.labels.to(device))
         known = labels >= 0
         figures = _counts(codes[known], labels[known], bank, data_of(trainer).num_classes or 0)
         for name, right in figures.items():

@@ -9,8 +9,7 @@
 The features are random rectified combinations of fewer latent variables, which gives them the steep
 spectrum of features of images. Each solver goes through the penalties from the strongest to the
 weakest, each from the solution before, as the linear probe does: Newton's method with products in
-float32, the same in bfloat16, and, with `--lbfgs`, L-BFGS on the same float32 objective and
-through the same Cholesky factor.
+float32, and the same in bfloat16.
 
 With `--svm` it is the support vector machine instead, each weight of the loss by itself, against
 scikit-learn's LinearSVC, in turn. With `--probe` it is the whole probe instead, search for the
@@ -21,7 +20,6 @@ penalty and all: as it is, and with every penalty that is tried solved to 1e-7 n
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +32,7 @@ from dim_lightning.encoders import BlogEncoder
 from dim_lightning.evaluation import Labelled, accuracy, extract, probes
 from dim_lightning.evaluation.conditioning import standardisation
 from dim_lightning.evaluation.offline import Splits
-from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
+from dim_lightning.evaluation.softmax_regression import SoftmaxSolver
 from dim_lightning.evaluation.svm import linear_svm
 from dim_lightning.evaluation.untrained import untrained
 from dim_lightning.seeding import generator_for
@@ -62,45 +60,10 @@ def made_up(images: int, dim: int, classes: int) -> tuple[Labelled, Labelled]:
     )
 
 
-def fit_by_lbfgs(solver: SoftmaxSolver, l2: float) -> SoftmaxRegression:
-    """The solution of `solver`'s problem by L-BFGS, to about the same distance."""
-    factor, bias_scale = solver._factor(l2), solver.num_classes**0.5
-    seen = torch.cat([factor.mT @ solver.solution[:-1], solver.solution[-1:] / bias_scale])
-    optimizer = torch.optim.LBFGS(
-        [seen],
-        max_iter=500,
-        tolerance_grad=1e-5,
-        tolerance_change=0.0,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
-
-    def solution() -> torch.Tensor:
-        weight = torch.linalg.solve_triangular(factor.mT, seen[:-1], upper=True)
-        return torch.cat([weight, seen[-1:] * bias_scale])
-
-    @torch.no_grad()
-    def closure() -> float:
-        point = solver._evaluate(solution(), l2)
-        weight = torch.linalg.solve_triangular(factor, point.gradient[:-1], upper=False)
-        seen.grad = torch.cat([weight, point.gradient[-1:] * bias_scale])
-        return point.objective
-
-    optimizer.step(closure)
-    solver.solution = solution()
-    return solver.fit(l2, max_products=0)
-
-
-def measure(
-    name: str,
-    solver: SoftmaxSolver,
-    fit: Callable[[float], SoftmaxRegression],
-    l2: float,
-    val: Labelled,
-) -> Row:
+def measure(name: str, solver: SoftmaxSolver, l2: float, val: Labelled) -> Row:
     """Seconds of one penalty and what was found."""
     wall, processor = time.perf_counter(), time.process_time()
-    model = fit(l2)
+    model = solver.fit(l2)
     return {
         "solver": name,
         "l2": l2,
@@ -184,15 +147,10 @@ def compare_solvers(chosen: argparse.Namespace) -> list[Row]:
     train, val = made_up(chosen.images, chosen.dim, chosen.classes)
     print(f"{'solver':<18}{'l2':>8}{'seconds':>10}{'processor':>11}{'objective':>12}{'val':>8}")
     rows = []
-    for name in ["newton float32", "newton bfloat16", *["lbfgs"] * chosen.lbfgs]:
-        dtype = torch.bfloat16 if "bfloat16" in name else torch.float32
+    for name, dtype in {"newton float32": torch.float32, "newton bfloat16": torch.bfloat16}.items():
         solver = SoftmaxSolver(train, chosen.classes, product_dtype=dtype)
-
-        def fit(l2: float, solver: SoftmaxSolver = solver, name: str = name) -> SoftmaxRegression:
-            return fit_by_lbfgs(solver, l2) if name == "lbfgs" else solver.fit(l2)
-
         for l2 in sorted(chosen.penalties, reverse=True):
-            row = measure(name, solver, fit, l2, val)
+            row = measure(name, solver, l2, val)
             rows.append(row)
             print(
                 f"{name:<18}{l2:>8g}{row['seconds']:>10.1f}{row['processor_seconds']:>11.1f}"
@@ -237,7 +195,6 @@ def main() -> None:
     parser.add_argument("--penalties", type=float, nargs="+", default=[1.0, 0.1, 0.01])
     parser.add_argument("--weights", type=float, nargs="+", default=[1e-5, 1e-4, 1e-3])
     parser.add_argument("--svm", action="store_true", help="support vector machines instead")
-    parser.add_argument("--lbfgs", action="store_true", help="L-BFGS as well")
     parser.add_argument("--probe", action="store_true", help="the whole probe, not its solver")
     parser.add_argument("--repeats", type=int, default=1, help="of the whole probe")
     parser.add_argument("--root", help="where CIFAR-10 lies, for features of it")

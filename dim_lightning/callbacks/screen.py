@@ -168,9 +168,9 @@ class TerminalBar(ProgressBar):
 
     on_test_epoch_end = on_predict_end = on_train_epoch_end
 
-    def on_test_start(self, *_: Any) -> None:
-        """Starts a bar over the test images."""
-        self._open("test", None)
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts a bar over the images that are tested on or embedded."""
+        self._open(_function(trainer), None)
 
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
@@ -180,21 +180,10 @@ class TerminalBar(ProgressBar):
         Raises:
             InputError: the module's step gives no codes.
         """
-        self._advance(trainer, num_images_of(pl_module, "test_step", outputs))
+        self._advance(trainer, num_images_of(pl_module, f"{_function(trainer)}_step", outputs))
 
-    def on_predict_start(self, *_: Any) -> None:
-        """Starts a bar over the images to be embedded."""
-        self._open("predict", None)
-
-    def on_predict_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
-    ) -> None:
-        """Moves the bar.
-
-        Raises:
-            InputError: the module's step gives no codes.
-        """
-        self._advance(trainer, num_images_of(pl_module, "predict_step", outputs))
+    on_predict_start = on_test_start
+    on_predict_batch_end = on_test_batch_end  # type: ignore[assignment]  # of which *_ is the rest
 
     def on_exception(self, *_: Any) -> None:
         """Leaves a clean line to the error."""
@@ -231,6 +220,11 @@ class TerminalBar(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _function(trainer: L.Trainer) -> str:
+    """What is done with the images that are not trained on."""
+    return "test" if trainer.testing else "predict"
 
 
 def _epochs(trainer: L.Trainer) -> str:

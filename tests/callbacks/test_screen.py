@@ -3,9 +3,12 @@
 import io
 
 import pytest
+import torch
+from quiet import trainer
 from small_module import Small, train
 
 from dim_lightning.callbacks.screen import EpochLines, TerminalBar, epoch_line
+from dim_lightning.errors import InputError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),  # Lightning 2.6 calls it
@@ -22,6 +25,34 @@ def test_the_bar_counts_images_and_names_the_terms_and_lines_stay(monkeypatch):
     for part in ("epoch 1/2:", "epoch 2/2:", "/24", " images/s", "loss 1.250  local -1.000"):
         assert part in text
     assert "\nepoch 1/2" in text.replace("\r", "\n")
+
+
+class Coded(Small):
+    """Gives the codes of what it is tested on and of what it embeds."""
+
+    def test_step(self, batch, batch_idx):
+        return {"embedding": torch.zeros(len(batch), 2)}
+
+    predict_step = test_step
+
+
+@pytest.mark.parametrize("function", ["test", "predict"])
+def test_the_bar_counts_the_images_of_other_functions(monkeypatch, function):
+    monkeypatch.setattr("dim_lightning.callbacks.screen._REFRESH_SECONDS", 0.0)
+    stream, module = io.StringIO(), Coded()
+    run = trainer(None, callbacks=[TerminalBar(stream)], enable_progress_bar=True)
+    getattr(run, function)(module, module.train_dataloader())
+    assert f"\r{function}: 24 images [" in stream.getvalue()
+    assert stream.getvalue().endswith("\r")  # it is taken away in the end
+
+
+@pytest.mark.parametrize("function", ["test", "predict"])
+def test_the_bar_names_the_step_that_gives_no_codes(function):
+    module = Coded()
+    setattr(module, f"{function}_step", lambda batch, batch_idx: {})
+    run = trainer(None, callbacks=[TerminalBar(io.StringIO())], enable_progress_bar=True)
+    with pytest.raises(InputError, match=f"Coded.{function}_step gives no embedding"):
+        getattr(run, function)(module, module.train_dataloader())
 
 
 def test_a_line_has_the_means_of_its_epoch():

@@ -15,7 +15,6 @@ candidates    what a key may be given, by its type: classes, or estimators
 parsing       a command line of fit, validate, test or predict, parsed and checked
 command_line  what it asks for, built, checked and run in the folder of a run
 method        which class has its settings below `model`
-options       what can be set beside trainer, model and data
 callbacks     Lightning's own, of which some do not go together with how a run is kept
 building      settings that parse and yet cannot be built
 checks        what is looked at before a run folder is made

@@ -33,8 +33,7 @@ from dim_lightning.cli.device import (
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import say_changed_code, say_other_settings, write_inputs
 from dim_lightning.cli.job import begun_run, job_name
-from dim_lightning.cli.options import CALLBACKS
-from dim_lightning.cli.parsing import ParsedCommandLine
+from dim_lightning.cli.parsing import CALLBACKS, ParsedCommandLine
 from dim_lightning.cli.pictures import check_pictures, check_transfer, run_of, say_others
 from dim_lightning.cli.place import is_first_process, work_folder
 from dim_lightning.cli.resources import explained_resources

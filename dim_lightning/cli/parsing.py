@@ -8,23 +8,44 @@ import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from dim_lightning.callbacks.checkpoints import Checkpoints
+from dim_lightning.callbacks.embedding_writer import EmbeddingWriter
+from dim_lightning.callbacks.geometry import Geometry
+from dim_lightning.callbacks.linear_probe import LinearProbe
+from dim_lightning.callbacks.matmul_precision import HELP as MATMUL_HELP
+from dim_lightning.callbacks.matmul_precision import Precision
+from dim_lightning.callbacks.neighbours import Neighbours
+from dim_lightning.callbacks.offline_evaluation import OfflineEvaluation
+from dim_lightning.callbacks.reconstructions import Reconstructions
+from dim_lightning.cli import compiling
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import check_folders, check_place, check_seed, check_trained
-from dim_lightning.cli.method import method_class, method_named
-from dim_lightning.cli.options import (
-    GROUPS,
-    TRAINER_DEFAULTS,
-    add_folder_option,
-    add_options,
-    parser_settings,
-)
-from dim_lightning.cli.parser import Parser, check_files
+from dim_lightning.cli.method import DEFAULT, HELP, method_class, method_named
+from dim_lightning.cli.overview import DESCRIPTION, PROGRAM
+from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.resume import allowed_changes
 from dim_lightning.data import ImageDataModule
 from dim_lightning.encoders.start import weights_follow
 from dim_lightning.errors import InputError
 from dim_lightning.run import wandb_logger  # noqa: F401  names alone mean what they mean to a run
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
+
+CALLBACKS = {  # key -> the class whose settings lie below it
+    "checkpoint": Checkpoints,
+    "probe": LinearProbe,
+    "neighbours": Neighbours,
+    "geometry": Geometry,
+    "reconstructions": Reconstructions,
+    "evaluation": OfflineEvaluation,
+    "embeddings": EmbeddingWriter,
+}
+_GROUPS = ("trainer", "model", "data", *CALLBACKS)
+_TRAINER_DEFAULTS: dict[str, Any] = {
+    "devices": 1,  # Lightning would take every GPU there is, each with a batch of its own
+    "enable_model_summary": False,  # the opening line has the size
+    "log_every_n_steps": 10,
+    "num_sanity_val_steps": 0,  # the data is checked before the run folder is made
+}
 
 
 class ParsedCommandLine(LightningCLI):
@@ -40,13 +61,14 @@ class ParsedCommandLine(LightningCLI):
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self._method = method_named(arguments)
+        of_commands = {command: dict(MODE) for command in self.subcommands()}
         super().__init__(
             method_class(self._method),
             ImageDataModule,
             save_config_callback=None,
-            trainer_defaults=TRAINER_DEFAULTS,
+            trainer_defaults=_TRAINER_DEFAULTS,
             parser_class=Parser,
-            parser_kwargs=parser_settings(self.subcommands()),
+            parser_kwargs={**MODE, "prog": PROGRAM, "description": DESCRIPTION, **of_commands},
             auto_configure_optimizers=False,
             args=arguments,
         )
@@ -65,15 +87,28 @@ class ParsedCommandLine(LightningCLI):
         parser.add_argument("--seed_everything", type=int, default=0, help="Seed of the run.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """What a run has beside trainer, model and data."""
-        add_options(parser)
+        """What a run has beside trainer, model, data and the seed, and what follows from others."""
+        parser.add_argument("--experiment", type=str, default="unnamed", help="The run's name.")
+        parser.add_argument("--runs_dir", type=str, default="runs", help="Where runs lie.")
+        parser.add_argument("--method", type=str, default=DEFAULT, help=HELP)
+        parser.add_argument("--compile", type=compiling.Compile, default=None, help=compiling.HELP)
+        parser.add_argument(
+            "--matmul_precision", type=Precision, default="highest", help=MATMUL_HELP
+        )
+        for key, callback in CALLBACKS.items():
+            parser.add_lightning_class_args(callback, key)
+        parser.link_arguments("seed_everything", "model.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("seed_everything", "probe.seed")
+        parser.link_arguments("data.image_size", "model.image_size")
 
     def _prepare_subcommand_parser(
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
-        """Lightning's, without what is had elsewhere: the table of figures, the codes in memory."""
+        """Lightning's, with the run it is about, without what is had elsewhere: table and codes."""
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        add_folder_option(parser, subcommand)
+        option = "--resume" if subcommand == "fit" else "--run"
+        parser.add_argument(option, type=str | None, help="The folder of a run to go on with.")
         for name in ("verbose", "return_predictions"):
             if name in self._subcommand_method_arguments[subcommand]:
                 parser.set_defaults({name: False})
@@ -81,7 +116,7 @@ class ParsedCommandLine(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses `args` alone; Lightning's own warns if the process was started with others."""
-        check_files(args, GROUPS)
+        check_files(args, _GROUPS)
         self.config = parser.parse_args(args)
         if self.config.subcommand is None:
             return

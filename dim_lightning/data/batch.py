@@ -42,24 +42,20 @@ class Split(Dataset[Batch], ABC):
 
     Attributes:
         labels: class of each image of the split, int64 [n]; -1 where unlabelled.
+        split_names: the split that each image is of, 'train', 'val' or 'test', [n]; None where not
+            kept.
+        source_rows: position of each image in its part of the source, int64 [n]; None where not
+            kept.
     """
 
     labels: np.ndarray
-
-    @property
-    def split_names(self) -> np.ndarray | None:
-        """The split that each image is of: 'train', 'val' or 'test', [n]; None where not kept."""
-        return None
+    split_names: np.ndarray | None = None
+    source_rows: np.ndarray | None = None
 
     @property
     @abstractmethod
     def names(self) -> list[str] | None:
         """Path of the file of each image, None where the images were no files."""
-
-    @property
-    def source_rows(self) -> np.ndarray | None:
-        """Position of each image in its part of the source, int64 [n]; None where not kept."""
-        return None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -111,6 +107,7 @@ class ImageSplit(Split):
         part: path of the array, without the ".npy".
         rows: the rows of `images` that belong to this split, int64 [n].
         labels: class of each image of the split, int64 [n]; -1 where unlabelled.
+        split_names: the split that each image is of, [n], where several are joined.
     """
 
     def __init__(
@@ -131,7 +128,7 @@ class ImageSplit(Split):
         self.part = part
         self.rows = rows
         self.labels = labels[rows]
-        self._split_names = split_names
+        self.split_names = split_names
 
     @classmethod
     def of_part(
@@ -139,11 +136,6 @@ class ImageSplit(Split):
     ) -> "ImageSplit":
         """The given rows of a part of a cache."""
         return cls(cached.folder / name, rows, cached.labels_of(name), split_names)
-
-    @property
-    def split_names(self) -> np.ndarray | None:
-        """The split that each image is of, where several are joined."""
-        return self._split_names
 
     @property
     def names(self) -> list[str] | None:
@@ -183,6 +175,7 @@ class JoinedSplit(Split):
     Attributes:
         splits: of these arrays.
         labels: class of each image, int64 [n]; -1 where unlabelled.
+        split_names: the split that each image is of, [n]; None where an array does not keep it.
     """
 
     def __init__(self, splits: Sequence[ImageSplit]) -> None:
@@ -190,12 +183,8 @@ class JoinedSplit(Split):
         self.splits = list(splits)
         self.labels = np.concatenate([split.labels for split in splits])
         self._ends = np.cumsum([len(split) for split in splits])
-
-    @property
-    def split_names(self) -> np.ndarray | None:
-        """The split that each image is of; None where one of the arrays does not keep it."""
-        names = [each for split in self.splits if (each := split.split_names) is not None]
-        return np.concatenate(names) if len(names) == len(self.splits) else None
+        names = [each for split in splits if (each := split.split_names) is not None]
+        self.split_names = np.concatenate(names) if len(names) == len(splits) else None
 
     @property
     def names(self) -> list[str] | None:

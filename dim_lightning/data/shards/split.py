@@ -49,7 +49,7 @@ class ShardedSplit(Split):
         self.reader = ShardReader(store, shards, layout.image_size, _IN_ORDER)
 
     @property
-    def split_names(self) -> np.ndarray:
+    def split_names(self) -> np.ndarray:  # type: ignore[override]
         """The split that each image is of."""
         names, rows = zip(*self._shards, strict=True)
         return np.repeat(names, rows)
@@ -60,7 +60,7 @@ class ShardedSplit(Split):
         return self._origins["path"].to_pylist() if self._named else None
 
     @property
-    def source_rows(self) -> Int64[np.ndarray, " n"]:
+    def source_rows(self) -> Int64[np.ndarray, " n"]:  # type: ignore[override]
         """Position of each image in its part of the source."""
         return self._origins["row"].to_numpy()
 

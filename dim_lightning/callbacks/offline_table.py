@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dim_lightning.evaluation.offline import CHOSEN, FEW, FINE_TUNED, LINEAR, MLP, PAPER, SVM
+from dim_lightning.evaluation.offline import FEW, FINE_TUNED, LINEAR, MLP, PAPER, SVM
 from dim_lightning.evaluation.paper_probe import PAPER_EPOCHS
 from dim_lightning.evaluation.probes import L2_GRID, MLP_BATCH, mlp_batch_size
 from dim_lightning.evaluation.svm import C_GRID
-from dim_lightning.run.accuracies import RANDOM, is_floor, row_name, unsolved
+from dim_lightning.run.accuracies import RANDOM, column_name, is_floor, row_name, unsolved
 
 _BOUND = (
     "the Donsker-Varadhan formula on test images, of a network fitted to the training split by a "
@@ -75,20 +75,13 @@ _PROTOCOLS = {  # what stands in a figure's name -> how it is measured
         "/"
     ): "Floors: the same encoder with random weights, and pixels (at most 32 x 32).",
 }
-_HEADINGS = {
-    LINEAR: ("linear", "probe"),
-    SVM: ("linear", "SVM"),
-    MLP: ("MLP-200", "probe"),
-    PAPER: ("MLP-200", "paper"),
-    CHOSEN: ("MLP-200", "chosen"),
-    FINE_TUNED: ("fine-", "tuned"),
-}
 _OTHERS = {
     "ms_ssim": "MS-SSIM of decoded images (1 = equal)",
     "square_error": "square error of decoded images",
     "mine": "MINE, image and code, nats",
     "ndm": "NDM, dimensions of the code, nats",
 }
+_WIDEST = 11  # of a line above a column
 
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # row -> protocol -> name -> figure
 
@@ -140,12 +133,15 @@ def table(rows: Rows, facts: Mapping[str, Any]) -> str:
         facts: what else there is to know.
     """
     protocols = _protocols(rows)
-    heads = [("", "layer"), ("", "size"), *map(_heading, protocols)]
+    names = (textwrap.wrap(column_name(p), _WIDEST, break_on_hyphens=False) for p in protocols)
+    heads = [["layer"], ["size"], *names]
+    height = max(map(len, heads))
+    upper = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
     cells = [
         [row_name(row), f"{facts['dim'][row]:,}"] + [_cell(figures.get(p, {})) for p in protocols]
         for row, figures in rows.items()
     ]
-    columns = list(zip(*zip(*heads, strict=True), *cells, strict=True))
+    columns = list(zip(*upper, *cells, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
 
     def line(texts: Sequence[str]) -> str:
@@ -153,8 +149,7 @@ def table(rows: Rows, facts: Mapping[str, Any]) -> str:
         return "  ".join([first.lstrip().ljust(widths[0]), *others]).rstrip()
 
     rule = "-" * (sum(widths) + 2 * len(widths) - 2)
-    upper, lower = zip(*heads, strict=True)
-    lines = [_title(facts), "", line(upper), line(lower)]
+    lines = [_title(facts), "", *map(line, upper)]
     floor_before = None
     for row, texts in zip(rows, cells, strict=True):
         if is_floor(row) != floor_before:
@@ -248,14 +243,3 @@ def _also(rows: Rows) -> list[str]:
     names = {n for figures in rows.values() for found in figures.values() for n in found}
     others = [name for name in ("top5", "mean_per_class") if name in names]
     return [f"also in result.json: {', '.join(others)}"] * bool(others)
-
-
-def _heading(protocol: str) -> tuple[str, str]:
-    """Two lines above a column."""
-    if protocol in _HEADINGS:
-        return _HEADINGS[protocol]
-    _, metric, setting = protocol.split("/")
-    if protocol.startswith(FEW):
-        return "linear,", f"{100 * float(setting):g} %"
-    name = "kNN cos." if metric == "cosine" else "kNN Eucl."
-    return name, setting.replace("k", "k=").replace("_t", " T=").replace("=0.", "=.")

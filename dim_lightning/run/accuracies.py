@@ -83,6 +83,18 @@ def row_name(row: str) -> str:
     return "raw pixels" if row == PIXELS else row
 
 
+def column_name(protocol: str) -> str:
+    """A column of the offline evaluation, such as probe/svm, as a person reads it."""
+    parts = protocol.split("/")
+    if parts[:2] == ["probe", "few_labels"]:
+        return f"linear probe, {100 * float(parts[2]):g} % of the labels"
+    if parts[0] == "probe":
+        return _PROBES.get(parts[1], " ".join(parts))
+    if protocol == "fine_tuned":
+        return "fine-tuned"
+    return " ".join(parts).replace("knn", "kNN").replace("_t", " T").replace(" k", " k=")
+
+
 def is_floor(row: str) -> bool:
     """Whether a row is there to be compared with."""
     return row == PIXELS or row.startswith(RANDOM)
@@ -99,22 +111,11 @@ def flat_figures(values: Mapping[str, Any]) -> dict[str, float]:
 
 def _place(name: str) -> tuple[str, str]:
     """Row and column of an accuracy such as random/knn/cosine/k20_t0.07/y/top1."""
-    *protocol, layer, _ = name.split("/")
+    floor = RANDOM if name.startswith(RANDOM) else ""
+    *protocol, layer, _ = name.removeprefix(RANDOM).split("/")
     if not protocol:  # test/top1, of a network trained with labels
         return "its own classifier", "no probe"
-    if f"{protocol[0]}/" == RANDOM:
-        return f"{RANDOM}{layer}", _protocol(protocol[1:])
-    return layer, _protocol(protocol)
-
-
-def _protocol(parts: list[str]) -> str:
-    if parts[:2] == ["probe", "few_labels"]:
-        return f"linear probe, {100 * float(parts[2]):g} % of the labels"
-    if parts[0] == "probe":
-        return _PROBES.get(parts[1], " ".join(parts))
-    if parts == ["fine_tuned"]:
-        return "fine-tuned"
-    return " ".join(parts).replace("knn", "kNN").replace("_t", " T").replace(" k", " k=")
+    return f"{floor}{layer}", column_name("/".join(protocol))
 
 
 def _in_order(rows: Iterable[str], layers: Sequence[str]) -> list[str]:

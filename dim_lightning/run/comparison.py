@@ -33,6 +33,7 @@ from dim_lightning.run.folder import PICTURES, write_atomically
 from dim_lightning.run.glossary import unit
 from dim_lightning.run.metrics import METRICS, csv_text
 from dim_lightning.run.report import KNN, PROBE
+from dim_lightning.run.settings import estimator_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -178,7 +179,7 @@ def _draw_lines(
     styles, curves, units = [], [], set()
     for place, run in enumerate(runs):
         if key in run.series:
-            units.add("accuracy, %" if key in _ACCURACIES else unit(key, _estimator(run)))
+            units.add("accuracy, %" if key in _ACCURACIES else unit(key, estimator_of(run.config)))
             curve = run_curve(run.label, run.series, key, factor)
             curves.append(timed(curve, run.minutes) if against == "minutes" else curve)
             styles.append(_line_style(place))
@@ -190,11 +191,6 @@ def _draw_lines(
     if not curves:
         axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
         axes.text(0.5, 0.5, "no run has it", ha="center", transform=axes.transAxes, color="#64748b")
-
-
-def _estimator(run: RunData) -> str:
-    """The import path of what it maximised; of methods without one, nothing."""
-    return str(run.config.get("model.estimator", ""))
 
 
 def timed(curve: Curve, minutes: Sequence[float]) -> Curve:

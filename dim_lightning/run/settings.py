@@ -125,6 +125,16 @@ def flat_settings(
     return flat
 
 
+def estimator_of(settings: Mapping[str, Any]) -> str:
+    """The import path of what Deep InfoMax maximised; nothing where no setting says it.
+
+    Args:
+        settings: of a run, by their full names.
+    """
+    name = "model.estimator"
+    return str(settings.get(f"{name}.class_path") or settings.get(name) or "")
+
+
 def belongs(key: str, groups: tuple[str, ...]) -> bool:
     """Whether a setting is one of `groups`, or lies below one."""
     return any(key == group or key.startswith(f"{group}.") for group in groups)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dim_lightning.run.accuracies import KINDS, accuracy_table, flat_figures, unsolved
 from dim_lightning.run.curves import panel_svg, panels
 from dim_lightning.run.environment import GPUS, read_environment, threads_text
@@ -17,7 +15,7 @@ from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.page import TEMPLATE, rendered
 from dim_lightning.run.report import caveat_of_test, duration, headlines
 from dim_lightning.run.result import read_result, test_section, transfers
-from dim_lightning.run.settings import run_name
+from dim_lightning.run.settings import estimator_of, flat_config, run_name
 
 _CAPTIONS = {
     "neighbours_cosine": "Validation images (left) and their nine nearest training images by "
@@ -52,7 +50,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
     tests = {"": result.get("test", {}), **transfers(result)}
     names = [*series, *(name for test in tests.values() for name in flat_figures(test))]
     config = run_dir / CONFIG
-    settings = _settings(config)
+    settings = flat_config(run_dir) if config.is_file() else {}
     return {
         "title": run_name(run_dir).replace("/", " / "),
         "status": fit.get("status", "started"),
@@ -62,7 +60,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
         "command": environment.get("command", ""),
         "headlines": headlines(run_dir),
         "tables": [_table(result, name, test) for name, test in tests.items()],
-        "curves": [panel_svg(panel) for panel in panels(series, _estimator(settings))],
+        "curves": [panel_svg(panel) for panel in panels(series, estimator_of(settings))],
         "pictures": _pictures(run_dir),
         "glossary": _glossary(names),
         "config": config.read_text("utf-8") if config.is_file() else "",
@@ -82,20 +80,10 @@ def _table(result: Mapping[str, Any], name: str, test: Mapping[str, Any]) -> dic
     }
 
 
-def _settings(config: Path) -> dict[str, Any]:
-    return (yaml.safe_load(config.read_text("utf-8")) if config.is_file() else None) or {}
-
-
 def _method(settings: Mapping[str, Any]) -> str:
     """What trained the encoder; DeepInfoMax where no configuration says it."""
     name = str(settings.get("method", "DeepInfoMax")).rsplit(".", 1)[-1]
     return "Deep InfoMax" if name == "DeepInfoMax" else name
-
-
-def _estimator(settings: Mapping[str, Any]) -> str:
-    """The import path of what Deep InfoMax maximised; none where no configuration says it."""
-    given = (settings.get("model") or {}).get("estimator") or ""
-    return given.get("class_path", "") if isinstance(given, Mapping) else str(given)
 
 
 def _about(method: str, fit: Mapping[str, Any], environment: Mapping[str, Any]) -> str:

@@ -236,8 +236,10 @@ def test_a_panel_of_a_term_says_what_it_is_of(make_run, tmp_path):
     ]
     del runs[1].series["val/local"]  # it had no validation: what both have is shown
     assert shown()[0] == ("Local term, training", "nats", 2)
-    runs[0].config["model.estimator"] = "dim_lightning.infomax.estimators.pearson_chi2"
-    assert shown()[0] == ("Local term, training", "", 2)  # of one unit they are not
+    for key in ("model.estimator", "model.estimator.class_path"):  # a function, a class
+        runs[0].config[key] = "dim_lightning.infomax.estimators.pearson_chi2"
+        assert shown()[0] == ("Local term, training", "", 2)  # of one unit they are not
+        del runs[0].config[key]
 
 
 def test_the_knn_of_validation_names_the_few_it_searches(make_run, tmp_path):

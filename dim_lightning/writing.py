@@ -1,10 +1,11 @@
-"""Writing to a disk: locks, waiting for it, and what its errors mean."""
+"""Writing to a disk: files that are whole or not there, locks, and what its errors mean."""
 
 import errno
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -13,6 +14,8 @@ from dim_lightning.errors import InputError
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_UMASK = os.umask(0o077)  # which cannot be asked for otherwise; it is put back at once
+os.umask(_UMASK)
 
 _ANOTHER_DISK = "free some space or point {setting} to another disk"
 _ANOTHER_FOLDER = "point {setting} to a folder you can write to"
@@ -47,6 +50,63 @@ def reach_disk(file: int) -> None:
         else:
             return
     os.fsync(file)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename last; not every system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            reach_disk(handle)
+        finally:
+            os.close(handle)
+
+
+def write_atomically(path: Path, content: str | bytes, kept: Path | None = None) -> None:
+    """Writes a file beside its place and renames it: nobody ever sees half of it.
+
+    It has reached the disk when this returns, so it outlives the machine as well.
+
+    Args:
+        path: the file.
+        content: of it.
+        kept: the name under which the file that was there stays.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            reach_disk(file.fileno())
+        make_readable(Path(name))
+        if kept is not None and path.is_file():
+            _keep(path, kept, Path(f"{name}.kept"))
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def make_readable(path: Path) -> None:
+    """Gives a file the rights of any new one: 0600, as mkstemp's, would hide it from others.
+
+    A disk that knows no such rights, as exFAT, may refuse.
+    """
+    with suppress(OSError):
+        path.chmod(0o666 & ~_UMASK)
+
+
+def _keep(path: Path, kept: Path, passing: Path) -> None:
+    """Gives the file a second name, so that it has one at every moment."""
+    try:
+        os.link(path, passing)
+    except OSError:  # a file system without hard links
+        path.replace(kept)
+        return
+    passing.replace(kept)
+    passing.unlink(missing_ok=True)  # it stays where both were names of one file already
 
 
 def file_lock(path: Path) -> FileLock:

@@ -42,19 +42,13 @@ from dim_lightning.run.environment import (
     threads_text,
     write_environment,
 )
-from dim_lightning.run.folder import (
-    CONFIG,
-    ENVIRONMENT,
-    METRICS,
-    RESULT,
-    existing_run_folder,
-    write_atomically,
-)
+from dim_lightning.run.folder import CONFIG, ENVIRONMENT, METRICS, RESULT, existing_run_folder
 from dim_lightning.run.metrics import table_text
 from dim_lightning.run.report import OTHER_CODE, OTHER_PICTURES, OTHER_SHARES, caveat_of_test
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import belongs, flat_config, precision_text
 from dim_lightning.table.runs import FREE
+from dim_lightning.writing import write_atomically
 
 HERE = Path(__file__).parent
 RUN_COLUMNS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from dim_lightning.run.folder import make_readable
+from dim_lightning.writing import make_readable, reach_disk, sync_folder
 
 GROUP_ROWS = 4096  # rows that are kept in memory before they are written as a row group
 PREFIX = ".embeddings.parquet."  # of its passing name
@@ -56,10 +56,13 @@ class GrowingFile:
                     yield file.read_row_group(number)
 
     def place(self, path: Path) -> int:
-        """Renames the closed file to `path`, unless it has no rows; how many it has."""
+        """Renames the closed file to `path`, on the disk, unless it has no rows; their number."""
         if self._count:
             make_readable(self.path)
+            with self.path.open("rb") as file:
+                reach_disk(file.fileno())
             self.path.replace(path)
+            sync_folder(path.parent)
         return self._count
 
     def remove(self) -> None:

@@ -14,8 +14,7 @@ from torch import Tensor
 from dim_lightning.evaluation import Geometry
 from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.run.curves import figure_png, font
-from dim_lightning.run.folder import write_atomically
-from dim_lightning.writing import explained
+from dim_lightning.writing import explained, write_atomically
 
 _RIGHT, _WRONG = (34, 150, 84), (208, 58, 52)
 _INK, _FAINT, _PAPER = (28, 32, 38), (110, 118, 128), (255, 255, 255)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dim_lightning.run.folder import read_json, write_atomically
+from dim_lightning.run.folder import read_json
+from dim_lightning.writing import write_atomically
 
 SO_FAR = "test_so_far"
 

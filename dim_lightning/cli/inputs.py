@@ -14,12 +14,12 @@ from dim_lightning.run.environment import (
     describe_environment,
     write_environment,
 )
-from dim_lightning.run.folder import CONFIG, write_atomically
+from dim_lightning.run.folder import CONFIG
 from dim_lightning.run.own_code import OWN_CODE, changed_since, own_code, said_of_change
 from dim_lightning.run.report import OTHER_CODE, OTHER_SETTINGS
 from dim_lightning.run.result import noted
 from dim_lightning.run.settings import changes, flat_config
-from dim_lightning.writing import explained
+from dim_lightning.writing import explained, write_atomically
 
 _IMAGE_SIZE, _PRECISION = "data.image_size", "trainer.precision"
 

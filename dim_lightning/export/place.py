@@ -24,9 +24,9 @@ from dim_lightning.export.programs import (
 )
 from dim_lightning.export.rebuild import encoder_from, load_weights, of_module, of_run
 from dim_lightning.extras import installation
-from dim_lightning.run.folder import CONFIG, make_readable
+from dim_lightning.run.folder import CONFIG
 from dim_lightning.run.own_code import OWN_CODE, changed_code, own_code, said_of_change
-from dim_lightning.writing import explained
+from dim_lightning.writing import explained, make_readable
 
 DESCRIPTION = "encoder.json"
 WEIGHTS = "encoder.safetensors"

@@ -17,9 +17,8 @@ from dim_lightning.run.folder import (
     KEPT_CHECKPOINTS,
     LAST_CHECKPOINT,
     PREVIOUS_CHECKPOINT,
-    write_atomically,
 )
-from dim_lightning.writing import disk_error
+from dim_lightning.writing import disk_error, write_atomically
 
 # what a run adds to Lightning's
 METRICS_ROWS, JOINT_BATCH, PROCESSES = "metrics_rows", "joint_batch_size", "processes"

@@ -29,11 +29,12 @@ from dim_lightning.run.curves import (
     font,
     run_curve,
 )
-from dim_lightning.run.folder import PICTURES, write_atomically
+from dim_lightning.run.folder import PICTURES
 from dim_lightning.run.glossary import unit
 from dim_lightning.run.metrics import METRICS, csv_text
 from dim_lightning.run.report import KNN, PROBE
 from dim_lightning.run.settings import estimator_of
+from dim_lightning.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

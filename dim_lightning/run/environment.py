@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from dim_lightning.run.folder import ENVIRONMENT, read_json, write_atomically
+from dim_lightning.run.folder import ENVIRONMENT, read_json
 from dim_lightning.version import version_of
+from dim_lightning.writing import write_atomically
 
 GPUS = "gpus"  # of the host, by name, that train
 KNOWN_PICTURES = "pictures"  # which a run was begun with

@@ -1,9 +1,7 @@
 """Where a run lies: numbered folders that never overwrite one another."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import filelock
 
 from dim_lightning.errors import InputError
-from dim_lightning.writing import explained, file_lock, is_without_locks, reach_disk
+from dim_lightning.writing import explained, file_lock, is_without_locks
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -28,8 +26,6 @@ SUMMARY = "summary.html"
 _LOCK = ".lock"
 # the names that write_atomically gives to what is not in its place yet
 _LEFTOVER = re.compile(r"\..+\.(ckpt|csv|html|json|png|yaml)\.\w{8}(\.kept)?")
-_UMASK = os.umask(0o077)  # which cannot be asked for otherwise; it is put back at once
-os.umask(_UMASK)
 _NAME = re.compile(r"[\w+=,-][\w.+=,-]*(/[\w+=,-][\w.+=,-]*)*")
 
 
@@ -160,63 +156,6 @@ def read_json(path: Path, advice: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} holds {content!r:.40}; expected names and values; {advice}")
     return content
-
-
-def write_atomically(path: Path, content: str | bytes, kept: Path | None = None) -> None:
-    """Writes a file beside its place and renames it: nobody ever sees half of it.
-
-    It has reached the disk when this returns, so it outlives the machine as well.
-
-    Args:
-        path: the file.
-        content: of it.
-        kept: the name under which the file that was there stays.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            reach_disk(file.fileno())
-        make_readable(Path(name))
-        if kept is not None and path.is_file():
-            _keep(path, kept, Path(f"{name}.kept"))
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def make_readable(path: Path) -> None:
-    """Gives a file the rights of any new one: 0600, as mkstemp's, would hide it from others.
-
-    A disk that knows no such rights, as exFAT, may refuse.
-    """
-    with suppress(OSError):
-        path.chmod(0o666 & ~_UMASK)
-
-
-def _keep(path: Path, kept: Path, passing: Path) -> None:
-    """Gives the file a second name, so that it has one at every moment."""
-    try:
-        os.link(path, passing)
-    except OSError:  # a file system without hard links
-        path.replace(kept)
-        return
-    passing.replace(kept)
-    passing.unlink(missing_ok=True)  # it stays where both were names of one file already
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename last; not every system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            reach_disk(handle)
-        finally:
-            os.close(handle)
 
 
 def _runs_nearby(folder: Path) -> str:

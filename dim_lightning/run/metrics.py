@@ -11,8 +11,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import METRICS, write_atomically
-from dim_lightning.writing import reach_disk
+from dim_lightning.run.folder import METRICS
+from dim_lightning.writing import reach_disk, write_atomically
 
 _POSITION = ("epoch", "step")
 

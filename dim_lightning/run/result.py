@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import RESULT, read_json, write_atomically
-from dim_lightning.writing import file_lock
+from dim_lightning.run.folder import RESULT, read_json
+from dim_lightning.writing import file_lock, write_atomically
 
 TRANSFER = "transfer/"  # what sections and figures of other data sets begin with
 TRANSFER_NAME = r"[\w.-]+"  # what other data sets may be called

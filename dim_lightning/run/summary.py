@@ -9,13 +9,14 @@ from typing import Any
 from dim_lightning.run.accuracies import KINDS, accuracy_table, flat_figures, unsolved
 from dim_lightning.run.curves import panel_svg, panels
 from dim_lightning.run.environment import GPUS, read_environment, threads_text
-from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY, write_atomically
+from dim_lightning.run.folder import CONFIG, PICTURES, SUMMARY
 from dim_lightning.run.glossary import meaning
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.page import TEMPLATE, rendered
 from dim_lightning.run.report import caveat_of_test, duration, headlines
 from dim_lightning.run.result import read_result, test_section, transfers
 from dim_lightning.run.settings import estimator_of, flat_config, run_name
+from dim_lightning.writing import write_atomically
 
 _CAPTIONS = {
     "neighbours_cosine": "Validation images (left) and their nine nearest training images by "

@@ -17,8 +17,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from dim_lightning.errors import InputError
 from dim_lightning.extras import installation
-from dim_lightning.run.folder import read_json, write_atomically
+from dim_lightning.run.folder import read_json
 from dim_lightning.run.settings import run_name
+from dim_lightning.writing import write_atomically
 
 _STATE = "wandb.json"
 _SECONDS_TO_ANSWER = 5

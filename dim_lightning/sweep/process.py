@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dim_lightning.errors import nearest
 from dim_lightning.run.child import Child
-from dim_lightning.run.folder import LAST_CHECKPOINT, write_atomically
+from dim_lightning.run.folder import LAST_CHECKPOINT
 from dim_lightning.run.result import read_result
 from dim_lightning.sweep.command import FIT, filled_command, place_of_fit
 from dim_lightning.sweep.definition import Definition
@@ -22,6 +22,7 @@ from dim_lightning.sweep.record import (
     trial_folder,
     write_trial,
 )
+from dim_lightning.writing import write_atomically
 
 _ARGUMENTS = "arguments.json"
 # by its own account, or by the code after a signal of somebody else's, handled or not

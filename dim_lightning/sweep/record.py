@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.errors import InputError
-from dim_lightning.run.folder import CONFIG, METRICS, newest_run, read_json, write_atomically
+from dim_lightning.run.folder import CONFIG, METRICS, newest_run, read_json
 from dim_lightning.run.metrics import Point as Logged
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.settings import changes, flat_settings
 from dim_lightning.sweep.definition import Definition
 from dim_lightning.sweep.search import Point
+from dim_lightning.writing import write_atomically
 
 SWEEP = "sweep.json"
 TRIALS = "trials"

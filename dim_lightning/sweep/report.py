@@ -8,7 +8,7 @@ from typing import Any
 
 from dim_lightning.errors import cut
 from dim_lightning.run.environment import mixed_pictures_note
-from dim_lightning.run.folder import LAST_CHECKPOINT, SUMMARY, write_atomically
+from dim_lightning.run.folder import LAST_CHECKPOINT, SUMMARY
 from dim_lightning.run.metrics import csv_text
 from dim_lightning.run.own_code import mixed_code_note
 from dim_lightning.run.page import rendered
@@ -18,6 +18,7 @@ from dim_lightning.sweep.figure import parallel_coordinates
 from dim_lightning.sweep.page import TEMPLATE
 from dim_lightning.sweep.record import Trial, run_folder
 from dim_lightning.sweep.space import Choice, Parameter
+from dim_lightning.writing import write_atomically
 
 CSV, PAGE = "sweep.csv", "sweep.html"
 _LONGEST = 40

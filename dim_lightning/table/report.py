@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dim_lightning.run.folder import SUMMARY, write_atomically
+from dim_lightning.run.folder import SUMMARY
 from dim_lightning.run.metrics import csv_text
 from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
@@ -15,6 +15,7 @@ from dim_lightning.table.commands import as_word
 from dim_lightning.table.definition import Table
 from dim_lightning.table.figures import ACCURACY, IN_PERCENT, Figure, Line
 from dim_lightning.table.page import TEMPLATE
+from dim_lightning.writing import write_atomically
 
 MARKDOWN, CSV, PAGE = "table.md", "table.csv", "table.html"
 COLUMNS = (

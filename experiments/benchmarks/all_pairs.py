@@ -27,7 +27,7 @@ from dim_lightning.infomax.all_pairs import AllPairs, encoded_in_pieces, in_auto
 from dim_lightning.infomax.critics import DotCritic
 from dim_lightning.infomax.estimators import info_nce
 from dim_lightning.run.curves import COLOURS, STYLE, figure_png
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.writing import write_atomically
 
 CHANNELS, LOCATIONS, CODE_DIM, WIDTH = 128, 64, 64, 512
 

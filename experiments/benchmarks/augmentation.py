@@ -35,8 +35,8 @@ from torchvision.transforms import v2
 
 from dim_lightning.data.augmentation import CropColour, to_float
 from dim_lightning.run.environment import cpu_model
-from dim_lightning.run.folder import write_atomically
 from dim_lightning.seeding import generator_for
+from dim_lightning.writing import write_atomically
 
 OWN, BY_IMAGE, BY_BATCH = "CropColour", "torchvision, by image", "torchvision, by batch"
 KORNIA = "kornia"

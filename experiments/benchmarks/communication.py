@@ -37,7 +37,7 @@ from dim_lightning.infomax import estimators
 from dim_lightning.infomax.critics import DotCritic
 from dim_lightning.infomax.deep_infomax import DeepInfoMax
 from dim_lightning.run.curves import figure_png
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.writing import write_atomically
 
 FLOAT, INTEGER = 4, 8  # bytes
 KINDS = ("a shuffled batch", "4 others", "all pairs")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dim_lightning.encoders import BlogEncoder, PaperEncoder, ResidualEncoder, StridedEncoder
 from dim_lightning.run.curves import figure_png
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.writing import write_atomically
 
 BATCH = 64
 PRODUCTS = (1024, 2048, 4096)  # rows and columns of the matrices that are multiplied

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.writing import write_atomically
 
 _STARTED = "START_UP_CLOCK"
 _HERE = Path(__file__).resolve()

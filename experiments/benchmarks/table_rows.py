@@ -21,12 +21,12 @@ import torch
 from turns import say, summary
 
 from dim_lightning.run.environment import cpu_model
-from dim_lightning.run.folder import write_atomically
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.settings import flat_config
 from dim_lightning.table.cell import Cell
 from dim_lightning.table.commands import settings_words
 from dim_lightning.table.definition import Row, chosen, read_table
+from dim_lightning.writing import write_atomically
 
 
 def measured(row: Row, steps: int) -> tuple[float, str]:

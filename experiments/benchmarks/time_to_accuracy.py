@@ -27,16 +27,11 @@ import numpy as np
 
 from dim_lightning.errors import InputError
 from dim_lightning.run.environment import cpu_model
-from dim_lightning.run.folder import (
-    METRICS,
-    RESULT,
-    existing_run_folder,
-    newest_run,
-    write_atomically,
-)
+from dim_lightning.run.folder import METRICS, RESULT, existing_run_folder, newest_run
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.report import KNN
 from dim_lightning.run.result import read_result
+from dim_lightning.writing import write_atomically
 
 SPEED = "speed/images_per_second"
 

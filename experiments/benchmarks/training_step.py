@@ -32,8 +32,8 @@ from turns import say, summary
 from dim_lightning.cli.speed import seconds_by_precision
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.run.environment import cpu_model
-from dim_lightning.run.folder import write_atomically
 from dim_lightning.run.metrics import read_metrics
+from dim_lightning.writing import write_atomically
 
 CONFIG = Path(__file__).parent.parent / "cifar10" / "blog.yaml"
 BATCH, WARM_UP = 64, 10

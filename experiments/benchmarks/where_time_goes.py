@@ -40,7 +40,7 @@ from dim_lightning.cli.speed import seconds_by_precision
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.run.curves import figure_png
 from dim_lightning.run.environment import cpu_model
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.writing import write_atomically
 
 FIRST, STEPS = 20, 10
 CONFIG = Path(__file__).parent.parent / "cifar10" / "blog.yaml"

@@ -38,11 +38,12 @@ from dim_lightning.errors import InputError
 from dim_lightning.run.accuracies import flat_figures
 from dim_lightning.run.curves import COLOURS, STYLE, figure_png
 from dim_lightning.run.environment import full_command
-from dim_lightning.run.folder import CONFIG, newest_run, write_atomically
+from dim_lightning.run.folder import CONFIG, newest_run
 from dim_lightning.run.result import read_result
 from dim_lightning.run.settings import WHERE, belongs, differing, flat_settings
 from dim_lightning.run.signals import terminable
 from dim_lightning.table.definition import read_table
+from dim_lightning.writing import write_atomically
 
 TABLE = Path(__file__).parent / "cifar10.yaml"
 GOAL, FEWEST = 1000, 4

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dim_lightning.run.curves import COLOURS, STYLE, figure_png
-from dim_lightning.run.folder import write_atomically
+from dim_lightning.writing import write_atomically
 
 START = "local and global critic of 512 units, 64 locations"
 VARIED = {"local critic": 512, "global critic": 512, "location": 64}  # word of a row: START's

@@ -28,8 +28,8 @@ from dim_lightning.infomax import estimators as est
 from dim_lightning.infomax.critics import ConcatCritic, Critic, DotCritic
 from dim_lightning.infomax.scores import Scores
 from dim_lightning.run.curves import figure_png
-from dim_lightning.run.folder import write_atomically
 from dim_lightning.seeding import generator_for
+from dim_lightning.writing import write_atomically
 
 TRAINED = [
     est.donsker_varadhan,

@@ -29,8 +29,8 @@ from dim_lightning.infomax.priors import (
     SIGReg,
 )
 from dim_lightning.run.curves import COLOURS, STYLE, figure_png
-from dim_lightning.run.folder import write_atomically
 from dim_lightning.seeding import generator_for
+from dim_lightning.writing import write_atomically
 
 OUTPUT = Path(__file__).parent.parent / "figures" / "priors.png"
 DIM, BATCH, SHOWN = 2, 256, 4096

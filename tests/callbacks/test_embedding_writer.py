@@ -139,6 +139,20 @@ def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [16, 16, 8]
 
 
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    file, path, synced = growing_file.GrowingFile(tmp_path), tmp_path / NAME, []
+
+    def reach_disk(descriptor):
+        status = os.fstat(descriptor)
+        synced.append((status.st_ino, status.st_size, path.exists()))
+
+    monkeypatch.setattr(growing_file, "reach_disk", reach_disk)
+    file.add(pa.table({"path": ["a.png"]}))
+    file.close()
+    assert file.place(path) == 1
+    assert synced == [(path.stat().st_ino, path.stat().st_size, False)]
+
+
 def test_nothing_else_is_left_in_the_folder(tmp_path, digits_root):
     predict(tmp_path, tiny_module(), digits(digits_root))
     assert [path.name for path in tmp_path.iterdir()] == [NAME]

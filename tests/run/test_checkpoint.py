@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from dim_lightning import writing
 from dim_lightning.errors import InputError
-from dim_lightning.run import folder
 from dim_lightning.run.checkpoint import (
     AtomicCheckpointIO,
     check_fits,
@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch, name)
     def full(file):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder, "reach_disk", full)
+    monkeypatch.setattr(writing, "reach_disk", full)
     with pytest.raises(InputError, match=rf"cannot write .*{name}: the disk is full; free some"):
         _saved(path, nn.Linear(3, 2))
     assert path.read_bytes() == before

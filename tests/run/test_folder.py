@@ -4,8 +4,6 @@ import errno
 import fcntl
 import multiprocessing
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,6 @@ from dim_lightning.run.folder import (
     read_json,
     remove_leftovers,
     remove_unused_folder,
-    write_atomically,
 )
 
 
@@ -104,38 +101,6 @@ def test_a_damaged_file_of_names_and_values(tmp_path, content, said):
         read_json(path, "bring it back")
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    path = tmp_path / "result.json"
-    write_atomically(path, "old")
-    with pytest.raises(TypeError):
-        write_atomically(path, 3)  # type: ignore[arg-type]
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_disk_that_knows_no_rights_is_written(tmp_path, monkeypatch):
-    """As exFAT, which refuses to change them."""
-
-    def refused(*_):
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(Path, "chmod", refused)
-    write_atomically(tmp_path / "page.html", "text")
-    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
-
-
-def test_the_file_that_was_there_can_stay_under_another_name(tmp_path):
-    path, kept = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
-    for content in ("1", "2", "3"):
-        write_atomically(path, content, kept)
-    assert (path.read_text(), kept.read_text()) == ("3", "2")
-    os.link(path, tmp_path / "same")  # as a process leaves it that is killed between two renames
-    (tmp_path / "same").replace(kept)
-    write_atomically(path, "4", kept)
-    assert (path.read_text(), kept.read_text()) == ("4", "3")
-    assert sorted(tmp_path.iterdir()) == [path, kept]
-
-
 def test_the_leavings_of_killed_writes_go_and_nothing_else(tmp_path):
     (tmp_path / "checkpoints" / "kept").mkdir(parents=True)
     stays = [
@@ -176,16 +141,3 @@ def test_on_a_disk_without_locks_one_works_unlocked(tmp_path, monkeypatch):
     monkeypatch.setattr("filelock.FileLock.acquire", lambda *_, **__: (tmp_path / "no").stat())
     with pytest.raises(FileNotFoundError), alone_in(tmp_path):
         pass
-
-
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_files_have_the_rights_of_any_new_one(tmp_path, umask, mode):
-    code = (
-        "import os, sys; from pathlib import Path; os.umask(int(sys.argv[2]));"
-        "from dim_lightning.run.folder import write_atomically;"
-        "write_atomically(Path(sys.argv[1]), 'text'); print(os.umask(0))"
-    )
-    words = [sys.executable, "-c", code, str(tmp_path / "file"), str(umask)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
-    assert int(done.stdout) == umask

@@ -1,7 +1,6 @@
 """Where shards lie: in a folder or in object storage, and copies of some of them on the disk."""
 
 import errno
-import secrets
 import sys
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
@@ -11,10 +10,9 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from dim_lightning.data.disk import lasting_file
 from dim_lightning.errors import InputError, printable
 from dim_lightning.extras import installation
-from dim_lightning.writing import disk_error
+from dim_lightning.writing import disk_error, write_atomically
 
 SETTING = "data.cache_dir"
 # seconds before another attempt to read from object storage, which outlast a short outage
@@ -166,7 +164,8 @@ class Store:
         """
         content, path = self._fetch(name), self._copies / name
         try:
-            _write(path, content)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
         except OSError as error:
             if error.errno not in _FULL:
                 raise disk_error(error, path.parent, SETTING) from error
@@ -178,19 +177,6 @@ class Store:
             )
             return pa.py_buffer(content)
         return _mapped(path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Of this process alone, and with the rights of any new file: caches are shared.
-    passing = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with lasting_file(passing) as file:
-            file.write(content)
-        passing.replace(path)
-    finally:
-        passing.unlink(missing_ok=True)
 
 
 def _mapped(path: Path) -> pa.Buffer:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from dim_lightning import writing
 from dim_lightning.data import ImageDataModule, Stream
 from dim_lightning.data.shards import convert, store
 from dim_lightning.data.sources import Found, Part, Parts
@@ -197,7 +198,7 @@ def test_a_damaged_copy_on_a_full_disk_is_not_taken_again(served, tmp_path, monk
     expected = [batch.images for batch in stream(served.url, tmp_path).val_dataloader()]
     first, *_ = sorted(tmp_path.rglob("val-*"))
     first.write_bytes(b"nothing")
-    monkeypatch.setattr(store, "lasting_file", raising(OSError(errno.ENOSPC, "no more")))
+    monkeypatch.setattr(writing, "reach_disk", raising(OSError(errno.ENOSPC, "no more")))
     data = stream(served.url, tmp_path)
     for _ in range(2):
         assert equal([batch.images for batch in data.val_dataloader()], expected)
@@ -226,7 +227,7 @@ def test_a_full_disk_ends_the_copies_and_not_the_training(
     data = stream(served.url, tmp_path)
     list(data.val_dataloader())
     failing = OSError(code, "no more")
-    monkeypatch.setattr(store, "lasting_file", raising(failing))
+    monkeypatch.setattr(writing, "reach_disk", raising(failing))
     assert equal(trained(data), trained(stream(digits, tmp_path)))
     assert capsys.readouterr().err.count("has no space for more copies of http") >= 1
     served.asked.clear()
@@ -237,16 +238,16 @@ def test_a_full_disk_ends_the_copies_and_not_the_training(
 
 
 def test_another_failure_to_copy_is_an_error(served, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "lasting_file", raising(OSError(errno.EACCES, "no")))
+    monkeypatch.setattr(writing, "reach_disk", raising(OSError(errno.EACCES, "no")))
     with pytest.raises(InputError, match=r"cannot write .*: you may not write there; point data.c"):
         list(stream(served.url, tmp_path).val_dataloader())
 
 
 def raising(error):
-    def lasting_file(path):
+    def reach_disk(file):
         raise error
 
-    return lasting_file
+    return reach_disk
 
 
 def test_what_failed_before_it_was_needed_is_asked_for_anew(served, tmp_path):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.conditioning import standardisation
-from dim_lightning.evaluation.fitting import late, passes, seeded
+from dim_lightning.evaluation.fitting import passes, seeded
 from dim_lightning.infomax.critics import ConcatCritic
 from dim_lightning.seeding import generator_for
 
@@ -191,7 +191,6 @@ def _estimate(
     """Fits T on the first part, chooses its epoch on the second, judges it on the third."""
     train, val, test = parts
     generator = generator_for(seed, 0, _FITTING)
-    optimizer = torch.optim.Adam(statistic.parameters(), learning_rate, fused=True)
 
     def loss_of(rows: Tensor) -> Tensor:
         joint, marginal = statistic(train, rows, 1, generator)
@@ -199,8 +198,8 @@ def _estimate(
 
     highest, chosen, state = -math.inf, 0, copy.deepcopy(statistic.state_dict())
     count = len(train[0])
-    plan = (count, epochs, batch_size, late(epochs), seed, f"{name}_epochs")
-    for epoch in passes(optimizer, loss_of, *plan, device=train[0].device):
+    plan = (count, epochs, batch_size, seed, f"{name}_epochs")
+    for epoch in passes(statistic, learning_rate, loss_of, *plan, device=train[0].device):
         _, bound = _judged(statistic, val, seed)
         if bound > highest:
             highest, chosen, state = bound, epoch + 1, copy.deepcopy(statistic.state_dict())

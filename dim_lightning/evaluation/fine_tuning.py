@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dim_lightning.encoders import Encoder
 from dim_lightning.evaluation.classification import Accuracies, accuracies
 from dim_lightning.evaluation.features import as_floats
-from dim_lightning.evaluation.fitting import late, passes, seeded
+from dim_lightning.evaluation.fitting import passes, seeded
 
 _AT_ONCE = 256
 
@@ -65,7 +65,6 @@ def fine_tuned(
     with seeded(seed, device):
         network = _Classifier(copy.deepcopy(encoder).float(), num_classes).to(device)
         network.requires_grad_(True).train()
-        optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
             with context():
@@ -78,8 +77,8 @@ def fine_tuned(
             scaler = torch.amp.GradScaler(
                 device.type, enabled=is_half and torch.is_autocast_enabled(device.type)
             )
-        plan = (count, epochs, batch_size, late(epochs), seed, "fine_tune_epochs")
-        for _ in passes(optimizer, loss_of, *plan, scaler):
+        plan = (count, epochs, batch_size, seed, "fine_tune_epochs")
+        for _ in passes(network, learning_rate, loss_of, *plan, scaler=scaler):
             pass
         return _accuracies(network.eval(), test, context)
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Tensor, nn
 
 from dim_lightning.errors import InputError
 from dim_lightning.seeding import generator_for
@@ -39,31 +38,34 @@ def _seeded_mps(seed: int) -> Iterator[None]:
 
 
 def passes(
-    optimizer: Optimizer,
+    network: nn.Module,
+    learning_rate: float,
     loss_of: Callable[[Tensor], Tensor],
     num_images: int,
     epochs: int,
     batch_size: int,
-    milestones: Sequence[int],
     seed: int,
     setting: str,
+    milestones: Sequence[int] | None = None,
     scaler: torch.amp.GradScaler | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[int]:
-    """Takes a step a batch, and gives each epoch, from 0, when it is done.
+    """Takes a step of Adam a batch, and gives each epoch, from 0, when it is done.
 
     The order of an epoch depends on the seed and the epoch alone. A batch of a single image, which
     no batch norm takes, is left out.
 
     Args:
-        optimizer: of the parameters that `loss_of` depends on.
+        network: what is fitted, and `loss_of` depends on.
+        learning_rate: of Adam, at first.
         loss_of: the loss on the images at these positions, int64 [b] on `device`.
         num_images: how many there are.
         epochs: how often each is met.
         batch_size: images a step.
-        milestones: epochs before which the learning rate is divided by ten.
         seed: of the order.
         setting: below `evaluation`, that asks for it.
+        milestones: epochs before which the learning rate is divided by ten; if None those at which
+            the last third and the last sixth of them begin.
         scaler: of the loss, whose gradients are too small for float16 as they are; none if None.
         device: where the images lie; positions are sent there once an epoch, each time a wait.
 
@@ -77,6 +79,9 @@ def passes(
             "pictures"
         )
     scaler = scaler or torch.amp.GradScaler(enabled=False)
+    if milestones is None:
+        milestones = epochs - epochs // 3, epochs - epochs // 6
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.1)
     for epoch in range(epochs):
         order = torch.randperm(num_images, generator=generator_for(seed, epoch)).to(device)
@@ -90,8 +95,3 @@ def passes(
             scaler.update()
         schedule.step()
         yield epoch
-
-
-def late(epochs: int) -> list[int]:
-    """Milestones at the last third and the last sixth of the epochs."""
-    return [epochs - epochs // 3, epochs - epochs // 6]

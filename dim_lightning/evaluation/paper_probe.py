@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -70,14 +69,13 @@ def paper_probe(
     scores: list[tuple[float, Accuracies]] = []
     with seeded(seed, device):
         network = small_network(train.features.shape[1], num_classes).to(device)
-        optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
             return F.cross_entropy(network(train.features[rows].float()), train.labels[rows])
 
         count = len(train.labels)
-        plan = (count, epochs, batch_size, milestones, seed, "mlp_epochs")
-        for _ in passes(optimizer, loss_of, *plan, device=device):
+        plan = (count, epochs, batch_size, seed, "mlp_epochs", milestones)
+        for _ in passes(network, learning_rate, loss_of, *plan, device=device):
             on_val, on_test = (network_accuracies(network, part) for part in (val, test))
             scores.append((on_val["top1"], on_test))
     last = [on_test for _, on_test in scores[-averaged:]]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dim_lightning.evaluation.classification import AT_ONCE, Accuracies, accuracies, accuracy
 from dim_lightning.evaluation.conditioning import standardisation
-from dim_lightning.evaluation.fitting import late, passes, seeded
+from dim_lightning.evaluation.fitting import passes, seeded
 from dim_lightning.evaluation.labelled import Labelled, check_parts
 from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
 
@@ -187,14 +187,13 @@ def mlp_probe(
     mean, scale = standardisation(train.features)
     with seeded(seed, device):
         network = small_network(train.features.shape[1], num_classes).to(device)
-        optimizer = torch.optim.Adam(network.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
             x = train.features.index_select(0, rows).float().sub_(mean).div_(scale)
             return F.cross_entropy(network(x), train.labels[rows])
 
-        plan = (count, epochs, batch_size, late(epochs), seed, "mlp_epochs")
-        for _ in passes(optimizer, loss_of, *plan, device=device):
+        plan = (count, epochs, batch_size, seed, "mlp_epochs")
+        for _ in passes(network, learning_rate, loss_of, *plan, device=device):
             pass
     return network_accuracies(network, test, mean, scale)
 

@@ -11,7 +11,7 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.features import as_floats
-from dim_lightning.evaluation.fitting import late, passes, seeded
+from dim_lightning.evaluation.fitting import passes, seeded
 
 _BETAS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of five scales, the finest first
 _SIGMA = 1.5  # of the usual window of 11 x 11
@@ -75,7 +75,6 @@ def reconstruction(
     device = train.codes.device
     with seeded(seed, device):
         decoder.train()
-        optimizer = torch.optim.Adam(decoder.parameters(), learning_rate, fused=True)
 
         def loss_of(rows: Tensor) -> Tensor:
             images = as_floats(train.images[rows].to(device))
@@ -85,8 +84,8 @@ def reconstruction(
             return (made.float() - images).square().flatten(1).sum(dim=1).mean()
 
         count = len(train.codes)
-        plan = (count, epochs, batch_size, late(epochs), seed, "decoder_epochs")
-        for _ in passes(optimizer, loss_of, *plan):
+        plan = (count, epochs, batch_size, seed, "decoder_epochs")
+        for _ in passes(decoder, learning_rate, loss_of, *plan):
             pass
     return _nearness(decoder.eval(), test, context)
 

@@ -1,6 +1,5 @@
 """Archives from the network: resumed where they were cut, checked, and unpacked beside."""
 
-import hashlib
 import http.client
 import shutil
 import tarfile
@@ -67,11 +66,14 @@ def fetch(url: str, path: Path, md5: str, missing: str) -> None:
     Raises:
         InputError: the file cannot be had, or has another checksum.
     """
+    from torchvision.datasets.utils import calculate_md5
+
     if path.exists():
-        if checksum(path) != md5:
+        found = calculate_md5(path)
+        if found != md5:
             raise InputError(
-                f"{path.absolute()} has the checksum {checksum(path)}; expected {md5}; remove it "
-                "to have it downloaded anew"
+                f"{path.absolute()} has the checksum {found}; expected {md5}; remove it to have it "
+                "downloaded anew"
             )
         return
     partial = path.with_name(f"{path.name}.partial")
@@ -82,10 +84,11 @@ def fetch(url: str, path: Path, md5: str, missing: str) -> None:
         except CUT as error:
             failure = f"downloading {url} failed ({getattr(error, 'reason', None) or error!r})"
             continue
-        if checksum(partial) == md5:
+        found = calculate_md5(partial)
+        if found == md5:
             partial.replace(path)
             return
-        failure = f"what came from {url} has the checksum {checksum(partial)}, not {md5}"
+        failure = f"what came from {url} has the checksum {found}, not {md5}"
         partial.unlink()
     raise InputError(f"did not find {missing}; {failure}; {_advice(url, path)}")
 
@@ -130,12 +133,3 @@ def _store(
                 file.write(block)
                 file.flush()
             advance(len(block))
-
-
-def checksum(path: Path) -> str:
-    """The MD5 sum of a file."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

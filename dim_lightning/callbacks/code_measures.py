@@ -11,11 +11,10 @@ from torch import Tensor
 from dim_lightning.baselines import Decoder
 from dim_lightning.callbacks.observation import data_of
 from dim_lightning.data.datamodule import SplitName
-from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Accuracies, Extracted, pixels
 from dim_lightning.evaluation.dependency import (
     Paired,
-    check_counts,
+    check_enough,
     mutual_information,
     total_correlation,
 )
@@ -60,14 +59,9 @@ class CodeMeasures(NamedTuple):
         """
         for name in ("mine", "ndm"):
             if getattr(self, f"{name}_epochs"):
-                check_counts(name, counts)
+                check_enough(name, counts, code_dim)
         if self.decoder_epochs:
             scales_of(image_size)
-        if self.ndm_epochs and code_dim < 2:
-            raise InputError(
-                f"evaluation.ndm_epochs is {self.ndm_epochs} and the code has one dimension; "
-                "expected at least 2; set it to 0"
-            )
 
 
 def code_figures(

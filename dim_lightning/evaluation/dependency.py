@@ -82,7 +82,8 @@ def mutual_information(
     Raises:
         InputError: there are fewer than 10 images of a split.
     """
-    check_counts("mine", _counts([part.codes for part in (train, val, test)]))
+    codes = [part.codes for part in (train, val, test)]
+    check_enough("mine", _counts(codes), train.codes.shape[1])
     device = train.codes.device
     with seeded(seed, device):
         sizes = train.images.shape[1], train.codes.shape[1]
@@ -119,12 +120,7 @@ def total_correlation(
     Raises:
         InputError: there are fewer than 10 images of a split, or the code has one dimension.
     """
-    check_counts("ndm", _counts([train, val, test]))
-    if train.shape[1] < 2:
-        raise InputError(
-            "the dependence of the dimensions of a code was asked for, and the code has one; "
-            "expected at least 2; set evaluation.ndm_epochs to 0"
-        )
+    check_enough("ndm", _counts([train, val, test]), train.shape[1])
     device = train.device
     with seeded(seed, device):
         statistic = _OfCodes(_perceptron(train.shape[1], widths)).to(device)
@@ -242,21 +238,27 @@ def _judged(statistic: nn.Module, data: Sequence[Tensor], seed: int) -> tuple[fl
     return (joint.mean() - log_mean).item(), multi_sample_bound(joint, marginal).item()
 
 
-def check_counts(name: str, counts: Mapping[str, int]) -> None:
-    """Looks at whether there are images enough for an estimate.
+def check_enough(name: str, counts: Mapping[str, int], code_dim: int) -> None:
+    """Looks at whether there are images, and dimensions of the code, enough for an estimate.
 
     Args:
         name: of the estimate, mine or ndm.
         counts: split -> images.
+        code_dim: dimensions of the code.
 
     Raises:
-        InputError: there are fewer than 10 of a split.
+        InputError: there are fewer than 10 images of a split, or one dimension for ndm.
     """
     split, least = min(counts.items(), key=lambda item: item[1])
     if least < _FEWEST:
         raise InputError(
             f"evaluation.{name}_epochs asks for an estimate, and the {split} split has {least} "
             f"images; expected at least {_FEWEST}; set it to 0, or add pictures"
+        )
+    if name == "ndm" and code_dim < 2:
+        raise InputError(
+            "evaluation.ndm_epochs asks for the dependence of the code's dimensions, and the code "
+            "has one; expected at least 2; set it to 0"
         )
 
 

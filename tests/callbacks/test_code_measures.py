@@ -181,7 +181,7 @@ def test_accuracies_are_the_same_whatever_else_is_measured(tmp_path, partly_labe
 def test_what_cannot_be_measured_is_refused_before_anything_is():
     with pytest.raises(InputError, match=r"4 pixels.*evaluation\.decoder_epochs"):
         CodeMeasures(decoder_epochs=1).check(4, 8, COUNTS)
-    with pytest.raises(InputError, match=r"evaluation\.ndm_epochs is 2.*one dimension"):
+    with pytest.raises(InputError, match=r"evaluation\.ndm_epochs asks .*the code has one"):
         CodeMeasures(ndm_epochs=2).check(32, 1, COUNTS)
     few = COUNTS | {"val": 9}
     for name in ("mine", "ndm"):

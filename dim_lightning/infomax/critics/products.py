@@ -13,7 +13,24 @@ from dim_lightning.infomax.precision import widened
 _SHORTEST = 1e-12  # length of a vector that has a direction
 
 
-class DotCritic(Critic):
+class _ProductCritic(Critic):
+    """T(s, z) = <s, z> of what both sides give, or c tanh(<s, z> / c) with a `clip` of c."""
+
+    is_product = True
+    clip: float | None = None
+
+    def pair(
+        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
+    ) -> Float[Tensor, "*b m"]:
+        """The product, clipped if asked for."""
+        if source.ndim != 4 or len(source) != 1 or code.shape[1] != 1:
+            scores = torch.einsum("...mw,...w->...m", source, code)
+        else:  # that of all codes with all images is one matrix product, without copies
+            scores = (code[:, 0] @ source.flatten(0, -2).mT).unflatten(1, source.shape[1:-1])
+        return scores if self.clip is None else self.clip * torch.tanh(scores / self.clip)
+
+
+class DotCritic(_ProductCritic):
     """T(s, z) = <f(s), g(z)>, 'encode-and-dot-product'.
 
     f and g are W_2 ReLU(W_1 x) + W_3 x, then layer norm: one hidden layer and a linear shortcut.
@@ -41,8 +58,6 @@ class DotCritic(Critic):
         InputError: no units, or a clip that is not above 0.
     """
 
-    is_product = True
-
     def __init__(
         self,
         source_dim: int,
@@ -68,14 +83,8 @@ class DotCritic(Critic):
         """g(z), divided by sqrt(width) if scaled."""
         return self.code_side(code) * self.scale
 
-    def pair(
-        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
-    ) -> Float[Tensor, "*b m"]:
-        """The product, clipped if asked for."""
-        return _clipped(_products(source, code), self.clip)
 
-
-class BilinearCritic(Critic):
+class BilinearCritic(_ProductCritic):
     """T(s, z) = s' W z.
 
     Source: van den Oord et al., 2018, equation 3.
@@ -89,8 +98,6 @@ class BilinearCritic(Critic):
     Raises:
         InputError: a clip that is not above 0.
     """
-
-    is_product = True
 
     def __init__(
         self, source_dim: int, code_dim: int, scale: bool = True, clip: float | None = None
@@ -109,14 +116,8 @@ class BilinearCritic(Critic):
         """W z, divided by sqrt(source_dim) if scaled."""
         return self.weight(code) * self.scale
 
-    def pair(
-        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
-    ) -> Float[Tensor, "*b m"]:
-        """The product, clipped if asked for."""
-        return _clipped(_products(source, code), self.clip)
 
-
-class CosineCritic(Critic):
+class CosineCritic(_ProductCritic):
     """T(s, z) = cos(f(s), g(z)) / temperature.
 
     Scores are within +-1 / temperature, however long the codes are. f and g are linear maps, or
@@ -136,8 +137,6 @@ class CosineCritic(Critic):
     Raises:
         InputError: no units, or a temperature that is not above 0.
     """
-
-    is_product = True
 
     def __init__(
         self,
@@ -163,12 +162,6 @@ class CosineCritic(Critic):
     def encode_code(self, code: Float[Tensor, "n d"]) -> Float[Tensor, "n w"]:
         """g(z) / |g(z)|, divided by the temperature."""
         return _unit(self.code_side(code)) / self.temperature
-
-    def pair(
-        self, source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
-    ) -> Float[Tensor, "*b m"]:
-        """The product."""
-        return _products(source, code)
 
 
 def _projection(inputs: int, hidden_dim: int | None, width: int) -> nn.Module:
@@ -219,16 +212,3 @@ def _check_above_zero(name: str, value: float, otherwise: str = "") -> None:
             f"a critic's {name} is {value}; expected a number above 0{otherwise}; set "
             f"init_args.{name} of the critic"
         )
-
-
-def _products(
-    source: Float[Tensor, "*#b m w"], code: Float[Tensor, "*#b w"]
-) -> Float[Tensor, "*b m"]:
-    """<s, z>; that of all codes with all images is one matrix product, without copies."""
-    if source.ndim != 4 or len(source) != 1 or code.shape[1] != 1:
-        return torch.einsum("...mw,...w->...m", source, code)
-    return (code[:, 0] @ source.flatten(0, -2).mT).unflatten(1, source.shape[1:-1])
-
-
-def _clipped(scores: Tensor, clip: float | None) -> Tensor:
-    return scores if clip is None else clip * torch.tanh(scores / clip)

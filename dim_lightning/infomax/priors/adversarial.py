@@ -1,7 +1,5 @@
 """The adversarial prior: the codes are to pass for draws of the prior."""
 
-from typing import get_args
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +9,7 @@ from torch.nn.functional import softplus
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
-from dim_lightning.infomax.priors.prior import Prior, Target
+from dim_lightning.infomax.priors.prior import Prior, Target, check_target
 from dim_lightning.processes import normal_like, uniform
 
 
@@ -52,11 +50,7 @@ class AdversarialPrior(Prior):
         self, code_dim: int, target: Target = "uniform", widths: tuple[int, ...] = (1000, 200)
     ):
         super().__init__()
-        if target not in get_args(Target):
-            raise InputError(
-                f"the prior's target is {target!r}; expected 'uniform' or 'gaussian'; "
-                "set model.prior.init_args.target to one of them"
-            )
+        check_target(target)
         if min(widths, default=1) < 1:
             raise InputError(
                 f"the discriminator's widths are {widths}; expected at least 1 unit a layer; "

@@ -1,7 +1,6 @@
 """Noise injection: no term of its own, but a noisy channel that codes of the prior use best."""
 
 import math
-from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -10,7 +9,7 @@ from torch import Tensor
 from dim_lightning.encoders import Features
 from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
-from dim_lightning.infomax.priors.prior import Prior, Target
+from dim_lightning.infomax.priors.prior import Prior, Target, check_target
 from dim_lightning.processes import joint_size, normal_like, total, uniform
 
 _EPSILON = 1e-5  # of the variance, as in batch normalisation
@@ -57,11 +56,7 @@ class NoiseInjection(Prior):
 
     def __init__(self, code_dim: int, target: Target = "gaussian", noise_scale: float = 0.1):
         super().__init__()
-        if target not in get_args(Target):
-            raise InputError(
-                f"the prior's target is {target!r}; expected 'gaussian' or 'uniform'; "
-                "set model.prior.init_args.target to one of them"
-            )
+        check_target(target)
         if not 0 < noise_scale < math.inf:
             raise InputError(
                 f"the noise scale is {noise_scale}; expected a finite number above 0; "

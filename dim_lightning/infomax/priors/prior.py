@@ -1,13 +1,14 @@
 """The interface of a prior."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dim_lightning.encoders import Features
+from dim_lightning.errors import InputError
 
 Target = Literal["gaussian", "uniform"]
 
@@ -51,3 +52,16 @@ class Prior(nn.Module, ABC):
             generator: of the draws; on the device of the code, and equal on every process, see
                 `normal_like` of `dim_lightning.processes`.
         """
+
+
+def check_target(target: object) -> None:
+    """Refuses what no prior draws codes to.
+
+    Raises:
+        InputError: it is no `Target`.
+    """
+    if target not in get_args(Target):
+        raise InputError(
+            f"the prior's target is {target!r}; expected 'gaussian' or 'uniform'; "
+            "set model.prior.init_args.target to one of them"
+        )

@@ -1,4 +1,4 @@
-"""Whether the settings of the data can be meant, and batches be taken."""
+"""Whether the settings of the data can be meant, images are enough, and batches can be taken."""
 
 from collections.abc import Sequence
 
@@ -134,6 +134,49 @@ def check_one_size(
             f"{key} asks for views of {others[0]} pixels, and the decoder of {method} makes images "
             f"of {image_size}; set data.view_sizes to [] and the size of data.augmentation to null"
         )
+
+
+def check_training_batches(count: int, processes: int, batch_size: int) -> None:
+    """Look at whether each process has a batch of training images.
+
+    Raises:
+        InputError: there are too few images.
+    """
+    share = count // processes
+    if share < batch_size:
+        among = f" for each of {processes} processes" if processes > 1 else ""
+        raise InputError(
+            f"{share} training images{among} are fewer than a batch of {batch_size}; "
+            f"expected at least one batch; set data.batch_size to at most {share}, or add "
+            "pictures"
+        )
+
+
+def shared_batch_size(count: int, processes: int, most: int, split: str) -> int:
+    """`most`, or the next smaller size with a last joint batch that is no trouble.
+
+    A single image has no negatives, and each process needs an image.
+
+    Args:
+        count: images of the split.
+        processes: how many share it.
+        most: data.batch_size.
+        split: its name.
+
+    Raises:
+        InputError: with no size every process has one.
+    """
+    for size in range(most, 1, -1):
+        rest = count % (processes * size)
+        if rest == 0 or rest >= max(2, processes):
+            return size
+    if processes == 1:
+        return most
+    raise InputError(
+        f"the {count} images of the split {split} cannot be shared among {processes} processes "
+        f"in batches of at most {most}; expected an image for each in every "
+        "batch; set data.batch_size higher, or use fewer processes"
+    )
 
 
 def checked_batch(batch: object) -> Batch:

@@ -11,15 +11,16 @@ from torch.utils.data import DataLoader
 
 from dim_lightning.data.augmentation import Augmentation, to_float
 from dim_lightning.data.batch import Batch, Split
-from dim_lightning.data.batch_sizes import check_training_batches, shared_batch_size
 from dim_lightning.data.cache import Cached, cached
 from dim_lightning.data.checks import (
     check_fraction,
     check_predicted,
     check_source,
+    check_training_batches,
     check_view_sizes,
     check_views,
     check_workers,
+    shared_batch_size,
 )
 from dim_lightning.data.contents import Contents
 from dim_lightning.data.decoding import MAX_UNREADABLE

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import lightning as L
 import torch
@@ -32,11 +32,17 @@ from dim_lightning.parts import (
 )
 from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
 from dim_lightning.seeding import Draws, generator_for
-from dim_lightning.trained import Trained, trained_in
 
 MakeEncoder = Callable[[int], Encoder]
 MakeOptimizer = Callable[[Iterable], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
+
+
+class Trained(NamedTuple):
+    """How far the weights are: epochs, the one under way included, and steps."""
+
+    epochs: int
+    steps: int
 
 
 class EncoderModule(L.LightningModule, ABC):
@@ -269,7 +275,7 @@ class EncoderModule(L.LightningModule, ABC):
         Raises:
             InputError: they are others.
         """
-        self.trained = trained_in(checkpoint)
+        self.trained = _trained_in(checkpoint)
         goes_on = self._trainer is not None and self.trainer.state.fn == "fit"
         check_hyperparameters(type(self).__name__, checkpoint, self.hparams, goes_on)
 
@@ -307,3 +313,14 @@ def is_written(trainer: L.Trainer, step: int) -> bool:
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
     at_interval = every > 0 and step % every == 0
     return at_interval or trainer.is_last_batch or trainer.should_stop
+
+
+def _trained_in(checkpoint: Mapping[str, Any]) -> Trained:
+    """How far those of a checkpoint are; Lightning restores its counts in `fit` alone.
+
+    Not at all, where it does not say, as one that a program has put together itself.
+    """
+    if "loops" not in checkpoint:
+        return Trained(0, 0)
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["ready"]
+    return Trained(epochs, checkpoint["global_step"])

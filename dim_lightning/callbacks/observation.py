@@ -9,11 +9,11 @@ import lightning as L
 from torch import Tensor
 
 from dim_lightning.data import Batch, ImageDataModule
+from dim_lightning.encoder_module import Trained
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, extract
 from dim_lightning.evaluation.code_prior import CODE_PRIORS, CodePrior
 from dim_lightning.run.folder import PICTURES
-from dim_lightning.trained import Trained
 
 # what every_n_epochs may be, too, for the error that refuses one
 INTERVAL = "a number above trainer.max_epochs looks at the last epoch only"

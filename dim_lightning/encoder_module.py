@@ -233,13 +233,26 @@ class EncoderModule(L.LightningModule, ABC):
         embedding = self(checked_batch(batch).images).float()
         return {"embedding": embedding, "labels": batch.labels, "indices": batch.indices}
 
+    def parameter_groups(self) -> list[Any]:
+        """What the optimiser is given: all parameters, or groups of them, as torch.optim has them.
+
+        A method whose head learns at a rate of its own, whatever the optimiser:
+
+            def parameter_groups(self):
+                head = {"params": list(self.head.parameters()), "lr": self.head_lr}
+                return [{"params": list(self.encoder.parameters())}, head]
+
+        What is in no group is not trained. Called before there is a Trainer, too.
+        """
+        return list(self.parameters())
+
     def configure_optimizers(self) -> Any:
-        """The optimiser over all parameters, and the schedule if there is one.
+        """The optimiser over `parameter_groups`, and the schedule if there is one.
 
         Raises:
             InputError: the schedule needs a figure.
         """
-        optimizer = self.make_optimizer(list(self.parameters()))  # which it may read twice
+        optimizer = self.make_optimizer(self.parameter_groups())
         if self.trainer.gradient_clip_val:
             # a fused step can unscale float16 gradients itself; Lightning then refuses to clip them
             optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]

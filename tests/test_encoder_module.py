@@ -114,6 +114,23 @@ def test_groups_of_parameters_hold_all_of_them(tmp_path):
     assert sum(sizes) == len(list(module.parameters()))
 
 
+class SlowHead(Autoencoder):
+    """Its decoder has a rate of its own."""
+
+    def parameter_groups(self):
+        encoder, decoder = (list(part.parameters()) for part in (self.encoder, self.decoder))
+        return [{"params": encoder}, {"params": decoder, "lr": 0.25}]
+
+
+def test_a_method_makes_groups_of_its_parameters(tmp_path):
+    module = SlowHead(**SETTINGS[Autoencoder], image_size=SIZE, optimizer=torch.optim.SGD)
+    run = trainer(tmp_path, max_steps=1)
+    run.fit(module, digits(tmp_path))
+    groups = run.optimizers[0].param_groups
+    assert [group["lr"] for group in groups] == [1e-3, 0.25]
+    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in module.decoder.parameters()}
+
+
 def test_a_schedule_that_needs_a_figure_is_refused(tmp_path):
     module = build(Autoencoder, lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
     with pytest.raises(InputError, match=r"ReduceLROnPlateau, .* set model\.lr_scheduler to Warm"):

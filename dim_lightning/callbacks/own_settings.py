@@ -1,14 +1,14 @@
 """Lets a run that begins from another run's checkpoint train by settings of its own."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from dim_lightning.callbacks.running_best import RunningBest
@@ -97,12 +97,25 @@ def _layout(state: Mapping[str, Any]) -> tuple[list[int], dict[int, frozenset[st
 
 def _after_a_step(module: EncoderModule) -> dict[str, Any]:
     """The state that the optimiser of a module keeps, found on zeros in place of its weights."""
-    parameters = [nn.Parameter(torch.zeros_like(p), p.requires_grad) for p in module.parameters()]
-    optimizer = module.make_optimizer(parameters)
-    for parameter in parameters:
+    zeros: dict[Tensor, Tensor] = {
+        p: nn.Parameter(torch.zeros_like(p), p.requires_grad) for p in module.parameters()
+    }
+    optimizer = module.make_optimizer(_replaced(module.parameter_groups(), zeros))
+    for parameter in zeros.values():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step(lambda: 0.0)
     return optimizer.state_dict()
+
+
+def _replaced(given: Any, others: Mapping[Tensor, Tensor]) -> Any:
+    """Parameters or groups of them, with others in place of the parameters; settings as given."""
+    if isinstance(given, Tensor):
+        return others.get(given, given)
+    if isinstance(given, dict):
+        return {name: _replaced(each, others) for name, each in given.items()}
+    if isinstance(given, list | Iterator):
+        return [_replaced(each, others) for each in given]
+    return given
 
 
 def _advance(scheduler: LRScheduler, steps: int) -> None:

@@ -86,7 +86,7 @@ def check_optimizer(model: EncoderModule) -> None:
         Exception: as their classes refuse what they are given.
     """
     with suppress(RuntimeError):  # of a device: the model is not where it will train yet
-        optimizer = model.make_optimizer(list(model.parameters()))
+        optimizer = model.make_optimizer(model.parameter_groups())
         if model.make_lr_scheduler is not None:
             check_scheduler(model.make_lr_scheduler(optimizer))
 

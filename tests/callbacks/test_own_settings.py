@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
-from small_methods import build, digits, trainer
+from small_methods import SETTINGS, build, digits, trainer
 
 from dim_lightning.baselines import Supervised
 from dim_lightning.callbacks import OwnSettings, RunningBest
@@ -34,8 +34,8 @@ class Rates(Callback):
 def fit(tmp_path, digits_root):
     """Trains to the end of an epoch, and keeps the state there."""
 
-    def train(epochs, path=None, steps=STEPS, callbacks=(), **settings):
-        rates, module = Rates(), build(Supervised, **settings)
+    def train(epochs, path=None, steps=STEPS, callbacks=(), method=Supervised, **settings):
+        rates, module = Rates(), build(method, **settings)
         options = {"max_epochs": epochs, "limit_train_batches": steps}
         run = trainer(tmp_path, callbacks=[rates, OwnSettings(), *callbacks], **options)
         run.fit(module, digits(digits_root), ckpt_path=path, weights_only=True)
@@ -127,3 +127,22 @@ def test_what_another_optimiser_left_is_dropped(fit, caplog, name):
     assert "the optimiser begins anew" in caplog.text
     assert rates.state["state"] == {}
     assert len(rates.rates) == STEPS
+
+
+class TwoRates(Supervised):
+    """Its classifier has a rate of its own."""
+
+    def parameter_groups(self):
+        encoder, classifier = ([*part.parameters()] for part in (self.encoder, self.classifier))
+        return [{"params": encoder}, {"params": iter(classifier), "lr": 0.1}]
+
+
+def test_groups_of_a_method_go_on_with_their_state(fit, monkeypatch):
+    monkeypatch.setitem(SETTINGS, TwoRates, SETTINGS[Supervised])
+    path = fit(1, method=TwoRates)[-1]
+    rates = fit(2, path, method=TwoRates)[0]
+    assert [group["lr"] for group in rates.state["param_groups"]] == [1e-3, 0.1]
+    kept = stored(path)
+    assert rates.state["state"].keys() == kept.keys() != set()
+    for index, state in rates.state["state"].items():
+        assert all(torch.equal(kept[index][name], tensor) for name, tensor in state.items())

@@ -1,6 +1,7 @@
-"""What torch.optim has not: Muon for convolutions, and the schedule of short trainings."""
+"""What torch.optim has not: Muon, decay of weights alone, the schedule of short trainings."""
 
 from dim_lightning.optim.muon_adamw import MuonAdamW
 from dim_lightning.optim.warmup_cosine import WarmupCosine
+from dim_lightning.optim.weights_decayed import ExcludeBiasAndNorm
 
-__all__ = ["MuonAdamW", "WarmupCosine"]
+__all__ = ["ExcludeBiasAndNorm", "MuonAdamW", "WarmupCosine"]

@@ -1,5 +1,6 @@
 """Muon on the filters of convolutions, AdamW on everything else, as one optimiser."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,13 +24,15 @@ class MuonAdamW(Optimizer):
     momentum with its singular values brought to about 1: W <- W - lr max(1, rows / columns)^(1/2)
     U V'. Biases, norms, linear layers, and the convolution that sees the pixels move by AdamW.
     torch.optim.Muon takes matrices only, and no other parameters beside them. A decoder's
-    convolutions go the same way, the last one too; rows of a transposed one are its inputs.
+    convolutions go the same way, the last one too; rows of a transposed one are its inputs. Without
+    any filters, as in a vision transformer, it is AdamW, of which it warns.
 
     Source: Jordan et al., 2024, "Muon: an optimizer for hidden layers in neural networks", with
     its coefficients; AdamW: Loshchilov and Hutter, 2019.
 
     Args:
-        params: all parameters of the module.
+        params: all parameters of the module, or groups of them with settings of their own, in which
+            lr is that of AdamW, too.
         lr: learning rate of AdamW.
         filter_lr: learning rate of the filters.
         momentum: of the filters, Nesterov's.
@@ -38,7 +41,7 @@ class MuonAdamW(Optimizer):
         weight_decay: of both, times their learning rates.
 
     Raises:
-        InputError: a number is out of its range, or the parameters are in groups.
+        InputError: a number is out of its range.
     """
 
     def __init__(
@@ -53,21 +56,17 @@ class MuonAdamW(Optimizer):
     ):
         _check(lr=lr, filter_lr=filter_lr, momentum=momentum, weight_decay=weight_decay)
         given = list(params)
-        if any(isinstance(each, dict) for each in given):
-            raise InputError(
-                "MuonAdamW was given groups of parameters; expected the parameters, of which it "
-                "makes its own groups: filters, which take filter_lr, and all others, which take lr"
+        groups = given if given and isinstance(given[0], dict) else [{"params": given}]
+        rates = {"lr": lr, "filter_lr": filter_lr}
+        own = [part for group in groups for part in _parts(rates | group)]
+        if not any(group["filters"] for group in own):
+            warnings.warn(
+                "MuonAdamW was given no filters of convolutions over features, and so is AdamW; "
+                "expected an encoder with such; set model.optimizer to AdamW to mean it",
+                stacklevel=2,
             )
-        listed = [parameter for parameter in given if parameter.requires_grad]
-        filters = [parameter for parameter in listed if _is_filter(parameter)]
-        others = [parameter for parameter in listed if not _is_filter(parameter)]
-        groups = [
-            {"params": filters, "filters": True, "lr": filter_lr},
-            # fused: so that a restored count of steps goes where the parameters are
-            {"params": others, "filters": False, "lr": lr, "fused": True},
-        ]
         shared = {"momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__([group for group in groups if group["params"]], shared)
+        super().__init__(own, shared)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -173,6 +172,21 @@ def _factor(square: Float[Tensor, "a a"]) -> Float[Tensor, "a a"]:
     factor = torch.addmm(square, square, square, beta=b, alpha=c)
     factor.diagonal().add_(a)
     return factor
+
+
+def _parts(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """A group of parameters as one of filters and one of all others, as far as there are such."""
+    group = dict(group)
+    listed = [parameter for parameter in group.pop("params") if parameter.requires_grad]
+    filter_lr, lr = group.pop("filter_lr"), group.pop("lr")
+    filters = [parameter for parameter in listed if _is_filter(parameter)]
+    others = [parameter for parameter in listed if not _is_filter(parameter)]
+    parts = [
+        {"params": filters, "filters": True, "lr": filter_lr, **group},
+        # fused: so that a restored count of steps goes where the parameters are
+        {"params": others, "filters": False, "lr": lr, "fused": True, **group},
+    ]
+    return [part for part in parts if part["params"]]
 
 
 def _is_filter(parameter: Tensor) -> bool:

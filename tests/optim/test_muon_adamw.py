@@ -172,7 +172,8 @@ def test_a_restored_state_goes_where_the_parameters_are(network):
 def test_a_network_without_filters_is_trained_by_adamw():
     network = nn.Linear(2, 1)
     before = network.weight.clone()
-    optimizer = MuonAdamW(network.parameters())
+    with pytest.warns(UserWarning, match="was given no filters .* and so is AdamW"):
+        optimizer = MuonAdamW(network.parameters())
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     assert not torch.equal(network.weight, before)
@@ -186,7 +187,15 @@ def test_numbers_that_cannot_be_are_refused(setting):
         MuonAdamW(nn.Linear(2, 1).parameters(), **setting)
 
 
-def test_groups_are_refused():
-    parameter = torch.nn.Parameter(torch.zeros(2, 2))
-    with pytest.raises(InputError, match="given groups of parameters"):
-        MuonAdamW([{"params": [parameter]}])
+def test_groups_move_as_by_optimisers_of_their_own(network):
+    """Filters and others are told apart in each of them."""
+    other = copy.deepcopy(network)
+    early, late = list(network[:2].parameters()), list(network[2:].parameters())
+    slow = {"lr": 1e-4, "filter_lr": 1e-3, "weight_decay": 0.5}
+    descend(network, MuonAdamW([{"params": early, **slow}, {"params": late}], weight_decay=0.1), 3)
+    first = torch.optim.AdamW(other[:2].parameters(), lr=1e-4, weight_decay=0.5, fused=True)
+    second = MuonAdamW(other[2:].parameters(), weight_decay=0.1)
+    first.register_step_post_hook(lambda *_: (second.step(), second.zero_grad()))
+    descend(other, first, 3)
+    for one, two in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two)

@@ -32,6 +32,7 @@ from dim_lightning.parts import (
 )
 from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
 from dim_lightning.seeding import Draws, generator_for
+from dim_lightning.trials import check_views_fit, of_one_view
 
 MakeEncoder = Callable[[int], Encoder]
 MakeOptimizer = Callable[[Iterable], Optimizer]
@@ -61,6 +62,7 @@ class EncoderModule(L.LightningModule, ABC):
     Attributes:
         encoder: what is trained, and all that evaluation and export look at.
         uses_views: whether the method has a use for several views of an image.
+        least_views: how many it needs in training, small ones among them.
         needs_image_size: whether views have to be of image_size, as those that a decoder makes are.
         code_prior: what the method draws the codes to: 'gaussian' is N(0, I), 'uniform' is uniform
             on [0, 1]^d after a sigmoid; None if to neither.
@@ -80,6 +82,7 @@ class EncoderModule(L.LightningModule, ABC):
     """
 
     uses_views: bool = False
+    least_views: int = 1
     needs_image_size: bool = False
     code_prior: Literal["gaussian", "uniform"] | None = None
 
@@ -115,7 +118,11 @@ class EncoderModule(L.LightningModule, ABC):
         processes the mean of their terms counts, so what depends on all images together, such as a
         covariance, has to `gather` them (`dim_lightning.processes`).
 
-        No terms at all where there can be none, say for a last batch of too few images.
+        Validation and test give one view, the image itself: `batch.more_views` is empty then. A
+        method that compares views gives the codes and {} there.
+
+        {} are no terms at all, where there can be none: also for a last batch of too few images,
+        which those two may have. Training batches are always full, and have a 'loss'.
 
         Args:
             batch: images in the model's hands, values in [0, 1].
@@ -138,15 +145,21 @@ class EncoderModule(L.LightningModule, ABC):
                 f"the data has images of {data.image_size} pixels, and {type(self).__name__} was "
                 f"made for {self.image_size}; give both the same image_size"
             )
-        if not self.uses_views and data.num_views + data.num_small_views > 1:
+        name, views = type(self).__name__, data.num_views + data.num_small_views
+        if views < self.least_views:
             raise InputError(
-                f"the data gives {data.num_views + data.num_small_views} views of each image, and "
-                f"{type(self).__name__} has a use for one; set data.num_views to 1 and "
-                "data.num_small_views to 0"
+                f"the data gives {views} view{'s' * (views != 1)} of each image, and {name} needs "
+                f"at least {self.least_views}; set data.num_views to {self.least_views}, and "
+                "data.augmentation to what makes them differ, e.g. CropColour"
+            )
+        if views > 1 and not (self.uses_views or self.least_views > 1):
+            raise InputError(
+                f"the data gives {views} views of each image, and {name} has a use for one; set "
+                "data.num_views to 1 and data.num_small_views to 0"
             )
         if self.needs_image_size:
-            name = type(self).__name__
             check_one_size(name, self.image_size, data.view_sizes, data.augmentation)
+        check_views_fit(self.encoder, self.image_size, data)
 
     def on_fit_start(self) -> None:
         """Looks at device and data, as the command line does before it makes a run's folder.
@@ -296,10 +309,20 @@ class EncoderModule(L.LightningModule, ABC):
         batch = checked_batch(batch)
         stream = Draws[stage.upper()]
         generator = generator_for(self.seed, stream, *position, device=batch.images.device)
-        given = self.code_and_terms(batch, generator)
+        if stage == "train":
+            given = self.code_and_terms(batch, generator)
+        else:
+            data = getattr(self._trainer, "datamodule", None)
+            given = of_one_view(type(self).__name__, self.code_and_terms, batch, generator, data)
         check_terms(type(self).__name__, given, (len(batch.images), self.embedding_dim))
         code, terms = given
         output = {"embedding": code.detach().float(), "labels": batch.labels}
+        if not terms and stage == "train":
+            raise InputError(
+                f"{type(self).__name__}.code_and_terms gives no terms for {len(batch.images)} "
+                f"training images in {1 + len(batch.more_views)} views; expected a 'loss' there; "
+                "set data.num_views and data.batch_size to what it needs"
+            )
         if not terms:
             return output
         detached = joint_terms(terms, len(batch.images))

@@ -52,6 +52,40 @@ def test_no_terms_are_allowed_where_there_can_be_none():
     assert sorted(output) == ["embedding", "labels"]
 
 
+def test_training_batches_have_terms():
+    with pytest.raises(
+        InputError, match=r"Own.* no terms for 8 training images in 1 views.*num_views.*batch_size"
+    ):
+        Own(lambda code, loss: (code, {}))._step(batch(), "train", (0, 0))
+
+
+class TwoViews(Own):
+    """Compares views, of which validation has none to compare."""
+
+    least_views = 2
+
+    def code_and_terms(self, batch, generator):
+        batch.more_views[0]
+        return super().code_and_terms(batch, generator)
+
+
+def test_a_method_says_how_many_views_it_needs(tmp_path):
+    module = TwoViews(lambda code, loss: (code, {"loss": loss}))
+    with pytest.raises(
+        InputError, match=r"gives 1 view of .*, and TwoViews needs at least 2; set "
+    ):
+        trainer(tmp_path, max_steps=1).fit(module, digits(tmp_path))
+    small = {"small_augmentation": CropAndFlip(), "num_small_views": 1}
+    module.check_data(digits(tmp_path, augmentation=CropAndFlip(), **small), 512)
+
+
+def test_the_first_validation_says_that_it_has_one_view(tmp_path):
+    module = TwoViews(lambda code, loss: (code, {"loss": loss}))
+    data = digits(tmp_path, augmentation=CropAndFlip(), num_views=2)
+    with pytest.raises(InputError, match=r"TwoViews.code_and_terms needs batch\.more_views"):
+        trainer(tmp_path, max_steps=1).fit(module, data)
+
+
 def test_a_loader_of_something_else_is_said():
     with pytest.raises(InputError, match="gives list; expected dim_lightning"):
         Own(lambda code, loss: (code, {}))._step([torch.rand(2, 3, SIZE, SIZE)], "train", (0, 0))

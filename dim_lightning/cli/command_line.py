@@ -46,6 +46,7 @@ from dim_lightning.cli.resume import (
     where_to_start,
 )
 from dim_lightning.cli.trainer import end_others, finish_loggers, open_loggers, trainer_in
+from dim_lightning.cli.trial import check_validation
 from dim_lightning.cli.words import as_path
 from dim_lightning.data import ImageDataModule
 from dim_lightning.data.shards import Stream
@@ -137,6 +138,7 @@ class CommandLine(ParsedCommandLine):
         if self._command == "fit":
             check_clock(interval, trainer.world_size)
             self.model.check_data(self.datamodule, joint_batch)
+            check_validation(self.model, self.datamodule)
             device = trainer.strategy.root_device
             counts = trainer.accumulate_grad_batches, trainer.world_size
             check_compile(self._option("compile"), device, *counts)

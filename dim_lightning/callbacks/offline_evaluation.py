@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
 from dim_lightning.callbacks.code_measures import (
     NAMES,
@@ -41,11 +42,13 @@ from dim_lightning.callbacks.offline_table import (
     table,
 )
 from dim_lightning.callbacks.so_far import SoFar
+from dim_lightning.data import ImageDataModule
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.evaluation.offline import (
     FINE_TUNED,
     MLPProtocol,
 )
+from dim_lightning.evaluation.untrained import check_drawable
 from dim_lightning.run.environment import own_commit
 from dim_lightning.run.own_code import OWN_CODE, package_code
 from dim_lightning.run.result import TRANSFER_NAME, change_result, test_section
@@ -158,6 +161,17 @@ class OfflineEvaluation(Callback):
             counts = {str(name): len(data.split(name)) for name in NAMES}
             self.measures.check(data.image_size, code_dim, counts)
             pl_module.is_transferred = self.transfer is not None  # type: ignore[assignment]
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Says, before hours of training, which floor a test of it will lack."""
+        data, encoder = getattr(trainer, "datamodule", None), getattr(pl_module, "encoder", None)
+        is_asked = self.floors and isinstance(data, ImageDataModule) and data.labelled
+        if not (is_asked and isinstance(encoder, nn.Module)):
+            return
+        try:
+            check_drawable(encoder)
+        except InputError as error:
+            pl_module.print(f"test will have no floor of an untrained encoder: {error}")
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """What is tested next may be the pictures of the training."""

@@ -58,7 +58,8 @@ class Encoder(nn.Module, ABC):
     that have types are settings on the command line, `--model.encoder my.module.MyEncoder
     --model.encoder.width 64`. A method tries it with two images (`check_encoder`), and
     warns of dropout, which in a run that goes on after a stop draws otherwise. The floor of a
-    random encoder is drawn by `reset_parameters()` of each part, as torch's layers have it.
+    random encoder is drawn by `reset_parameters()` of each part that has parameters of its own, or
+    of a part around it; torch's layers have it (nn.MultiheadAttention's is `_reset_parameters`).
 
     Attributes:
         feature_shape: shape of `Features.feature_map` for one image.

@@ -1,11 +1,10 @@
 """An encoder with fresh weights: the floor that the figures of a trained one stand on."""
 
 import copy
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dim_lightning.data import Batch
@@ -16,6 +15,7 @@ from dim_lightning.evaluation.fitting import seeded
 from dim_lightning.seeding import generator_for
 
 _AT_ONCE = 256  # images whose batch-norm statistics are taken together
+_OF_ATTENTION = "_reset_parameters"
 
 
 def untrained(
@@ -23,9 +23,9 @@ def untrained(
 ) -> Encoder:
     """A copy of `encoder` with fresh weights: what its architecture alone can do.
 
-    Weights are drawn by each part's `reset_parameters`; batch-norm statistics are those of the
-    images, as without any the features of deep layers would hardly vary. Neither `encoder` nor the
-    global generators change.
+    Weights are drawn by each part's `reset_parameters`, those of nn.MultiheadAttention by its
+    `_reset_parameters`; batch-norm statistics are those of the images, as without any the features
+    of deep layers would hardly vary. Neither `encoder` nor the global generators change.
 
     Args:
         encoder: whose architecture it is.
@@ -40,6 +40,7 @@ def untrained(
     with seeded(seed, torch.device("cpu")), torch.no_grad():
         fresh = copy.deepcopy(encoder)
         fresh.cpu()  # draws on the CPU, so that the floor is the same on every machine
+        check_drawable(fresh)
         filled = _filled(fresh)
         _draw_anew(fresh)
         _check_drawn(fresh, filled)
@@ -48,25 +49,47 @@ def untrained(
     return fresh.eval()
 
 
-def _draw_anew(part: Any, name: str = "", is_drawn: bool = False) -> None:
+def check_drawable(part: nn.Module, name: str = "") -> None:
+    """Looks at whether the weights of an encoder can be drawn anew; draws nothing.
+
+    Args:
+        part: the encoder, or a part of it.
+        name: of the part, for the error.
+
+    Raises:
+        InputError: a part has parameters and no `reset_parameters`.
+    """
+    if _draw_of(part) is not None:  # which sees to all parts within
+        return
+    if any(True for _ in part.parameters(recurse=False)):
+        raise InputError(
+            f"the encoder's part {name or type(part).__name__!r} has parameters and no "
+            "reset_parameters(), so that it cannot be drawn anew; give it, or a part around it, "
+            "that method to have the floor of an untrained encoder"
+        )
+    for own_name, child in part.named_children():
+        check_drawable(child, f"{name}.{own_name}".lstrip("."))
+
+
+def _draw_anew(part: nn.Module, is_drawn: bool = False) -> None:
     """Draws the parts within and then the part itself, which has the last word.
 
     Args:
         part: of an encoder.
-        name: of the part, for the error.
-        is_drawn: whether a part that it lies in has `reset_parameters`, and sees to it.
+        is_drawn: whether a part that it lies in sees to it.
     """
-    draws = hasattr(part, "reset_parameters")
-    for own_name, child in part.named_children():
-        _draw_anew(child, f"{name}.{own_name}".lstrip("."), is_drawn or draws)
-    if draws:
-        part.reset_parameters()
-    elif not is_drawn and any(True for _ in part.parameters(recurse=False)):
-        raise InputError(
-            f"the encoder's part {name or type(part).__name__!r} has parameters and no "
-            "reset_parameters(), so that it cannot be drawn anew; give it that method to have the "
-            "floor of an untrained encoder"
-        )
+    draw = _draw_of(part)
+    for child in part.children():
+        _draw_anew(child, is_drawn or draw is not None)
+    # attention in a part that sees to it would only move the draws of that part
+    if draw is not None and not (is_drawn and draw.__name__ == _OF_ATTENTION):
+        draw()
+
+
+def _draw_of(part: nn.Module) -> Callable[[], None] | None:
+    """What draws the weights of a part; torch's attention has another name for it."""
+    own = getattr(part, _OF_ATTENTION) if isinstance(part, nn.MultiheadAttention) else None
+    return getattr(part, "reset_parameters", own)
 
 
 def _filled(encoder: Encoder) -> dict[str, Tensor]:

@@ -533,3 +533,16 @@ def test_equal_weights_have_an_equal_hash_in_any_layout():
     assert weights_hash(module.encoder) == weights_hash(other.encoder)
     next(other.encoder.buffers()).add_(1)
     assert weights_hash(module.encoder) != weights_hash(other.encoder)
+
+
+@pytest.mark.parametrize("floors", [True, False])
+def test_a_floor_that_will_be_missing_is_said_when_training_begins(
+    tmp_path, digits_root, capsys, floors
+):
+    module = tiny_module()
+    module.encoder.token = nn.Parameter(torch.zeros(3))
+    callback = OfflineEvaluation(floors=floors)
+    run = trainer(tmp_path, [callback], limit_train_batches=1, limit_val_batches=1)
+    run.fit(module, digits(digits_root))
+    said = "test will have no floor of an untrained encoder: the encoder's part 'BlogEncoder' has"
+    assert (said in capsys.readouterr().out) == floors

@@ -130,7 +130,10 @@ def convolved(weights, images):
 def test_weights_that_cannot_be_drawn_anew_are_named():
     encoder = small_encoder()
     encoder.head = nn.ParameterList([nn.Parameter(torch.ones(2))])
-    with pytest.raises(InputError, match="'head' has parameters and no reset_parameters"):
+    said = (
+        r"'head' has parameters and no reset_parameters\(\), .*give it, or a part around it, that"
+    )
+    with pytest.raises(InputError, match=said):
         untrained(encoder, images(), "cpu")
 
 
@@ -144,3 +147,51 @@ def test_weights_of_which_a_layer_draws_the_norm_alone_are_named(normalised):
     normalised(layer)
     with pytest.raises(InputError, match=rf"'{re.escape(name)}\..*' is not drawn anew by reset"):
         untrained(encoder, images(), "cpu")
+
+
+class Attending(BlogEncoder):
+    """Its map goes through a layer of torch's transformers, as a part of which others are made."""
+
+    def __init__(self, around=None):
+        torch.manual_seed(0)
+        super().__init__(8, widths=(4, 8), embedding_dim=5)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.tokens = nn.TransformerEncoder(layer, 1) if around is None else around(layer)
+
+
+def test_attention_of_torch_is_drawn_as_it_is_made():
+    encoder = Attending()
+    with torch.no_grad():
+        for part in encoder.parameters():
+            part.add_(1.0)
+    found = untrained(encoder, images(), "cpu").tokens.layers[0].self_attn
+    bound = (6 / (3 * 8 + 8)) ** 0.5  # Glorot and Bengio, 2010, of queries, keys and values as one
+    assert 0.9 * bound < found.in_proj_weight.abs().max() <= bound
+    assert not found.in_proj_bias.any()
+    assert not found.out_proj.bias.any()
+
+
+class Around(nn.Sequential):
+    """Notes what the global generator would draw, where its own turn comes."""
+
+    def reset_parameters(self):
+        state = torch.get_rng_state()
+        self.drawn = torch.rand(4)
+        torch.set_rng_state(state)
+        for part in self.parameters():
+            nn.init.normal_(part)
+
+
+def test_a_part_around_attention_draws_as_if_it_were_none():
+    class Plain(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.weights = nn.ParameterList(p for p in layer.self_attn.parameters(recurse=False))
+
+    def drawn(within):
+        encoder = Attending(lambda layer: Around(within(layer)))
+        return untrained(encoder, images(), "cpu").tokens.drawn
+
+    attention = drawn(lambda layer: layer.self_attn)
+    plain = drawn(lambda layer: nn.Sequential(Plain(layer), layer.self_attn.out_proj))
+    assert torch.equal(attention, plain)

@@ -5,7 +5,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dim_lightning.cli.candidates import ESTIMATORS, candidates, kinds_of, takes_estimator
 from dim_lightning.cli.overview import OWN_COMMANDS
@@ -46,21 +46,43 @@ _NOTHING = "nothing comes close"
 _LONGEST, _LONGEST_VALUE = 300, 80
 
 
-def parse_error(message: str, keys: Mapping[str, Any]) -> str:
+class Known(NamedTuple):
+    """What a parser takes.
+
+    Attributes:
+        keys: the valid keys, and the type of each; None where it has none.
+        method: whose settings lie below `model`; None where the parser has no such.
+    """
+
+    keys: Mapping[str, Any]
+    method: str | None = None
+
+    def nearest(self, name: str) -> str:
+        """The key that could have been meant, or where they are listed."""
+        advice = nearest(name, self.keys)
+        if self.method is None or not name.startswith("model.") or _NOTHING not in advice:
+            return advice
+        return (
+            f"it is no setting of {self.method}; to write a config for that method, see "
+            f"`fit --method {self.method} --help`"
+        )
+
+
+def parse_error(message: str, known: Known) -> str:
     """What was found, what was expected and what to do, from jsonargparse's `message`.
 
     Args:
         message: the error in jsonargparse's words, often of many lines.
-        keys: the valid keys, and the type of each; None where it has none.
+        known: what would have been taken.
     """
     for explain in _EXPLANATIONS:
-        text = explain(message, keys)
+        text = explain(message, known)
         if text:
             return text
     return shortened(message)
 
 
-def _command(message: str, _: Mapping[str, Any]) -> str | None:
+def _command(message: str, _: Known) -> str | None:
     match = _COMMAND.search(message)
     if match:
         known = [*re.findall(r"\w+", match["known"]), *OWN_COMMANDS]
@@ -72,21 +94,21 @@ def _command(message: str, _: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _unknown_key(message: str, keys: Mapping[str, Any]) -> str | None:
+def _unknown_key(message: str, known: Known) -> str | None:
     match = _UNRECOGNIZED.search(message)
     if match:
         word = (match["words"].split() or ["''"])[0]  # '' where the word is empty
         name = word.lstrip("-").split("=")[0]
         if not word.startswith("-"):
             return f"{word} was not expected there; options are given as --key value"
-        return f"unknown option --{name}; {nearest(name, keys)}"
+        return f"unknown option --{name}; {known.nearest(name)}"
     match = _UNKNOWN_KEY.search(message.strip())
     if match and match["key"] in ("model.class_path", "model.init_args"):
         return f"unknown key {match['key']}; name the class by method, its settings below model"
-    return match and f"unknown key {match['key']}; {nearest(match['key'], keys)}"
+    return match and f"unknown key {match['key']}; {known.nearest(match['key'])}"
 
 
-def _unknown_option(message: str, _: Mapping[str, Any]) -> str | None:
+def _unknown_option(message: str, _: Known) -> str | None:
     match = _OPTION.search(message)
     if not match:
         return None
@@ -98,13 +120,13 @@ def _unknown_option(message: str, _: Mapping[str, Any]) -> str | None:
     )
 
 
-def _unknown_class(message: str, keys: Mapping[str, Any]) -> str | None:
+def _unknown_class(message: str, taken: Known) -> str | None:
     match, where = _ATTRIBUTE.search(message), _where(message)
     if match:
         known = [n for n in dir(importlib.import_module(match["module"])) if n[0] != "_"]
         advice = nearest(match["name"], known)
         if _NOTHING in advice:  # it may lie elsewhere
-            elsewhere = nearest(match["name"], candidates(keys.get(where)).values())
+            elsewhere = nearest(match["name"], candidates(taken.keys.get(where)).values())
             advice = advice if _NOTHING in elsewhere else elsewhere
         return f"{where}: there is no {match['name']} in {match['module']}; {advice}"
     match = _MODULE.search(message)
@@ -113,13 +135,13 @@ def _unknown_class(message: str, keys: Mapping[str, Any]) -> str | None:
     )
 
 
-def _short_name(message: str, keys: Mapping[str, Any]) -> str | None:
+def _short_name(message: str, taken: Known) -> str | None:
     """A part named without its module that is not one of those known."""
     match = _SHORT_NAME.search(message)
     if not match or (set(_types(message)) - {"null"} and "'class_path'" not in message):
         return None
     name, where = match["name"], _where(message)
-    hint = keys.get(where)
+    hint = taken.keys.get(where)
     known = candidates(hint)
     if takes_estimator(hint):
         kind, own, advice = "estimator", "my_function", nearest(name, known.values())
@@ -133,7 +155,7 @@ def _short_name(message: str, keys: Mapping[str, Any]) -> str | None:
     return f"{where} is {name!r}, which is no known {kind}; {advice}"
 
 
-def _other_class(message: str, _: Mapping[str, Any]) -> str | None:
+def _other_class(message: str, _: Known) -> str | None:
     match = next(filter(None, (pattern.search(message) for pattern in _OTHER_CLASS)), None)
     return match and (
         f"{_where(message)} is {match['found']}; expected a subclass of {match['kind']}, or what "
@@ -142,7 +164,7 @@ def _other_class(message: str, _: Mapping[str, Any]) -> str | None:
     )
 
 
-def _required(message: str, _: Mapping[str, Any]) -> str | None:
+def _required(message: str, _: Known) -> str | None:
     match = _REQUIRED.search(message)
     if not match:
         return None
@@ -150,7 +172,7 @@ def _required(message: str, _: Mapping[str, Any]) -> str | None:
     return f"{_where(message)}: {name} needs {match['names']}; set it below {place}"
 
 
-def _type(message: str, _: Mapping[str, Any]) -> str | None:
+def _type(message: str, _: Known) -> str | None:
     match, types = _GOT.search(_innermost(message)), _types(message)
     if not (match and types):
         return None
@@ -203,14 +225,14 @@ def shortened(message: str, longest: int = _LONGEST) -> str:
     return cut(" ".join(message.split()), longest)
 
 
-def _sentence(pattern: str, text: str) -> Callable[[str, Mapping[str, Any]], str | None]:
+def _sentence(pattern: str, text: str) -> Callable[[str, Known], str | None]:
     """Explains by `text`, filled with the groups of `pattern` and `where`, the key at fault.
 
     The group `value`, what was given, may be long and is cut.
     """
     compiled = re.compile(pattern, re.MULTILINE)
 
-    def explain(message: str, _: Mapping[str, Any]) -> str | None:
+    def explain(message: str, _: Known) -> str | None:
         match = compiled.search(message)
         if match is None:
             return None

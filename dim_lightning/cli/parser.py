@@ -8,7 +8,7 @@ import yaml
 from jsonargparse import set_dumper, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
-from dim_lightning.cli.messages import parse_error
+from dim_lightning.cli.messages import Known, parse_error
 from dim_lightning.cli.words import config_files
 from dim_lightning.errors import InputError
 from dim_lightning.run.settings import read_yaml
@@ -35,13 +35,20 @@ def _dumped(settings: dict[str, Any]) -> str:
 
 
 class Parser(LightningArgumentParser):
-    """Lightning's parser, whose errors are an `InputError` that names the nearest valid key."""
+    """Lightning's parser, whose errors are an `InputError` that names the nearest valid key.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        args: Lightning's.
+        method: whose settings lie below `model`, as errors name it; None if there are no such.
+        kwargs: Lightning's.
+    """
+
+    def __init__(self, *args: Any, method: str | None = None, **kwargs: Any) -> None:
         # references are written from the top of a file, which lies below the command; for all
         # parsers of the process, as jsonargparse has it
         set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
         set_dumper("yaml", _dumped)
+        self._method = method
         super().__init__(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -52,7 +59,7 @@ class Parser(LightningArgumentParser):
         """
         if not self.exit_on_error:  # a trial parse of jsonargparse, which expects its own error
             super().error(message, ex)
-        raise InputError(parse_error(message, self._keys())) from ex
+        raise InputError(parse_error(message, Known(self._keys(), self._method))) from ex
 
     def _keys(self) -> dict[str, Any]:
         """Every key of this parser and of its subcommands, with dots, and its type or None."""

@@ -61,14 +61,15 @@ class ParsedCommandLine(LightningCLI):
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self._method = method_named(arguments)
-        of_commands = {command: dict(MODE) for command in self.subcommands()}
+        shared = {**MODE, "method": self._method}
+        of_commands = {command: dict(shared) for command in self.subcommands()}
         super().__init__(
             method_class(self._method),
             ImageDataModule,
             save_config_callback=None,
             trainer_defaults=_TRAINER_DEFAULTS,
             parser_class=Parser,
-            parser_kwargs={**MODE, "prog": PROGRAM, "description": DESCRIPTION, **of_commands},
+            parser_kwargs={**shared, "prog": PROGRAM, "description": DESCRIPTION, **of_commands},
             auto_configure_optimizers=False,
             args=arguments,
         )

@@ -61,7 +61,11 @@ def test_what_is_no_method_is_refused(name, said):
     ("content", "said"),
     [
         ("method: BiGNA", "did you mean BiGAN?"),
-        ("method: VAE\nmodel: {local_weight: 1}", "unknown key model.local_weight"),
+        (
+            "method: VAE\nmodel: {local_weight: 1}",
+            "unknown key model.local_weight; it is no setting of VAE; to write a config for that "
+            "method, see `fit --method VAE --help`",
+        ),
         ("method: VAE\nmodel: {bata: 1}", "did you mean model.beta?"),
         ("method: VAE\nmodel: {beta: much}", "model.beta is 'much'; expected a number"),
         ("model: {class_path: VAE}", "name the class by method"),
@@ -70,6 +74,17 @@ def test_what_is_no_method_is_refused(name, said):
 def test_errors_name_the_settings_of_the_method(workshop, capsys, content, said):
     assert workshop.fit("--config", workshop.write("bad.yaml", content)) == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_settings_of_the_files_method_are_none_of_another_one(workshop, capsys):
+    path = workshop.write("dim.yaml", "model: {local_critic: {init_args: {width: 3}}}")
+    said = "unknown key model.local_critic.init_args.width; it is no setting of VAE; to write a "
+    assert main(["fit", "--config", path, "--method", "VAE"]) == 2
+    assert said in capsys.readouterr().err
+    rows = "[{name: one, config: dim.yaml, overrides: {method: VAE}}]"
+    table = workshop.write("two.yaml", f"columns: {{probe/linear/y/top1: y}}\nrows: {rows}")
+    assert main(["table", table, "--dry"]) == 2
+    assert f"row one ({path}): {said}" in capsys.readouterr().err
 
 
 def test_another_method_from_training_to_export(workshop, tmp_path):

@@ -59,6 +59,15 @@ class EncoderModule(L.LightningModule, ABC):
     `save_hyperparameters(logger=False)`, since only there all its settings are known.
     `dim_lightning.baselines.Supervised` is a short example.
 
+    What follows the weights, such as the moving average of a teacher, is moved in
+    `optimizer_step`, after super's. With trainer.accumulate_grad_batches, `on_train_batch_end`
+    would move it too often, and a checkpoint saved in between would lack the move. Its parameters
+    have requires_grad False, so that no optimiser moves them.
+
+    Of views of several sizes, the running statistics of batch norms are to be those of the whole
+    images, which evaluation sees: small ones are encoded within `statistics_held(self.encoder)` of
+    `dim_lightning.encoders`, as `DeepInfoMax` does.
+
     Attributes:
         encoder: what is trained, and all that evaluation and export look at.
         uses_views: whether the method has a use for several views of an image.

@@ -51,6 +51,9 @@ class ImageDataModule(LightningDataModule):
     set aside where it has none. The order of training depends on `seed` and the epoch and on
     nothing else; each loader has a generator of its own, so that reading one moves no other.
 
+    Two views by two different augmentations, such as those of BYOL, are num_views 1 with
+    `augmentation` and num_small_views 1 with `small_augmentation`, whatever the size of the second.
+
     Attributes (after `prepare_data` and `setup`):
         class_names: name of each class, None where the pictures are unlabelled.
     """

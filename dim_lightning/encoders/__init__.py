@@ -2,7 +2,13 @@
 
 from dim_lightning.encoders.backbone import TorchvisionEncoder
 from dim_lightning.encoders.blog import BlogEncoder
-from dim_lightning.encoders.encoder import Encoder, Features, FeatureShape, check_encoder
+from dim_lightning.encoders.encoder import (
+    Encoder,
+    Features,
+    FeatureShape,
+    check_encoder,
+    statistics_held,
+)
 from dim_lightning.encoders.paper import PaperEncoder, PaperEncoder64
 from dim_lightning.encoders.residual import ResidualEncoder
 from dim_lightning.encoders.strided import StridedEncoder
@@ -18,4 +24,5 @@ __all__ = [
     "StridedEncoder",
     "TorchvisionEncoder",
     "check_encoder",
+    "statistics_held",
 ]

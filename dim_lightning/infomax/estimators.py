@@ -141,10 +141,10 @@ def n_way_nce(scores: ScoreSet) -> Tensor:
     m = 1 it is `info_nce`. Where only some locations are drawn (`model.num_locations`), those of
     another image are other places: a bound still, but where features do not show their place, of
     the information of code and feature at an unknown place, which may be less than the mean over
-    places.
+    places. It is not SimCLR's NT-Xent, which of n images in two views contrasts a code with 2n - 2
+    others: there are n - 1 negatives here at most, none of them codes of the same view.
 
-    Source: van den Oord et al., 2018, equation 4; between views Tian et al., 2019; Chen et al.,
-    2020.
+    Source: van den Oord et al., 2018, equation 4; between views Tian et al., 2019.
     """
     joint = widened(scores.joint)
     others = scores.marginal_logsumexp("location")

@@ -25,7 +25,8 @@ PICKED = 32  # images of a joint batch for each negative, up to which all pairs 
 class Critic(nn.Module, ABC):
     """The interface of all critics: made with the sizes of a source and of a code.
 
-    A method tries it with zeros (`check_critic`).
+    A method tries it with zeros (`check_critic`). In a step it is called once for each ordered pair
+    of views, so that no call may move what a critic keeps between steps, such as a queue.
 
     Attributes:
         is_product: whether `pair` is one matrix product, so that a score holds a single number; if

@@ -41,7 +41,8 @@ class Prior(nn.Module, ABC):
         """Terms to minimise, each a scalar.
 
         'prior' is weighted by gamma, and is the only one whose gradient reaches the encoder. Every
-        other entry is added with weight 1: it trains what the prior itself is made of. Its name
+        other entry is added with weight 1: it trains what the prior itself is made of. So an entry
+        cannot be for the log alone; such a figure is added to its terms by the method. Its name
         must be none of the objective's other terms, such as 'penalty'. Of several processes the
         mean of their terms counts, so what depends on all codes together, such as a covariance, has
         to `gather` them (`dim_lightning.processes`).

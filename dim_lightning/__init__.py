@@ -5,7 +5,7 @@ The path of an image, which is the order of the folders and of the imports:
     data         images uint8 [n, 3, h, w] --augmentation--> float in [0, 1]
     encoders     images -> Features: feature map C [n, c, h, w], layers to probe, mean and
                  log variance of p(z|x) [n, d]
-    optim        what torch.optim has not: Muon, a schedule of short trainings
+    optim        what torch.optim has not: Muon, decay of weights alone, a short schedule
     encoder_module  what every method that trains an encoder shares
     infomax      critics: (images, C, z) -> Scores: joint [n, m], marginal [n, k, m]
                  estimators: Scores -> nats; priors: Features -> nats

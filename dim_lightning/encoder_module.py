@@ -32,7 +32,7 @@ from dim_lightning.parts import (
 )
 from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
 from dim_lightning.seeding import Draws, generator_for
-from dim_lightning.trials import check_views_fit, of_one_view
+from dim_lightning.view_checks import check_views_fit, of_one_view
 
 MakeEncoder = Callable[[int], Encoder]
 MakeOptimizer = Callable[[Iterable], Optimizer]

@@ -18,7 +18,7 @@ method        which class has its settings below `model`
 callbacks     Lightning's own, of which some do not go together with how a run is kept
 building      settings that parse and yet cannot be built
 checks        what is looked at before a run folder is made
-trial         the step of the first validation, taken before training
+one_view      the step of the first validation, which has one view, tried before training
 device        whether it computes what is asked for, and how quickly
 speed         how long a small convolution takes in each precision
 place         which folder a process works in

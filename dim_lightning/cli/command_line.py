@@ -33,6 +33,7 @@ from dim_lightning.cli.device import (
 from dim_lightning.cli.ending import explained_stops
 from dim_lightning.cli.inputs import say_changed_code, say_other_settings, write_inputs
 from dim_lightning.cli.job import begun_run, job_name
+from dim_lightning.cli.one_view import check_validation
 from dim_lightning.cli.parsing import CALLBACKS, ParsedCommandLine
 from dim_lightning.cli.pictures import check_pictures, check_transfer, run_of, say_others
 from dim_lightning.cli.place import is_first_process, work_folder
@@ -46,7 +47,6 @@ from dim_lightning.cli.resume import (
     where_to_start,
 )
 from dim_lightning.cli.trainer import end_others, finish_loggers, open_loggers, trainer_in
-from dim_lightning.cli.trial import check_validation
 from dim_lightning.cli.words import as_path
 from dim_lightning.data import ImageDataModule
 from dim_lightning.data.shards import Stream

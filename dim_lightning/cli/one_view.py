@@ -10,7 +10,7 @@ from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.encoders.encoder import evaluating
 from dim_lightning.seeding import generator_for
-from dim_lightning.trials import OneViewError, of_one_view
+from dim_lightning.view_checks import OneViewError, of_one_view
 
 _IMAGES = 4
 

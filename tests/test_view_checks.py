@@ -7,7 +7,7 @@ from small_methods import SIZE, batch, digits, encoder
 from dim_lightning.data import CropColour
 from dim_lightning.encoders import StridedEncoder
 from dim_lightning.errors import InputError
-from dim_lightning.trials import OneViewError, check_views_fit, of_one_view
+from dim_lightning.view_checks import OneViewError, check_views_fit, of_one_view
 
 
 def first_view(batch, generator):

@@ -7,10 +7,10 @@ from torch import nn
 
 import dim_lightning
 from dim_lightning.cli import main
-from dim_lightning.cli.trial import check_validation
+from dim_lightning.cli.one_view import check_validation
 from dim_lightning.data import CropAndFlip
 from dim_lightning.encoder_module import EncoderModule
-from dim_lightning.trials import OneViewError
+from dim_lightning.view_checks import OneViewError
 
 
 class Pairs(EncoderModule):

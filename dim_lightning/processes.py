@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+_alone = False
 _row_counts: ContextVar[list[int] | None] = ContextVar("row_counts", default=None)
 
 
@@ -41,6 +42,20 @@ def uneven_rows(num_rows: int) -> Iterator[None]:
         yield
     finally:
         _row_counts.reset(token)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within, this process draws and gathers as if it were the only one.
+
+    For what all of them do alike, with the same images.
+    """
+    global _alone  # no ContextVar: it is asked for in compiled code
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 def joint_size(num_rows: int) -> int:
@@ -225,7 +240,8 @@ def _even(joint_rows: int) -> list[int]:
 
 def _is_distributed() -> bool:
     return (
-        distributed.is_available()
+        not _alone
+        and distributed.is_available()
         and distributed.is_initialized()
         and distributed.get_world_size() > 1
     )

@@ -22,6 +22,7 @@ from dim_lightning.data import Batch, ImageDataModule, to_float
 from dim_lightning.data.views import Views
 from dim_lightning.errors import check_least
 from dim_lightning.evaluation import Extracted, alignment, geometry_of
+from dim_lightning.processes import alone
 from dim_lightning.seeding import generator_for
 
 
@@ -73,7 +74,8 @@ class Geometry(Callback):
             pl_module.log(f"geometry/{name}", value, sync_dist=True)
         if due and data.augmentation is not None:
             pairs = _pairs(data, batches, trainer.current_epoch, pl_module.device)
-            codes = features_of(trainer, pl_module, pairs, layers=()).code
+            with alone():  # all processes draw the same views of the same images
+                codes = features_of(trainer, pl_module, pairs, layers=()).code
             pl_module.log("geometry/alignment", alignment(codes[::2], codes[1::2]), sync_dist=True)
         if trainer.is_global_zero and due:
             after = after_epochs(trainer, pl_module)

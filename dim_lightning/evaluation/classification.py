@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -40,15 +41,15 @@ def accuracies(blocks: Iterable[Float[Tensor, "_ c"]], labels: Int64[Tensor, " n
         part = labels[done : done + len(scores)].to(scores.device)
         found.append(places(scores, part))
         done, num_classes = done + len(scores), scores.shape[1]
-    place, labels = torch.cat(found).cpu(), labels.cpu()
+    place, classes = torch.cat(found).cpu().numpy(), labels.cpu().numpy()
     right = place == 0
-    figures = {"top1": right.sum().item() / len(labels)}
+    figures = {"top1": int(right.sum()) / len(classes)}
     if num_classes > MANY_CLASSES:
-        figures["top5"] = (place < FIVE).sum().item() / len(labels)
-    counts = labels.bincount()
-    shares = labels[right].bincount(minlength=len(counts)).double() / counts
-    if counts[counts > 0].unique().numel() > 1:
-        figures["mean_per_class"] = shares[counts > 0].mean().item()
+        figures["top5"] = int((place < FIVE).sum()) / len(classes)
+    counts = np.bincount(classes)
+    rights, present = np.bincount(classes[right], minlength=len(counts)), counts > 0
+    if len(np.unique(counts[present])) > 1:
+        figures["mean_per_class"] = float((rights[present] / counts[present]).mean())
     return figures
 
 

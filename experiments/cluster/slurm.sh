@@ -22,7 +22,7 @@ set -euo pipefail
 ending=false
 trap 'ending=true
   scancel --signal=TERM "$SLURM_JOB_ID"
-  { sleep 90; scontrol requeue "$SLURM_JOB_ID"; } > /dev/null 2>&1 &' USR1
+  ({ sleep 90; scontrol requeue "$SLURM_JOB_ID"; } > /dev/null 2>&1 &)' USR1
 
 # srun does not take the job's own number since SLURM 22.05
 export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"

@@ -355,7 +355,7 @@ def test_a_run_on_wandb_that_cannot_be_noted_is_closed(workshop, capsys, monkeyp
         return make(**where)
 
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr("dim_lightning.run.folder.tempfile.mkstemp", full)
+    monkeypatch.setattr("dim_lightning.writing.tempfile.mkstemp", full)
     before = workshop.made()
     config = workshop.write("wandb.yaml", WANDB)
     assert "the disk is full" in _error(capsys, workshop.fit("--config", config))

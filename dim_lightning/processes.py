@@ -231,7 +231,8 @@ def _sum(values: Tensor) -> Tensor:
 
 def _counts(num_rows: int) -> list[int]:
     """How many rows each process has, if this one has `num_rows`."""
-    return _row_counts.get() or [num_rows] * num_processes()
+    counts = _row_counts.get() if _is_distributed() else None
+    return counts or [num_rows] * num_processes()
 
 
 def _even(joint_rows: int) -> list[int]:

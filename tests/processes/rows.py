@@ -58,7 +58,10 @@ def found(rank):
     (of_joint,) = torch.autograd.grad((shares.square() * (1 + rank)).sum(), joint)
     value = torch.tensor(1.0 + rank).requires_grad_()
     (of_each,) = torch.autograd.grad(processes.of_each(value)[2] * (1 + rank), value)
+    with processes.alone():
+        drawn_alone = processes.uniform(4, 2, generator=generator_for(1))
     return {
+        "drawn alone": drawn_alone,
         "gathered": gathered.detach(),
         "gradient of gathered": of_gathered,
         "shares": shares.detach(),

@@ -58,6 +58,12 @@ def test_draws_are_those_of_one_process(name, each):
     torch.testing.assert_close(torch.cat([mine[name] for mine in each]), expected)
 
 
+def test_alone_all_draw_alike(each):
+    expected = processes.uniform(4, 2, generator=generator_for(1))
+    for mine in each:
+        torch.testing.assert_close(mine["drawn alone"], expected)
+
+
 def test_processes_that_would_start_at_different_steps_or_with_other_pictures_are_stopped(each):
     for mine in each:
         same, other, pictures = mine["refusals"]

@@ -9,6 +9,7 @@ from torch import nn
 from dim_lightning.data import Batch, CropColour, ImageDataModule
 from dim_lightning.encoders.encoder import evaluating
 from dim_lightning.errors import InputError
+from dim_lightning.processes import alone
 
 Step = Callable[[Batch, torch.Generator], tuple[Any, Any]]  # code_and_terms of a method
 
@@ -98,7 +99,8 @@ def _takes(step: Step, batch: Batch, generator: torch.Generator, data: ImageData
     more = (batch.images,) * count
     views = batch._replace(more_views=more, small_views=more[count - data.num_small_views :])
     try:
-        step(views, generator)
+        with alone():  # the other processes may have no error, and would not take part
+            step(views, generator)
     except Exception:
         return False
     return True

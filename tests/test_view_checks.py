@@ -3,10 +3,12 @@
 import pytest
 import torch
 from small_methods import SIZE, batch, digits, encoder
+from torch import distributed
 
 from dim_lightning.data import CropColour
 from dim_lightning.encoders import StridedEncoder
 from dim_lightning.errors import InputError
+from dim_lightning.processes import num_processes
 from dim_lightning.view_checks import OneViewError, check_views_fit, of_one_view
 
 
@@ -45,6 +47,21 @@ def test_a_step_that_needs_views_is_said(data, step, said):
 def test_what_fails_with_several_views_too_is_an_error_of_its_own(data):
     with pytest.raises(IndexError, match="of something else"):
         tried(never, data)
+
+
+def test_it_is_tried_again_without_the_other_processes(data, monkeypatch):
+    """Theirs may have no error, and would not take part in what this one exchanges."""
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 4)
+    seen = []
+
+    def step(batch, generator):
+        seen.append(num_processes())
+        return batch.more_views[0]
+
+    with pytest.raises(OneViewError):
+        tried(step, data)
+    assert seen == [4, 1]
 
 
 def test_without_several_views_in_training_nobody_promised_any(tmp_path):

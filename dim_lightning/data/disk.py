@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,24 +86,13 @@ def folder_when_done(path: Path) -> Iterator[Path]:
         shutil.rmtree(path)
     try:
         yield partial
-        with suppress(FileExistsError, NotADirectoryError):
-            _rename(partial, path)
+        try:
+            partial.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # systems differ
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _rename(folder: Path, path: Path) -> None:
-    """Renames a folder.
-
-    Raises:
-        FileExistsError: there is one of that name that is not empty.
-    """
-    try:
-        folder.rename(path)
-    except OSError as error:
-        if error.errno == errno.ENOTEMPTY:  # as some systems call it
-            raise FileExistsError(error.errno, error.strerror, str(path)) from error
-        raise
 
 
 def _is_running(number: str) -> bool:

@@ -30,7 +30,8 @@ from dim_lightning.table.figures import (
     protocols,
 )
 from dim_lightning.table.mixed import mixed_code, mixed_pictures, other_tests
-from dim_lightning.table.report import About, markdown, write_report
+from dim_lightning.table.notes import About
+from dim_lightning.table.report import markdown, write_report
 from dim_lightning.table.runner import Runner
 from dim_lightning.table.runs import State, is_of, missing_of, state_of
 from dim_lightning.writing import explained

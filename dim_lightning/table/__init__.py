@@ -12,6 +12,7 @@ floors      which tests measure a floor, and whether these give the same
 runner      starts what is missing, each command a process of its own
 figures     the paper's numbers, ours, and the differences
 mixed       rows whose runs were not trained on the same pictures or by the same code
+notes       what is said below a table: how to read it, how its runs were made
 report      table.md, table.csv, table.html
 page        the template of table.html
 ```

@@ -2,18 +2,24 @@
 
 import os
 import textwrap
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dim_lightning.run.folder import SUMMARY
 from dim_lightning.run.metrics import csv_text
 from dim_lightning.run.page import rendered
 from dim_lightning.run.report import duration
-from dim_lightning.table.commands import as_word
 from dim_lightning.table.definition import Table
-from dim_lightning.table.figures import ACCURACY, IN_PERCENT, Figure, Line
+from dim_lightning.table.figures import IN_PERCENT, Figure, Line
+from dim_lightning.table.notes import (
+    FROM_MEMORY,
+    About,
+    Note,
+    compared_headings,
+    notes_below,
+    settings_text,
+)
 from dim_lightning.table.page import TEMPLATE
 from dim_lightning.writing import write_atomically
 
@@ -23,32 +29,6 @@ COLUMNS = (
     *("difference", "values", "seeds_done", "seeds", "epochs", "seconds", "state"),
     *("settings", "data", "trained_on", "commits"),
 )
-_FROM_MEMORY = "[m]"
-# settings that all methods have, in which rows that are compared had better not differ unsaid
-_SHARED = ("data.", "model.encoder.", "model.optimizer.", "model.lr_scheduler.", "trainer.max_")
-
-
-class About(NamedTuple):
-    """What a reader needs to believe a table.
-
-    Attributes:
-        command: that made it.
-        written: when, UTC.
-        protocols: how the figures of all tests were measured, a kind each.
-        notes: what else there is to know, such as runs that do not count.
-    """
-
-    command: str
-    written: str
-    protocols: Sequence[str]
-    notes: Sequence[str]
-
-
-class Note(NamedTuple):
-    """A paragraph below the table, and the list that it may open."""
-
-    text: str
-    items: Sequence[str] = ()
 
 
 def write_report(output: Path, table: Table, lines: Sequence[Line], about: About) -> list[Path]:
@@ -66,7 +46,7 @@ def write_report(output: Path, table: Table, lines: Sequence[Line], about: About
 
 def markdown(table: Table, lines: Sequence[Line], about: About) -> str:
     """The table and how it was made."""
-    compared = _compared(lines)
+    compared = compared_headings(lines)
     header = [""]
     for heading in table.columns.values():
         header += [heading, "paper", "difference"] if heading in compared else [heading]
@@ -79,7 +59,7 @@ def markdown(table: Table, lines: Sequence[Line], about: About) -> str:
             cells += shown if figure.heading in compared else shown[:1]
         cells += [_seeds(line), _epochs(line), _time(line), line.state]
         rows.append(_row(cells))
-    notes = [part for note in _notes(table, lines, about) for part in _paragraphs(note)]
+    notes = [part for note in notes_below(table, lines, about) for part in _paragraphs(note)]
     parts = [f"# {table.title}", "\n".join(rows), *notes, f"    {about.command}"]
     return "\n\n".join(parts) + "\n"
 
@@ -123,7 +103,7 @@ def paper(figure: Figure, line: Line) -> str:
     """The paper's number, marked if it was never checked."""
     if figure.paper is None:
         return ""
-    return f"{figure.paper:.2f}" + f" {_FROM_MEMORY}" * (figure.heading in line.row.from_memory)
+    return f"{figure.paper:.2f}" + f" {FROM_MEMORY}" * (figure.heading in line.row.from_memory)
 
 
 def difference(figure: Figure) -> str:
@@ -131,106 +111,6 @@ def difference(figure: Figure) -> str:
     if figure.difference is None:
         return ""
     return f"{round(figure.difference, 2) + 0.0:+.2f}"  # no -0.00
-
-
-def _compared(lines: Sequence[Line]) -> set[str]:
-    """The headings for which the paper has a number."""
-    return {f.heading for line in lines for f in line.figures if f.paper is not None}
-
-
-def _notes(table: Table, lines: Sequence[Line], about: About) -> list[Note]:
-    """What has to be said below the table; the command comes behind the last."""
-    common = _settings(table.overrides, ", ")
-    own = [(line, [_settings(_own(table, line), ", ")]) for line in lines]
-    return [
-        Note(_reading(table, lines)),
-        *([Note(table.note)] if table.note else []),
-        *([Note(f"Where no row says otherwise: {common}.")] if common else []),
-        *_by_rows("Settings of single rows:", own, always_named=True),
-        *_by_rows("The configs of rows also have:", _of_configs(lines), always_named=True),
-        *_other_data(table),
-        *_by_rows("Data:", [(line, line.data) for line in lines]),
-        *_by_rows("Images:", [(line, line.images) for line in lines]),
-        *_by_rows("Trained on:", [(line, line.machines) for line in lines]),
-        *_by_rows("Commit of the code:", [(line, line.commits) for line in lines]),
-        *([Note(f"Protocol: {' '.join(about.protocols)}")] if about.protocols else []),
-        *_by_rows("Protocol of single rows:", _protocols(lines, about), always_named=True),
-        *_by_rows("Ended before they converged:", _unsolved(lines), always_named=True),
-        *map(Note, about.notes),
-        Note(f"Written {about.written}, by"),
-    ]
-
-
-def _reading(table: Table, lines: Sequence[Line]) -> str:
-    """How to read the numbers."""
-    what = "Test accuracy in percent" if all(k.endswith(ACCURACY) for k in table.columns) else ""
-    parts = [what or "Accuracies in percent, on the test images"]
-    parts.append("mean ± standard deviation over the seeds, which draw neither split nor probes")
-    if _compared(lines):
-        parts.append("difference: ours less the paper's")
-    if any(line.row.from_memory for line in lines):
-        parts.append(f"{_FROM_MEMORY}: the paper's number from memory, not checked")
-    return "; ".join(parts) + "."
-
-
-def _other_data(table: Table) -> list[Note]:
-    """On what else the runs were tested."""
-    items = [f"{name}: {_settings(each, ', ')}" for name, each in table.transfers.items()]
-    return [Note("Tested on other data sets, with the encoders as they are:", items)] * bool(items)
-
-
-def _by_rows(
-    head: str, found: Sequence[tuple[Line, Sequence[str]]], always_named: bool = False
-) -> list[Note]:
-    """What is so of which rows: a line a kind, or, unless they have to be named, a sentence."""
-    rows: dict[str, list[str]] = {}
-    for line, texts in found:
-        for text in dict.fromkeys(filter(None, texts)):
-            rows.setdefault(text, []).append(line.row.name)
-    if len(rows) == 1 and not always_named:
-        return [Note(f"{head} {next(iter(rows))}.")]
-    items = [f"{text}: {'; '.join(names)}" for text, names in rows.items()]
-    return [Note(head, items)] if items else []
-
-
-def _unsolved(lines: Sequence[Line]) -> list[tuple[Line, Sequence[str]]]:
-    return [(line, line.unsolved) for line in lines]
-
-
-def _protocols(lines: Sequence[Line], about: About) -> list[tuple[Line, Sequence[str]]]:
-    """What is not so of the tests of all rows and seeds."""
-    return [
-        (line, [told.removesuffix(".") for told in line.protocol if told not in about.protocols])
-        for line in lines
-    ]
-
-
-def _own(table: Table, line: Line) -> dict[str, Any]:
-    """The settings of a row that are not those common to all."""
-    common = table.overrides
-    return {
-        key: value
-        for key, value in line.row.kept.items()
-        if key not in common or common[key] != value
-    }
-
-
-def _of_configs(lines: Sequence[Line]) -> list[tuple[Line, Sequence[str]]]:
-    """What the config of a row, but not the table, says otherwise than those of most rows."""
-    found: list[tuple[Line, list[str]]] = [(line, []) for line in lines]
-    for key in dict.fromkeys(k for line in lines for k in line.settings if k.startswith(_SHARED)):
-        known = [line for line in lines if key in line.settings]
-        words = {line.row.folder: as_word(line.settings[key]) for line in known}
-        usual = Counter(words.values()).most_common(1)[0][0]
-        for line, texts in found:
-            word = words.get(line.row.folder, usual)
-            if word != usual and not any(f"{key}.".startswith(f"{k}.") for k in line.row.kept):
-                texts.append(f"{key} {word} in place of {usual}")
-    return [(line, [", ".join(texts)]) for line, texts in found]
-
-
-def _settings(settings: Mapping[str, Any], between: str) -> str:
-    return between.join(f"{key} {as_word(value)}" for key, value in settings.items())
 
 
 def _seeds(line: Line) -> str:
@@ -250,7 +130,7 @@ def _csv(table: Table, lines: Sequence[Line]) -> str:
     for line in lines:
         row = line.row
         facts = [line.done, len(row.seeds), _epochs(line), _rounded(line.seconds), line.state]
-        facts += [_settings(row.kept, "; "), "; ".join(line.data), "; ".join(line.machines)]
+        facts += [settings_text(row.kept, "; "), "; ".join(line.data), "; ".join(line.machines)]
         facts += ["; ".join(line.commits)]
         for figure in line.figures:
             values = ";".join(f"{value:.6g}" for value in figure.values)
@@ -268,9 +148,9 @@ def _rounded(value: float | None) -> str:
 
 
 def _page(output: Path, table: Table, lines: Sequence[Line], about: About) -> str:
-    compared = _compared(lines)
+    compared = compared_headings(lines)
     done = sum(line.done for line in lines if not line.row.floor)
-    *notes, last = _notes(table, lines, about)
+    *notes, last = notes_below(table, lines, about)
     return rendered(
         TEMPLATE,
         title=table.title,

@@ -20,7 +20,8 @@ from dim_lightning.table.figures import (
 )
 from dim_lightning.table.floors import check_floors
 from dim_lightning.table.mixed import mixed_code, mixed_pictures, other_tests
-from dim_lightning.table.report import COLUMNS, About, write_report
+from dim_lightning.table.notes import About
+from dim_lightning.table.report import COLUMNS, write_report
 from dim_lightning.table.runs import state_of
 
 KNN = "knn/cosine/k20_t0.07"

@@ -46,7 +46,7 @@ from dim_lightning.run.folder import CONFIG, ENVIRONMENT, METRICS, RESULT, exist
 from dim_lightning.run.metrics import table_text
 from dim_lightning.run.report import OTHER_CODE, OTHER_PICTURES, OTHER_SHARES, caveat_of_test
 from dim_lightning.run.result import read_result
-from dim_lightning.run.settings import belongs, flat_config, precision_text
+from dim_lightning.run.settings import belongs, flat_config, precision_text, read_yaml
 from dim_lightning.table.runs import FREE
 from dim_lightning.writing import write_atomically
 
@@ -71,7 +71,7 @@ Rows = list[dict[str, str]]
 
 def rows_of(run_dir: Path) -> Rows:
     """One row a figure: accuracies and geometry of the last validation, and all of the test."""
-    config = yaml.safe_load((run_dir / CONFIG).read_text("utf-8"))
+    config = read_yaml(run_dir / CONFIG)
     environment, result = read_environment(run_dir), read_result(run_dir)
     fit, starts = result["fit"], starts_of(environment)
     machines = dict.fromkeys((processors_text(s), s["threads"]) for s in starts)
@@ -163,7 +163,7 @@ def keep(run_dir: Path, records: Path) -> Path | None:
         the folder of the copy; None of a run that belongs to no table.
     """
     *_, table, row, seed, number = run_dir.resolve().parts
-    config = yaml.safe_load((run_dir / CONFIG).read_text("utf-8"))
+    config = read_yaml(run_dir / CONFIG)
     if not re.fullmatch(OF_A_TABLE, config["experiment"]):
         return None
     config["experiment"] = f"{row}/{seed}"

@@ -263,9 +263,9 @@ def _counts(codes: Tensor, labels: Tensor, bank: Extracted, num_classes: int) ->
         if metric == "cosine" and most == _K:
             predicted = vote(similarity, found, num_classes, _TEMPERATURE)
             name = f"knn/cosine/k{_K}_t{_TEMPERATURE}/top1"
-            figures[name] = (predicted == labels).double().sum().item()
+            figures[name] = float((predicted == labels).sum())
         same = found[:, :_SHOWN] == labels[:, None]
-        figures[f"neighbours/{metric}/precision"] = same.double().mean(1).sum().item()
+        figures[f"neighbours/{metric}/precision"] = int(same.sum()) / same.shape[1]
     return figures
 
 

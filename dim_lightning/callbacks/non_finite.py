@@ -33,12 +33,12 @@ class NonFiniteGuard(Callback):
 
     def __init__(self, checkpoint: Path | None = None) -> None:
         self._checkpoint = checkpoint
-        self._names: list[str] = []
-        self._first_bad: Tensor | None = None  # the step at which each term went bad, -1 if never
+        # names of a step's terms -> the step at which each of them went bad, -1 if never
+        self._first_bad: dict[tuple[str, ...], Tensor] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Knows of no step of an earlier training."""
-        self._names, self._first_bad = [], None
+        self._first_bad = {}
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
@@ -74,17 +74,16 @@ class NonFiniteGuard(Callback):
 
     def _mark(self, terms: Mapping[str, Tensor], step: int) -> None:
         bad = ~torch.isfinite(torch.stack([term.float() for term in terms.values()]))
-        if self._first_bad is None:
-            self._names = list(terms)
-            self._first_bad = torch.full_like(bad, -1, dtype=torch.long)
-        self._first_bad = torch.where(bad & (self._first_bad < 0), step, self._first_bad)
+        names = tuple(terms)
+        before = self._first_bad.get(names, torch.full_like(bad, -1, dtype=torch.long))
+        self._first_bad[names] = torch.where(bad & (before < 0), step, before)
 
     def _check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        steps = [] if self._first_bad is None else self._first_bad.tolist()
         # the loss is bad whenever a term is: name the term
         bad = sorted(
             (step, name == "loss", name)
-            for step, name in zip(steps, self._names, strict=True)
+            for names, steps in self._first_bad.items()
+            for name, step in zip(names, steps.tolist(), strict=True)
             if step >= 0
         )
         if bad:

@@ -152,7 +152,7 @@ class RunRecord(Callback):
         figures = {
             "status": status,
             "reason": reason,
-            "epochs": trainer.current_epoch + (status == "running"),
+            "epochs": trainer.current_epoch + (status == "running" and trainer.is_last_batch),
             "steps": trainer.global_step,
             "seconds": round(self._seconds, 1),
             "images_seen": self._num_images,

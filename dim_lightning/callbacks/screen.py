@@ -29,16 +29,16 @@ class EpochLines(Callback):
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._num_steps = 0
+        self._num_steps: dict[str, int] = {}  # of each term: a method may leave one out
         self._earlier: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """The means, for a run that goes on within an epoch."""
-        return {"sums": dict(self._sums), "num_steps": self._num_steps}
+        return {"sums": dict(self._sums), "num_steps": dict(self._num_steps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them up."""
-        self._sums, self._num_steps = dict(state_dict["sums"]), state_dict["num_steps"]
+        self._sums, self._num_steps = dict(state_dict["sums"]), dict(state_dict["num_steps"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Says if there are few steps, unless their number was asked for."""
@@ -49,7 +49,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts the epoch's means; keeps in mind what is known of earlier epochs."""
-        self._sums, self._num_steps = {}, 0
+        self._sums, self._num_steps = {}, {}
         self._earlier = dict(trainer.callback_metrics)
 
     def on_train_batch_end(
@@ -60,16 +60,16 @@ class EpochLines(Callback):
         Raises:
             InputError: the module's step gives no loss.
         """
-        self._num_steps += 1
         for name, term in terms_of(pl_module, outputs).items():
             self._sums[name] = self._sums[name] + term if name in self._sums else term.clone()
+            self._num_steps[name] = self._num_steps.get(name, 0) + 1
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the line, above the bar if there is one."""
         # Lightning keeps the very value it had of what was not measured this time, such as kNN
         found, earlier = trainer.callback_metrics, self._earlier
         values = {n: float(v) for n, v in found.items() if v is not earlier.get(n)}
-        values |= {f"train/{n}": float(total) / self._num_steps for n, total in self._sums.items()}
+        values |= {f"train/{n}": float(s) / self._num_steps[n] for n, s in self._sums.items()}
         pl_module.print(epoch_line(f"{trainer.current_epoch + 1}/{_epochs(trainer)}", values))
 
 

@@ -238,8 +238,8 @@ def check_trainer(config: dict[str, Any]) -> None:
     """Refuses what the run folder decides, and what Lightning would stumble over or drop.
 
     Raises:
-        InputError: trainer.default_root_dir is set, or a number is too small, or a precision, a
-            strategy or a number of processes is none that can be.
+        InputError: trainer.default_root_dir or barebones is set, or a number is too small, or a
+            precision, a strategy or a number of processes is none that can be.
     """
     if not is_trained_in(config["precision"]):
         raise InputError(
@@ -258,6 +258,11 @@ def check_trainer(config: dict[str, Any]) -> None:
     interval = config["val_check_interval"]
     if isinstance(interval, int | float) and not interval > 0:
         raise InputError(f"trainer.val_check_interval is {interval}; expected more than 0")
+    if config["barebones"]:
+        raise InputError(
+            "trainer.barebones is true; expected false: it forbids the checkpoints, logs and "
+            "figures that a run is made of"
+        )
     if config.get("default_root_dir") is not None:
         raise InputError(
             f"trainer.default_root_dir is {config['default_root_dir']!r}, but a run's files lie "

@@ -40,6 +40,8 @@ CALLBACKS = {  # key -> the class whose settings lie below it
     "embeddings": EmbeddingWriter,
 }
 _GROUPS = ("trainer", "model", "data", *CALLBACKS)
+_RESUME = ("--resume", "The folder of a run to go on with.")
+_RUN = ("--run", "The folder of a run, whose settings and weights are taken.")
 _TRAINER_DEFAULTS: dict[str, Any] = {
     "devices": 1,  # Lightning would take every GPU there is, each with a batch of its own
     "enable_model_summary": False,  # the opening line has the size
@@ -106,10 +108,13 @@ class ParsedCommandLine(LightningCLI):
     def _prepare_subcommand_parser(
         self, klass: type, subcommand: str, **kwargs: Any
     ) -> LightningArgumentParser:
-        """Lightning's, with the run it is about, without what is had elsewhere: table and codes."""
+        """Lightning's, with the folder of a run.
+
+        It prints no table of figures and keeps no predictions in memory, as callbacks write both.
+        """
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        option = "--resume" if subcommand == "fit" else "--run"
-        parser.add_argument(option, type=str | None, help="The folder of a run to go on with.")
+        option, about = _RESUME if subcommand == "fit" else _RUN
+        parser.add_argument(option, type=str | None, help=about)
         for name in ("verbose", "return_predictions"):
             if name in self._subcommand_method_arguments[subcommand]:
                 parser.set_defaults({name: False})

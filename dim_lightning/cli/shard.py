@@ -49,7 +49,7 @@ def shard(arguments: list[str]) -> int:
         raise InputError(
             f"--shard_mb is {config.shard_mb}; expected more than 0 and at most {_MOST_MB}"
         )
-    data, output = parser.instantiate_classes(config).data, as_path(config.OUTPUT)
+    data, output = parser.instantiate(config).data, as_path(config.OUTPUT)
     if isinstance(data.source, Stream):
         raise InputError(
             "data.source is a Stream, which reads shards; expected a source of pictures, such as "

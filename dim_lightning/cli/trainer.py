@@ -54,11 +54,6 @@ def trainer_in(
     """
     if command != "fit" or config["enable_checkpointing"] is False:
         keyed = [callback for callback in keyed if not isinstance(callback, Checkpoints)]
-    if config["barebones"]:
-        raise InputError(
-            "trainer.barebones is true; expected false: it forbids the checkpoints, logs and "
-            "figures that a run is made of"
-        )
     own = _as_list(config["callbacks"])
     if command != "fit":  # a checkpoint's weights are the average already
         own = [callback for callback in own if not isinstance(callback, WeightAveraging)]

@@ -78,7 +78,6 @@ class Encoder(nn.Module, ABC):
         """The features of `images`."""
 
 
-@torch.no_grad()
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Within, `module` is in eval mode, without gradients; each part has its own mode afterwards.
@@ -99,15 +98,14 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def statistics_held(module: nn.Module) -> Iterator[None]:
     """Within, batch norms in training mode leave their running statistics as they are."""
-    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     try:
         for norm in norms:
-            norm.momentum = 0.0
+            norm.track_running_stats = False
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def check_encoder(encoder: nn.Module, image_size: int) -> None:

@@ -110,7 +110,8 @@ def largest_difference(program: Program, expected: Program, image_size: int) -> 
 
     Relative to the layer's largest value where that is above 1.
     """
-    return max(_difference(program(images), expected(images)) for images in _batches(image_size))
+    found = [_difference(program(images), expected(images)) for images in _batches(image_size)]
+    return float(torch.tensor(found, dtype=torch.float64).max())  # NaN, which Python's max may drop
 
 
 def rounding(encoder: Encoder, image_size: int) -> float:

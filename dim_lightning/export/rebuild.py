@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from dim_lightning.run.checkpoint import (
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG, existing_run_folder
 from dim_lightning.run.own_code import changed_since, own_code, said_of_change
 from dim_lightning.run.result import read_result
+from dim_lightning.run.settings import read_yaml
 
 _PREFIX = "encoder."  # of the encoder's tensors in a checkpoint
 _TESTED = ("tested after", "; test it again to have them")
@@ -187,10 +187,10 @@ def _recipe(make: Any) -> Any:
 
 def _config(path: Path) -> dict[str, Any]:
     """The configuration, if it says what the encoder is."""
+    config = read_yaml(path)
     try:
-        config = yaml.safe_load(path.read_text("utf-8"))
         _ = config["model"]["encoder"], config["data"]["image_size"]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(
             f"{path} does not say model.encoder and data.image_size; expected the file that fit "
             "wrote into its run folder"

@@ -246,8 +246,17 @@ def _has_login(server: str) -> bool:
         known = netrc.netrc(_netrc_file())  # of a file that is named it takes any permissions
     except (OSError, netrc.NetrcParseError):
         return False
-    login = known.authenticators(urllib.parse.urlparse(server).netloc)
-    return bool(login and login[2])
+    logins = [known.authenticators(urllib.parse.urlparse(name).netloc) for name in _names(server)]
+    return any(login and login[2] for login in logins)
+
+
+def _names(server: str) -> list[str]:
+    """The server, and what it was called before, under which wandb 0.31 looks for keys as well."""
+    with suppress(ImportError):
+        from wandb.sdk.lib.urls import forge_upstream_url
+
+        return [server, forge_upstream_url(server)]
+    return [server]
 
 
 def _netrc_file() -> Path:

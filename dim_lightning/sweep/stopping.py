@@ -12,6 +12,7 @@ from dim_lightning.errors import InputError
 
 _KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 _MOST_BANDS = 100
+_MOST = {"min_iter": 10**9, "max_iter": 10**9, "s": _MOST_BANDS, "eta": 100}
 
 
 class Hyperband(NamedTuple):
@@ -29,7 +30,8 @@ def hyperband(settings: Any) -> Hyperband:
     """The rule of the section early_terminate.
 
     Raises:
-        InputError: another type, unknown settings, or neither min_iter nor max_iter and s.
+        InputError: another type, unknown settings, one out of its range, or neither min_iter nor
+            max_iter and s.
     """
     if not isinstance(settings, Mapping) or settings.get("type") != "hyperband":
         raise InputError(
@@ -41,11 +43,18 @@ def hyperband(settings: Any) -> Hyperband:
     numbers = {key: settings[key] for key in ("min_iter", "max_iter", "s") if key in settings}
     numbers["eta"] = settings.get("eta", 3)
     for key, found in numbers.items():
-        if isinstance(found, bool) or not isinstance(found, int | float) or found < 1:
-            raise InputError(f"early_terminate.{key} is {found!r}; expected a number of at least 1")
+        kind, what = (int, "whole number") if key == "s" else (int | float, "number")
+        is_number = isinstance(found, kind) and not isinstance(found, bool)
+        if not is_number or not 1 <= found <= _MOST[key]:
+            raise InputError(
+                f"early_terminate.{key} is {found!r}; expected a {what} from 1 to {_MOST[key]}"
+            )
     if numbers["eta"] == 1:
         raise InputError("early_terminate.eta is 1; expected more, such as 2 or 3")
-    return Hyperband(_bands(numbers), float(numbers["eta"]), bool(settings.get("strict", True)))
+    strict = settings.get("strict", True)
+    if not isinstance(strict, bool):
+        raise InputError(f"early_terminate.strict is {strict!r}; expected true or false")
+    return Hyperband(_bands(numbers), float(numbers["eta"]), strict)
 
 
 def should_stop(
@@ -80,10 +89,10 @@ def _bands(numbers: Mapping[str, float | int]) -> list[int]:
     eta = numbers["eta"]
     if "min_iter" in numbers:
         bands = [numbers["min_iter"] * eta**i for i in range(_MOST_BANDS)]
-        return list(dict.fromkeys(int(band) for band in bands if math.isfinite(band)))
+        return list(dict.fromkeys(map(int, bands)))
     if "max_iter" not in numbers or "s" not in numbers:
         raise InputError("early_terminate: expected min_iter, or max_iter and s")
-    bands = [numbers["max_iter"] / eta ** (i + 1) for i in range(int(numbers["s"]))]
+    bands = [numbers["max_iter"] / eta ** (i + 1) for i in range(numbers["s"])]
     kept = sorted({int(band) for band in bands if band >= 1})
     if not kept:
         raise InputError(

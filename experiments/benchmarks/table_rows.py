@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 from turns import say, summary
 
+from dim_lightning.cli.table_job import setting
+from dim_lightning.errors import InputError
 from dim_lightning.run.environment import cpu_model
 from dim_lightning.run.metrics import read_metrics
 from dim_lightning.run.settings import flat_config
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="of each of the two short epochs")
     parser.add_argument("--output", type=Path, help="where to write the results as JSON")
     options = parser.parse_args()
-    changes = dict(word.split("=", 1) for word in options.set)
+    changes = dict(map(setting, options.set))
     rows = [r for r in chosen(read_table(options.table, changes), options.only) if not r.floor]
     rates: dict[str, list[float]] = {row.name: [] for row in rows}
     precisions = set()
@@ -68,11 +70,14 @@ def main() -> None:
     found = summary(rates, rows[0].name, "first")
     say(found, "first")
     if options.output:
-        setting = {"torch": torch.__version__, "threads": torch.get_num_threads()}
-        setting |= {"precision": ", ".join(sorted(precisions)), "processor": cpu_model()}
-        content = {"table": options.table.name, **setting, "steps": options.steps, "rows": found}
+        machine = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+        machine |= {"precision": ", ".join(sorted(precisions)), "processor": cpu_model()}
+        content = {"table": options.table.name, **machine, "steps": options.steps, "rows": found}
         write_atomically(options.output, json.dumps(content, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -25,6 +25,12 @@ def test_names_the_term_and_the_first_step():
         train([NonFiniteGuard()], Small(spoilt), log_every_n_steps=4)
 
 
+def test_terms_may_come_and_go():
+    spoilt = {2: {"late": 1.0}, 4: {"late": NAN, "loss": NAN}, 5: {"local": NAN}}
+    with pytest.raises(InputError, match=r"the late term became NaN or infinite at step 4 "):
+        train([NonFiniteGuard()], Small(spoilt), log_every_n_steps=6)
+
+
 def test_says_the_loss_where_no_term_is_bad():
     with pytest.raises(InputError, match="the loss became NaN or infinite at step 2 "):
         train([NonFiniteGuard()], Small({2: {"loss": INF}}), log_every_n_steps=2)

@@ -33,6 +33,19 @@ def test_the_figures_are_renewed_with_each_validation(tmp_path):
     assert fit["seconds"] <= time.monotonic() - start + 0.1  # of which the sanity check is no part
 
 
+def test_an_epoch_counts_when_it_is_over(tmp_path):
+    seen = []
+
+    class Reader(Callback):
+        def on_train_batch_start(self, trainer, pl_module, *_):
+            seen.append(read_result(tmp_path).get("fit", {}))
+
+    limits = {"limit_train_batches": 2, "limit_val_batches": 1, "val_check_interval": 1}
+    trainer(None, [RunRecord(tmp_path), Reader()], 2, **limits).fit(tiny_module(), digits(tmp_path))
+    assert [fit.get("epochs") for fit in seen] == [None, 0, 1, 1]
+    assert [fit.get("steps") for fit in seen] == [None, 1, 2, 3]
+
+
 def test_a_start_that_fails_before_it_trains_leaves_the_counts(tmp_path):
     class Failing(Callback):
         def on_fit_start(self, trainer, pl_module):

@@ -64,6 +64,11 @@ def test_a_line_has_the_means_of_its_epoch():
     assert any(line.startswith("epoch 2/2  loss 1.250") for line in lines)
 
 
+def test_a_term_of_some_steps_has_their_mean(capsys):
+    train([EpochLines()], Small({2: {"late": 4.0}, 5: {"late": 2.0}}))
+    assert "local -1.000  prior 0.500  late 3.000" in capsys.readouterr().out
+
+
 class Validated(Small):
     """What kNN does: a figure of every other epoch."""
 

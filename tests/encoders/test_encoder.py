@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from dim_lightning.encoders import BlogEncoder, Encoder, Features, FeatureShape, check_encoder
+from dim_lightning.encoders import (
+    BlogEncoder,
+    Encoder,
+    Features,
+    FeatureShape,
+    check_encoder,
+    statistics_held,
+)
 from dim_lightning.errors import InputError
 
 
@@ -134,3 +141,38 @@ def test_what_gives_no_features_is_refused():
         check_encoder(Plain(), 8)
     with pytest.raises(InputError, match="the encoder is a Linear; expected a subclass"):
         check_encoder(nn.Linear(2, 2), 8)
+
+
+class _Norms(nn.Module):
+    """A batch norm of each kind: as usual, with a plain mean of all batches, and frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.usual, self.mean_of_all, self.frozen = (
+            nn.BatchNorm1d(2),
+            nn.BatchNorm1d(2, momentum=None),
+            nn.BatchNorm1d(2),
+        )
+        self.frozen.running_mean += 5
+
+    def forward(self, codes):
+        return torch.stack([norm(codes) for norm in (self.usual, self.mean_of_all, self.frozen)])
+
+
+def test_held_statistics_are_those_before_though_small_views_overflow():
+    norms = _Norms()
+    norms.frozen.eval()
+    codes = torch.tensor([[1.0, 2.0], [3.0, 6.0], [8.0, 4.0]])
+    before = {name: part.clone() for name, part in norms.state_dict().items()}
+    with statistics_held(norms):
+        usual, mean_of_all, frozen = norms(codes)
+        norms(codes * torch.inf)
+    standardised = (codes - codes.mean(0)) / (codes.var(0, unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(usual, standardised)
+    torch.testing.assert_close(mean_of_all, standardised)
+    torch.testing.assert_close(frozen, (codes - 5) / (1 + 1e-5) ** 0.5)
+    for name, part in norms.state_dict().items():
+        assert torch.equal(part, before[name]), name
+    norms(codes)
+    torch.testing.assert_close(norms.mean_of_all.running_mean, codes.mean(0))
+    torch.testing.assert_close(norms.usual.running_mean, 0.1 * codes.mean(0))

@@ -224,6 +224,9 @@ def test_folders_that_hold_no_encoder(run, tmp_path):
     (run / "config.yaml").write_text("model: {}\n")
     with pytest.raises(InputError, match=r"does not say model\.encoder"):
         dim_lightning.load(run)
+    (run / "config.yaml").write_text("model: {encoder: a.B}\ndata: {image_size: 8}\nmodel: {}\n")
+    with pytest.raises(InputError, match=r"config\.yaml cannot be read as YAML: .*model"):
+        dim_lightning.load(run)
 
 
 def test_damaged_exports_are_refused(run):

@@ -73,3 +73,14 @@ def test_where_rounding_cannot_be_told_nothing_more_is_allowed(kind):
     assert rounding(encoder, SIZE) == 0
     with pytest.raises(InputError, match="expected at most 1e-05"):
         check_equal(_moved(program, 2e-5), program, encoder, SIZE, "file")
+
+
+def test_nan_in_a_single_batch_is_no_equality():
+    encoder = _encoder(BlogEncoder)
+    program = TensorProgram(encoder)
+
+    def broken(images):
+        return _moved(program, float("nan") if len(images) == 2 else 0)(images)
+
+    with pytest.raises(InputError, match="file differs from the encoder by nan"):
+        check_equal(broken, program, encoder, SIZE, "file")

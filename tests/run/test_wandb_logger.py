@@ -100,6 +100,8 @@ def test_a_damaged_record_of_the_run_is_named(alone):
         ("api.wandb.ai", "https://api.wandb.ai", True),
         ("wandb.lab:8080", "http://wandb.lab:8080", True),  # as wandb login writes it
         ("wandb.lab", "https://api.wandb.ai", False),
+        ("api.wandb.ai", "https://api.forge.coreweave.com", True),  # what it is called today
+        ("wandb.lab", "https://api.forge.coreweave.com", False),
     ],
 )
 @pytest.mark.parametrize("name", [".netrc", "_netrc", "keys"])

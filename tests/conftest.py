@@ -3,11 +3,13 @@
 import gc
 import multiprocessing
 import os
+import subprocess
+from types import SimpleNamespace
 
+import plain
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
-from PIL import Image
 
 # Whatever is loaded until the tests are collected stays: there is no garbage to look for in it.
 gc.disable()
@@ -20,22 +22,33 @@ install_import_hook("dim_lightning", "beartype.beartype")
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 
-# What processes of tests are forked from, so that the modules are loaded once
+# What processes of tests are forked from, so that the modules are loaded once; among them what a
+# run loads when it reads the digits and draws
 multiprocessing.set_forkserver_preload(
-    ["dim_lightning.infomax.deep_infomax", "dim_lightning.cli.command_line"]
+    [
+        "dim_lightning.infomax.deep_infomax",
+        "dim_lightning.cli.command_line",
+        "matplotlib.backends.backend_agg",
+        "matplotlib.figure",
+        "sklearn.datasets",
+    ]
 )
 
 
 @pytest.fixture
 def plain_figures(monkeypatch):
-    """Runs in this process draw no curves, which takes longer than their training of seconds."""
+    """Runs in this process draw no figures but their pictures."""
+    plain.draw_no_curves(monkeypatch.setattr)
+    plain.draw_no_statistics(monkeypatch.setattr)
 
-    def statistics(path, *_):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(path)
 
-    monkeypatch.setattr("dim_lightning.run.summary.panel_svg", lambda panel: panel.title)
-    monkeypatch.setattr("dim_lightning.callbacks.geometry.write_statistics", statistics)
+@pytest.fixture
+def forked_commands(monkeypatch):
+    """What a table or a sweep in this process starts is forked, as it then need load nothing."""
+    from forked import Popen  # after the hook is there
+
+    names = {"Popen": Popen, "DEVNULL": subprocess.DEVNULL, "STDOUT": subprocess.STDOUT}
+    monkeypatch.setattr("dim_lightning.run.child.subprocess", SimpleNamespace(**names))
 
 
 def pytest_collection_finish():

@@ -9,25 +9,25 @@ import sys
 import termios
 from pathlib import Path
 
+import forked
 import pytest
+from forked import Forked
 
 from dim_lightning.run.checkpoint import read_checkpoint
 from dim_lightning.run.folder import LAST_CHECKPOINT
 from dim_lightning.run.result import read_result
 
 
-def _command(workshop, *words):
-    command = [sys.executable, "-m", "dim_lightning", "fit", "--config", workshop.config]
+def _words(workshop, *words):
     places = ["--data.root", str(workshop.folder / "data"), "--runs_dir", str(workshop.runs)]
-    return [*command, *places, *words]
+    return ["fit", "--config", workshop.config, *places, *words]
 
 
 @pytest.mark.slow
-def test_a_parameter_that_nothing_trains_is_named_before_processes_wait_for_it(workshop):
+def test_a_parameter_that_nothing_trains_is_named_before_processes_wait_for_it(workshop, tmp_path):
     words = ["--model.prior", "NoiseInjection", "--trainer.strategy", "ddp"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = _command(workshop, *words, "--experiment", "idle", "--trainer.devices", "2")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    words = _words(workshop, *words, "--experiment", "idle", "--trainer.devices", "2")
+    done = forked.run(tmp_path, forked.command, *words, OMP_NUM_THREADS="1")
     assert done.returncode == 2
     assert "encoder.log_variance.weight has no gradient" in done.stderr
     assert "ddp_find_unused_parameters_true" in done.stderr
@@ -36,14 +36,13 @@ def test_a_parameter_that_nothing_trains_is_named_before_processes_wait_for_it(w
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("process", "where"), [(0, ""), (1, " on process 1")])
-def test_what_ends_one_process_is_said_and_ends_the_others(workshop, process, where):
+def test_what_ends_one_process_is_said_and_ends_the_others(workshop, tmp_path, process, where):
     callback = {"class_path": "failing_step.OutOfMemory", "init_args": {"process": process}}
     trainer = {"callbacks": [callback], "strategy": "ddp", "devices": 2}
     config = workshop.write(f"fails{process}.yaml", {"trainer": trainer, "experiment": "fails"})
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    command = _command(workshop, "--config", config)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+    words = _words(workshop, "--config", config)
+    done = forked.run(tmp_path, forked.command, *words, OMP_NUM_THREADS="1", PYTHONPATH=path)
     assert done.returncode != 0
     assert f"error{where}: out of memory: memory more could not be had" in done.stderr
     assert "[rank1]" not in done.stderr  # it has no time to complain that the first is gone
@@ -53,55 +52,50 @@ def test_what_ends_one_process_is_said_and_ends_the_others(workshop, process, wh
 @pytest.mark.parametrize(
     ("stop", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
 )
-def test_a_stopped_run_says_how_to_go_on(workshop, stop, code, said):
-    command = _command(workshop, "--experiment", stop, "--trainer.max_epochs", "1000")
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a shell's background jobs ignore SIGINT, and so would what they start
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 2/"):
-            process.send_signal(getattr(signal, stop))
-            break
-    _, errors = process.communicate(timeout=300)
+def test_a_stopped_run_says_how_to_go_on(workshop, tmp_path, stop, code, said):
+    words = _words(workshop, "--experiment", stop, "--trainer.max_epochs", "1000")
+    with Forked(tmp_path, forked.command, *words) as process:
+        process.says("epoch 2/")
+        process.send(getattr(signal, stop))
+        done = process.ended()
     run = workshop.runs / stop / "1"
-    assert process.returncode == code
-    assert f"{said}; to go on: python -m dim_lightning fit --resume {run}" in errors
-    assert "Traceback" not in errors
+    assert done.returncode == code
+    assert f"{said}; to go on: python -m dim_lightning fit --resume {run}" in done.stderr
+    assert "Traceback" not in done.stderr
     assert read_result(run)["fit"]["status"] == "interrupted"
 
 
+def _into_a_pipe(writer, *words):
+    forked.say_to(writer.fileno(), writer.fileno())
+    writer.close()
+    return forked.command(*words)
+
+
 @pytest.mark.slow
-def test_ctrl_c_saves_the_state_though_it_ends_the_program_that_reads_what_is_said(workshop):
-    """As tee, by which people keep a log."""
-    command = _command(workshop, "--experiment", "tee", "--trainer.max_epochs", "1000")
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # without a terminal, on which the rest would be said
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout is not None
-    while "epoch 2/" not in process.stdout.readline():
-        assert process.poll() is None
-    process.stdout.close()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(300) == 130
+def test_ctrl_c_saves_the_state_though_it_ends_the_program_that_reads_what_is_said(
+    workshop, tmp_path
+):
+    """As tee, by which people keep a log; without a terminal, on which the rest would be said."""
+    words = _words(workshop, "--experiment", "tee", "--trainer.max_epochs", "1000")
+    reader, writer = forked.CONTEXT.Pipe(duplex=False)
+    with Forked(tmp_path, _into_a_pipe, writer, *words) as process:
+        writer.close()
+        said = b""
+        while b"epoch 2/" not in said:
+            said += os.read(reader.fileno(), 1024)
+            assert process.running(), said
+        reader.close()
+        process.send(signal.SIGINT)
+        assert process.ended().returncode == 130
     _check_saved(workshop.runs / "tee" / "1")
 
 
 @pytest.mark.slow
 def test_a_run_whose_terminal_is_gone_saves_its_state_and_ends(workshop):
     ours, terminal = pty.openpty()
+    words = _words(workshop, "--experiment", "gone", "--trainer.max_epochs", "1000")
     process = subprocess.Popen(
-        _command(workshop, "--experiment", "gone", "--trainer.max_epochs", "1000"),
+        [sys.executable, "-m", "dim_lightning", *words],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,

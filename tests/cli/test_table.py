@@ -6,13 +6,14 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import forked
 import pytest
 import yaml
+from forked import Forked
 from PIL import Image
 
 from dim_lightning.cli import main
@@ -239,6 +240,7 @@ def test_two_tables_of_the_same_runs(bench, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_a_table_to_its_end_and_what_is_changed_later(bench, tmp_path, capsys):
     rows = [*TABLE["rows"], {**TABLE["rows"][0], "name": "too much", "seeds": [7]}]
     rows[-1]["overrides"] = {"data.batch_size": 5000}
@@ -319,6 +321,7 @@ def _pictures(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_nothing_is_trained_anew_because_its_pictures_were_moved(bench, tmp_path, capsys):
     path = "data.source.init_args.path"
     pictures = _pictures(tmp_path / "pictures")
@@ -342,7 +345,8 @@ def test_nothing_is_trained_anew_because_its_pictures_were_moved(bench, tmp_path
     assert [each.name for each in runs.iterdir() if each.is_dir()] == ["1"]
 
 
-def started(bench):
+@contextmanager
+def started(bench, folder):
     """The table in a process of its own, once its run has ended an epoch more."""
     run = bench.runs / "both_terms" / "seed0" / "1"
 
@@ -350,17 +354,11 @@ def started(bench):
         return len(read_metrics(run).get("speed/images_per_second", []))
 
     before = epochs()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dim_lightning", *bench.words()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while epochs() <= before:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    return process
+    with Forked(folder, forked.command, *bench.words()) as process:
+        while epochs() <= before:
+            assert process.running(), process.ended()
+            time.sleep(0.05)
+        yield process
 
 
 @pytest.mark.slow
@@ -370,20 +368,20 @@ def test_stopped_and_then_killed_it_goes_on(bench, capsys, monkeypatch, tmp_path
     gate = {"class_path": "gate.Gate", "init_args": {"path": f"{tmp_path}/"}}
     overrides = {"trainer.max_epochs": 3, "trainer.callbacks": [gate]}
     bench.write(rows=[{**TABLE["rows"][0], "overrides": overrides}])
-    process = started(bench)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 143
-    assert "terminated; to go on: python -m dim_lightning table" in errors
+    with started(bench, tmp_path / "stopped") as process:
+        process.send(signal.SIGTERM)
+        done = process.ended()
+    assert done.returncode == 143
+    assert "terminated; to go on: python -m dim_lightning table" in done.stderr
     assert bench.states() == {"both terms": "interrupted after epoch 1 of 3"}
     assert bench.table("--dry") == 0
     run = bench.runs / "both_terms" / "seed0" / "1"
     assert f"fit --resume {run}" in capsys.readouterr().out
 
     (tmp_path / "1").touch()
-    process = started(bench)
-    process.kill()
-    process.communicate()
+    with started(bench, tmp_path / "killed") as process:
+        process.send(signal.SIGKILL)
+        process.ended()
     assert bench.table("--report") == 0
     assert "running: epoch 3 of 3" in capsys.readouterr().out
 

@@ -27,6 +27,7 @@ TINY = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_two_trials_of_the_digits_sweep(bench, tmp_path, monkeypatch):
     monkeypatch.chdir(PROJECT)
     content = yaml.safe_load(DIGITS.read_text())

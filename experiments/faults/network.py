@@ -8,7 +8,6 @@ Needs wandb. A server that answers as theirs does, on this machine, is shut down
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -88,7 +87,7 @@ class Server(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def kill_service(process: subprocess.Popen) -> None:
+def kill_service(process: scene.Started) -> None:
     """Kills the process that wandb starts beside the training."""
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -97,37 +96,33 @@ def kill_service(process: subprocess.Popen) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
-def try_it(fault: str, happen: Callable[[ThreadingHTTPServer, subprocess.Popen], None]) -> None:
+def try_it(fault: str, happen: Callable[[ThreadingHTTPServer, scene.Started], None]) -> None:
     """Trains for four epochs; `happen` is called after the second."""
     Server.asked.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     login = {"WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_MODE": "online"}
     login |= {"WANDB_API_KEY": "0" * 40, "WANDB_FINISH_TIMEOUT": str(SECONDS)}
+
+    def prepare() -> None:
+        server.socket.close()  # the port is to be closed when the server is
+        os.environ.update(login)
+
     with scene.folder() as place:
         (place / "wandb.yaml").write_text(LOGGER, "utf-8")
         words = ["--config", str(place / "wandb.yaml"), "--trainer.max_epochs", "4"]
-        process = subprocess.Popen(
-            scene.command(place, *words),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=scene.environment(**login),
-        )
-        said = []
+        process = scene.Started(scene.fit(place, *words), prepare)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         last = time.monotonic()
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
+        for line in process.lines():
             if line.startswith("epoch 2/"):
                 happen(server, process)
             if line.startswith("epoch 4/"):
                 last = time.monotonic()
-        code = process.wait(timeout=1200)
-        text = "".join(said)
+        done = process.ended()
+        text = done.stdout + done.stderr
         if "records offline" in text or not any("file_stream" in path for path in Server.asked):
             sys.exit(f"FAILED: it never was online; it said:\n{text}\n{Server.asked}")
-        scene.judge(fault, code, 0, text)
+        scene.judge(fault, done.returncode, 0, text)
         print(f"it ended {time.monotonic() - last:.0f} s after its last epoch")
         assert time.monotonic() - last < 60, "it waited longer than it was asked to"
         kept = list((place / "runs").glob("*/*/wandb/*/run-*.wandb"))
@@ -138,7 +133,7 @@ def try_it(fault: str, happen: Callable[[ThreadingHTTPServer, subprocess.Popen],
         )
 
 
-def go_away(server: ThreadingHTTPServer, _: subprocess.Popen) -> None:
+def go_away(server: ThreadingHTTPServer, _: scene.Started) -> None:
     """Ends the server."""
     server.shutdown()
     server.server_close()

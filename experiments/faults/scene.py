@@ -1,11 +1,12 @@
 """A training of seconds on the digits, in a process of its own, and how it ended."""
 
+import ctypes
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ trainer: {max_epochs: 3, limit_train_batches: 3, accelerator: cpu}
 """
 
 
+_CLONE_NEWNS = 0x00020000  # of Linux's sched.h
 _MOUNTED: list[Path] = []
 
 
@@ -61,35 +63,64 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
-def run(
-    words: list[str], prepare: Callable[[], None] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, on Linux: forked from this process, which loads packages once.
+class Started:
+    """A command that was started: forked from this process, which loads the packages once.
 
     Args:
         words: what comes after `python -m dim_lightning`.
         prepare: called in the new process first.
+
+    Attributes:
+        pid: the id of the process.
     """
-    os.environ.update(environment())
-    import dim_lightning.cli.command_line  # noqa: F401  here, as `in_own_mounts` begins anew
 
-    with tempfile.NamedTemporaryFile() as said:
-        given = (words, Path(said.name), prepare)
-        process = multiprocessing.get_context("fork").Process(target=_run, args=given)
-        process.start()
-        process.join(1800)
-        process.kill()
-        process.join()
-        error = said.read().decode()
-    return subprocess.CompletedProcess(words, process.exitcode, stderr=error)
+    def __init__(self, words: list[str], prepare: Callable[[], None] | None = None) -> None:
+        os.environ.update(environment())
+        import dim_lightning.cli.command_line  # noqa: F401  what it would load
+
+        self._words = words
+        self._folder = tempfile.TemporaryDirectory()  # which goes with this object
+        self._said = [Path(self._folder.name) / name for name in ("out", "err")]
+        for path in self._said:
+            path.touch()
+        context = multiprocessing.get_context("fork")
+        self._process = context.Process(target=_run, args=(words, self._said, prepare))
+        self._process.start()
+        self.pid = self._process.pid
+
+    def lines(self) -> Iterator[str]:
+        """What it says, line by line, until it has ended."""
+        with self._said[0].open(encoding="utf-8") as file:
+            while True:
+                goes_on = self._process.is_alive()
+                yield from file
+                if not goes_on:
+                    return
+                time.sleep(0.02)
+
+    def ended(self) -> subprocess.CompletedProcess[str]:
+        """Waits until it has ended, half an hour at most: how, and what it said."""
+        self._process.join(1800)
+        self._process.kill()
+        self._process.join()
+        out, error = (path.read_text("utf-8") for path in self._said)
+        return subprocess.CompletedProcess(self._words, self._process.exitcode, out, error)
 
 
-def _run(words: list[str], said: Path, prepare: Callable[[], None] | None) -> None:
+def run(
+    words: list[str], prepare: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end, see `Started`."""
+    return Started(words, prepare).ended()
+
+
+def _run(words: list[str], said: list[Path], prepare: Callable[[], None] | None) -> None:
     from dim_lightning.cli import main
 
-    for number, path in ((1, Path(os.devnull)), (2, said)):
+    for number, path in enumerate(said, 1):
         with path.open("ab") as file:
             os.dup2(file.fileno(), number)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if prepare is not None:
         prepare()
     sys.exit(main(words))
@@ -108,15 +139,11 @@ def judge(fault: str, code: int, expected: int, error: str, *said: str) -> None:
 
 def in_own_mounts() -> None:
     """Goes on in a mount namespace of its own, so that no mount outlives this script."""
-    if os.environ.get("FAULT_MOUNTS"):
-        return
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        skip("mounting needs root and unshare (Linux)")
-    words = ["unshare", "--mount", sys.executable, *sys.argv]
-    probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
-    if probe.returncode:
+    if os.geteuid() != 0 or sys.platform != "linux":
+        skip("mounting needs root, and Linux")
+    if ctypes.CDLL(None).unshare(_CLONE_NEWNS):
         skip("this system lets nobody make a mount namespace")
-    os.execvpe("unshare", words, {**os.environ, "FAULT_MOUNTS": "1"})
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 def mount(kind: str, place: Path, *options: str) -> None:

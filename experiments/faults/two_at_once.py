@@ -3,7 +3,6 @@
 python experiments/faults/two_at_once.py
 """
 
-import subprocess
 import sys
 
 import scene
@@ -11,22 +10,12 @@ import scene
 
 def both(words: list[str]) -> list[tuple[int, str]]:
     """How two processes with the same command end."""
-    processes = [
-        subprocess.Popen(
-            words,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=scene.environment(),
-        )
-        for _ in range(2)
-    ]
-    errors = [process.communicate(timeout=1800)[1] for process in processes]
-    return [(p.returncode, error) for p, error in zip(processes, errors, strict=True)]
+    processes = [scene.Started(words) for _ in range(2)]
+    return [(done.returncode, done.stderr) for done in (each.ended() for each in processes)]
 
 
 with scene.folder() as place:
-    for number, (code, error) in enumerate(both(scene.command(place)), 1):
+    for number, (code, error) in enumerate(both(scene.fit(place)), 1):
         scene.judge(f"new runs at once, process {number}", code, 0, error)
     made = sorted(path.name for path in (place / "runs" / "fault").iterdir())
     assert made == ["1", "2"], made
@@ -35,8 +24,7 @@ with scene.folder() as place:
     print("two folders, both whole")
 
     run = str(place / "runs" / "fault" / "1")
-    words = [sys.executable, "-m", "dim_lightning", "fit", "--resume", run]
-    words += ["--trainer.max_epochs", "20"]
+    words = ["fit", "--resume", run, "--trainer.max_epochs", "20"]
     ends = sorted(both(words), key=lambda end: end[0])
     for code, error in ends:
         print(f"going on at once: exit code {code}; {(error.strip().splitlines() or [''])[-1]}")

@@ -1,10 +1,8 @@
 """Runs that are killed, also in the middle of a write, end as if they never had been."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -12,15 +10,10 @@ SCRIPT = PROJECT / "experiments" / "faults" / "kill.py"
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_bit():
+def test_a_killed_run_goes_on_to_the_bit(tmp_path):
     """In a step, before both renames of a checkpoint's write, and SIGTERM; in a step of two."""
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--processes", "1", "2", "--kills", "4", "1"],
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        cwd=PROJECT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)},
-    )
+    words = ["--processes", "1", "2", "--kills", "4", "1"]
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+    done = forked.run(tmp_path, forked.script, SCRIPT, *words, **own)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == 1 + 4 + 1

@@ -1,9 +1,8 @@
 """The faults that are tried on processes of their own, each by its script."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "faults"
@@ -20,9 +19,8 @@ def test_every_script_stands_in_the_table():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHORT)
-def test_a_fault(name):
-    words = [sys.executable, str(FOLDER / f"{name}.py")]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=1800)
+def test_a_fault(name, tmp_path):
+    done = forked.run(tmp_path, forked.script, FOLDER / f"{name}.py")
     if done.stdout.startswith("skipped"):
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr

@@ -54,14 +54,11 @@ def run(benchmark, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def first_started(plain_figures):
-    """Starts the first command of a script; does the others in this process, which is quicker."""
-    commands = []
+def in_this_process(plain_figures):
+    """Does the commands of a script in this process, which is quicker."""
 
-    def run(command, **options):
-        commands.append(command)
-        if len(commands) == 1:
-            return subprocess.run(command, **options)
+    def run(command, **_):
+        assert command[:3] == [sys.executable, "-m", "dim_lightning"]
         return SimpleNamespace(returncode=main(command[3:]), stderr="")
 
     return {"subprocess": SimpleNamespace(run=run)}
@@ -148,12 +145,12 @@ def test_stream(run):
 
 
 @pytest.mark.slow
-def test_training_step(run, benchmark, tmp_path):
-    """Each kind in this process, but for the training, which is a command."""
+def test_training_step(run, benchmark, in_this_process, tmp_path):
+    """Each kind in this process."""
     cifar10_folders(tmp_path, 40)
     kinds = benchmark("training_step")["KINDS"]
     here = {"in_own_process": lambda kind, *rest: kinds[kind](*rest)}
-    kinds["bare"].__globals__["WARM_UP"] = 1
+    kinds["bare"].__globals__.update(WARM_UP=1, **in_this_process)
     words = ["--root", str(tmp_path), "--rounds", "1", "--steps", "1", "--precision", "32-true"]
     found = run("training_step", *words, **here)
     assert found["precision"] == "32-true"
@@ -246,11 +243,11 @@ def test_options_of_fit_are_refused_where_nothing_is_trained(run, tmp_path, caps
 
 
 @pytest.mark.slow
-def test_time_to_accuracy_trains_configs_in_turn(run, first_started, tmp_path, capsys):
+def test_time_to_accuracy_trains_configs_in_turn(run, in_this_process, tmp_path, capsys):
     words = ["--fit", str(DIGITS), "--rounds", "2", "--levels", "1", "100"]
     words += ["--runs_dir", str(tmp_path), "--data.root", str(tmp_path)]
     words += ["--trainer.limit_train_batches", "2", "--trainer.max_epochs", "1"]
-    rows = run("time_to_accuracy", *words, **first_started)["rows"]
+    rows = run("time_to_accuracy", *words, **in_this_process)["rows"]
     assert [Path(row["run"]).name for row in rows] == ["1", "2"]
     assert all(row["minutes"][0] > 0 and row["minutes"][1] is None for row in rows)
     assert "| time_to_accuracy_digits_blog |" in capsys.readouterr().out
@@ -269,13 +266,13 @@ def test_ratios_are_those_of_each_round(benchmark, capsys):
 
 @pytest.mark.slow
 @parses
-def test_the_rows_of_a_table_take_turns(run, first_started, tmp_path):
+def test_the_rows_of_a_table_take_turns(run, in_this_process, tmp_path):
     table, words = tmp_path / "table.yaml", ["--rounds", "2", "--steps", "1"]
     rows = [{"name": name, "config": str(DIGITS)} for name in ("one", "two")]
     columns = {"probe/linear/conv/top1": "conv"}
     table.write_text(json.dumps({"columns": columns, "rows": rows}))
     words += ["--set", f"data.root={tmp_path}"]
-    found = run("table_rows", str(table), *words, **first_started)["rows"]
+    found = run("table_rows", str(table), *words, **in_this_process)["rows"]
     assert list(found) == ["one", "two"]
     assert found["one"]["ratio_to_first"] == 1
     assert found["two"]["images_per_second"] > 0

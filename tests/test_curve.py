@@ -107,20 +107,22 @@ def test_a_schedule_of_the_learning_rate_is_refused(script, tmp_path, config, wo
         script["check"](config, words, None)
 
 
-def test_there_has_to_be_a_configuration(script):
-    with pytest.raises(InputError, match="no configuration nowhere"):
-        script["check"](Path("nowhere.yaml"), [], None)
+def test_there_has_to_be_a_configuration(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["curve.py", "nowhere.yaml", "--epochs", "1"])
+    with pytest.raises(SystemExit, match="error: there is no configuration nowhere"):
+        runpy.run_path(str(PAPER / "curve.py"), run_name="__main__")
 
 
 def test_a_command_that_takes_too_long_is_ended(script):
     assert not script["_command"](["fit", "--help"], 0.0)
+    assert script["_command"](["--version"], 600.0)
 
 
 @parses
 @pytest.mark.slow
 @pytest.mark.usefixtures("plain_figures")
 def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path, monkeypatch):
-    """First by commands of their own, then with these in this process, which is quicker."""
+    """Its commands are done in this process, which is quicker."""
     settings = ["--evaluation.mlp_epochs", "1", "--evaluation.floors", "false"]
     settings += ["--trainer.limit_train_batches", "2"]
 
@@ -128,16 +130,18 @@ def test_one_run_goes_on_from_test_to_test_and_elsewhere(script, tmp_path, monke
         places = ["--runs_dir", str(tmp_path / place), "--data.root", str(tmp_path / place)]
         return [str(DIGITS), *settings, *places, "--minutes", "60", "--epochs", *epochs]
 
+    commands = []
+
     def command(given, seconds):
         commands.append(given)
         return main(given) == 0
 
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(sys, "argv", ["curve.py", *words("here", "1")])
-    runpy.run_path(str(PAPER / "curve.py"), run_name="__main__")
-    shutil.copytree(tmp_path / "here", tmp_path / "there")
-    commands = []
     monkeypatch.setitem(script["main"].__globals__, "_command", command)
+    monkeypatch.setattr(sys, "argv", ["curve.py", *words("here", "1")])
+    script["main"]()
+    assert [given[0] for given in commands] == ["fit", "test"]
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    commands.clear()
     monkeypatch.setattr(sys, "argv", ["curve.py", *words("there", "1", "2")])
     script["main"]()
     assert [given[:2] for given in commands if given[0] == "fit"] == [["fit", "--resume"]]

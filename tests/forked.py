@@ -3,6 +3,7 @@
 That one loaded the packages as a command does, without the tests' checks of shapes and types.
 """
 
+import gc
 import importlib.util
 import multiprocessing
 import os
@@ -147,6 +148,7 @@ def _call(function, arguments, logs, variables):
 
 def _begin(out, err, variables):
     """As a program that a shell starts."""
+    gc.freeze()  # there is no garbage in what is loaded
     os.setsid()
     say_to(out, err)
     os.environ.clear()

@@ -11,11 +11,11 @@ ends with code 1 if anything differs.
 
 import argparse
 import csv
-import importlib.util
 import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import dim_lightning.cli.command_line  # noqa: F401  what every run forked from here would load
 from dim_lightning.cli import main
@@ -125,8 +126,10 @@ def faults(kills: int, seed: int) -> list[Fault]:
     return [*fixed, *drawn][:kills]
 
 
-def start(words: list[str], log: Path, prepare: Callable[[], None] | None = None) -> int:
-    """Forks a process that runs the command, in a group of its own; its number."""
+def start(
+    words: list[str], log: Path, processes: int = 1, prepare: Callable[[], None] | None = None
+) -> int:
+    """Forks the processes of a command, in a group of their own; the number of the first."""
     pid = os.fork()
     if pid:
         return pid
@@ -134,18 +137,27 @@ def start(words: list[str], log: Path, prepare: Callable[[], None] | None = None
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    # so that Lightning starts the other processes as it does after `python -m dim_lightning`
-    sys.modules["__main__"].__spec__ = importlib.util.find_spec("dim_lightning.__main__")
     sys.argv = ["dim_lightning", *words]
     code = 70
     try:
-        if prepare is not None:
+        rank = _be_one_of(processes) if processes > 1 else 0
+        if prepare is not None and rank == 0:
             prepare()
         code = main(words)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _be_one_of(processes: int) -> int:
+    """Forks the others and tells each process its place, as torchrun does; the place."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    rank = next((rank for rank in range(1, processes) if not os.fork()), 0)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, LOCAL_RANK=str(rank))
+    rank_zero_only.rank = rank  # which Lightning reads from there when it is loaded
+    return rank
 
 
 def processor_seconds(pid: int) -> float:
@@ -224,11 +236,12 @@ class Bench:
         folder.mkdir(parents=True)
         config = folder / "tiny.yaml"
         config.write_text(yaml.safe_dump(CONFIG), "utf-8")
+        self.processes = processes
         options = {"data.root": str(folder.parent / "data"), **(TWO if processes == 2 else {})}
         self._fit = ["fit", "--config", str(config)]
         self._fit += [word for key, value in options.items() for word in (f"--{key}", value)]
         for _ in range(2 if timed else 1):  # the first decodes the data and so takes longer
-            code, self.seconds = wait(start(self._words("whole"), folder / "whole.txt"))
+            code, self.seconds = wait(start(self._words("whole"), folder / "whole.txt", processes))
             if code:
                 raise SystemExit((folder / "whole.txt").read_text("utf-8"))
         self.whole = folder / "whole" / "run" / "1"
@@ -241,7 +254,7 @@ class Bench:
         name, log = f"killed{number}", self.folder / f"killed{number}.txt"
         run, share = self.folder / name / "run" / "1", fault.share
         while True:
-            pid = start(self._words(name), log, fault.prepare)
+            pid = start(self._words(name), log, self.processes, fault.prepare)
             code, _ = wait(pid, fault, (share or 0.0) * self.seconds)
             if code or share is None:
                 break
@@ -252,7 +265,7 @@ class Bench:
             words, place = self._words(name), "no run yet"
         else:
             words, place = ["fit", "--resume", str(run)], _place(run)
-        again, _ = wait(start(words, log))
+        again, _ = wait(start(words, log, self.processes))
         if again:
             last = log.read_text("utf-8").splitlines()[-1]
             return str(code), place, f"ended with {again}: {last}"

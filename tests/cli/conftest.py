@@ -16,6 +16,7 @@ TINY = {
             "init_args": {"widths": [4], "embedding_dim": 8},
         }
     },
+    "neighbours": {"num_queries": 2},
     "evaluation": {"mlp_epochs": 0, "floors": False},
     "trainer": {
         "max_epochs": 1,

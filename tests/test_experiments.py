@@ -48,6 +48,7 @@ def test_one_batch(name, root, tmp_path):
         "trainer.limit_train_batches": 1,
         "trainer.precision": "32-true",
         "trainer.accelerator": "cpu",
+        "neighbours.num_queries": 2,
     }
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     assert main(["fit", "--config", str(EXPERIMENTS / name), *words, *own]) == 0

@@ -362,6 +362,7 @@ def started(bench, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_commands")
 def test_stopped_and_then_killed_it_goes_on(bench, capsys, monkeypatch, tmp_path):
     """Its run waits before the second and the third epoch, for what happens to the table there."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))

@@ -90,6 +90,12 @@ def test_ctrl_c_saves_the_state_though_it_ends_the_program_that_reads_what_is_sa
     _check_saved(workshop.runs / "tee" / "1")
 
 
+def _take_terminal():
+    """Signals come from there; the tests may have been started by nohup, which ignores its end."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 @pytest.mark.slow
 def test_a_run_whose_terminal_is_gone_saves_its_state_and_ends(workshop):
     ours, terminal = pty.openpty()
@@ -100,7 +106,7 @@ def test_a_run_whose_terminal_is_gone_saves_its_state_and_ends(workshop):
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # signals come from there
+        preexec_fn=_take_terminal,
     )
     os.close(terminal)
     said = b""

@@ -13,7 +13,7 @@ from torch import Tensor
 from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.infomax.precision import widened
 from dim_lightning.processes import gather, take_from_first
 from dim_lightning.seeding import Draws, generator_for
@@ -63,8 +63,7 @@ class NAT(EncoderModule):
     ):
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
-        if every_n_epochs < 1:
-            raise InputError(f"model.every_n_epochs is {every_n_epochs}; expected at least 1")
+        check_least("model.every_n_epochs", every_n_epochs, 1)
         self.every_n_epochs = every_n_epochs
         # Their size is that of the training split, which a model built for a look does not know. No
         # buffers: they are the same on every process by themselves, with nothing to send.

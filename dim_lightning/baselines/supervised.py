@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dim_lightning.data import Batch, ImageDataModule
 from dim_lightning.encoder_module import EncoderModule, MakeEncoder, MakeOptimizer, MakeScheduler
 from dim_lightning.encoders import PaperEncoder
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.evaluation.classification import FIVE, MANY_CLASSES, places
 from dim_lightning.infomax.precision import widened
 
@@ -52,8 +52,7 @@ class Supervised(EncoderModule):
     ):
         super().__init__(encoder, optimizer, lr_scheduler, image_size, seed)
         self.save_hyperparameters(logger=False)
-        if num_classes < 2:
-            raise InputError(f"model.num_classes is {num_classes}; expected at least 2")
+        check_least("model.num_classes", num_classes, 2)
         self.classifier = nn.Linear(self.encoder.embedding_dim, num_classes)
         self._trained_classes: list[str] | None = None  # those of a checkpoint
 

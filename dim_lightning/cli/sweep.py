@@ -10,7 +10,7 @@ from dim_lightning.cli.ending import StoppedError
 from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.words import as_path
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.run.environment import full_command
 from dim_lightning.run.folder import alone_in, new_numbered_folder
 from dim_lightning.run.settings import WHERE, belongs
@@ -47,9 +47,8 @@ def sweep(arguments: list[str]) -> int:
         StoppedError: somebody stopped it.
     """
     options = _parser().parse_args(arguments)
-    for name in ("workers", "count"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise InputError(f"--{name} is {getattr(options, name)}; expected at least 1")
+    check_least("--workers", options.workers, 1)
+    check_least("--count", options.count, 1)
     definition = read_definition(options.file)
     count = number_of_trials(definition, options.count)
     if definition.method == "bayes":

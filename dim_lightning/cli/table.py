@@ -15,7 +15,7 @@ from dim_lightning.cli.table_job import Job, job_of, named, setting
 from dim_lightning.cli.words import as_path
 from dim_lightning.data import ImageDataModule
 from dim_lightning.data.sources.listing import first_few
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 from dim_lightning.run.environment import full_command, now
 from dim_lightning.run.folder import CONFIG, alone_in
 from dim_lightning.run.settings import flat_settings
@@ -58,8 +58,7 @@ def table(arguments: list[str]) -> int:
         StoppedError: somebody stopped it.
     """
     options = _parser().parse_args(arguments)
-    if options.jobs < 1:
-        raise InputError(f"--jobs is {options.jobs}; expected at least 1")
+    check_least("--jobs", options.jobs, 1)
     asked = read_table(options.file, dict(map(setting, options.set)))
     job = job_of(asked, options, full_command(["table", *arguments]), _look)
     found = _found(job)

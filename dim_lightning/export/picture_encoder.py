@@ -15,7 +15,7 @@ from dim_lightning.data.augmentation import to_float
 from dim_lightning.data.pictures import centre_square, decode, to_rgb, upright
 from dim_lightning.encoders import Encoder, Features
 from dim_lightning.encoders.encoder import evaluating
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_least
 
 Picture = Image.Image | Path | str
 Pictures = Picture | Iterable[Picture] | Tensor
@@ -97,8 +97,7 @@ class PictureEncoder(nn.Module):
         return {name: torch.cat([part[name] for part in parts]) for name in kept}
 
     def _features(self, pictures: Pictures, batch_size: int) -> Iterator[Features]:
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; expected at least 1")
+        check_least("batch_size", batch_size, 1)
         like = next(self.encoder.parameters(), torch.empty(0))
         for pixels in _batches(pictures, batch_size, self.image_size):
             with evaluating(self.encoder):

@@ -20,13 +20,9 @@ def compare(arguments: list[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     runs = load_runs(options.runs)
-    if options.output is None:
-        output = new_numbered_folder(_runs_dir(options.runs[0]) / "comparisons")
-    else:
-        output = options.output
-        with explained(output, "--output"):
-            output.mkdir(parents=True, exist_ok=True)
+    output = options.output or new_numbered_folder(_runs_dir(options.runs[0]) / "comparisons")
     with explained(output, "--output"):
+        output.mkdir(parents=True, exist_ok=True)
         made = write_comparison(runs, output, options.against)
     lines = [made.table, *(f"warning: {warning}" for warning in made.warnings), ""]
     print("\n".join([*lines, *map(str, made.files)]))  # noqa: T201

@@ -1,22 +1,13 @@
 """`--help`: what there is to ask for, said without loading what does it."""
 
-import textwrap
 from collections.abc import Mapping
 
 PROGRAM = "python -m dim_lightning"
-DESCRIPTION = (
-    "Deep InfoMax: learns an image encoder without labels. `fit --config FILE` trains, "
-    "`fit --resume FOLDER` goes on with a run that was stopped, "
-    "`validate|test|predict --run FOLDER` work on a run, `compare FOLDER FOLDER` draws several, "
-    "`sweep FILE` searches settings, `table FILE` fills a table of results, `export FOLDER` writes "
-    "the encoder for use elsewhere, `shard OUTPUT` converts pictures that do not fit into memory, "
-    "`doctor` looks at the machine."
-)
 RUN_COMMANDS: Mapping[str, str] = {  # those of the Trainer, which have a configuration
-    "fit": "trains an encoder, or goes on with a run that was stopped",
-    "validate": "measures a run on its validation images again",
-    "test": "the figures to quote: probes and neighbours on the test images",
-    "predict": "writes the codes of images to a file",
+    "fit": "trains (--config FILE), or goes on with a run (--resume FOLDER)",
+    "validate": "measures a run on its validation images again (--run FOLDER)",
+    "test": "a run's figures to quote, on the test images (--run FOLDER)",
+    "predict": "writes a run's codes of images to a file (--run FOLDER)",
 }
 OWN_COMMANDS: Mapping[str, str] = {
     "compare": "draws several runs in one figure",
@@ -26,7 +17,6 @@ OWN_COMMANDS: Mapping[str, str] = {
     "shard": "converts pictures that do not fit into memory to a stream",
     "doctor": "looks at the machine and says what to do",
 }
-_WIDTH = 79
 
 
 def overview() -> str:
@@ -38,7 +28,7 @@ def overview() -> str:
         [
             f"usage: {PROGRAM} COMMAND ...",
             "",
-            *textwrap.wrap(DESCRIPTION, _WIDTH),
+            "Deep InfoMax: learns an image encoder without labels.",
             "",
             "commands:",
             *lines,

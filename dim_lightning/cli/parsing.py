@@ -21,7 +21,7 @@ from dim_lightning.cli import compiling
 from dim_lightning.cli.building import check_nulls, explained_building
 from dim_lightning.cli.checks import check_folders, check_place, check_seed, check_trained
 from dim_lightning.cli.method import DEFAULT, HELP, method_class, method_named
-from dim_lightning.cli.overview import DESCRIPTION, PROGRAM
+from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.parser import MODE, Parser, check_files
 from dim_lightning.cli.resume import allowed_changes
 from dim_lightning.data import ImageDataModule
@@ -71,7 +71,7 @@ class ParsedCommandLine(LightningCLI):
             save_config_callback=None,
             trainer_defaults=_TRAINER_DEFAULTS,
             parser_class=Parser,
-            parser_kwargs={**shared, "prog": PROGRAM, "description": DESCRIPTION, **of_commands},
+            parser_kwargs={**shared, "prog": PROGRAM, **of_commands},
             auto_configure_optimizers=False,
             args=arguments,
         )

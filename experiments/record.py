@@ -208,8 +208,7 @@ def add(rows: Rows, table: Path) -> Rows:
     stored: Rows = []
     if table.is_file():
         with table.open(encoding="utf-8", newline="") as file:
-            early = {"settings": "", "protocol": ""}
-            stored = [early | row for row in csv.DictReader(file)]
+            stored = list(csv.DictReader(file))
     renewed = {_run(row) for row in rows}
     rows = [*(row for row in stored if _run(row) not in renewed), *rows]
     write_atomically(table, table_text(COLUMNS, rows))

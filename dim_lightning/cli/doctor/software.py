@@ -1,7 +1,6 @@
 """Versions: what has to be there, and what may be."""
 
 import platform
-import sys
 from collections.abc import Iterator
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -13,7 +12,6 @@ from dim_lightning.extras import EXTRAS, installation
 from dim_lightning.version import version_of
 
 STOLEN = ("2.6.2", "2.6.3")  # of lightning: published by thieves of passwords
-_OLDEST = (3, 10)
 _HOLES = {  # first version without, and what others' files could do before
     "torch": ("2.10", "a checkpoint could run code (CVE-2026-24747)"),
     "pillow": ("13", "a picture could run code (CVE-2026-112403)"),
@@ -45,10 +43,7 @@ def stolen_release() -> Iterator[Finding]:
 def versions(_: Asked) -> Iterator[Finding]:
     """Python, and every package that has to be there."""
     found = platform.python_version()
-    if sys.version_info < _OLDEST:
-        yield Finding("Python", found, "install Python 3.10 or newer", "FIX")
-    else:
-        yield Finding("Python", f"{found}, {platform.system()} {platform.machine()}")
+    yield Finding("Python", f"{found}, {platform.system()} {platform.machine()}")
     required = _requirements()
     if required is None:
         advice = "in its folder: python -m pip install -e ."

@@ -87,15 +87,6 @@ def _batch_norm(channels: int) -> nn.Module:
 MakeDiscriminator = Callable[[int, int], JointDiscriminator]
 
 
-def _made_discriminator(
-    make: MakeDiscriminator, code_dim: int, image_size: int
-) -> JointDiscriminator:
-    """The discriminator for these sizes, after a look for dropout."""
-    discriminator = make(code_dim, image_size)
-    warn_of_dropout(discriminator)
-    return discriminator
-
-
 class BiGAN(EncoderModule):
     """Two players in nats: D tells pairs (x, E(x)) from pairs (G(z), z) with z ~ N(0, I).
 
@@ -139,7 +130,8 @@ class BiGAN(EncoderModule):
         self.save_hyperparameters(logger=False)
         sizes = (self.encoder.embedding_dim, image_size)
         self.decoder = made_decoder(decoder, *sizes)
-        self.discriminator = _made_discriminator(discriminator, *sizes)
+        self.discriminator = discriminator(*sizes)
+        warn_of_dropout(self.discriminator)
 
     def code_and_terms(
         self, batch: Batch, generator: torch.Generator

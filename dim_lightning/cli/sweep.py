@@ -27,7 +27,7 @@ from dim_lightning.sweep.report import (
     write_report,
 )
 from dim_lightning.sweep.runner import Runner, number_of_trials
-from dim_lightning.sweep.search import check_optuna, grid_point, random_point, values_at
+from dim_lightning.sweep.search import grid_point, import_optuna, random_point, values_at
 from dim_lightning.writing import explained
 
 _DESCRIPTION = (
@@ -52,7 +52,7 @@ def sweep(arguments: list[str]) -> int:
     definition = read_definition(options.file)
     count = number_of_trials(definition, options.count)
     if definition.method == "bayes":
-        check_optuna()
+        import_optuna()
     training = _checked_training(definition, options.file)
     output = _output(options.output, definition.name, options.file)
     refusal = f"another sweep is at work in {output}; wait for it, or give another --output"

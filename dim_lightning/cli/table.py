@@ -126,7 +126,7 @@ def _check_building(job: Job, cells: list[Cell]) -> list[ImageDataModule]:
     for row in {cell.row.folder: cell.row for cell in cells}.values():
         with named(asked, f"row {row.name} ({row.config})"):
             parts[row.folder] = job.commands[row.folder].parts()
-    for name, command in job.others[0].items() if parts else ():  # the data are built as well
+    for name, command in job.others.items() if parts else ():  # the data are built as well
         with named(asked, f"transfer.{name}"):
             command.parts()
     if parts and parts.keys() == job.commands.keys():  # others' encoders may have another layer

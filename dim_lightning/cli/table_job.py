@@ -29,14 +29,14 @@ class Job(NamedTuple):
             others that have a run which counts; the first of every row before the second of any.
         todo: those of them that are to be run, unless they are done.
         commands: the training of each row, by its folder.
-        others: of each row, one on each of the other data sets that is tested on, by its name.
+        others: that of the first row on each of the other data sets that is tested on, by its name.
     """
 
     table: Table
     cells: list[Cell]
     todo: list[Cell]
     commands: Mapping[str, Resolved]
-    others: list[dict[str, Resolved]]
+    others: Mapping[str, Resolved]
     runs_dir: Path
     output: Path
     command: str
@@ -59,16 +59,18 @@ def job_of(asked: Table, options: Any, command: str, look: Callable[[Cell], Stat
     seeds = None if options.seeds is None else as_seeds(options.seeds, "--seeds")
     to_run = {row.folder: seeds or row.seeds for row in chosen(asked, options.only)}
     commands = {row.folder: _command(asked, row) for row in asked.rows if row.config is not None}
-    rows, cells, others = [], [], []
+    rows, cells = [], []
+    others: dict[str, Resolved] = {}
     for row in asked.rows:
         if row.config is None:
             rows.append(row)
             continue
         first = Cell(row, row.seeds[0], runs_dir, flat_settings(commands[row.folder].settings))
-        others.append(_other_data(asked, first))
+        own = _other_data(asked, first)
+        others = others or own
         transfers = {
             name: Transfer(asked.transfers[name], source_of(other.settings))
-            for name, other in others[-1].items()
+            for name, other in own.items()
         }
         first = first._replace(transfers=transfers)
         cells.append(_cells(first, to_run.get(row.folder, ()), look))

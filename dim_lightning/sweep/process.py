@@ -125,10 +125,9 @@ class Process:
     def _command(self, folder: Path, run: Path | None) -> list[str]:
         """What to start: a new run, or one that goes on from its state."""
         arguments = folder / _ARGUMENTS
-        write_atomically(arguments, json.dumps(self.trial.parameters) + "\n")
-        definition = self.definition
-        given = (definition.command, definition.program, self.trial.parameters, arguments)
-        words = filled_command(*given)
+        definition, values = self.definition, self.trial.parameters
+        write_atomically(arguments, json.dumps(values) + "\n")
+        words = filled_command(definition.command, definition.program, values, arguments)
         if run is not None:
             place = place_of_fit(words)  # what stands before it may set variables
             before = [sys.executable, *FIT] if place is None else words[: place + len(FIT)]
@@ -142,6 +141,6 @@ class Process:
 
     def _place(self) -> Sequence[str]:
         """Where the run lies, and that it logs to nobody but its metrics.csv."""
-        place = {"runs_dir": self.output.absolute() / TRIALS, "experiment": self.trial.number}
-        options = [word for key, value in place.items() for word in (f"--{key}", str(value))]
-        return [*options, "--trainer.logger", "null"]
+        runs_dir, number = str(self.output.absolute() / TRIALS), str(self.trial.number)
+        own = ["--runs_dir", runs_dir, "--experiment", number]
+        return [*own, "--trainer.logger", "null"]

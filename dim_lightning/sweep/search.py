@@ -65,7 +65,7 @@ def bayes_point(
     Raises:
         InputError: optuna is not installed.
     """
-    optuna = _optuna()
+    optuna = import_optuna()
     sampler = optuna.samplers.TPESampler(
         seed=generator_for(seed, number).initial_seed() % 2**32, constant_liar=True
     )
@@ -85,16 +85,12 @@ def values_at(parameters: Mapping[str, Parameter], point: Point, grid: bool) -> 
     return {n: value_at(found, point[n]) for n, found in sorted(parameters.items())}
 
 
-def check_optuna() -> None:
-    """Looks whether Bayesian search is there.
+def import_optuna() -> Any:
+    """The package that Bayesian search needs.
 
     Raises:
-        InputError: optuna is not installed.
+        InputError: it is not installed.
     """
-    _optuna()
-
-
-def _optuna() -> Any:
     try:
         import optuna
     except ModuleNotFoundError as error:

@@ -110,18 +110,19 @@ def read_table(path: Path, changes: Mapping[str, Any] | None = None) -> Table:
     found = content.get("rows")
     if not isinstance(found, list) or not found:
         raise InputError(f"{path}: rows is {found!r}; expected a list of rows, as in {_EXAMPLE}")
-    free = [key for key in ARITHMETIC if key in (changes or {})]
+    changes = as_settings(changes, "--set")
+    free = [key for key in ARITHMETIC if key in changes]
     rows = []
     for number, settings in enumerate(found, 1):
         where = f"{path}: row {number}"
         row = _row(settings, where, path.parent, columns, seeds_of_all)
         fixed = as_settings(settings.get("fixed"), f"{where} ({row.name}): fixed")
-        own = _merged(common, row.overrides, as_settings(changes, "--set"), fixed)
+        own = _merged(common, row.overrides, changes, fixed)
         rows.append(row._replace(overrides=own, free=tuple(k for k in free if k not in fixed)))
     _check_names(rows, path)
     rows = [_with_source(row, rows, path) for row in rows]
     title, note = str(content.get("title", name)), str(content.get("note") or "")
-    overrides = _merged(common, changes or {})
+    overrides = _merged(common, changes)
     overrides = {key: value for key, value in overrides.items() if key not in free}
     transfers = read_transfers(content.get("transfer"), columns, path)
     text = path.read_text("utf-8")

@@ -298,7 +298,9 @@ def run(kills: list[int], processes: list[int], seed: int, folder: Path) -> bool
 
 
 def _main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_AsWritten)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--kills",
         type=int,
@@ -316,10 +318,6 @@ def _main() -> int:
     torch.set_num_threads(1)  # threads of this process would be missing in those it forks
     with tempfile.TemporaryDirectory() as folder:
         return 0 if run(kills, options.processes, options.seed, Path(folder)) else 1
-
-
-class _AsWritten(argparse.RawDescriptionHelpFormatter):
-    pass
 
 
 if __name__ == "__main__":

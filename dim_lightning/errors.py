@@ -49,16 +49,28 @@ def nearest(name: str, known: Iterable[str], listed_in: str = "`fit --help`") ->
         known: what could have been meant.
         listed_in: where to look these up if they are many.
     """
-    known = [k for k in known if k]
-    groups = {k.rsplit(".", 1)[0] for k in known if "." in k}
-    keys = [k for k in known if k not in groups]
+    keys = _keys(known)
+    meant = closest(name, keys)
+    if meant is not None:
+        return f"did you mean {meant}?"
+    listed = f"expected one of {', '.join(keys)}" if 0 < len(keys) <= _FEW else f"see {listed_in}"
+    return f"nothing comes close; {listed}"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """What of `known` was probably meant by `name`; None if nothing comes close."""
+    keys = _keys(known)
     found = difflib.get_close_matches(name, keys, n=1, cutoff=0.7)
     ending = name.rsplit(".", 1)[-1]
     if not found or found[0].count(".") != name.count("."):
         # the right name under the wrong parent, or without one
         endings = {k.rsplit(".", 1)[-1]: k for k in reversed(keys)}
         found = [endings[n] for n in difflib.get_close_matches(ending, endings, 1, 0.8)] or found
-    if found:
-        return f"did you mean {found[0]}?"
-    listed = f"expected one of {', '.join(keys)}" if 0 < len(keys) <= _FEW else f"see {listed_in}"
-    return f"nothing comes close; {listed}"
+    return found[0] if found else None
+
+
+def _keys(known: Iterable[str]) -> list[str]:
+    """Those below which there are no others."""
+    names = [name for name in known if name]
+    groups = {name.rsplit(".", 1)[0] for name in names if "." in name}
+    return [name for name in names if name not in groups]

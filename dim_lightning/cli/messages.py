@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dim_lightning.cli.candidates import ESTIMATORS, candidates, kinds_of, takes_estimator
 from dim_lightning.cli.overview import OWN_COMMANDS
-from dim_lightning.errors import cut, nearest
+from dim_lightning.errors import closest, cut, nearest
 
 _UNRECOGNIZED = re.compile(r"[Uu]nrecognized arguments:(?P<words>.*)")
 _UNKNOWN_KEY = re.compile(r"does not accept option '(?P<key>[\w.]+)'$")
@@ -42,7 +42,6 @@ MODULE_PLACE = (
     "for a module of your own, run `python -m dim_lightning` in the folder of its file, or add "
     "that folder to PYTHONPATH"
 )
-_NOTHING = "nothing comes close"
 _LONGEST, _LONGEST_VALUE = 300, 80
 
 
@@ -59,9 +58,9 @@ class Known(NamedTuple):
 
     def nearest(self, name: str) -> str:
         """The key that could have been meant, or where they are listed."""
-        advice = nearest(name, self.keys)
-        if self.method is None or not name.startswith("model.") or _NOTHING not in advice:
-            return advice
+        of_model = self.method is not None and name.startswith("model.")
+        if not of_model or closest(name, self.keys) is not None:
+            return nearest(name, self.keys)
         return (
             f"it is no setting of {self.method}; to write a config for that method, see "
             f"`fit --method {self.method} --help`"
@@ -124,10 +123,10 @@ def _unknown_class(message: str, taken: Known) -> str | None:
     match, where = _ATTRIBUTE.search(message), _where(message)
     if match:
         known = [n for n in dir(importlib.import_module(match["module"])) if n[0] != "_"]
+        elsewhere = list(candidates(taken.keys.get(where)).values())
+        if closest(match["name"], known) is None and closest(match["name"], elsewhere) is not None:
+            known = elsewhere
         advice = nearest(match["name"], known)
-        if _NOTHING in advice:  # it may lie elsewhere
-            elsewhere = nearest(match["name"], candidates(taken.keys.get(where)).values())
-            advice = advice if _NOTHING in elsewhere else elsewhere
         return f"{where}: there is no {match['name']} in {match['module']}; {advice}"
     match = _MODULE.search(message)
     return match and (
@@ -144,13 +143,13 @@ def _short_name(message: str, taken: Known) -> str | None:
     hint = taken.keys.get(where)
     known = candidates(hint)
     if takes_estimator(hint):
-        kind, own, advice = "estimator", "my_function", nearest(name, known.values())
-        if _NOTHING in advice:
-            advice = f"{_NOTHING}; expected {ESTIMATORS}.NAME, NAME one of {', '.join(known)}"
+        kind, own, meant = "estimator", "my_function", closest(name, known.values())
+        listed = f"expected {ESTIMATORS}.NAME, NAME one of {', '.join(known)}"
+        advice = f"did you mean {meant}?" if meant else f"nothing comes close; {listed}"
     else:
         kind, own = " or ".join(each.__name__ for each in kinds_of(hint)) or "class", "MyClass"
-        advice = nearest(name, known)
-    if _NOTHING in advice:
+        meant, advice = closest(name, known), nearest(name, known)
+    if meant is None:
         advice += f"; one of your own goes by its import path, my_module.{own}"
     return f"{where} is {name!r}, which is no known {kind}; {advice}"
 

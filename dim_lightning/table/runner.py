@@ -10,11 +10,11 @@ from typing import NamedTuple
 from dim_lightning.errors import InputError
 from dim_lightning.run.child import Child, is_at_work
 from dim_lightning.run.environment import full_command
-from dim_lightning.run.report import duration
-from dim_lightning.run.result import TRANSFER
+from dim_lightning.run.report import OTHER_PICTURES, duration, reason_to_repeat
+from dim_lightning.run.result import TRANSFER, read_result
 from dim_lightning.table.cell import Cell
 from dim_lightning.table.commands import words_of
-from dim_lightning.table.runs import NOT_TESTED, State
+from dim_lightning.table.runs import State
 
 _POLL_SECONDS = 0.2
 _RENEW_SECONDS = 60.0
@@ -105,11 +105,7 @@ class Runner:
         if not state.missing:
             return
         if (cell.folder, state.missing) in self._tried:
-            said = f"it ended without an error, yet it is {state.text}"
-            if state.text == NOT_TESTED or state.missing.startswith(TRANSFER):
-                said += _UNLABELLED
-            if "on other pictures" in state.text:
-                said += _OTHER_PICTURES
+            said = f"it ended without an error, yet it is {state.text}{_advice(state)}"
             if state.outdated:
                 said += f"; {state.outdated[-1]}{_CHANGED}"
             self._fail(cell, state.missing, said)
@@ -158,3 +154,15 @@ class Runner:
         while any(work.child.running() for work in self._at_work):
             time.sleep(_POLL_SECONDS)
         self._at_work = []
+
+
+def _advice(state: State) -> str:
+    """What to do where a test was made and yet is missing."""
+    if state.missing.startswith(TRANSFER):
+        return _UNLABELLED
+    if state.missing != "test" or state.run is None:
+        return ""
+    result = read_result(state.run)
+    if result.get("test", {}).get(OTHER_PICTURES):
+        return _OTHER_PICTURES
+    return "" if reason_to_repeat(result) else _UNLABELLED

@@ -38,10 +38,7 @@ _OBSERVERS = ("embeddings", "geometry", "neighbours", "probe", "reconstructions"
 _PLACE = ("runs_dir", "experiment")
 # on these the figures of a training do not depend, as far as there is to see
 FREE = (*WHERE, *ARITHMETIC, *_OBSERVERS, *_PLACE, EVALUATION)
-NOT_TESTED = "trained, not tested"
 _OF_A_PART = "trainer.limit_test_batches"  # a test by hand, of some of the images
-_RUNNING = "running:"
-_IF_MOVED = "if the pictures were only moved, it counts after"
 _EACH_EPOCH = "speed/images_per_second"
 
 _IMPORT = re.compile(r"[^\W\d]\w*(?:\.\w+)+")  # folders may have numbers for names
@@ -60,6 +57,7 @@ class State(NamedTuple):
         text: the same for the reader.
         outdated: runs that do not count, and why.
         may_count: whether one of these would if its pictures were only moved.
+        is_running: whether its training is under way, by whatever command.
     """
 
     run: Path | None
@@ -67,11 +65,7 @@ class State(NamedTuple):
     text: str
     outdated: tuple[str, ...] = ()
     may_count: bool = False
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its training is under way, by whatever command."""
-        return self.text.startswith(_RUNNING)
+    is_running: bool = False
 
     @property
     def is_tested(self) -> bool:
@@ -86,27 +80,29 @@ def state_of(cell: Cell, read: Reader) -> State:
         cell: a row and a seed.
         read: a run's settings by their full names, with those that it was too early to know.
     """
-    outdated, known = [], []
+    outdated, known, may_count = [], [], False
     for folder in sorted(cell.folder.glob(f"*/{CONFIG}"), key=lambda path: _number(path.parent)):
         run = folder.parent
         try:
             missing = next(iter(missing_of(cell, run)), "")
-            reason = _changes(cell, run, read) or _no_way(cell, run, missing)
+            reason, if_moved = _changes(cell, run, read)
+            reason = reason or _no_way(cell, run, missing)
         except InputError as error:  # it is damaged, or has settings that there are no more
-            missing, reason = "", str(error)
+            missing, reason, if_moved = "", str(error), ""
         if reason:
-            outdated.append(f"{run} does not count for {cell}: {reason}")
+            outdated.append(f"{run} does not count for {cell}: {reason}{if_moved}")
+            may_count = may_count or bool(if_moved)
         else:
             known.append((missing, run))
     at_work = is_at_work(cell.folder)
     if not known:
-        moved = any(_IF_MOVED in note for note in outdated)
-        return State(None, "fit", "starting" if at_work else "not run", tuple(outdated), moved)
+        return State(None, "fit", "starting" if at_work else "not run", tuple(outdated), may_count)
     order = ("resume", "test", *map(test_section, cell.transfers), "")
     missing, run = max(known, key=lambda found: (order.index(found[0]), _number(found[1])))
     with suppress(InputError):  # on a disk without locks nothing tells
         at_work = at_work or is_at_work(run)  # by a command that was given by hand
-    return State(run, missing, _text(cell, run, missing, at_work), tuple(outdated))
+    text, is_running = _text(cell, run, missing, at_work), at_work and missing == "resume"
+    return State(run, missing, text, tuple(outdated), is_running=is_running)
 
 
 def is_of(cell: Cell, run: Path, read: Reader) -> bool:
@@ -114,7 +110,7 @@ def is_of(cell: Cell, run: Path, read: Reader) -> bool:
     try:
         asked, stored = _identity(cell, cell.settings), _identity(cell, flat_config(run))
         agree = all(stored.get(key, value) == value for key, value in asked.items())
-        return agree and not _changes(cell, run, read)  # which takes its time
+        return agree and not _changes(cell, run, read)[0]  # which takes its time
     except InputError:
         return False
 
@@ -191,18 +187,22 @@ def _is_trained(result: Mapping[str, Any]) -> bool:
     return result.get("fit", {}).get("status") == "completed"
 
 
-def _changes(cell: Cell, run: Path, read: Reader) -> str:
-    """The settings in which a run differs from what is asked for; nothing if it counts."""
+def _changes(cell: Cell, run: Path, read: Reader) -> tuple[str, str]:
+    """The settings in which a run differs from what is asked for, and how it is made to count.
+
+    The first is nothing if it counts, the second but for runs of which only the pictures may have
+    been moved.
+    """
     asked = _identity(cell, cell.settings)
     joint_batch = read_environment(run).get(JOINT_BATCH)
     if _identity(cell, flat_config(run), joint_batch) == asked:
-        return ""
+        return "", ""
     strange = _code_of_others(cell.settings, flat_config(run))
     if strange:  # which to read its settings would run
-        return f"it names code that the table does not: {', '.join(strange)}"
+        return f"it names code that the table does not: {', '.join(strange)}", ""
     # settings that came later have their defaults then
     stored = _identity(cell, read(run), joint_batch)
-    return changes(asked, stored) + _if_moved(run, asked, stored)
+    return changes(asked, stored), _if_moved(run, asked, stored)
 
 
 def _code_of_others(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
@@ -242,7 +242,7 @@ def _if_moved(run: Path, asked: Mapping[str, Any], stored: Mapping[str, Any]) ->
     if not (found and is_moved and is_open):
         return ""
     words = ["fit", "--resume", str(run), *(f"--{key}={new}" for key, _, new in found)]
-    return f"; {_IF_MOVED} {full_command(words)}"
+    return f"; if the pictures were only moved, it counts after {full_command(words)}"
 
 
 def _identity(
@@ -283,7 +283,7 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
     end = last if isinstance(last, int) and last > 0 else None
     of = f" of {end}" if end else ""
     if at_work:
-        return f"{_RUNNING} epoch {epochs + 1 if end is None else min(epochs + 1, end)}{of}"
+        return f"running: epoch {epochs + 1 if end is None else min(epochs + 1, end)}{of}"
     if fit.get("status") == "failed":
         return f"failed after epoch {epochs}{of}: {fit.get('reason')}"
     return f"interrupted after epoch {epochs}{of}"
@@ -292,7 +292,7 @@ def _text(cell: Cell, run: Path, missing: str, at_work: bool) -> str:
 def _tested(result: Mapping[str, Any]) -> str:
     """Of what its test is, if not of what the table asks for; or that there is none."""
     reason = reason_to_repeat(result)
-    return f"tested{reason.removeprefix(',')}" if reason else NOT_TESTED
+    return f"tested{reason.removeprefix(',')}" if reason else "trained, not tested"
 
 
 def _number(run: Path) -> int:

@@ -61,6 +61,7 @@ def data(asked: Asked) -> Iterator[Finding]:
 
 def _found(name: str, settings: Mapping[str, Any], asked: Asked) -> Finding:
     from dim_lightning.data import sources
+    from dim_lightning.data.sources.download import NotFoundError
 
     wanted, known = _source(asked)[0] == name, getattr(sources, name, None)
     if known is None:
@@ -71,7 +72,7 @@ def _found(name: str, settings: Mapping[str, Any], asked: Asked) -> Finding:
         said = str(error).partition("; ")[0]
         if name not in _FETCH:
             return Finding("data.source", said, "set data.source.init_args.path", "FIX")
-        if not said.startswith("did not find"):  # there, but not whole
+        if not isinstance(error, NotFoundError):  # there, but not whole
             return Finding(name, said, "remove it to have it downloaded anew", "FIX")
     root = "" if asked.root == Path("data") else f" --data.root {shlex.quote(str(asked.root))}"
     words, size = _FETCH[name]

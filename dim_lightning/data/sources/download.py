@@ -21,6 +21,10 @@ ROOT = "data.root"  # the setting that says where data sets lie
 CUT = (OSError, http.client.HTTPException)  # errors of writing are told as such before
 
 
+class NotFoundError(InputError):
+    """A data set is not there, and was not downloaded."""
+
+
 def fetch_folder(
     url: str, archive: Path, md5: str, name: str, missing: str, download: bool
 ) -> None:
@@ -40,7 +44,7 @@ def fetch_folder(
         InputError: the archive cannot be had, has another checksum, or the disk is full.
     """
     if not (download or archive.exists()):
-        raise InputError(
+        raise NotFoundError(
             f"did not find {missing}; downloading is switched off; {_advice(url, archive)}"
         )
     folder = archive.parent / name
@@ -90,7 +94,7 @@ def fetch(url: str, path: Path, md5: str, missing: str) -> None:
             return
         failure = f"what came from {url} has the checksum {found}, not {md5}"
         partial.unlink()
-    raise InputError(f"did not find {missing}; {failure}; {_advice(url, path)}")
+    raise NotFoundError(f"did not find {missing}; {failure}; {_advice(url, path)}")
 
 
 def _advice(url: str, path: Path) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import yaml
 from lightning.pytorch.callbacks import Callback
 
 from dim_lightning.callbacks.matmul_precision import PlainValidation, multiplying
@@ -95,7 +94,8 @@ class CommandLine(ParsedCommandLine):
         self._start = where_to_start(run, self._option("ckpt_path"), self.model, limits)
         self.datamodule.prepare_data()
         self.datamodule.setup(self._command)
-        pictures = self._compared_pictures()
+        pictures = self.datamodule.contents.to_json()
+        self._noted = self._check_pictures(pictures)
         is_new = self._folder is None
         self.run_dir = work_folder(*place, self._folder)
         try:
@@ -148,25 +148,22 @@ class CommandLine(ParsedCommandLine):
             is_stream = isinstance(self.datamodule.source, Stream)
             check_order(self._start, trainer.world_size, is_stream)
 
-    def _compared_pictures(self) -> dict[str, Any]:
-        """Which pictures there are, compared with those of the run that the command is about."""
-        data = self.datamodule
-        pictures = data.contents.to_json()
+    def _check_pictures(self, pictures: dict[str, Any]) -> dict[str, Any]:
+        """Compares them with those of the run that the command is about; what to note of that."""
         run = self._folder
         if self._command == "fit" and run is None and self._start.path is not None:
             run = run_of(self._start.path)  # another one, whose state this one takes up
-        if self._is_resumed and run is not None:
+        if run is None or self._command == "predict":
+            return {}
+        if self._is_resumed:
             check_pictures(run, pictures)
-        elif run is not None and self._command != "predict":
-            is_test = self._command == "test"
-            if is_test:
-                asked = yaml.safe_load(self._dumped(self.config))["data"]["source"]
-                check_transfer(run, pictures, asked, self._transfer)
-                if self._transfer is not None:
-                    self._noted = {SOURCE: asked}
-            if not is_test or self._transfer is None:
-                self._noted = say_others(self._command, run, pictures, data.shares)
-        return pictures
+            return {}
+        if self._command == "test":
+            source = self._settings_of(self.config)["data"]["source"]
+            check_transfer(run, pictures, source, self._transfer)
+            if self._transfer is not None:
+                return {SOURCE: source}
+        return say_others(self._command, run, pictures, self.datamodule.shares)
 
     def _changes(self, trainer: L.Trainer, settings: str) -> dict[str, str | None]:
         """What to note of code and settings that are not those of the training."""

@@ -139,7 +139,7 @@ class ParsedCommandLine(LightningCLI):
             )
         if self._folder is not None and self.config.subcommand == "fit":
             stored = parser.parse_args(["fit", "--config", str(self._folder / CONFIG)])
-            before, now = (yaml.safe_load(self._dumped(c)) for c in (stored, self.config))
+            before, now = map(self._settings_of, (stored, self.config))
             for line in allowed_changes(before, now, self._folder):
                 rank_zero_info(line)
 
@@ -178,3 +178,8 @@ class ParsedCommandLine(LightningCLI):
         for name in ("run", "resume"):
             settings.pop(name, None)
         return self._parser(config.subcommand).dump(settings, skip_unset=False)
+
+    def _settings_of(self, config: Any) -> dict[str, Any]:
+        """The same as they are read back."""
+        settings: dict[str, Any] = yaml.safe_load(self._dumped(config))
+        return settings

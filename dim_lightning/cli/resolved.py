@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 
 from dim_lightning.cli.parsing import ParsedCommandLine
 from dim_lightning.data import ImageDataModule
@@ -38,7 +37,7 @@ class Resolved(ParsedCommandLine):
 
     def __init__(self, arguments: list[str]) -> None:
         super().__init__(arguments)
-        self.settings: dict[str, Any] = yaml.safe_load(self._dumped(self.config))
+        self.settings = self._settings_of(self.config)
 
     def parts(self) -> Parts:
         """Builds model, data and callbacks, but no Trainer, and so no run.

@@ -20,11 +20,10 @@ from dim_lightning.run.settings import flat_config, precision_text
 from dim_lightning.table.cell import Cell
 from dim_lightning.table.definition import Row, Table
 from dim_lightning.table.floors import NOT_ASKED_FOR, measures_floor
-from dim_lightning.table.runs import State, figures_of
+from dim_lightning.table.runs import Found, State, figures_of
 
 ACCURACY = "/top1"
 IN_PERCENT = (*(f"/{kind}" for kind in KINDS), f"{ACCURACY}_std")
-Found = Sequence[tuple[Cell, State]]
 
 
 class Figure(NamedTuple):

@@ -1,8 +1,8 @@
 """Rows whose runs were not trained on the same pictures, or not trained and tested alike."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dim_lightning.run.compared import OF_TRANSFERS
 from dim_lightning.run.environment import mixed_pictures_note
@@ -10,13 +10,20 @@ from dim_lightning.run.own_code import mixed_code_note
 from dim_lightning.run.report import OTHER_CODE, OTHER_SETTINGS
 from dim_lightning.run.result import TRANSFER, read_result, transfers
 from dim_lightning.table.cell import Cell
-from dim_lightning.table.runs import State
+from dim_lightning.table.runs import Found
 
-Found = Sequence[tuple[Cell, State]]
 _TESTED = {
     OTHER_CODE: "by code changed after its training, the file of",
     OTHER_SETTINGS: "with other settings than in its training:",
 }
+
+
+class _Test(NamedTuple):
+    """What a test says of itself; `name` is that of the other data set, '' where it is of none."""
+
+    cell: Cell
+    name: str
+    content: Mapping[str, Any]
 
 
 def mixed_pictures(found: Found) -> list[str]:
@@ -32,30 +39,39 @@ def mixed_code(found: Found) -> list[str]:
 
 
 def other_tests(found: Found, columns: Iterable[str] = ()) -> list[str]:
-    """Rows that were tested by other code, or with other settings, than they were trained.
-
-    And other data sets in the columns that were not the same, or not measured in the same way.
-    """
-    names = dict.fromkeys(key.split("/")[1] for key in columns if key.startswith(TRANSFER))
-    tested: dict[str, list[str]] = {}
-    kinds: dict[tuple[str, str], dict[str, str]] = {}
+    """What makes tests hard to compare, those on other data sets in the columns among them."""
+    names = {key.split("/")[1] for key in columns if key.startswith(TRANSFER)}
+    tests = []
     for cell, run in _done(found):
         result = read_result(run)
-        tests = {"tested": result.get("test", {})}
-        others = {name: test for name, test in transfers(result).items() if name in names}
-        for which, test in {**tests, **{f"tested on {n}": t for n, t in others.items()}}.items():
-            for name, how in _TESTED.items():
-                if test.get(name):
-                    said = f"{cell.row.name} was {which} {how} {test[name]}"
-                    tested.setdefault(said, []).append(str(cell.seed))
-        for name, test in others.items():
-            for what, value in _way_of(test).items():
-                kinds.setdefault((name, what), {}).setdefault(value, str(cell))
-    notes = [f"{said}: seeds {', '.join(seeds)}" for said, seeds in tested.items()]
-    return notes + [
-        f"{what} of {name} are not the same in all tests on it: those of {' and '.join(cells)} "
-        "differ"
-        for (name, what), cells in ((of, list(each.values())) for of, each in kinds.items())
+        tests.append(_Test(cell, "", result.get("test", {})))
+        others = transfers(result).items()
+        tests += [_Test(cell, name, test) for name, test in others if name in names]
+    return [*_tested_otherwise(tests), *_not_alike(tests)]
+
+
+def _tested_otherwise(tests: Iterable[_Test]) -> list[str]:
+    """Rows that were tested by other code, or with other settings, than they were trained."""
+    seeds: dict[str, list[str]] = {}
+    for cell, name, test in tests:
+        which = f"tested on {name}" if name else "tested"
+        for key, how in _TESTED.items():
+            if test.get(key):
+                said = f"{cell.row.name} was {which} {how} {test[key]}"
+                seeds.setdefault(said, []).append(str(cell.seed))
+    return [f"{said}: seeds {', '.join(each)}" for said, each in seeds.items()]
+
+
+def _not_alike(tests: Iterable[_Test]) -> list[str]:
+    """Other data sets that were not the same in all tests, or not measured in the same way."""
+    first: dict[tuple[str, str], dict[str, str]] = {}
+    for cell, name, test in tests:
+        for what, value in _way_of(test).items() if name else ():
+            first.setdefault((name, what), {}).setdefault(value, str(cell))
+    return [
+        f"{what} of {name} are not the same in all tests on it: those of "
+        f"{' and '.join(cells.values())} differ"
+        for (name, what), cells in first.items()
         if len(cells) > 1
     ]
 

@@ -5,7 +5,7 @@ All of this stands in the folders of the runs; nothing else is kept.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,6 +71,10 @@ class State(NamedTuple):
     def is_tested(self) -> bool:
         """Whether the run is trained and tested, if not yet on all other data sets."""
         return not self.missing or self.missing.startswith(TRANSFER)
+
+
+Found = Sequence[tuple[Cell, State]]
+"""Rows and seeds, and how far each is."""
 
 
 def state_of(cell: Cell, read: Reader) -> State:

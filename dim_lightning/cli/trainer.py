@@ -80,7 +80,7 @@ def trainer_in(
         raise InputError(f"trainer: {shortened(str(error) or repr(error))}") from error
     if not hasattr(trainer, "val_check_interval"):  # of a time it is not, and EarlyStopping asks
         trainer.val_check_interval = config["val_check_interval"]
-    trainer.callbacks.sort(key=_turn)  # type: ignore
+    trainer.callbacks.sort(key=_turn)  # type: ignore[attr-defined]
     return trainer
 
 
@@ -160,7 +160,11 @@ def _turn(callback: Callback) -> int:
     is last: it takes their place from the start of a validation to its end, where all others are
     to see the same weights, and for good when training ends, after the state was saved.
     """
-    return isinstance(callback, WeightAveraging) - isinstance(callback, Timer)
+    if isinstance(callback, Timer):
+        return 0
+    if isinstance(callback, WeightAveraging):
+        return 2
+    return 1
 
 
 def _loggers(asked: Any, run_dir: Path, command: str) -> list[Logger]:

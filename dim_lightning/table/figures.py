@@ -64,9 +64,9 @@ class Line(NamedTuple):
         row: the row.
         figures: one a column.
         done: how many of its seeds are trained and tested.
+        state: how far the row is, in words.
         epochs: how many these were trained for, from the least to the most.
         seconds: how long they trained, on average; None before there is one.
-        state: how far the row is, in words.
         runs: the folders of those that are done.
         data: the names of what these were trained on, once each.
         images: how many the splits of it have, each kind once.
@@ -80,10 +80,10 @@ class Line(NamedTuple):
     row: Row
     figures: tuple[Figure, ...]
     done: int
-    epochs: tuple[int, ...]
-    seconds: float | None
     state: str
-    runs: tuple[Path, ...]
+    epochs: tuple[int, ...] = ()
+    seconds: float | None = None
+    runs: tuple[Path, ...] = ()
     data: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
@@ -185,20 +185,20 @@ def _line(table: Table, row: Row, found: Found, failures: Mapping[str, str]) -> 
     tests = [figures_of(cell, run) for cell, run in done]
     fits = [read_result(run)["fit"] for run in runs]
     return Line(
-        row,
-        tuple(_figure(table, row, key, tests) for key in table.columns),
-        len(runs),
-        tuple(sorted({int(fit["epochs"]) for fit in fits})),
-        statistics.mean(fit["seconds"] for fit in fits) if fits else None,
-        _state(own, failures),
-        runs,
-        tuple(dict.fromkeys(map(_data, runs))),
-        tuple(dict.fromkeys(filter(None, map(_images, runs)))),
-        tuple(dict.fromkeys(map(_machine, runs))),
-        tuple(map(_commit, runs)),
-        tuple(dict.fromkeys(filter(None, map(_unsolved, runs)))),
-        tuple(dict.fromkeys(told for run in runs for told in _told(run))),
-        own[0][0].settings if own else {},
+        row=row,
+        figures=tuple(_figure(table, row, key, tests) for key in table.columns),
+        done=len(runs),
+        state=_state(own, failures),
+        epochs=tuple(sorted({int(fit["epochs"]) for fit in fits})),
+        seconds=statistics.mean(fit["seconds"] for fit in fits) if fits else None,
+        runs=runs,
+        data=tuple(dict.fromkeys(map(_data, runs))),
+        images=tuple(dict.fromkeys(filter(None, map(_images, runs)))),
+        machines=tuple(dict.fromkeys(map(_machine, runs))),
+        commits=tuple(map(_commit, runs)),
+        unsolved=tuple(dict.fromkeys(filter(None, map(_unsolved, runs)))),
+        protocol=tuple(dict.fromkeys(told for run in runs for told in _told(run))),
+        settings=own[0][0].settings if own else {},
     )
 
 
@@ -215,9 +215,10 @@ def _floor(table: Table, row: Row, found: Found) -> Line:
     if best:
         values, cell, run = best
         shown = tuple(_figure(table, row, key, [values]) for key in table.columns)
-        return Line(row, shown, 1, (), None, f"measured by test of {cell}", (run,), (_data(run),))
+        said = f"measured by test of {cell}"
+        return Line(row, shown, done=1, state=said, runs=(run,), data=(_data(run),))
     shown = tuple(_figure(table, row, key, []) for key in table.columns)
-    return Line(row, shown, 0, (), None, "not run" if own else NOT_ASKED_FOR, ())
+    return Line(row, shown, done=0, state="not run" if own else NOT_ASKED_FOR)
 
 
 def _figure(table: Table, row: Row, key: str, tests: Sequence[Mapping[str, float]]) -> Figure:

@@ -79,7 +79,8 @@ def _reading(table: Table, lines: Sequence[Line]) -> str:
 def _other_data(table: Table) -> list[Note]:
     """On what else the runs were tested."""
     items = [f"{name}: {settings_text(each, ', ')}" for name, each in table.transfers.items()]
-    return [Note("Tested on other data sets, with the encoders as they are:", items)] * bool(items)
+    head = "Tested on other data sets, with the encoders as they are:"
+    return [Note(head, items)] if items else []
 
 
 def _by_rows(

@@ -72,7 +72,8 @@ def _paragraphs(note: Note) -> list[str]:
     def filled(text: str, first: str = "", rest: str = "") -> str:
         # a name such as bf16-mixed has no end of a line in it
         return textwrap.fill(
-            *(text, 120),
+            text,
+            width=120,
             initial_indent=first,
             subsequent_indent=rest,
             break_on_hyphens=False,
@@ -118,7 +119,7 @@ def _seeds(line: Line) -> str:
 
 
 def _epochs(line: Line) -> str:
-    return " to ".join(map(str, dict.fromkeys((line.epochs[:1] or ("",)) + line.epochs[-1:])))
+    return " to ".join(map(str, dict.fromkeys(line.epochs[:1] + line.epochs[-1:])))
 
 
 def _time(line: Line) -> str:

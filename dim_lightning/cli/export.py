@@ -4,6 +4,7 @@ from dim_lightning.cli.overview import PROGRAM
 from dim_lightning.cli.plain_parser import PlainParser
 from dim_lightning.cli.words import as_path
 from dim_lightning.export import Exported, export_run
+from dim_lightning.export.programs import BATCH_SIZES
 
 
 def export(arguments: list[str]) -> int:
@@ -46,8 +47,9 @@ def _parser() -> PlainParser:
 
 def _closing(made: Exported) -> str:
     """What was written, how near it is to the encoder, and how to use it."""
+    sizes = ", ".join(map(str, BATCH_SIZES))
     lines = [
-        f"{made.folder / name}: {_equal(difference)}, batches of 1, 2, 7"
+        f"{made.folder / name}: {_equal(difference)}, batches of {sizes}"
         for name, difference in made.differences.items()
     ]
     lines += [f"{name} left out: {reason}" for name, reason in made.left_out.items()]

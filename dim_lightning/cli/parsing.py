@@ -27,7 +27,7 @@ from dim_lightning.cli.resume import allowed_changes
 from dim_lightning.data import ImageDataModule
 from dim_lightning.encoders.start import weights_follow
 from dim_lightning.errors import InputError
-from dim_lightning.run import wandb_logger  # noqa: F401  names alone mean what they mean to a run
+from dim_lightning.run import wandb_logger  # noqa: F401  a bare WandbLogger means its class
 from dim_lightning.run.folder import CONFIG, LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
 
 CALLBACKS = {  # key -> the class whose settings lie below it

@@ -181,8 +181,13 @@ def _read(run: Path) -> Mapping[str, Any]:
 
 
 @functools.cache
-def _stored(path: Path, _: int) -> Mapping[str, Any]:
-    """The settings of a run, with the defaults of those that it was too early to know."""
+def _stored(path: Path, changed: int) -> Mapping[str, Any]:
+    """The settings of a run, with the defaults of those that it was too early to know.
+
+    Args:
+        path: its config.yaml.
+        changed: when that file was; after another change it is read anew.
+    """
     return flat_settings(Resolved(["fit", "--config", str(path)]).settings)
 
 

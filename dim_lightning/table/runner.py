@@ -30,7 +30,7 @@ _OTHER_PICTURES = (
 
 
 class _Work(NamedTuple):
-    """A command at work; `missing` is '' where it was found so."""
+    """A command at work; `missing` is '' where a predecessor had started it."""
 
     cell: Cell
     child: Child

@@ -141,18 +141,27 @@ class BiGAN(EncoderModule):
         code = features.sample(generator)
         draws = normal_like(code, generator)
         made = self.decoder(draws).to(batch.images.dtype)
-        fooling = self._fooling((batch.images, code), (made, draws))
-        told = self._told((batch.images, code.detach()), (made.detach(), draws))
-        terms = {"loss": fooling + told, "encoder_generator": fooling, "discriminator": told}
-        return features.mean, terms
+        encoder_generator = self._encoder_generator_loss((batch.images, code), (made, draws))
+        discriminator = self._discriminator_loss(
+            (batch.images, code.detach()), (made.detach(), draws)
+        )
+        return features.mean, {
+            "loss": encoder_generator + discriminator,
+            "encoder_generator": encoder_generator,
+            "discriminator": discriminator,
+        }
 
-    def _fooling(self, real: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]) -> Tensor:
+    def _encoder_generator_loss(
+        self, real: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]
+    ) -> Tensor:
         frozen = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         of_real, of_made = (
             widened(functional_call(self.discriminator, frozen, pair)) for pair in (real, made)
         )
         return softplus(of_real).mean() + softplus(-of_made).mean()
 
-    def _told(self, real: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]) -> Tensor:
+    def _discriminator_loss(
+        self, real: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]
+    ) -> Tensor:
         of_real, of_made = (widened(self.discriminator(*pair)) for pair in (real, made))
         return softplus(-of_real).mean() + softplus(of_made).mean()

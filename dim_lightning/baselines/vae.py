@@ -81,13 +81,13 @@ class VAE(EncoderModule):
         """The mean codes, and 'loss', 'reconstruction' and 'kl' in nats an image."""
         features = self.encoder(batch.images)
         made = self.decoder(features.sample(generator))
-        reconstruction = gaussian_surprise(batch.images, made, self.pixel_std)
+        reconstruction = gaussian_nll(batch.images, made, self.pixel_std)
         kl = self.embedding_dim * gaussian_kl(features)
         loss = reconstruction + self.beta * kl
         return features.mean, {"loss": loss, "reconstruction": reconstruction, "kl": kl}
 
 
-def gaussian_surprise(
+def gaussian_nll(
     images: Float[Tensor, "n 3 height width"], mean: Float[Tensor, "n 3 height width"], std: float
 ) -> Float[Tensor, ""]:
     """-log N(x; mean, std^2 I) in nats an image, averaged over the images."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dim_lightning.encoders.encoder import Encoder, Features
 from dim_lightning.encoders.head import Head, check_sizes
-from dim_lightning.encoders.trunk import Asked, Trunk, pixel_statistics
+from dim_lightning.encoders.trunk import NetworkSpec, Trunk, pixel_statistics
 
 
 class TorchvisionEncoder(Encoder):
@@ -59,14 +59,14 @@ class TorchvisionEncoder(Encoder):
         super().__init__()
         check_sizes("TorchvisionEncoder", (hidden_dim, embedding_dim), 2)
         nodes = {"local_node": local_node, "last_node": last_node}
-        self.trunk = Trunk(Asked(name, nodes, image_size, weights))
+        self.trunk = Trunk(NetworkSpec(name, nodes, image_size, weights))
         self.local_node, self.last_node = local_node, last_node
         self.feature_shape = self.trunk.shapes[local_node]
         self.embedding_dim = embedding_dim
         self.is_gaussian = gaussian
         channels = self.trunk.shapes[last_node].channels
         self.head = Head(channels, (hidden_dim,), embedding_dim, gaussian)
-        mean, std = map(torch.tensor, pixel_statistics(self.trunk.asked))
+        mean, std = map(torch.tensor, pixel_statistics(self.trunk.spec))
         self.register_buffer("mean", mean[:, None, None], persistent=False)
         self.register_buffer("std", std[:, None, None], persistent=False)
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions

@@ -8,7 +8,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from dim_lightning.encoders import TorchvisionEncoder
 from dim_lightning.encoders.start import weights_follow
-from dim_lightning.encoders.trunk import MEAN, STD, Asked, pixel_statistics
+from dim_lightning.encoders.trunk import MEAN, STD, NetworkSpec, pixel_statistics
 from dim_lightning.errors import InputError
 
 POSITIONS = "encoder.pos_embedding"
@@ -171,9 +171,9 @@ def test_nothing_is_downloaded_where_weights_follow(trained):
 
 def test_pixels_are_those_of_the_weights():
     for weights, expected in ((None, MEAN), ("DEFAULT", (0.5, 0.5, 0.5))):
-        asked = Asked("efficientnet_v2_l", {}, 64, weights)
-        assert tuple(pixel_statistics(asked)[0]) == expected
-    mean, std = pixel_statistics(Asked("resnet50", {}, 64, "IMAGENET1K_V2"))
+        spec = NetworkSpec("efficientnet_v2_l", {}, 64, weights)
+        assert tuple(pixel_statistics(spec)[0]) == expected
+    mean, std = pixel_statistics(NetworkSpec("resnet50", {}, 64, "IMAGENET1K_V2"))
     assert (tuple(mean), tuple(std)) == (MEAN, STD)
 
 

@@ -1,6 +1,7 @@
 """BiGAN: a generator and an encoder whose pairs of image and code look alike."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -60,7 +61,7 @@ class JointDiscriminator(nn.Module):
                 f"least {least} pixels; set model.discriminator.init_args or data.image_size"
             )
         layers: list[nn.Module] = []
-        for inputs, outputs in zip((3, *widths), widths, strict=False):
+        for inputs, outputs in pairwise((3, *widths)):
             layers.append(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1))
             layers += [_batch_norm(outputs)] if len(layers) > 1 else []
             layers.append(nn.LeakyReLU(0.2))

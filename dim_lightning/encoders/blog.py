@@ -1,6 +1,7 @@
 """The encoders of the article this project started from, for 32x32 and for 64x64 pictures."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -63,11 +64,11 @@ class BlogEncoder(Encoder):
         self.embedding_dim = embedding_dim
         self.pixel_range = pixel_range
         local_layers = []
-        for inputs, outputs in zip((3, *widths[:-1]), widths, strict=True):
-            local_layers += _convolution(inputs, outputs, pool=True)
+        for inputs, outputs in pairwise((3, *widths)):
+            local_layers += _conv_block(inputs, outputs, pool=True)
         self.local_trunk = nn.Sequential(*local_layers)
         self.global_trunk = nn.Sequential(
-            *_convolution(widths[-1], embedding_dim), *_convolution(embedding_dim, embedding_dim)
+            *_conv_block(widths[-1], embedding_dim), *_conv_block(embedding_dim, embedding_dim)
         )
         self.mean = nn.Linear(embedding_dim, embedding_dim)
         self.log_variance = nn.Linear(embedding_dim, embedding_dim)
@@ -100,7 +101,7 @@ class BlogEncoder(Encoder):
         return maps[-1 - len(self.scale_shapes) :]
 
 
-def _convolution(inputs: int, outputs: int, pool: bool = False) -> list[nn.Module]:
+def _conv_block(inputs: int, outputs: int, pool: bool = False) -> list[nn.Module]:
     """Convolution, batch norm, pooling if asked for, LeakyReLU.
 
     LeakyReLU rises everywhere, so it commutes with the maximum: pooling first gives the same

@@ -1,6 +1,7 @@
 """From the flat features of a trunk to the hidden layer and the code."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class Head(nn.Module):
         super().__init__()
         self.inputs = inputs
         layers: list[nn.Module] = []
-        for before, after in zip((inputs, *hidden_dims), hidden_dims, strict=False):
+        for before, after in pairwise((inputs, *hidden_dims)):
             layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU()]
         self.hidden = nn.Sequential(*layers)
         last = (inputs, *hidden_dims)[-1]
@@ -62,17 +63,23 @@ class Head(nn.Module):
 def check_sizes(
     name: str,
     sizes: Sequence[int],
-    num_layers: int,
+    least: int,
     pixel_range: tuple[float, float] = (0.0, 1.0),
 ) -> None:
     """Refuses layers that cannot be.
 
+    Args:
+        name: of the encoder.
+        sizes: of its layers.
+        least: how many it needs.
+        pixel_range: what the pixel values 0 and 1 are brought to.
+
     Raises:
-        InputError: a size below 1, another number of widths, or an empty range of pixels.
+        InputError: fewer sizes, one below 1, or an empty range of pixels.
     """
-    if len(sizes) < num_layers or min(sizes) < 1:
+    if len(sizes) < least or min(sizes) < 1:
         raise InputError(
-            f"{name} got sizes {list(sizes)}; expected at least {num_layers} sizes of at least 1; "
+            f"{name} got sizes {list(sizes)}; expected at least {least} sizes of at least 1; "
             "set model.encoder.init_args"
         )
     if pixel_range[0] >= pixel_range[1]:

@@ -1,6 +1,7 @@
 """The encoders of the Deep InfoMax paper, for 32x32 and for 64x64 pictures."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -59,7 +60,7 @@ class PaperEncoder(Encoder):
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(),
             )
-            for inputs, outputs in zip((3, *widths), widths, strict=False)
+            for inputs, outputs in pairwise((3, *widths))
         ]
         self.local_trunk = nn.Sequential(*blocks[:-1])
         self.last = blocks[-1]
@@ -124,8 +125,8 @@ class PaperEncoder64(Encoder):
         self.pixel_range = pixel_range
         pooled = (True, True, False, False, True)
         blocks = [
-            _convolution(inputs, outputs, pool)
-            for inputs, outputs, pool in zip((3, *widths[:-1]), widths, pooled, strict=True)
+            _conv_block(inputs, outputs, pool)
+            for (inputs, outputs), pool in zip(pairwise((3, *widths)), pooled, strict=True)
         ]
         self.local_trunk = nn.Sequential(*blocks[:3])
         self.rest = nn.Sequential(*blocks[3:])
@@ -141,7 +142,7 @@ class PaperEncoder64(Encoder):
         return self.head(local, {"conv": conv}, conv)
 
 
-def _convolution(inputs: int, outputs: int, pool: bool) -> nn.Sequential:
+def _conv_block(inputs: int, outputs: int, pool: bool) -> nn.Sequential:
     """3x3 convolution, batch norm, pooling if asked for, ReLU.
 
     ReLU never falls, so it commutes with the maximum: pooling first gives the same numbers.

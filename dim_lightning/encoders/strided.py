@@ -1,6 +1,7 @@
 """A small, quick encoder: strided convolutions and a mean over the locations."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -56,10 +57,10 @@ class StridedEncoder(Encoder):
         self.pixel_range = pixel_range
         layers: list[nn.Module] = []
         counts = blocks or [0] * (len(widths) - 1)
-        for inputs, outputs, count in zip((3, *widths[:-2]), widths[:-1], counts, strict=True):
-            layers += _convolution(inputs, outputs, 4, 2)
+        for (inputs, outputs), count in zip(pairwise((3, *widths[:-1])), counts, strict=True):
+            layers += _conv_block(inputs, outputs, 4, 2)
             layers += [ResidualBlock(outputs, outputs) for _ in range(count)]
-        layers += _convolution(widths[-2], widths[-1], 3, 1)
+        layers += _conv_block(widths[-2], widths[-1], 3, 1)
         self.trunk = nn.Sequential(*layers)
         self.to(memory_format=torch.channels_last)  # the faster layout for convolutions
 
@@ -85,7 +86,7 @@ def _quarters(feature_map: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 2 2"]
     return F.avg_pool2d(feature_map, window, stride=(height // 2, width // 2))
 
 
-def _convolution(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]:
+def _conv_block(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]:
     convolution = Convolution(inputs, outputs, size, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 

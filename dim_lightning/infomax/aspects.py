@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -136,7 +137,7 @@ class WholeImage(Aspect):
         super().__init__()
         check_widths("widths", widths)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip((3, *widths[:-1]), widths, strict=True):
+        for inputs, outputs in pairwise((3, *widths)):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
         self.trunk = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.dim = widths[-1]

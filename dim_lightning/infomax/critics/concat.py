@@ -1,6 +1,7 @@
 """A critic that is one network of both sides."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -34,7 +35,7 @@ class ConcatCritic(Critic):
         self.code_dim = code_dim
         self.first = nn.Linear(code_dim + source_dim, widths[0])
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, (*widths[1:], 1), strict=True):
+        for inputs, outputs in pairwise((*widths, 1)):
             layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
         self.rest = nn.Sequential(*layers)
 

@@ -1,5 +1,7 @@
 """The adversarial prior: the codes are to pass for draws of the prior."""
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -59,7 +61,7 @@ class AdversarialPrior(Prior):
             )
         self.target = self.code_prior = target
         layers: list[nn.Module] = []
-        for inputs, outputs in zip((code_dim, *widths), widths, strict=False):
+        for inputs, outputs in pairwise((code_dim, *widths)):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.discriminator = nn.Sequential(*layers, nn.Linear((code_dim, *widths)[-1], 1))
 

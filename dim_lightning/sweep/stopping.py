@@ -92,7 +92,7 @@ def _bands(numbers: Mapping[str, float | int]) -> list[int]:
         return list(dict.fromkeys(map(int, bands)))
     if "max_iter" not in numbers or "s" not in numbers:
         raise InputError("early_terminate: expected min_iter, or max_iter and s")
-    bands = [numbers["max_iter"] / eta ** (i + 1) for i in range(numbers["s"])]
+    bands = [numbers["max_iter"] / eta ** (i + 1) for i in range(int(numbers["s"]))]
     kept = sorted({int(band) for band in bands if band >= 1})
     if not kept:
         raise InputError(

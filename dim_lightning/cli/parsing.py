@@ -1,9 +1,13 @@
 """A command line, parsed and checked, and what of it makes a run."""
 
+import inspect
 from contextlib import nullcontext
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import lightning as L
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -63,6 +67,7 @@ class ParsedCommandLine(LightningCLI):
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self._method = method_named(arguments)
+        _read_whole_numbers_first(L.Trainer)
         shared = {**MODE, "method": self._method}
         of_commands = {command: dict(shared) for command in self.subcommands()}
         super().__init__(
@@ -183,3 +188,17 @@ class ParsedCommandLine(LightningCLI):
         """The same as they are read back."""
         settings: dict[str, Any] = yaml.safe_load(self._dumped(config))
         return settings
+
+
+def _read_whole_numbers_first(made: type) -> None:
+    """Lets 1 be read as 1, a batch, and not as 1.0, all of them, where both may be given.
+
+    Optional[Union[int, float]] is what the first of all modules asked for, and be it
+    Optional[Union[float, int]]: typing takes the two for equal and keeps the first one. So how
+    Lightning's options are read would hang on what else was imported, and on versions.
+    """
+    annotations = inspect.unwrap(made.__init__).__annotations__  # type: ignore[misc]
+    for name, kind in annotations.items():
+        parts = get_args(kind)
+        if int in parts and float in parts:
+            annotations[name] = reduce(or_, (part for part in parts if part is not int), int)

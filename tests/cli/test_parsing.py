@@ -1,5 +1,11 @@
 """What a command line means is what its config.yaml means."""
 
+import inspect
+from functools import reduce
+from operator import or_
+from typing import get_args
+
+import lightning as L
 import pytest
 
 from dim_lightning.cli import main
@@ -31,6 +37,22 @@ def test_text_that_looks_like_a_number_is_read_back_as_text(tmp_path):
     assert {name: _set(again, name) for name in TEXTS} == TEXTS
     assert again == first.settings
     assert again["probe"]["learning_rate"] == 1e-5
+
+
+@pytest.mark.parametrize("name", ["limit_train_batches", "overfit_batches", "val_check_interval"])
+def test_one_batch_is_not_all_batches_whoever_was_imported_before(monkeypatch, tmp_path, name):
+    """typing gives a Union of the same types as it was written by whoever wrote it first."""
+    annotations = inspect.unwrap(L.Trainer.__init__).__annotations__
+    others = [part for part in get_args(annotations[name]) if part is not float]
+    monkeypatch.setitem(annotations, name, reduce(or_, others, float))
+    path = tmp_path / "config.yaml"
+    path.write_text(f"trainer: {{{name}: 1}}\n")
+    with _quiet():
+        for words in (f"--trainer.{name}=1", f"--config={path}"):
+            found = Resolved(["fit", words]).settings["trainer"][name]
+            assert (found, type(found)) == (1, int)
+        found = Resolved(["fit", f"--trainer.{name}=0.5"]).settings["trainer"][name]
+    assert found == 0.5
 
 
 def test_a_folder_of_runs_in_the_home(workshop, monkeypatch, tmp_path):

@@ -76,6 +76,7 @@ def test_a_gpu_that_imitates_bfloat16_multiplies_float32(monkeypatch, imitates):
     assert seen == [torch.float32 if imitates else torch.bfloat16]
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="a PyTorch before its Muon")
 @pytest.mark.parametrize(("inputs", "outputs"), [(6, 4), (4, 60)])
 def test_filters_move_as_torchs_muon_moves_their_matrix(inputs, outputs, monkeypatch):
     monkeypatch.setattr(muon_adamw, "multiplies_bfloat16", lambda device: True)  # torch's always do

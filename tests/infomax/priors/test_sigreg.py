@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.integrate
 import torch
 from code_training import (
     LinearEncoder,
@@ -30,7 +31,7 @@ def by_integration(column, largest):
     t = np.linspace(-largest, largest, 4001)
     empirical = np.exp(1j * t[:, None] * column.numpy()).mean(1)
     error = np.abs(empirical - np.exp(-(t**2) / 2)) ** 2 * np.exp(-(t**2) / 2)
-    return len(column) * np.trapezoid(error, t)
+    return len(column) * scipy.integrate.trapezoid(error, t)
 
 
 def in_closed_form(column):

@@ -24,6 +24,14 @@ def test_to_float_maps_bytes_to_zero_to_one_in_their_layout():
     assert is_channels_last(floats)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
+def test_what_is_no_bytes_is_refused_and_stays_as_it_is(dtype):
+    pixels = torch.ones(1, 3, 2, 2, dtype=dtype)
+    with pytest.raises(InputError, match=r"the images are (float|int)\d+; expected uint8"):
+        to_float(pixels)
+    assert torch.equal(pixels, torch.ones(1, 3, 2, 2, dtype=dtype))
+
+
 def every_outcome(image, shift):
     """All crops of one padded image, as they are and mirrored."""
     _, height, width = image.shape

@@ -3,14 +3,23 @@
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from dim_lightning.errors import InputError
 
 
-def to_float(images: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-    """The images as float32 in [0, 1], in the memory format they come in."""
+def to_float(images: Tensor) -> Float[Tensor, "n 3 h w"]:
+    """The images, uint8 [n, 3, h, w], as float32 in [0, 1], in the memory format they come in.
+
+    Raises:
+        InputError: they are no bytes.
+    """
+    if images.dtype != torch.uint8:
+        raise InputError(
+            f"the images are {str(images.dtype).removeprefix('torch.')}; expected uint8, values "
+            "from 0 to 255; take floats in [0, 1] as they are"
+        )
     return images.to(torch.float32).div_(255)
 
 

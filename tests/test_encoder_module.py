@@ -113,6 +113,11 @@ def test_a_loader_without_its_module_is_said(tmp_path):
         trainer(tmp_path, max_steps=1).fit(module, *loaders)
 
 
+def test_codes_of_bytes_are_refused():
+    with pytest.raises(InputError, match="images are uint8; expected floats"):
+        Own(None)(torch.ones(2, 3, SIZE, SIZE, dtype=torch.uint8))
+
+
 def test_prediction_by_a_loader_without_its_module_is_said(tmp_path):
     data = digits(tmp_path)
     data.prepare_data()

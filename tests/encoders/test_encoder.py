@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from dim_lightning.data import to_float
 from dim_lightning.encoders import (
     BlogEncoder,
     Encoder,
@@ -32,6 +33,15 @@ class OneChannel(Encoder):
 def test_an_encoder_of_other_channels_is_said():
     with pytest.raises(InputError, match=r"OneChannel cannot take images of \[2, 3, 8"):
         check_encoder(OneChannel(), 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_images_that_are_no_floats_are_refused(dtype):
+    encoder = BlogEncoder(8, widths=(4,), embedding_dim=2)
+    images = torch.ones(2, 3, 8, 8, dtype=dtype)
+    with pytest.raises(InputError, match=rf"{str(dtype)[6:]}; expected floats in .*to_float\("):
+        encoder(images)
+    assert torch.equal(encoder(to_float(images.byte())).mean, encoder(images / 255).mean)
 
 
 @pytest.mark.parametrize("is_training", [True, False])

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import plain
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 # Whatever is loaded until the tests are collected stays: there is no garbage to look for in it.
 gc.disable()
@@ -49,6 +49,12 @@ def forked_commands(monkeypatch):
 
     names = {"Popen": Popen, "DEVNULL": subprocess.DEVNULL, "STDOUT": subprocess.STDOUT}
     monkeypatch.setattr("dim_lightning.run.child.subprocess", SimpleNamespace(**names))
+
+
+@pytest.fixture
+def as_in_a_script(monkeypatch):
+    """Types and shapes are not looked at, as only tests do."""
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
 def pytest_collection_finish():

@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -72,12 +71,6 @@ def test_each_part_with_dropout_is_named_once(method, part, make, named):
     with pytest.warns(UserWarning, match=f"^{named} has dropout or other layers") as said:
         build(method, **{part: with_dropout(make)})
     assert len(said) == 1
-
-
-@pytest.fixture
-def as_in_a_script(monkeypatch):
-    """Types are not looked at, as only tests do."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 MAKERS = {

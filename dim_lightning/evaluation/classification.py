@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from dim_lightning.evaluation.labelled import check_labelled
+from dim_lightning.errors import InputError
+from dim_lightning.evaluation.labelled import check_classes, check_labelled, check_same_shape
 
 MANY_CLASSES = 10  # of no more than these, five would say little
 FIVE = 5
@@ -16,7 +17,9 @@ AT_ONCE = 4096  # images whose scores are looked at together
 Accuracies = dict[str, float]  # name -> figure in [0, 1], see `accuracies`
 
 
-def accuracies(blocks: Iterable[Float[Tensor, "_ c"]], labels: Int64[Tensor, " n"]) -> Accuracies:
+def accuracies(
+    scores: Float[Tensor, "n c"] | Iterable[Float[Tensor, "_ c"]], labels: Int64[Tensor, " n"]
+) -> Accuracies:
     """What the scores of the classes are worth, in [0, 1], by name.
 
     - top1: the share of the images whose class comes first; every image counts the same (micro
@@ -29,18 +32,27 @@ def accuracies(blocks: Iterable[Float[Tensor, "_ c"]], labels: Int64[Tensor, " n
     The order of the classes, and what is no number, is that of `places`.
 
     Args:
-        blocks: scores of the images in their order, some at a time; used one after the other.
+        scores: of the images in their order; or some of them at a time, used one after the other.
         labels: classes 0 .. c - 1, on any device.
 
     Raises:
-        InputError: some are unlabelled.
+        InputError: some are unlabelled or of class c or more, or there is not one of each image.
     """
     check_labelled(labels)
-    found, done, num_classes = [], 0, 0
-    for scores in blocks:
-        part = labels[done : done + len(scores)].to(scores.device)
-        found.append(places(scores, part))
-        done, num_classes = done + len(scores), scores.shape[1]
+    found: list[Tensor] = []
+    done = num_classes = 0
+    for block in scores.split(AT_ONCE) if isinstance(scores, Tensor) else scores:
+        if not found:
+            num_classes = block.shape[1]
+            check_classes(labels, num_classes)
+        part = labels[done : done + len(block)].to(block.device)
+        if len(part) == len(block):
+            found.append(places(block, part))
+        done += len(block)
+    if done != len(labels):
+        raise InputError(
+            f"there are scores of {done} images and {len(labels)} labels; expected as many of both"
+        )
     place, classes = torch.cat(found).cpu().numpy(), labels.cpu().numpy()
     right = place == 0
     figures = {"top1": int(right.sum()) / len(classes)}
@@ -75,7 +87,8 @@ def accuracy(predicted: Int64[Tensor, " n"], labels: Int64[Tensor, " n"]) -> flo
     """Share of equal entries, in [0, 1]: every image counts the same (micro average).
 
     Raises:
-        InputError: some are unlabelled.
+        InputError: some are unlabelled, or there is not one of each.
     """
     check_labelled(labels)
+    check_same_shape(predicted=predicted, labels=labels)
     return (predicted == labels).sum().item() / len(labels)

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from dim_lightning.evaluation.labelled import check_same_shape
+
 _DEAD_VARIANCE = 0.01
 
 
@@ -54,7 +56,13 @@ class Geometry(NamedTuple):
 def geometry_of(
     mean: Float[Tensor, "n d"], log_variance: Float[Tensor, "n d"] | None = None
 ) -> Geometry:
-    """The statistics of the codes with this mean and, where p(z|x) is Gaussian, log variance."""
+    """The statistics of the codes with this mean and, where p(z|x) is Gaussian, log variance.
+
+    Raises:
+        InputError: the shapes of both differ.
+    """
+    if log_variance is not None:
+        check_same_shape(mean=mean, log_variance=log_variance)
     codes = mean.double()
     centre, variance = codes.mean(dim=0), codes.var(dim=0, correction=0)
     noise = 0.0 if log_variance is None else log_variance.double().exp().mean(dim=0)
@@ -104,7 +112,11 @@ def alignment(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> floa
     than any two directions.
 
     Source: Wang and Isola, 2020, equation 2 (alpha = 2).
+
+    Raises:
+        InputError: the shapes of both differ.
     """
+    check_same_shape(first=first, second=second)
     u, v = (F.normalize(codes.double(), dim=1) for codes in (first, second))
     return (u - v).square().sum(dim=1).mean().item()
 

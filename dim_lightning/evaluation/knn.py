@@ -9,7 +9,11 @@ from torch import Tensor
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation.classification import accuracy
-from dim_lightning.evaluation.labelled import check_finite, check_labelled
+from dim_lightning.evaluation.labelled import (
+    Labelled,
+    check_finite,
+    check_labelled_features,
+)
 from dim_lightning.evaluation.search import Ranking, largest
 
 Metric = Literal["cosine", "euclidean"]
@@ -94,9 +98,10 @@ def knn_predict(
     instance discrimination"; k = 20, T = 0.07 as in DINO; k = 200, T = 0.1 as in MoCo on CIFAR.
 
     Raises:
-        InputError: if the bank holds fewer than k vectors, or unlabelled ones.
+        InputError: if the bank holds fewer than k vectors, unlabelled ones, or not one label of
+            each, of a class below `num_classes`.
     """
-    check_labelled(bank_labels)
+    check_labelled_features(Labelled(bank, bank_labels), num_classes)
     value, index = neighbours(queries, bank, k, metric)
     return vote(value, bank_labels[index], num_classes, temperature if metric == "cosine" else None)
 
@@ -114,8 +119,9 @@ def knn_accuracy(
     """Share of the queries whose class `knn_predict` finds, in [0, 1].
 
     Raises:
-        InputError: if the bank holds fewer than k vectors, or some labels are missing.
+        InputError: see `knn_predict`; or the same of the queries.
     """
+    check_labelled_features(Labelled(queries, labels), num_classes)
     predicted = knn_predict(queries, bank, bank_labels, num_classes, k, temperature, metric)
     return accuracy(predicted, labels)
 

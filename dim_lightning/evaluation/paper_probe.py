@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dim_lightning.evaluation.classification import Accuracies
 from dim_lightning.evaluation.fitting import passes, seeded
-from dim_lightning.evaluation.labelled import Labelled, check_parts
+from dim_lightning.evaluation.labelled import Labelled, checked_parts
 from dim_lightning.evaluation.probes import network_accuracies, small_network
 
 PAPER_EPOCHS = 200
@@ -61,10 +61,10 @@ def paper_probe(
     Source: Hjelm et al., 2019, section 4.1 and appendix A.2.
 
     Raises:
-        InputError: some images are unlabelled or have features that are no numbers, or there are
-            fewer than 2 training images.
+        InputError: features or labels are not what `checked_parts` asks for, or there are fewer
+            than 2 training images.
     """
-    check_parts(train, val, test)
+    train, val, test = checked_parts(train, val, test, num_classes=num_classes)
     device = train.features.device
     scores: list[tuple[float, Accuracies]] = []
     with seeded(seed, device):

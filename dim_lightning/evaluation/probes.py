@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dim_lightning.evaluation.classification import AT_ONCE, Accuracies, accuracies, accuracy
 from dim_lightning.evaluation.conditioning import standardisation
 from dim_lightning.evaluation.fitting import passes, seeded
-from dim_lightning.evaluation.labelled import Labelled, check_parts
+from dim_lightning.evaluation.labelled import Labelled, checked_parts
 from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
 
 L2_GRID = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -77,9 +77,9 @@ def linear_probe(
         l2_grid: penalties to try, see `SoftmaxSolver`.
 
     Raises:
-        InputError: some images are unlabelled or have features that are no numbers.
+        InputError: features or labels are not what `checked_parts` asks for.
     """
-    check_parts(train, val, test)
+    train, val, test = checked_parts(train, val, test, num_classes=num_classes)
     solver = SoftmaxSolver(train, num_classes, _TOLERANCE)
     tries_all = train.features.numel() <= FEW_VALUES
     seen: list[_Attempt] = []
@@ -177,10 +177,10 @@ def mlp_probe(
         seed: of weights, dropout and orders.
 
     Raises:
-        InputError: some images are unlabelled or have features that are no numbers, or there are
-            fewer than 2 training images.
+        InputError: features or labels are not what `checked_parts` asks for, or there are fewer
+            than 2 training images.
     """
-    check_parts(train, test)
+    train, test = checked_parts(train, test, num_classes=num_classes)
     device, count = train.features.device, len(train.labels)
     if batch_size is None:
         batch_size = mlp_batch_size(count)

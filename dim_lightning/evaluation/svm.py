@@ -17,7 +17,7 @@ from dim_lightning.evaluation.conditioning import (
     standardisation,
     wide,
 )
-from dim_lightning.evaluation.labelled import Labelled, check_parts
+from dim_lightning.evaluation.labelled import Labelled, checked_parts
 from dim_lightning.evaluation.probes import FEW_VALUES
 
 C_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -82,10 +82,10 @@ def linear_svm(
         max_iter: steps of L-BFGS for one C.
 
     Raises:
-        InputError: all training images are of one class, some images are unlabelled, or
-            their features are no numbers.
+        InputError: all training images are of one class, or features or labels are not what
+            `checked_parts` asks for.
     """
-    check_parts(train, val, test)
+    train, val, test = checked_parts(train, val, test)
     classes, places = train.labels.unique(return_inverse=True)
     if len(classes) < 2:
         raise InputError(

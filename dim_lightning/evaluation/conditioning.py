@@ -1,14 +1,37 @@
 """Features standardised, and the factor through which a linear classifier sees them as round."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation.labelled import check_finite
 
 _VALUES_AT_ONCE = 2**22  # of some columns of the features
 
 LARGEST_CURVATURE = 8192  # features beyond which their d x d second moment costs too much
+
+
+def check_grid(name: str, grid: Sequence[float], zero: bool = False) -> None:
+    """Looks at the weights that are tried of a penalty, or of the loss beside it.
+
+    Args:
+        name: of the setting.
+        grid: what was given.
+        zero: whether one may be 0.
+
+    Raises:
+        InputError: there are none, or one is negative, infinite or no number.
+    """
+    if len(grid) and all(0 < each < math.inf or (zero and each == 0) for each in grid):
+        return
+    least = "of at least 0" if zero else "above 0"
+    raise InputError(
+        f"{name} is {list(grid)}; expected one or more finite numbers {least}; set {name}"
+    )
 
 
 def standardisation(features: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:

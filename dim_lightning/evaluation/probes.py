@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dim_lightning.evaluation.classification import AT_ONCE, Accuracies, accuracies, accuracy
-from dim_lightning.evaluation.conditioning import standardisation
+from dim_lightning.evaluation.conditioning import check_grid, standardisation
 from dim_lightning.evaluation.fitting import passes, seeded
 from dim_lightning.evaluation.labelled import Labelled, checked_parts
 from dim_lightning.evaluation.softmax_regression import SoftmaxRegression, SoftmaxSolver
@@ -77,8 +77,10 @@ def linear_probe(
         l2_grid: penalties to try, see `SoftmaxSolver`.
 
     Raises:
-        InputError: features or labels are not what `checked_parts` asks for.
+        InputError: features or labels are not what `checked_parts` asks for, or there is no
+            penalty to try, or a negative one.
     """
+    check_grid("l2_grid", l2_grid, zero=True)
     train, val, test = checked_parts(train, val, test, num_classes=num_classes)
     solver = SoftmaxSolver(train, num_classes, _TOLERANCE)
     tries_all = train.features.numel() <= FEW_VALUES
@@ -95,7 +97,6 @@ def linear_probe(
         return seen[-1]
 
     grid = sorted(l2_grid, reverse=True)
-    assert grid, "the grid of penalties is empty"
     start = min(1, len(grid) - 1)
     first = attempt(grid[start])
     best = _walk(first, map(attempt, grid[start + 1 :]), tries_all)

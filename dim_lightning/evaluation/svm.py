@@ -13,6 +13,7 @@ from dim_lightning.errors import InputError
 from dim_lightning.evaluation.classification import AT_ONCE, Accuracies, accuracies
 from dim_lightning.evaluation.conditioning import (
     LARGEST_CURVATURE,
+    check_grid,
     cholesky_factor,
     standardisation,
     wide,
@@ -83,8 +84,9 @@ def linear_svm(
 
     Raises:
         InputError: all training images are of one class, or features or labels are not what
-            `checked_parts` asks for.
+            `checked_parts` asks for, or there is no C to try, or one that is not above 0.
     """
+    check_grid("grid", grid)
     train, val, test = checked_parts(train, val, test)
     classes, places = train.labels.unique(return_inverse=True)
     if len(classes) < 2:
@@ -92,7 +94,6 @@ def linear_svm(
             "the training images are all of one class, which no SVM can be fitted to; expected at "
             "least two classes; set evaluation.svm to false"
         )
-    assert grid, "the grid of C is empty"
     machines = _Machines(train.features, places, len(classes))
     found = machines.start
     best_top1, best_c, best, best_converged, since = -1.0, 0.0, found, False, 0

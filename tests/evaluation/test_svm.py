@@ -157,6 +157,15 @@ def test_it_says_when_it_did_not_converge():
     assert not linear_svm(*parts, grid=(1.0,), max_iter=1).converged
 
 
+@pytest.mark.parametrize("grid", [(), (0.0, 1.0), (-1.0,), (float("nan"),)])
+def test_weights_that_cannot_be_are_refused(grid):
+    parts = [blobs(30, seed) for seed in range(3)]
+    with pytest.raises(
+        InputError, match=r"grid is .*; expected one or more finite numbers above 0"
+    ):
+        linear_svm(*parts, grid=grid)
+
+
 def test_one_class_is_refused():
     part = Labelled(torch.randn(9, 2), torch.zeros(9, dtype=torch.int64))
     with pytest.raises(InputError, match=r"one class.*evaluation\.svm"):

@@ -82,6 +82,7 @@ def mutual_information(
     Raises:
         InputError: there are fewer than 10 images of a split.
     """
+    train, val, test = (Paired(*(v.detach() for v in part)) for part in (train, val, test))
     codes = [part.codes for part in (train, val, test)]
     check_enough("mine", _counts(codes), train.codes.shape[1])
     device = train.codes.device
@@ -120,6 +121,7 @@ def total_correlation(
     Raises:
         InputError: there are fewer than 10 images of a split, or the code has one dimension.
     """
+    train, val, test = (part.detach() for part in (train, val, test))
     check_enough("ndm", _counts([train, val, test]), train.shape[1])
     device = train.device
     with seeded(seed, device):

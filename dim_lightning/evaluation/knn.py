@@ -46,7 +46,8 @@ def neighbours(
         the rows of the bank.
 
     Raises:
-        InputError: if the bank holds fewer than k vectors, or a vector is no numbers.
+        InputError: if the bank holds fewer than k vectors, a vector is no numbers, or there is no
+            such metric.
     """
     return neighbours_by((metric,), queries, bank, k, chunk)[metric]
 
@@ -61,8 +62,11 @@ def neighbours_by(
     """What `neighbours` finds by each of some metrics, quicker than one after the other.
 
     Raises:
-        InputError: if the bank holds fewer than k vectors, or a vector is no numbers.
+        InputError: see `neighbours`.
     """
+    unknown = [metric for metric in metrics if metric not in METRICS]
+    if unknown:
+        raise InputError(f"metric is {unknown[0]!r}; expected one of {', '.join(METRICS)}")
     if not 0 < k <= len(bank):
         raise InputError(
             f"{k} neighbours asked of a bank of {len(bank)} images; expected between 1 and that "
@@ -70,7 +74,7 @@ def neighbours_by(
         )
     check_finite(queries)
     check_finite(bank)
-    queries, bank = queries.float(), bank.float()
+    queries, bank = queries.detach().float(), bank.detach().float()
     rankings = [_RANKINGS[metric](queries, bank) for metric in metrics]
     found = largest(queries, bank, rankings, k, chunk)
     return {
@@ -132,7 +136,11 @@ def vote(
     num_classes: int,
     temperature: float | None,
 ) -> Int64[Tensor, " q"]:
-    """The winning class of each row: that of most `votes`, of equal counts the lowest."""
+    """The winning class of each row: that of most `votes`, of equal counts the lowest.
+
+    Raises:
+        InputError: the temperature is not above 0.
+    """
     return votes(similarity, labels, num_classes, temperature).argmax(dim=1)
 
 
@@ -145,7 +153,12 @@ def votes(
     """The votes for each class, up to a factor of each row; -inf for a class without any.
 
     A neighbour has exp(similarity / temperature) votes, or one if there is no temperature.
+
+    Raises:
+        InputError: the temperature is not above 0.
     """
+    if temperature is not None and not temperature > 0:
+        raise InputError(f"temperature is {temperature}; expected None or a number above 0")
     weights = torch.ones_like(similarity)
     if temperature is not None:  # relative to the nearest one, so that nothing overflows
         weights = ((similarity - similarity.amax(dim=1, keepdim=True)) / temperature).exp()

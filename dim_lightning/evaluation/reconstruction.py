@@ -72,14 +72,14 @@ def reconstruction(
         InputError: there are fewer than 2 training images, or images are smaller than 8 pixels.
     """
     scales_of(min(test.images.shape[2:]))
-    device = train.codes.device
+    device, codes = train.codes.device, train.codes.detach()
     with seeded(seed, device):
         decoder.train()
 
         def loss_of(rows: Tensor) -> Tensor:
             images = as_floats(train.images[rows].to(device))
             with context():
-                made = decoder(train.codes[rows.to(device)])
+                made = decoder(codes[rows.to(device)])
             # of each image the sum: float16 has no gradients as small as a mean's of all pixels
             return (made.float() - images).square().flatten(1).sum(dim=1).mean()
 

@@ -73,6 +73,14 @@ def test_the_test_images_choose_nothing_and_the_seed_decides_everything():
     assert mutual_information(train, val, test, **SHORT, seed=1) != first
 
 
+def test_codes_may_carry_a_graph():
+    parts = [pairs(60, seed, 0.7) for seed in range(3)]
+    learned = [Paired(x, z.clone().requires_grad_() * 1) for x, z in parts]
+    assert mutual_information(*learned, **SHORT) == mutual_information(*parts, **SHORT)
+    found = total_correlation(*(part.codes for part in learned), **SHORT)
+    assert found == total_correlation(*(part.codes for part in parts), **SHORT)
+
+
 def test_the_test_codes_set_no_scale():
     train, val, test = (codes(100, seed, 0.5)[0] for seed in range(3))
     found = total_correlation(train, val, test, **SHORT)

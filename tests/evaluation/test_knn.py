@@ -115,6 +115,31 @@ def test_more_neighbours_than_images_are_refused(k):
         neighbours(vectors(2, 3, 0), vectors(5, 3, 1), k)
 
 
+@pytest.mark.usefixtures("as_in_a_script")
+def test_an_unknown_metric_is_refused():
+    with pytest.raises(InputError, match="metric is 'l2'; expected one of cosine, euclidean"):
+        neighbours(vectors(2, 3, 0), vectors(5, 3, 1), 2, metric="l2")
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.07, float("nan")])
+def test_a_temperature_that_cannot_be_is_refused(temperature):
+    with pytest.raises(
+        InputError, match=f"temperature is {temperature}; expected None or a number above 0"
+    ):
+        knn_predict(
+            vectors(2, 3, 0), vectors(5, 3, 1), torch.arange(5), 5, k=2, temperature=temperature
+        )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_vectors_may_carry_a_graph(metric):
+    queries, bank = vectors(9, 5, 0), vectors(40, 5, 1)
+    learned = [each.clone().requires_grad_() * 1 for each in (queries, bank)]
+    torch.testing.assert_close(
+        neighbours(*learned, 7, metric), neighbours(queries, bank, 7, metric)
+    )
+
+
 def test_no_queries_find_nothing():
     values, index = neighbours(torch.empty(0, 3), vectors(5, 3, 1), 2)
     assert values.shape == index.shape == (0, 2)

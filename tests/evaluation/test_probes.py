@@ -6,8 +6,10 @@ from torch import nn
 
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Labelled, accuracy, linear_probe, mlp_probe
+from dim_lightning.evaluation.paper_probe import paper_probe
 from dim_lightning.evaluation.probes import _Attempt, _walk, mlp_batch_size
 from dim_lightning.evaluation.softmax_regression import SoftmaxSolver
+from dim_lightning.evaluation.svm import linear_svm
 from dim_lightning.seeding import generator_for
 
 
@@ -60,6 +62,27 @@ def test_the_mlp_probe_learns_what_a_line_cannot():
 def test_the_mlp_probe_is_fitted_to_the_end_of_few_images_too():
     """By batches of 256 it has 0.63 here."""
     assert mlp_probe(rings(400, 0), rings(300, 5), 2)["top1"] > 0.85
+
+
+@pytest.mark.parametrize("grid", [(), (-1.0,), (1e-3, float("nan")), (float("inf"), 1.0)])
+def test_penalties_that_cannot_be_are_refused(grid):
+    parts = [blobs(30, seed) for seed in range(3)]
+    with pytest.raises(InputError, match=r"l2_grid is .*; expected one or more finite numbers"):
+        linear_probe(*parts, 3, l2_grid=grid)
+
+
+def test_probes_leave_the_graph_of_their_features_alone():
+    """Of features that an encoder has just given, with gradients."""
+    parts = [blobs(60, seed) for seed in range(3)]
+    learned = [part._replace(features=part.features.clone().requires_grad_()) for part in parts]
+    graphs = [part._replace(features=part.features * 1) for part in learned]
+    assert linear_probe(*graphs, 3) == linear_probe(*parts, 3)
+    train, _, test = graphs
+    assert mlp_probe(train, test, 3, epochs=2) == mlp_probe(parts[0], parts[2], 3, epochs=2)
+    found = paper_probe(*graphs, 3, epochs=2)
+    assert found == paper_probe(*parts, 3, epochs=2)
+    assert linear_svm(*graphs, grid=(0.1,)) == linear_svm(*parts, grid=(0.1,))
+    assert all(part.features.grad is None for part in learned)
 
 
 @pytest.mark.parametrize(

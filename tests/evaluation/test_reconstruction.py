@@ -145,6 +145,13 @@ def test_it_depends_on_the_decoder_and_its_seed_alone():
     assert reconstruction(linear_decoder(1), train, test, epochs=1, seed=1) != first
 
 
+def test_codes_may_carry_a_graph():
+    train, test = coded(40, 0), coded(20, 1)
+    learned = train._replace(codes=train.codes.clone().requires_grad_() * 1)
+    found = reconstruction(linear_decoder(1), learned, test, epochs=2)
+    assert found == reconstruction(linear_decoder(1), train, test, epochs=2)
+
+
 def test_images_decoded_in_half_precision_are_judged_in_float32():
     def half():
         return torch.autocast("cpu", torch.bfloat16)

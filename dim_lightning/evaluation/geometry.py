@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from dim_lightning.errors import check_least
 from dim_lightning.evaluation.labelled import check_same_shape
 
 _DEAD_VARIANCE = 0.01
@@ -63,9 +64,9 @@ def geometry_of(
     """
     if log_variance is not None:
         check_same_shape(mean=mean, log_variance=log_variance)
-    codes = mean.double()
+    codes = mean.detach().double()
     centre, variance = codes.mean(dim=0), codes.var(dim=0, correction=0)
-    noise = 0.0 if log_variance is None else log_variance.double().exp().mean(dim=0)
+    noise = 0.0 if log_variance is None else log_variance.detach().double().exp().mean(dim=0)
     values = torch.linalg.svdvals(codes)
     return Geometry(
         mean=centre.float(),
@@ -75,7 +76,7 @@ def geometry_of(
         effective_rank=_rank_of(values),
         correlation_abs=_mean_abs_correlation(codes - centre),
         dead_share=(variance <= _DEAD_VARIANCE).double().mean().item(),
-        uniformity=uniformity(mean),
+        uniformity=uniformity(mean.detach()),
     )
 
 
@@ -93,15 +94,22 @@ def effective_rank(embeddings: Float[Tensor, "n d"]) -> float:
 def uniformity(embeddings: Float[Tensor, "n d"], limit: int = 2048) -> float:
     """The log of the mean of exp(-2 |u - v|^2) over pairs of codes of length 1.
 
-    The first `limit` codes are taken, and brought to that length.
+    Of more than `limit` codes that many are taken, evenly spaced, as those of a class may lie
+    together.
 
     0 if all point the same way; about -4 for many directions spread evenly in many dimensions.
 
     Source: Wang and Isola, 2020, equation 3 (t = 2).
+
+    Raises:
+        InputError: the limit is below 2.
     """
+    check_least("limit", limit, 2, "codes")
     if len(embeddings) < 2:
         return 0.0
-    squared = F.pdist(F.normalize(embeddings[:limit].double(), dim=1)).square()
+    count = min(len(embeddings), limit)
+    rows = torch.arange(count, device=embeddings.device) * len(embeddings) // count
+    squared = F.pdist(F.normalize(embeddings[rows].double(), dim=1)).square()
     return (-2 * squared).logsumexp(dim=0).sub(torch.tensor(len(squared)).log()).item()
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dim_lightning.errors import InputError
 from dim_lightning.evaluation import alignment, effective_rank, geometry_of, uniformity
 
 
@@ -107,10 +108,29 @@ def test_uniformity_of_known_cases():
     assert uniformity(normal(40, 6)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_uniformity_is_that_of_the_first_codes():
+def test_uniformity_is_that_of_codes_evenly_spaced():
     codes = normal(30, 4)
-    assert uniformity(codes, limit=10) == uniformity(codes[:10])
-    assert uniformity(codes) != uniformity(codes[:10])
+    assert uniformity(codes, limit=10) == uniformity(codes[::3])
+    assert uniformity(codes[:29], limit=20) == uniformity(codes[[i * 29 // 20 for i in range(20)]])
+    assert uniformity(codes, limit=30) == uniformity(codes) != uniformity(codes, limit=29)
+
+
+def test_uniformity_sees_all_classes_though_one_comes_after_the_other():
+    codes = torch.eye(3).repeat_interleave(200, dim=0)  # a point for each of three classes
+    assert uniformity(codes, limit=60) == pytest.approx(uniformity(codes), abs=0.05)
+
+
+@pytest.mark.parametrize("limit", [1, 0, -5])
+def test_too_few_codes_for_uniformity_are_refused(limit):
+    with pytest.raises(InputError, match=f"limit is {limit}; expected at least 2"):
+        uniformity(normal(30, 4), limit=limit)
+
+
+def test_statistics_carry_no_graph():
+    codes = normal(30, 4).requires_grad_()
+    found = geometry_of(codes, codes * 1)
+    tensors = found.mean, found.std, found.aggregate_std, found.singular_values
+    assert not any(each.requires_grad for each in tensors)
 
 
 def test_alignment_is_two_less_twice_the_mean_cosine():

@@ -9,6 +9,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from dim_lightning.errors import InputError
 from dim_lightning.infomax.precision import widened
 from dim_lightning.processes import joint_size, of_each
 
@@ -74,10 +75,22 @@ class Scores(ScoreSet):
     Attributes:
         joint: T of code i with location l of its own image, [n, m].
         marginal: T of code i with location l of k other images, [n, k, m].
+
+    Raises:
+        InputError: their shapes are others, of which an estimator would still be a number.
     """
 
     joint: Float[Tensor, "n m"]
     marginal: Float[Tensor, "n k m"]
+
+    def __post_init__(self) -> None:
+        joint, marginal = self.joint.shape, self.marginal.shape
+        if len(marginal) != 3 or joint != marginal[::2]:
+            raise InputError(
+                f"joint scores are {list(joint)} and marginal ones {list(marginal)}; expected "
+                "[n, m] and [n, k, m], of n codes at m locations, each with k other images; a "
+                "global critic has m = 1"
+            )
 
     @property
     def num_negatives(self) -> int:

@@ -203,6 +203,26 @@ def score_lists(width):
     return st.lists(st.floats(-50, 50), min_size=width, max_size=width)
 
 
+@pytest.mark.usefixtures("as_in_a_script")
+@pytest.mark.parametrize(
+    ("joint", "marginal"),
+    [
+        ((3, 2), (3, 2, 4)),  # axes swapped
+        ((2, 4), (6, 3, 4)),
+        ((3,), (3, 4)),
+        ((3,), (3, 4, 1)),
+        ((3, 1), (3, 4)),
+        ((3, 4, 1), (3, 4, 1)),
+        ((3, 1), (3, 4, 1, 1)),
+    ],
+)
+def test_scores_of_other_shapes_are_refused(joint, marginal):
+    with pytest.raises(
+        InputError, match=r"joint scores are \[.*\]; expected \[n, m\] and \[n, k, m\]"
+    ):
+        Scores(torch.zeros(joint), torch.zeros(marginal))
+
+
 @st.composite
 def any_scores(draw):
     n, k, m = draw(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)))

@@ -31,6 +31,20 @@ def check_least(key: str, value: int | float | None, least: int | float, why: st
         raise InputError(f"{key} is {value}; expected at least {least}{reason}; set {key}")
 
 
+def check_list(key: str, value: object) -> None:
+    """Looks at what is to be several texts: of one alone its letters would be taken for them.
+
+    Args:
+        key: of the setting.
+        value: what was given.
+
+    Raises:
+        InputError: it is a text.
+    """
+    if isinstance(value, str):
+        raise InputError(f"{key} is {value!r}; expected a list; write [{value!r}]")
+
+
 def printable(text: str) -> str:
     """The text with what a terminal would obey in place of showing it, as names may have, spelt."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

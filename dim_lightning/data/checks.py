@@ -179,17 +179,28 @@ def shared_batch_size(count: int, processes: int, most: int, split: str) -> int:
     )
 
 
+def as_batch(batch: object) -> Batch:
+    """What a loader gives, after a look at its type.
+
+    Raises:
+        InputError: it is no batch.
+    """
+    if isinstance(batch, Batch):
+        return batch
+    raise InputError(
+        f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch (images, "
+        "labels, indices), as those of ImageDataModule do; give it a Source of your own for other "
+        "pictures"
+    )
+
+
 def checked_batch(batch: object) -> Batch:
     """What a step of a module is given, after a look at it.
 
     Raises:
         InputError: it is no batch of images as floats.
     """
-    if not isinstance(batch, Batch):
-        raise InputError(
-            f"the data loader gives {type(batch).__name__}; expected dim_lightning.data.Batch, "
-            "as those of ImageDataModule do; give it a Source of your own for other pictures"
-        )
+    batch = as_batch(batch)
     if not batch.images.is_floating_point():
         raise InputError(
             f"the images are {str(batch.images.dtype).removeprefix('torch.')}; expected floats "

@@ -10,9 +10,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dim_lightning.data import Batch, to_float
+from dim_lightning.data.checks import as_batch
 from dim_lightning.encoders import Encoder, Features
 from dim_lightning.encoders.encoder import evaluating
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_list
 
 
 class Extracted(NamedTuple):
@@ -44,7 +45,7 @@ def observing(module: nn.Module) -> Iterator[None]:
 def extract(
     encoder: Encoder,
     batches: Iterable[Batch],
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     layers: Sequence[str] | None = None,
     labelled: bool = False,
 ) -> Extracted:
@@ -54,23 +55,25 @@ def extract(
     in the precision of the caller's autocast context.
 
     Args:
-        encoder: on `device`.
+        encoder: any.
         batches: images as bytes or as floats in [0, 1].
-        device: where the encoder is.
+        device: where the encoder is; where its parameters are if None.
         layers: names in `Features.layers` to keep; all of them if None.
         labelled: whether to keep layers of labelled images only, [number of these, k]; codes are
             kept of all.
 
     Raises:
-        InputError: for a layer that the encoder does not have, if it gives no `Features`, and if
-            there are no images.
+        InputError: for a layer that the encoder does not have, if it gives no `Features`, if
+            there are no images, or no batches of images as bytes or floats.
     """
+    check_list("layers", layers)
     stores: dict[str, list[Tensor]] = {}
     parts: list[dict[str, Tensor]] = []
-    dtype = next((p.dtype for p in encoder.parameters()), torch.float32)
+    like = next(encoder.parameters(), torch.empty(0))
+    device = like.device if device is None else device
     with observing(encoder):
-        for batch in batches:
-            features = encoder(as_floats(batch.images.to(device)).to(dtype))
+        for batch in map(as_batch, batches):
+            features = encoder(as_floats(batch.images.to(device)).to(like.dtype))
             if not isinstance(features, Features):
                 raise InputError(
                     f"{type(encoder).__name__} gives {type(features).__name__}; expected Features, "
@@ -101,10 +104,10 @@ def pixels(batches: Iterable[Batch], largest: int = 32) -> Float[Tensor, "n k"]:
         largest: images with a longer side are averaged down to `largest` x `largest` first.
 
     Raises:
-        InputError: if there are no images.
+        InputError: if there are no images, or no batches of images as bytes or floats.
     """
     rows = []
-    for batch in batches:
+    for batch in map(as_batch, batches):
         images = as_floats(batch.images).contiguous()
         if max(images.shape[2:]) > largest:
             images = F.adaptive_avg_pool2d(images, largest)
@@ -115,8 +118,12 @@ def pixels(batches: Iterable[Batch], largest: int = 32) -> Float[Tensor, "n k"]:
 
 
 def as_floats(images: Tensor) -> Float[Tensor, "n 3 height width"]:
-    """Images with values in [0, 1], from bytes or from such floats."""
-    return to_float(images) if images.dtype == torch.uint8 else images
+    """Images with values in [0, 1], from bytes or from such floats.
+
+    Raises:
+        InputError: they are neither.
+    """
+    return images if images.is_floating_point() else to_float(images)
 
 
 def _chosen(layers: dict[str, Tensor], names: Sequence[str] | None) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from dim_lightning.data.augmentation import to_float
 from dim_lightning.data.pictures import centre_square, decode, to_rgb, upright
 from dim_lightning.encoders import Encoder, Features
 from dim_lightning.encoders.encoder import evaluating
-from dim_lightning.errors import InputError, check_least
+from dim_lightning.errors import InputError, check_least, check_list
 
 Picture = Image.Image | Path | str
 Pictures = Picture | Iterable[Picture] | Tensor
@@ -80,9 +80,10 @@ class PictureEncoder(nn.Module):
             names: which layers; all if None, which may be many times the embedding's memory.
 
         Raises:
-            InputError: a file cannot be read, a tensor is of another type or shape, or there is no
-                layer of that name.
+            InputError: a file cannot be read, a tensor is of another type or shape, there is no
+                layer of that name, or the names are no list.
         """
+        check_list("names", names)
         known = list(self.about["outputs"])
         unknown = [name for name in names or () if name not in known]
         if unknown:

@@ -117,6 +117,34 @@ def test_layers_can_be_chosen():
         extract(small_encoder(), batches(), layers=["cnov"])
 
 
+def test_a_name_alone_is_no_list_of_layers():
+    with pytest.raises(InputError, match=r"layers is 'conv'; expected a list; write \['conv'\]"):
+        extract(small_encoder(), batches(), layers="conv")
+
+
+@pytest.mark.usefixtures("as_in_a_script")
+@pytest.mark.parametrize("taken", [lambda data: extract(small_encoder(), data), pixels])
+def test_loaders_of_something_else_are_said(taken):
+    (batch,) = batches(1)
+    with pytest.raises(InputError, match=r"gives list; expected .*Batch \(images, labels, ind"):
+        taken([[batch.images, batch.labels]])
+    with pytest.raises(InputError, match="images are int32; expected uint8"):
+        taken([batch._replace(images=batch.images.int())])
+
+
+class Elsewhere(Point):
+    """On a device without values, which every machine has beside the CPU."""
+
+    def forward(self, images):
+        assert images.device.type == self.linear.weight.device.type == "meta"
+        code = torch.zeros(len(images), 4)
+        return Features(code[:, :, None, None], {"code": code}, code, None)
+
+
+def test_images_go_where_the_encoder_is():
+    assert extract(Elsewhere().to("meta"), batches()).code.shape == (12, 4)
+
+
 def test_no_images_are_refused():
     with pytest.raises(InputError, match="no images"):
         extract(small_encoder(), [])

@@ -79,6 +79,8 @@ def test_layers_in_order_the_last_one_is_the_embedding(encode, encoder):
     torch.testing.assert_close(some, {name: expected[name] for name in ("pool", "embedding")})
     with pytest.raises(InputError, match="no layer 'fc'; expected names from conv, pool, emb"):
         encode.layers("missing.png", names=["fc"])  # before a picture is looked at
+    with pytest.raises(InputError, match=r"names is 'pool'; expected a list; write \['pool'\]"):
+        encode.layers("missing.png", names="pool")
 
 
 def test_it_stays_in_eval_mode_within_a_module_that_is_trained(encode):

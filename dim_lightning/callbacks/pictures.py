@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from dim_lightning.evaluation import Geometry
+from dim_lightning.evaluation import CodeStatistics
 from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.run.curves import figure_png, font
 from dim_lightning.writing import explained, write_atomically
@@ -83,7 +83,7 @@ def write_grid(
 
 
 def write_statistics(
-    path: Path, geometry: Geometry, codes: Tensor, subtitle: str, prior: CodePrior | None
+    path: Path, geometry: CodeStatistics, codes: Tensor, subtitle: str, prior: CodePrior | None
 ) -> None:
     """Draws means, spreads, histogram and spectrum of the codes beside their prior, as PNG.
 
@@ -118,7 +118,7 @@ def write_statistics(
 _BLUE, _ORANGE, _GREY = "#2f6db5", "#d9822b", "#8a919b"
 
 
-def _plot_means(axis: Any, geometry: Geometry) -> None:
+def _plot_means(axis: Any, geometry: CodeStatistics) -> None:
     means = geometry.mean.sort().values.numpy()
     axis.bar(np.arange(len(means)), means, width=1.0, color=_BLUE)
     axis.axhline(0, color=_GREY, linewidth=1)
@@ -131,7 +131,7 @@ def _plot_means(axis: Any, geometry: Geometry) -> None:
     )
 
 
-def _plot_spreads(axis: Any, geometry: Geometry, prior: CodePrior | None) -> None:
+def _plot_spreads(axis: Any, geometry: CodeStatistics, prior: CodePrior | None) -> None:
     order = geometry.std.argsort(descending=True)
     index = np.arange(len(order))
     axis.plot(index, geometry.std[order], color=_BLUE, label="of the mean codes", linewidth=2)
@@ -172,7 +172,7 @@ def _plot_histogram(axis: Any, codes: Tensor, prior: CodePrior | None) -> None:
     axis.legend(frameon=False, fontsize=9, loc="upper right")
 
 
-def _plot_spectrum(axis: Any, geometry: Geometry) -> None:
+def _plot_spectrum(axis: Any, geometry: CodeStatistics) -> None:
     values = geometry.singular_values.numpy()
     relative = np.maximum(values / max(float(values[0]), 1e-30), 1e-8)
     index = np.arange(1, len(values) + 1)

@@ -1,7 +1,10 @@
 """Frozen features to numbers: plain functions on tensors.
 
+Those that draw seed the generators of the whole process meanwhile, and so are for one thread at a
+time.
+
 features.py   an encoder and batches of images -> features, layer by layer, and pixels
-labelled.py   features with a class of each
+labelled.py   features with a class of each, and what is looked at before they are used
 classification.py   scores of classes -> top-1 and top-5 accuracy, and the mean over classes
 search.py     the rows of a bank that come first for a query
 knn.py        nearest neighbours and their vote
@@ -24,7 +27,7 @@ projection.py   two coordinates of a code, to be looked at
 from dim_lightning.evaluation.classification import Accuracies, accuracies, accuracy
 from dim_lightning.evaluation.features import Extracted, extract, observing, pixels
 from dim_lightning.evaluation.geometry import (
-    Geometry,
+    CodeStatistics,
     alignment,
     effective_rank,
     geometry_of,
@@ -36,8 +39,8 @@ from dim_lightning.evaluation.probes import LinearResult, linear_probe, mlp_prob
 
 __all__ = [
     "Accuracies",
+    "CodeStatistics",
     "Extracted",
-    "Geometry",
     "Labelled",
     "LinearResult",
     "accuracies",

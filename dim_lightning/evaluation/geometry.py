@@ -13,7 +13,7 @@ from dim_lightning.evaluation.labelled import check_same_shape
 _DEAD_VARIANCE = 0.01
 
 
-class Geometry(NamedTuple):
+class CodeStatistics(NamedTuple):
     """Statistics of n codes of d dimensions, each p(z|x) = N(mean, variance) or a point.
 
     Attributes:
@@ -56,7 +56,7 @@ class Geometry(NamedTuple):
 
 def geometry_of(
     mean: Float[Tensor, "n d"], log_variance: Float[Tensor, "n d"] | None = None
-) -> Geometry:
+) -> CodeStatistics:
     """The statistics of the codes with this mean and, where p(z|x) is Gaussian, log variance.
 
     Raises:
@@ -68,7 +68,7 @@ def geometry_of(
     centre, variance = codes.mean(dim=0), codes.var(dim=0, correction=0)
     noise = 0.0 if log_variance is None else log_variance.detach().double().exp().mean(dim=0)
     values = torch.linalg.svdvals(codes)
-    return Geometry(
+    return CodeStatistics(
         mean=centre.float(),
         std=variance.sqrt().float(),
         aggregate_std=(variance + noise).sqrt().float(),

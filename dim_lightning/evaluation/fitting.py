@@ -12,7 +12,11 @@ from dim_lightning.seeding import generator_for
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Within, tensors can learn and the global generators are seeded; afterwards as before."""
+    """Within, tensors can learn and the global generators are seeded; afterwards as before.
+
+    These are the generators of the whole process: what another thread draws meanwhile changes the
+    draws in here, and its own. What fits a network is for one thread at a time.
+    """
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         _seeded_mps(seed) if device.type == "mps" else nullcontext(),

@@ -1,6 +1,7 @@
 """What the package shows to tools, and what it says it needs."""
 
 import ast
+import inspect
 import re
 import sys
 from importlib import import_module
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 import dim_lightning
+from dim_lightning import evaluation
 from dim_lightning.extras import EXTRAS
 
 OTHER_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # module -> package
@@ -51,6 +53,18 @@ def test_a_docstring_that_lists_a_folder_is_complete(folder):
     named = set(re.findall(r"^ *(\w+)(?:\.py)? ", listed, re.MULTILINE))
     inside = (PACKAGE / folder).glob("[a-z]*.py" if folder else "*/__init__.py")
     assert {path.stem if folder else path.parent.name for path in inside} <= named
+
+
+def test_settings_of_measures_are_named():
+    """What has a default, but for a variance and a metric."""
+    found = {name: getattr(evaluation, name) for name in evaluation.__all__}
+    optional = {
+        each.name
+        for function in filter(inspect.isfunction, found.values())
+        for each in inspect.signature(function).parameters.values()
+        if each.default is not each.empty and each.kind is not each.KEYWORD_ONLY
+    }
+    assert optional == {"log_variance", "metric"}
 
 
 def test_every_package_that_is_imported_is_declared():

@@ -122,7 +122,7 @@ def fine_tuned_accuracies(
         _pictures(trainer, "train", labelled=True),
         _pictures(trainer, "test", labelled=True),
         num_classes,
-        epochs,
+        epochs=epochs,
         seed=seed,
         context=trainer.precision_plugin.forward_context,
     )
@@ -138,11 +138,12 @@ def _mine(trainer: L.Trainer, codes: Sequence[Tensor], epochs: int, seed: int) -
     loaders = [data_of(trainer).clean_dataloader(split) for split in NAMES]
     flat = [pixels(loader).to(codes[0].device) for loader in loaders]
     train, val, test = (Paired(x, z) for x, z in zip(flat, codes, strict=True))
-    return mutual_information(train, val, test, epochs, seed=seed)._asdict()
+    return mutual_information(train, val, test, epochs=epochs, seed=seed)._asdict()
 
 
 def _ndm(_: L.Trainer, codes: Sequence[Tensor], epochs: int, seed: int) -> dict[str, float]:
-    return total_correlation(codes[0], codes[1], codes[2], epochs, seed=seed)._asdict()
+    train, val, test = codes
+    return total_correlation(train, val, test, epochs=epochs, seed=seed)._asdict()
 
 
 def _decoded(
@@ -154,7 +155,8 @@ def _decoded(
     train = Coded(_pictures(trainer, "train").images, of_train)
     test = Coded(_pictures(trainer, "test").images, of_test)
     context = trainer.precision_plugin.forward_context
-    return reconstruction(decoder, train, test, epochs, seed=seed, context=context)._asdict()
+    found = reconstruction(decoder, train, test, epochs=epochs, seed=seed, context=context)
+    return found._asdict()
 
 
 # by the setting of their epochs, in the order in which they are measured

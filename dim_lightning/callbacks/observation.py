@@ -154,7 +154,7 @@ def features_of(
     """
     encoder = part_of(pl_module, "encoder")
     with trainer.precision_plugin.forward_context():
-        seen = extract(encoder, batches, pl_module.device, layers, labelled)
+        seen = extract(encoder, batches, device=pl_module.device, layers=layers, labelled=labelled)
     check_finite(seen, after_epochs(trainer, pl_module))
     return seen
 

@@ -96,12 +96,12 @@ def _kinds(
     loaders = [data_of(trainer).clean_dataloader(each, labelled=True) for each in NAMES]
     try:
         statistics = data_of(trainer).clean_dataloader("train", limit=_STATISTICS_IMAGES)
-        encoder = untrained(pl_module.encoder, statistics, device, seed)  # type: ignore
+        encoder = untrained(pl_module.encoder, statistics, device, seed=seed)  # type: ignore
     except InputError as error:
         pl_module.print(f"offline evaluation: no floor of an untrained encoder: {error}")
     else:
         with trainer.precision_plugin.forward_context():
-            fresh = [extract(encoder, each, device, names) for each in loaders]
+            fresh = [extract(encoder, each, device=device, layers=names) for each in loaders]
         for name in names:
             features = [part.layers.pop(name) for part in fresh]
             yield RANDOM + name, _splits(features, taken, device)

@@ -45,6 +45,7 @@ def observing(module: nn.Module) -> Iterator[None]:
 def extract(
     encoder: Encoder,
     batches: Iterable[Batch],
+    *,
     device: torch.device | str | None = None,
     layers: Sequence[str] | None = None,
     labelled: bool = False,
@@ -96,7 +97,7 @@ def extract(
     )
 
 
-def pixels(batches: Iterable[Batch], largest: int = 32) -> Float[Tensor, "n k"]:
+def pixels(batches: Iterable[Batch], *, largest: int = 32) -> Float[Tensor, "n k"]:
     """The images themselves, flattened, values in [0, 1]: k = 3 h w.
 
     Args:

@@ -30,6 +30,7 @@ def fine_tuned(
     train: LabelledImages,
     test: LabelledImages,
     num_classes: int,
+    *,
     epochs: int = 10,
     batch_size: int = 64,
     learning_rate: float = 1e-3,

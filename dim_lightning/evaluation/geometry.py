@@ -91,7 +91,7 @@ def effective_rank(embeddings: Float[Tensor, "n d"]) -> float:
     return _rank_of(torch.linalg.svdvals(embeddings.double()))
 
 
-def uniformity(embeddings: Float[Tensor, "n d"], limit: int = 2048) -> float:
+def uniformity(embeddings: Float[Tensor, "n d"], *, limit: int = 2048) -> float:
     """The log of the mean of exp(-2 |u - v|^2) over pairs of codes of length 1.
 
     Of more than `limit` codes that many are taken, evenly spaced, as those of a class may lie

@@ -27,6 +27,7 @@ def neighbours(
     bank: Float[Tensor, "n d"],
     k: int,
     metric: Metric = "cosine",
+    *,
     chunk: int | None = None,
 ) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
     """The k nearest of `bank` for each query, nearest first.
@@ -49,7 +50,7 @@ def neighbours(
         InputError: if the bank holds fewer than k vectors, a vector is no numbers, or there is no
             such metric.
     """
-    return neighbours_by((metric,), queries, bank, k, chunk)[metric]
+    return neighbours_by((metric,), queries, bank, k, chunk=chunk)[metric]
 
 
 def neighbours_by(
@@ -57,6 +58,7 @@ def neighbours_by(
     queries: Float[Tensor, "q d"],
     bank: Float[Tensor, "n d"],
     k: int,
+    *,
     chunk: int | None = None,
 ) -> dict[Metric, tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]]:
     """What `neighbours` finds by each of some metrics, quicker than one after the other.
@@ -88,6 +90,7 @@ def knn_predict(
     bank: Float[Tensor, "n d"],
     bank_labels: Int64[Tensor, " n"],
     num_classes: int,
+    *,
     k: int = 20,
     temperature: float = 0.07,
     metric: Metric = "cosine",
@@ -116,6 +119,7 @@ def knn_accuracy(
     bank: Float[Tensor, "n d"],
     bank_labels: Int64[Tensor, " n"],
     num_classes: int,
+    *,
     k: int = 20,
     temperature: float = 0.07,
     metric: Metric = "cosine",
@@ -126,7 +130,9 @@ def knn_accuracy(
         InputError: see `knn_predict`; or the same of the queries.
     """
     check_labelled_features(Labelled(queries, labels), num_classes)
-    predicted = knn_predict(queries, bank, bank_labels, num_classes, k, temperature, metric)
+    predicted = knn_predict(
+        queries, bank, bank_labels, num_classes, k=k, temperature=temperature, metric=metric
+    )
     return accuracy(predicted, labels)
 
 

@@ -61,6 +61,7 @@ class LayerResult(NamedTuple):
 def layer_figures(
     splits: Splits,
     num_classes: int,
+    *,
     mlp_epochs: int = 30,
     seed: int = 0,
     linear_dim: int | None = None,

@@ -35,6 +35,7 @@ def paper_probe(
     val: Labelled,
     test: Labelled,
     num_classes: int,
+    *,
     epochs: int = PAPER_EPOCHS,
     milestones: Sequence[int] = (50, 100),
     averaged: int = 100,

@@ -53,6 +53,7 @@ def linear_probe(
     val: Labelled,
     test: Labelled,
     num_classes: int,
+    *,
     l2_grid: Sequence[float] = L2_GRID,
 ) -> LinearResult:
     """Accuracy of softmax regression on features standardised by their training statistics.
@@ -153,6 +154,7 @@ def mlp_probe(
     train: Labelled,
     test: Labelled,
     num_classes: int,
+    *,
     epochs: int = 30,
     batch_size: int | None = None,
     learning_rate: float = 1e-3,

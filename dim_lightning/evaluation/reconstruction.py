@@ -42,6 +42,7 @@ def reconstruction(
     decoder: nn.Module,
     train: Coded,
     test: Coded,
+    *,
     epochs: int = 30,
     batch_size: int = 64,
     learning_rate: float = 1e-3,

@@ -53,6 +53,7 @@ def linear_svm(
     train: Labelled,
     val: Labelled,
     test: Labelled,
+    *,
     grid: Sequence[float] = C_GRID,
     max_iter: int = 1000,
 ) -> SVMResult:

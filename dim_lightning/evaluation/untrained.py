@@ -19,7 +19,7 @@ _OF_ATTENTION = "_reset_parameters"
 
 
 def untrained(
-    encoder: Encoder, batches: Iterable[Batch], device: torch.device | str, seed: int = 0
+    encoder: Encoder, batches: Iterable[Batch], device: torch.device | str, *, seed: int = 0
 ) -> Encoder:
     """A copy of `encoder` with fresh weights: what its architecture alone can do.
 

@@ -120,8 +120,9 @@ def test_float16_learns_from_gradients_below_its_smallest_number(monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", lambda *each: plain(*each) * 1e-6)
     train, test = stripes(300, 0), stripes(200, 2)
     context = partial(torch.autocast, "cpu", torch.float16)
+    settings = {"epochs": 4, "learning_rate": 1e-2}
     top1 = [
-        fine_tuned(small_encoder(), train, test, 2, 4, learning_rate=1e-2, context=each)["top1"]
+        fine_tuned(small_encoder(), train, test, 2, **settings, context=each)["top1"]
         for each in (nullcontext, context)
     ]
     assert min(top1) > 0.9

@@ -44,7 +44,7 @@ def naive_order(queries, bank, metric):
 def test_neighbours_are_those_of_the_naive_search(metric, chunk):
     queries, bank = vectors(9, 5, 0), vectors(40, 5, 1) + 3  # off centre, as codes may be
     values, order = naive_order(queries, bank, metric)
-    found, index = neighbours(queries, bank, 7, metric, chunk)
+    found, index = neighbours(queries, bank, 7, metric, chunk=chunk)
     np.testing.assert_array_equal(index, order[:, :7])
     expected = np.take_along_axis(values, order[:, :7], axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

@@ -89,7 +89,7 @@ def test_few_labels_are_a_share_of_each_class_and_choose_the_penalty_as_well():
         assert found.figures[name]["top1_std"] == pytest.approx(np.std(tops, ddof=1))
         assert repeated(found) == {name}
         assert found.not_converged == []
-    assert name not in layer_figures(data, 3, 0, linear_dim=1, few_labels=[0.1]).figures
+    assert name not in layer_figures(data, 3, mlp_epochs=0, linear_dim=1, few_labels=[0.1]).figures
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
@@ -124,7 +124,8 @@ def test_knn_figures_are_those_of_one_vote_each():
     figures = knn_figures(data, 3)
     for metric in ("cosine", "euclidean"):
         for k, t in ((20, 0.07), (200, 0.1)):
-            top1 = knn_accuracy(data.test.features, data.test.labels, *data.train, 3, k, t, metric)
+            settings = {"k": k, "temperature": t, "metric": metric}
+            top1 = knn_accuracy(data.test.features, data.test.labels, *data.train, 3, **settings)
             name = f"knn/{metric}/k{k}" + (f"_t{t}" if metric == "cosine" else "")
             assert figures[name]["top1"] == top1
 

@@ -26,15 +26,15 @@ from dim_lightning.seeding import generator_for
 def test_validation_chooses_the_penalty_and_the_test_split_does_not(images, spread, grid):
     sizes = ((images, 0), (400, 1), (400, 2))
     train, val, test = (blobs(n, s, d=40, spread=spread) for n, s in sizes)
-    result = linear_probe(train, val, test, 3, grid)
+    result = linear_probe(train, val, test, 3, l2_grid=grid)
     tops = {}
     for l2 in grid:
         model = SoftmaxSolver(train, 3).fit(l2)
         tops[l2] = (model.predict(val.features) == val.labels).double().mean().item()
     assert result.l2 == max(grid, key=lambda l2: (round(tops[l2], 9), l2))
     assert result.val_top1 == pytest.approx(tops[result.l2], abs=0.006)
-    assert linear_probe(train, val, test, 3, grid[::-1]) == result
-    other = linear_probe(train, val, test._replace(labels=test.labels.roll(1)), 3, grid)
+    assert linear_probe(train, val, test, 3, l2_grid=grid[::-1]) == result
+    other = linear_probe(train, val, test._replace(labels=test.labels.roll(1)), 3, l2_grid=grid)
     assert (other.l2, other.val_top1) == (result.l2, result.val_top1)
     assert other.top1 != result.top1
 

@@ -48,6 +48,7 @@ class TorchvisionEncoder(Encoder):
     def __init__(
         self,
         image_size: int,
+        *,
         name: str = "resnet18",
         local_node: str = "layer3",
         last_node: str = "layer4",

@@ -48,6 +48,7 @@ class BlogEncoder(Encoder):
     def __init__(
         self,
         image_size: int,
+        *,
         widths: Sequence[int] = (64, 128, 256),
         embedding_dim: int = 256,
         pixel_range: tuple[float, float] = (-0.5, 0.5),

@@ -40,6 +40,7 @@ class PaperEncoder(Encoder):
     def __init__(
         self,
         image_size: int,
+        *,
         widths: Sequence[int] = (64, 128, 256),
         hidden_dim: int = 1024,
         embedding_dim: int = 64,
@@ -103,6 +104,7 @@ class PaperEncoder64(Encoder):
     def __init__(
         self,
         image_size: int,
+        *,
         widths: tuple[int, int, int, int, int] = (96, 192, 384, 384, 192),
         hidden_dim: int = 4096,
         embedding_dim: int = 64,

@@ -46,6 +46,7 @@ class ResidualEncoder(Encoder):
     def __init__(
         self,
         image_size: int,
+        *,
         widths: Sequence[int] = (64, 128, 256, 512),
         blocks: Sequence[int] = (2, 2, 2, 2),
         bottleneck: bool = False,

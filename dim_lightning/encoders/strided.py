@@ -42,6 +42,7 @@ class StridedEncoder(Encoder):
     def __init__(
         self,
         image_size: int,
+        *,
         widths: Sequence[int] = (64, 128, 256, 512),
         blocks: Sequence[int] = (),
         pixel_range: tuple[float, float] = (-2.0, 2.0),

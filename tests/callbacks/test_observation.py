@@ -32,7 +32,7 @@ class Plain(L.LightningModule):
 
     def __init__(self, without=None, training=ASKED, validation=ASKED):
         super().__init__()
-        self.encoder = self.network = BlogEncoder(16, (4, 8), embedding_dim=6)
+        self.encoder = self.network = BlogEncoder(16, widths=(4, 8), embedding_dim=6)
         self.embedding_dim = 6
         self.training_gives, self.validation_gives = training, validation
         if without:

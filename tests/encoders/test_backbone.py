@@ -72,7 +72,7 @@ def test_it_is_drawn_anew_as_torchvision_draws():
     torch.manual_seed(3)
     expected = models.convnext_tiny().state_dict()
     settings = {"local_node": "features.5", "last_node": "features.7"}
-    encoder = TorchvisionEncoder(32, "convnext_tiny", **settings)
+    encoder = TorchvisionEncoder(32, name="convnext_tiny", **settings)
     torch.manual_seed(3)
     encoder.trunk.reset_parameters()
     for name, value in encoder.trunk.network.state_dict().items():
@@ -82,7 +82,12 @@ def test_it_is_drawn_anew_as_torchvision_draws():
 @pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v3_small"])
 def test_nothing_is_drawn_in_training(name):
     encoder = TorchvisionEncoder(
-        32, name, local_node="features.4", last_node="features.7", hidden_dim=4, embedding_dim=2
+        32,
+        name=name,
+        local_node="features.4",
+        last_node="features.7",
+        hidden_dim=4,
+        embedding_dim=2,
     )
     assert encoder.training
     images, before = torch.rand(4, 3, 32, 32), torch.get_rng_state()
@@ -109,7 +114,9 @@ def test_settings_that_cannot_be(settings, said):
 def test_patches_of_a_vision_transformer_are_its_locations(trained):
     """Begun with torchvision's weights, whose positions are of other images."""
     nodes = {"local_node": "encoder.layers.encoder_layer_8", "last_node": "encoder.ln"}
-    encoder = TorchvisionEncoder(96, "vit_b_32", **nodes, hidden_dim=8, weights="DEFAULT").eval()
+    encoder = TorchvisionEncoder(
+        96, name="vit_b_32", **nodes, hidden_dim=8, weights="DEFAULT"
+    ).eval()
     assert (encoder.feature_shape, len(trained)) == ((768, 3, 3), 1)
     theirs = models.vit_b_32(image_size=96).eval()
     stored = interpolate_embeddings(96, 32, trained[0])
@@ -136,7 +143,7 @@ def test_patches_of_a_vision_transformer_are_its_locations(trained):
 
 def test_the_channels_of_a_swin_transformer_come_first():
     nodes = {"local_node": "features.5", "last_node": "features.7"}
-    encoder = TorchvisionEncoder(64, "swin_t", **nodes, hidden_dim=8).eval()
+    encoder = TorchvisionEncoder(64, name="swin_t", **nodes, hidden_dim=8).eval()
     seen = {}
     theirs = models.swin_t().eval()
     theirs.load_state_dict(encoder.trunk.network.state_dict(), strict=False)
@@ -196,9 +203,10 @@ def test_weights_that_cannot_be_had(monkeypatch):
 def test_a_node_that_gives_no_tensor():
     node = "encoder.layers.encoder_layer_0.self_attention"
     with pytest.raises(InputError, match=r"self_attention gives values of shape \[\]; expected a"):
-        TorchvisionEncoder(64, "vit_b_32", node, "encoder.ln")
+        TorchvisionEncoder(64, name="vit_b_32", local_node=node, last_node="encoder.ln")
 
 
 def test_images_that_patches_do_not_fill():
+    nodes = dict.fromkeys(("local_node", "last_node"), "encoder.ln")
     with pytest.raises(InputError, match="images of 100 pixels are not for this network: Input sh"):
-        TorchvisionEncoder(100, "vit_b_32", "encoder.ln", "encoder.ln")
+        TorchvisionEncoder(100, name="vit_b_32", **nodes)

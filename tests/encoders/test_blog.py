@@ -21,7 +21,7 @@ def convolution_parameters(inputs, outputs):
     [(32, (64, 128, 256), 1_684_480), (64, (32, 64, 128, 256), 1_702_144)],
 )
 def test_parameter_counts_of_the_script(image_size, widths, expected):
-    encoder = BlogEncoder(image_size, widths)
+    encoder = BlogEncoder(image_size, widths=widths)
     channels = (3, *widths)
     by_hand = sum(convolution_parameters(*pair) for pair in zip(channels, widths, strict=False))
     by_hand += 2 * convolution_parameters(256, 256) + 2 * (256 * 256 + 256)
@@ -30,7 +30,7 @@ def test_parameter_counts_of_the_script(image_size, widths, expected):
 
 @pytest.mark.parametrize(("image_size", "widths"), [(32, (64, 128, 256)), (64, (32, 64, 128, 256))])
 def test_feature_map_is_4x4x256(image_size, widths):
-    encoder = BlogEncoder(image_size, widths)
+    encoder = BlogEncoder(image_size, widths=widths)
     features = encoder(torch.rand(2, 3, image_size, image_size))
     assert encoder.feature_shape == (256, 4, 4)
     assert features.feature_map.shape == (2, 256, 4, 4)
@@ -46,7 +46,7 @@ def test_feature_map_is_4x4x256(image_size, widths):
 def test_equals_the_layers_as_the_article_orders_them():
     """Convolution, batch norm, LeakyReLU, then pooling: our order must give the same numbers."""
     torch.manual_seed(0)
-    encoder = BlogEncoder(16, (8, 16), embedding_dim=8, pixel_range=(-1.0, 1.0)).double()
+    encoder = BlogEncoder(16, widths=(8, 16), embedding_dim=8, pixel_range=(-1.0, 1.0)).double()
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm2d):  # scales of both signs are what could break it
             nn.init.normal_(module.weight)
@@ -72,12 +72,12 @@ def test_equals_the_layers_as_the_article_orders_them():
 
 def test_image_too_small_is_refused():
     with pytest.raises(InputError, match=r"image size 8 is too small .* at least 16 pixels"):
-        BlogEncoder(8, (64, 128, 256))
-    assert BlogEncoder(16, (8, 8, 8)).feature_shape == (8, 2, 2)
+        BlogEncoder(8, widths=(64, 128, 256))
+    assert BlogEncoder(16, widths=(8, 8, 8)).feature_shape == (8, 2, 2)
 
 
 def test_the_smallest_encoder():
-    encoder = BlogEncoder(4, (1,), embedding_dim=1, attention_heads=1)
+    encoder = BlogEncoder(4, widths=(1,), embedding_dim=1, attention_heads=1)
     assert encoder.feature_shape == (1, 2, 2)
     assert encoder(torch.rand(2, 3, 4, 4)).mean.shape == (2, 1)
 
@@ -95,7 +95,7 @@ def with_and_without_attention():
     encoders = []
     for heads in (0, 4):
         torch.manual_seed(0)
-        encoders.append(BlogEncoder(16, (8, 16), embedding_dim=8, attention_heads=heads))
+        encoders.append(BlogEncoder(16, widths=(8, 16), embedding_dim=8, attention_heads=heads))
     return encoders
 
 
@@ -127,12 +127,12 @@ def test_attention_moves_the_code_and_leaves_the_local_features_local():
 @pytest.mark.parametrize("heads", [-1, 5])
 def test_heads_that_cannot_be_are_refused(heads):
     with pytest.raises(InputError, match="attention_heads"):
-        BlogEncoder(16, (8, 16), attention_heads=heads)
+        BlogEncoder(16, widths=(8, 16), attention_heads=heads)
 
 
 @pytest.mark.parametrize("scales", [0, 1, 2])
 def test_scales_are_the_maps_of_the_blocks_before_the_last(scales):
-    encoder = BlogEncoder(20, (4, 8, 16), embedding_dim=8, scales=scales)
+    encoder = BlogEncoder(20, widths=(4, 8, 16), embedding_dim=8, scales=scales)
     images = torch.rand(3, 3, 20, 20)
     features = encoder(images)
     first = encoder.local_trunk[:4](images - 0.5)
@@ -149,7 +149,7 @@ def test_scales_change_nothing_else():
     encoders = []
     for scales in (0, 2):
         torch.manual_seed(0)
-        encoders.append(BlogEncoder(16, (4, 8, 16), embedding_dim=8, scales=scales))
+        encoders.append(BlogEncoder(16, widths=(4, 8, 16), embedding_dim=8, scales=scales))
     images = torch.rand(3, 3, 16, 16)
     without, features = (encoder(images) for encoder in encoders)
     assert torch.equal(features.mean, without.mean)

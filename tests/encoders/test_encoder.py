@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from dim_lightning import encoders
 from dim_lightning.data import to_float
 from dim_lightning.encoders import (
     BlogEncoder,
@@ -42,6 +43,13 @@ def test_images_that_are_no_floats_are_refused(dtype):
     with pytest.raises(InputError, match=rf"{str(dtype)[6:]}; expected floats in .*to_float\("):
         encoder(images)
     assert torch.equal(encoder(to_float(images.byte())).mean, encoder(images / 255).mean)
+
+
+@pytest.mark.parametrize("name", [name for name in encoders.__all__ if "Encoder" in name[1:]])
+def test_settings_beside_the_image_size_are_named(name):
+    """Their orders differ: a third number is a code's size in one encoder, a layer's in another."""
+    with pytest.raises(TypeError, match="positional"):
+        getattr(encoders, name)(32, (64, 128))
 
 
 @pytest.mark.parametrize("is_training", [True, False])

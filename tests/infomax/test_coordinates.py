@@ -145,7 +145,7 @@ def test_gradients_are_those_of_the_numbers():
 @pytest.mark.parametrize("name", ["coordinates", "relative_coordinates"])
 def test_gradients_reach_encoder_and_predictor(name):
     torch.manual_seed(0)
-    encoder = BlogEncoder(16, (8, 8), embedding_dim=8)
+    encoder = BlogEncoder(16, widths=(8, 8), embedding_dim=8)
     coordinates = Coordinates(encoder.feature_shape, 8, width=16)
     features = encoder(torch.rand(4, 3, 16, 16))
     coordinates(features.feature_map, features.mean, generator())[name].backward()

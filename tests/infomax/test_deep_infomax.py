@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
 
 def small_encoder(image_size):
-    return BlogEncoder(image_size, (8, 16), embedding_dim=8)
+    return BlogEncoder(image_size, widths=(8, 16), embedding_dim=8)
 
 
 def build(**settings):

@@ -27,7 +27,7 @@ def generator(seed=0):
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    return BlogEncoder(16, (8, 16), embedding_dim=8)
+    return BlogEncoder(16, widths=(8, 16), embedding_dim=8)
 
 
 def build(encoder, weights=WEIGHTS, estimator=jensen_shannon, prior=GaussianKL, **settings):

@@ -113,6 +113,8 @@ def _replaced(given: Any, others: Mapping[Tensor, Tensor]) -> Any:
         return others.get(given, given)
     if isinstance(given, dict):
         return {name: _replaced(each, others) for name, each in given.items()}
+    if isinstance(given, tuple):  # of a name and a parameter
+        return tuple(_replaced(each, others) for each in given)
     if isinstance(given, list | Iterator):
         return [_replaced(each, others) for each in given]
     return given

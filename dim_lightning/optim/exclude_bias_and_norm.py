@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
+
+from dim_lightning.optim.parameters import parted
 
 
 class ExcludeBiasAndNorm(Optimizer):
@@ -19,7 +20,7 @@ class ExcludeBiasAndNorm(Optimizer):
     al., 2022 (MAE); the criterion is that of DINO's code, and of timm, which MAE calls.
 
     Args:
-        params: all parameters of the module, or groups of them.
+        params: all parameters of the module, with their names if they have them, or groups of them.
         optimizer: makes the optimiser, given groups; its weight_decay is that of the weights.
     """
 
@@ -39,8 +40,6 @@ class ExcludeBiasAndNorm(Optimizer):
 
 def _parts(group: dict[str, Any]) -> list[dict[str, Any]]:
     """A group as one of weights and one of all others, as far as there are such."""
-    listed: list[Tensor] = list(group["params"])
-    weights = [parameter for parameter in listed if parameter.ndim > 1]
-    others = [parameter for parameter in listed if parameter.ndim <= 1]
+    weights, others = parted(group["params"], lambda parameter: parameter.ndim > 1)
     parts = [{**group, "params": weights}, {**group, "params": others, "weight_decay": 0.0}]
     return [part for part in parts if part["params"]]

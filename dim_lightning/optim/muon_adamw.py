@@ -1,5 +1,6 @@
 """Muon on the filters of convolutions, AdamW on everything else, as one optimiser."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
 from dim_lightning.errors import InputError
+from dim_lightning.optim.parameters import parted
 from dim_lightning.processor import imitates_bfloat16, multiplies_bfloat16
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -31,8 +33,9 @@ class MuonAdamW(Optimizer):
     its coefficients; AdamW: Loshchilov and Hutter, 2019.
 
     Args:
-        params: all parameters of the module, or groups of them with settings of their own, in which
-            lr is that of AdamW, too.
+        params: all parameters of the module, with their names if they have them, or groups of them
+            with settings of their own, in which lr is that of AdamW, too. Those that are frozen
+            move from the step on in which they have a gradient.
         lr: learning rate of AdamW.
         filter_lr: learning rate of the filters.
         momentum: of the filters, Nesterov's.
@@ -54,19 +57,26 @@ class MuonAdamW(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ):
-        _check(lr=lr, filter_lr=filter_lr, momentum=momentum, weight_decay=weight_decay)
-        given = list(params)
-        groups = given if given and isinstance(given[0], dict) else [{"params": given}]
         rates = {"lr": lr, "filter_lr": filter_lr}
-        own = [part for group in groups for part in _parts(rates | group)]
-        if not any(group["filters"] for group in own):
+        shared = {"momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        _check(rates | shared)
+        self._rates = rates
+        super().__init__(params, shared)
+        filters = [p for group in self.param_groups if group["filters"] for p in group["params"]]
+        if not any(parameter.requires_grad for parameter in filters):
             warnings.warn(
-                "MuonAdamW was given no filters of convolutions over features, and so is AdamW; "
-                "expected an encoder with such; set model.optimizer to AdamW to mean it",
+                "MuonAdamW was given no filters of convolutions over features to train, and so is "
+                "AdamW; expected an encoder with such; set model.optimizer to AdamW to mean it",
                 stacklevel=2,
             )
-        shared = {"momentum": momentum, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(own, shared)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """One more group, as one of filters and one of all others, as far as there are such.
+
+        The learning rates that it does not name are those that this was made with.
+        """
+        for part in _parts(self._rates | param_group):
+            super().add_param_group(part)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -177,10 +187,8 @@ def _factor(square: Float[Tensor, "a a"]) -> Float[Tensor, "a a"]:
 def _parts(group: dict[str, Any]) -> list[dict[str, Any]]:
     """A group of parameters as one of filters and one of all others, as far as there are such."""
     group = dict(group)
-    listed = [parameter for parameter in group.pop("params") if parameter.requires_grad]
+    filters, others = parted(group.pop("params"), _is_filter)
     filter_lr, lr = group.pop("filter_lr"), group.pop("lr")
-    filters = [parameter for parameter in listed if _is_filter(parameter)]
-    others = [parameter for parameter in listed if not _is_filter(parameter)]
     parts = [
         {"params": filters, "filters": True, "lr": filter_lr, **group},
         # fused: so that a restored count of steps goes where the parameters are
@@ -194,10 +202,12 @@ def _is_filter(parameter: Tensor) -> bool:
     return parameter.ndim == 4 and parameter.shape[1] > 3
 
 
-def _check(**settings: float) -> None:
+def _check(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
-        if not 0 <= value < (1 if name == "momentum" else float("inf")):
+        values, below = (value if name == "betas" else [value]), name in ("momentum", "betas")
+        if not all(0 <= number < (1 if below else math.inf) for number in values):
             raise InputError(
-                f"MuonAdamW was given {name} {value}; expected a finite number of at least 0"
-                f"{', below 1' if name == 'momentum' else ''}; set model.optimizer.init_args.{name}"
+                f"MuonAdamW was given {name} {value}; expected "
+                f"{'two finite numbers' if name == 'betas' else 'a finite number'} of at least 0"
+                f"{', below 1' if below else ''}; set model.optimizer.init_args.{name}"
             )

@@ -137,10 +137,19 @@ class TwoRates(Supervised):
         return [{"params": encoder}, {"params": iter(classifier), "lr": 0.1}]
 
 
-def test_groups_of_a_method_go_on_with_their_state(fit, monkeypatch):
-    monkeypatch.setitem(SETTINGS, TwoRates, SETTINGS[Supervised])
-    path = fit(1, method=TwoRates)[-1]
-    rates = fit(2, path, method=TwoRates)[0]
+class NamedRates(TwoRates):
+    """Its parameters have names."""
+
+    def parameter_groups(self):
+        encoder, classifier = (part.named_parameters() for part in (self.encoder, self.classifier))
+        return [{"params": list(encoder)}, {"params": classifier, "lr": 0.1}]
+
+
+@pytest.mark.parametrize("method", [TwoRates, NamedRates])
+def test_groups_of_a_method_go_on_with_their_state(fit, monkeypatch, method):
+    monkeypatch.setitem(SETTINGS, method, SETTINGS[Supervised])
+    path = fit(1, method=method)[-1]
+    rates = fit(2, path, method=method)[0]
     assert [group["lr"] for group in rates.state["param_groups"]] == [1e-3, 0.1]
     kept = stored(path)
     assert rates.state["state"].keys() == kept.keys() != set()

@@ -59,6 +59,13 @@ def test_groups_keep_their_settings():
     assert found == [(0.1, 0.5, 2), (0.1, 0.0, 4), (0.7, 0.5, 1), (0.7, 0.0, 1)]
 
 
+def test_parameters_may_have_names():
+    found = ExcludeBiasAndNorm(network().named_parameters(), SGD).param_groups
+    assert [group["weight_decay"] for group in found] == [0.5, 0.0]
+    assert found[0]["param_names"] == ["0.weight", "1.weight", "4.weight"]
+    assert all(isinstance(p, nn.Parameter) for group in found for p in group["params"])
+
+
 def test_its_text_tells_of_the_optimiser():
     text = part_text(partial(ExcludeBiasAndNorm, optimizer=copy.copy(SGD)))
     assert "ExcludeBiasAndNorm, optimizer=partial(torch.optim.sgd.SGD, lr=0.1" in text

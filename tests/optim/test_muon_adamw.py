@@ -183,10 +183,19 @@ def test_a_network_without_filters_is_trained_by_adamw():
 
 
 @pytest.mark.parametrize(
-    "setting", [{"lr": -1.0}, {"filter_lr": -0.1}, {"momentum": 1.0}, {"weight_decay": -0.1}]
+    "setting",
+    [
+        {"lr": -1.0},
+        {"filter_lr": -0.1},
+        {"momentum": 1.0},
+        {"weight_decay": -0.1},
+        {"eps": -1.0},
+        {"betas": (1.5, 0.9)},
+        {"betas": (0.9, 1.0)},
+    ],
 )
 def test_numbers_that_cannot_be_are_refused(setting):
-    with pytest.raises(InputError, match=r"model\.optimizer"):
+    with pytest.raises(InputError, match=rf"{next(iter(setting))} .*; set model\.optimizer"):
         MuonAdamW(nn.Linear(2, 1).parameters(), **setting)
 
 
@@ -202,3 +211,53 @@ def test_groups_move_as_by_optimisers_of_their_own(network):
     descend(other, first, 3)
     for one, two in zip(network.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(one, two)
+
+
+def test_what_was_frozen_moves_from_when_it_is_not(network):
+    network[2:].requires_grad_(False)
+    with pytest.warns(UserWarning, match="no filters .* to train"):
+        optimizer = MuonAdamW(network.parameters())
+    before = copy.deepcopy(network)
+    descend(network, optimizer, 1)
+    assert torch.equal(network[3].weight, before[3].weight)
+    network.requires_grad_(True)
+    descend(network, optimizer, 1, first=1)
+    for one, two in zip(network.parameters(), before.parameters(), strict=True):
+        assert not torch.equal(one, two)
+
+
+@pytest.mark.parametrize("rates", [{}, {"lr": 1e-4}, {"filter_lr": 1e-3, "weight_decay": 0.5}])
+def test_a_group_that_comes_later_is_one_as_any(network, rates):
+    """As of callbacks that unfreeze layers one by one."""
+    other = copy.deepcopy(network)
+    settings = {"lr": 3e-3, "filter_lr": 0.1, "weight_decay": 0.1}
+    early, late = network[:2].parameters(), {"params": network[2:].parameters(), **rates}
+    with pytest.warns(UserWarning, match="no filters"):
+        optimizer = MuonAdamW(early, **settings)
+    optimizer.add_param_group(late)
+    at_once = [
+        {"params": other[:2].parameters()},
+        {"params": other[2:].parameters(), **settings, **rates},
+    ]
+    descend(network, optimizer, 3)
+    descend(other, MuonAdamW(at_once, **settings), 3)
+    for one, two in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_group_may_be_a_single_parameter(network):
+    optimizer = MuonAdamW(network[3:].parameters())
+    optimizer.add_param_group({"params": network[0].weight})
+    found = [(group["filters"], len(group["params"])) for group in optimizer.param_groups]
+    assert found == [(True, 1), (False, 3), (False, 1)]
+
+
+def test_parameters_may_have_names(network):
+    other = copy.deepcopy(network)
+    named = MuonAdamW(network.named_parameters())
+    names = [group["param_names"] for group in named.param_groups]
+    assert names == [["3.weight"], [n for n, _ in network.named_parameters() if n != "3.weight"]]
+    descend(network, named, 3)
+    descend(other, MuonAdamW(other.parameters()), 3)
+    for one, two in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)

@@ -26,6 +26,7 @@ from dim_lightning.optim import WarmupCosine
 from dim_lightning.parts import (
     check_gradients,
     check_makers,
+    check_precision,
     check_scheduler,
     check_terms,
     warn_of_dropout,
@@ -171,19 +172,24 @@ class EncoderModule(L.LightningModule, ABC):
         check_views_fit(self.encoder, self.image_size, data)
 
     def on_fit_start(self) -> None:
-        """Looks at device and data, as the command line does before it makes a run's folder.
+        """Looks at device, precision and data, as the command line does before it makes a folder.
 
-        A script's settings go to the loggers as well.
+        A script's settings go to the loggers as well, those of its data as `data.<name>`.
 
         Raises:
-            InputError: gradients would be wrong, or the data has not what the method needs.
+            InputError: gradients would be wrong, the precision is none to train in, or the data has
+                not what the method needs.
         """
         check_gradients(self.device)
+        check_precision(self.trainer.precision)
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, ImageDataModule):
             self.check_data(data, self.trainer.world_size * data.batch_size)
         if FROM_COMMAND_LINE not in self.hparams:  # which tells them all settings itself
-            told = {name: shown(value) for name, value in self.hparams.items()}
+            settings = dict(self.hparams)
+            if isinstance(data, ImageDataModule):
+                settings |= {f"data.{name}": value for name, value in data.settings.items()}
+            told = {name: shown(value) for name, value in settings.items()}
             for logger in self.trainer.loggers:
                 logger.log_hyperparams(told)
 
@@ -271,11 +277,13 @@ class EncoderModule(L.LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """The optimiser over `parameter_groups`, and the schedule if there is one.
 
+        Called without a Trainer, too, as a loop of one's own or Fabric does.
+
         Raises:
             InputError: the schedule needs a figure.
         """
         optimizer = self.make_optimizer(self.parameter_groups())
-        if self.trainer.gradient_clip_val:
+        if self._trainer is not None and self._trainer.gradient_clip_val:
             # a fused step can unscale float16 gradients itself; Lightning then refuses to clip them
             optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self.make_lr_scheduler is None:

@@ -12,7 +12,12 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from dim_lightning.errors import InputError, cut
 from dim_lightning.hyperparameters import part_text
-from dim_lightning.processor import APPLE_GPU_ADVICE, apple_gpu_error
+from dim_lightning.processor import (
+    APPLE_GPU_ADVICE,
+    PRECISIONS,
+    apple_gpu_error,
+    is_trained_in,
+)
 
 _LONGEST = 80  # of what was given, in an error
 # others' layers, by the setting that says how much they drop; to import them takes its time
@@ -110,6 +115,22 @@ def check_gradients(device: torch.device) -> None:
     error = apple_gpu_error() if device.type == "mps" else None
     if error is not None:
         raise InputError(f"the Trainer computes on Apple's GPU, but {error}; {APPLE_GPU_ADVICE}")
+
+
+def check_precision(precision: str | int | None) -> None:
+    """Refuses to train in a precision in which nothing here does.
+
+    Args:
+        precision: as the Trainer is given it.
+
+    Raises:
+        InputError: it is such.
+    """
+    if not is_trained_in(precision):
+        raise InputError(
+            f"trainer.precision is {precision}, but images are float32; expected "
+            f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
+        )
 
 
 def warn_of_dropout(part: nn.Module) -> None:

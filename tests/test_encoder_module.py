@@ -1,6 +1,7 @@
 """What a method of one's own is told when it gives something else than terms."""
 
 from enum import Enum
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ import dim_lightning
 from dim_lightning import EncoderModule
 from dim_lightning.baselines import Autoencoder
 from dim_lightning.callbacks import LinearProbe
-from dim_lightning.data import CropAndFlip
+from dim_lightning.data import CropAndFlip, ImageDataModule
 from dim_lightning.errors import InputError
+from dim_lightning.optim import WarmupCosine
 from dim_lightning.run.metrics import MetricsFile, read_metrics
 
 
@@ -224,6 +226,33 @@ def test_loggers_of_a_script_get_the_settings(tmp_path):
     trainer(tmp_path, max_steps=1, logger=log).fit(build(Autoencoder), digits(tmp_path))
     assert log.params["image_size"] == SIZE
     assert log.params["encoder"].startswith("partial(dim_lightning.encoders.paper.PaperEncoder")
+
+
+def test_loggers_of_a_script_get_the_settings_of_the_data(tmp_path):
+    log, data = Told(tmp_path), digits(tmp_path, split_seed=3, augmentation=CropAndFlip())
+    trainer(tmp_path, max_steps=1, logger=log).fit(build(Autoencoder), data)
+    told = {name: value for name, value in log.params.items() if name.startswith("data.")}
+    assert told.keys() == {f"data.{name}" for name in signature(ImageDataModule).parameters}
+    assert told["data.source"] == "dim_lightning.data.sources.digits.Digits"
+    assert "CropAndFlip" in told["data.augmentation"]
+    assert (told["data.split_seed"], told["data.batch_size"]) == (3, 512)
+    assert (told["data.root"], told["data.cache_dir"]) == (str(tmp_path), str(tmp_path / "cache"))
+    assert told["data.num_small_views"] == 0
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_a_precision_in_which_nothing_is_trained_is_refused(tmp_path, precision):
+    run = trainer(tmp_path, max_steps=1, precision=precision)
+    with pytest.raises(InputError, match=rf"trainer\.precision is {precision}, but .* float32; "):
+        run.fit(build(Autoencoder), digits(tmp_path))
+
+
+def test_an_optimiser_needs_no_trainer():
+    """As of a loop of one's own, or of Fabric."""
+    module = build(Autoencoder, lr_scheduler=WarmupCosine)
+    made = module.configure_optimizers()
+    assert isinstance(made["optimizer"], torch.optim.Adam)
+    assert made["lr_scheduler"]["scheduler"].optimizer is made["optimizer"]
 
 
 class Stop(Callback):

@@ -16,8 +16,7 @@ from dim_lightning.cli.words import state_words
 from dim_lightning.encoder_module import EncoderModule
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.hyperparameters import PARTS
-from dim_lightning.parts import check_scheduler
-from dim_lightning.processor import PRECISIONS, is_trained_in
+from dim_lightning.parts import check_precision, check_scheduler
 from dim_lightning.run.checkpoint import check_fits, is_own
 from dim_lightning.run.folder import CHECKPOINTS, CONFIG
 from dim_lightning.run.settings import differing, num_devices
@@ -241,11 +240,7 @@ def check_trainer(config: dict[str, Any]) -> None:
         InputError: trainer.default_root_dir or barebones is set, or a number is too small, or a
             precision, a strategy or a number of processes is none that can be.
     """
-    if not is_trained_in(config["precision"]):
-        raise InputError(
-            f"trainer.precision is {config['precision']}, but images are float32; expected "
-            f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
-        )
+    check_precision(config["precision"])
     _check_strategy(config["strategy"])
     check_launched(config["devices"], config["num_nodes"])
     for name, least in _LEAST.items():

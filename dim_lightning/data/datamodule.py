@@ -1,6 +1,7 @@
 """Training, validation and test images of any source, as batches."""
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,6 +147,13 @@ class ImageDataModule(LightningDataModule):
         self.class_names: list[str] | None = None
         self._cached: Cached | None = None
         self._splits: Splits | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was chosen, argument by argument; folders as texts."""
+        chosen = {**vars(self), **self.shares._asdict()}
+        chosen |= {name: str(chosen[name]) for name in ("root", "cache_dir")}
+        return {name: chosen[name] for name in signature(ImageDataModule).parameters}
 
     @property
     def labelled(self) -> bool:

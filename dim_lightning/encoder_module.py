@@ -32,7 +32,7 @@ from dim_lightning.parts import (
     warn_of_dropout,
 )
 from dim_lightning.processes import joint_size, joint_terms, take_from_first, uneven_rows
-from dim_lightning.seeding import Draws, generator_for
+from dim_lightning.seeding import Draws, check_seed, generator_for
 from dim_lightning.view_checks import check_views_fit, of_one_view
 
 MakeEncoder = Callable[[int], Encoder]
@@ -88,7 +88,8 @@ class EncoderModule(L.LightningModule, ABC):
         seed: of the draws.
 
     Raises:
-        InputError: an encoder that does not give what it says, or a part where its class belongs.
+        InputError: an encoder that does not give what it says, a part where its class belongs, or
+            a seed that is none.
     """
 
     uses_views: bool = False
@@ -105,6 +106,7 @@ class EncoderModule(L.LightningModule, ABC):
         seed: int,
     ):
         super().__init__()
+        check_seed("model.seed", seed)
         check_makers(encoder=encoder, optimizer=optimizer)
         if lr_scheduler is not None:
             check_makers(lr_scheduler=lr_scheduler)

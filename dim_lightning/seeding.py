@@ -1,9 +1,12 @@
 """Random draws that depend on where training stands, and on nothing else."""
 
 from enum import IntEnum, unique
+from numbers import Integral
 
 import numpy as np
 import torch
+
+from dim_lightning.errors import InputError, check_least
 
 
 @unique
@@ -20,6 +23,21 @@ class Draws(IntEnum):
     SHARD_ORDER = 4
     ORDER = 5
     TARGETS = 10
+
+
+def check_seed(key: str, seed: object) -> None:
+    """Looks at a seed before something is drawn by it.
+
+    Args:
+        key: of the setting.
+        seed: what was given.
+
+    Raises:
+        InputError: it is no whole number, or a negative one.
+    """
+    if not isinstance(seed, Integral):
+        raise InputError(f"{key} is {seed!r}; expected a whole number (a seed); set {key}")
+    check_least(key, int(seed), 0, "a seed")
 
 
 def generator_for(*key: int, device: torch.device | str = "cpu") -> torch.Generator:

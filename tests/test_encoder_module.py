@@ -255,6 +255,11 @@ def test_an_optimiser_needs_no_trainer():
     assert made["lr_scheduler"]["scheduler"].optimizer is made["optimizer"]
 
 
+def test_a_seed_that_nothing_can_be_drawn_from_is_refused_as_the_module_is_made():
+    with pytest.raises(InputError, match=r"^model\.seed is -1; expected at least 0"):
+        build(Autoencoder, seed=-1)
+
+
 class Stop(Callback):
     """Asks to stop at the end of the third step; notes the losses."""
 

@@ -40,6 +40,7 @@ from dim_lightning.data.splits import (
 )
 from dim_lightning.data.views import Views
 from dim_lightning.errors import InputError, check_least
+from dim_lightning.seeding import check_seed
 
 SplitName = Literal["train", "val", "test"]
 DEFAULT_SOURCE = lazy_instance(Digits)
@@ -126,7 +127,8 @@ class ImageDataModule(LightningDataModule):
         check_fraction("validation_fraction", validation_fraction)
         check_fraction("test_fraction", test_fraction)
         check_fraction("max_unreadable", max_unreadable, zero=True)
-        check_least("data.split_seed", split_seed, 0, "a seed")
+        check_seed("data.split_seed", split_seed)
+        check_seed("data.seed", seed)
         check_predicted(predicted)
         self.source = source
         self.root = Path(root).expanduser()

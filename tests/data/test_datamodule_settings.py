@@ -28,6 +28,8 @@ def test_a_single_image_in_a_batch_has_no_negatives():
     [
         {"image_size": 0},
         {"eval_batch_size": 1},
+        {"seed": -1},
+        {"split_seed": -1},
         {"num_workers": -1},
         {"validation_fraction": 0.0},
         {"validation_fraction": 1.0},

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dim_lightning.baselines import Decoder
 from dim_lightning.callbacks.observation import data_of
-from dim_lightning.data.datamodule import SplitName
+from dim_lightning.data.splits import SplitName
 from dim_lightning.evaluation import Accuracies, Extracted, pixels
 from dim_lightning.evaluation.dependency import (
     Paired,

@@ -1,12 +1,13 @@
 """Whether the settings of the data can be meant, images are enough, and batches can be taken."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from dim_lightning.data.augmentation import Augmentation, CropColour
 from dim_lightning.data.batch import Batch
 from dim_lightning.data.shards import Stream
 from dim_lightning.data.sources import Source
-from dim_lightning.data.splits import PREDICTED
+from dim_lightning.data.splits import PREDICTED, SplitName
 from dim_lightning.errors import InputError, check_least, cut
 
 _LONGEST = 60
@@ -75,6 +76,18 @@ def check_predicted(predicted: object) -> None:
         raise InputError(
             f"data.predicted is {predicted!r}; expected {', '.join(PREDICTED)} or null; set "
             "data.predicted"
+        )
+
+
+def check_split(name: object) -> None:
+    """Look at the name of a split.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in get_args(SplitName):
+        raise InputError(
+            f"the split is {name!r}; expected {', '.join(get_args(SplitName))}; name one of these"
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jsonargparse import lazy_instance
@@ -17,6 +17,7 @@ from dim_lightning.data.checks import (
     check_fraction,
     check_predicted,
     check_source,
+    check_split,
     check_training_batches,
     check_view_sizes,
     check_views,
@@ -33,6 +34,7 @@ from dim_lightning.data.splits import (
     PREDICTED,
     Predicted,
     Shares,
+    SplitName,
     Splits,
     check_labels,
     check_sizes,
@@ -42,7 +44,6 @@ from dim_lightning.data.views import Views
 from dim_lightning.errors import InputError, check_least
 from dim_lightning.seeding import check_seed
 
-SplitName = Literal["train", "val", "test"]
 DEFAULT_SOURCE = lazy_instance(Digits)
 
 
@@ -227,8 +228,9 @@ class ImageDataModule(LightningDataModule):
         """The images of a split, uint8 and unchanged.
 
         Raises:
-            InputError: the data is not set up.
+            InputError: there is no such split, or the data is not set up.
         """
+        check_split(name)
         return getattr(self._ready(), name)
 
     def clean_dataloader(
@@ -241,7 +243,11 @@ class ImageDataModule(LightningDataModule):
             limit: most images; which of them is drawn by `split_seed`, their order stays. Of the
                 training images of a stream it is the first: they were shuffled when written.
             labelled: whether to take images with a label only.
+
+        Raises:
+            InputError: there is no such split, `limit` is negative, or the data is not set up.
         """
+        check_least("limit", limit, 0, "a number of images")
         images = self.split(split)
         known = np.flatnonzero(images.labels >= 0) if labelled else np.arange(len(images))
         count = len(known) if limit is None else min(limit, len(known))

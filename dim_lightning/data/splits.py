@@ -17,6 +17,7 @@ _MORE = {  # what gives a split more images
     "test": "raise data.test_fraction",
 }
 
+SplitName = Literal["train", "val", "test"]
 Predicted = Literal["train", "test", "all"]
 PREDICTED: dict[Predicted, tuple[str, ...]] = {  # the splits whose images `predict` takes
     "train": ("train", "val"),

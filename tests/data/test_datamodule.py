@@ -2,6 +2,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -188,6 +189,19 @@ def test_clean_batches_are_a_seeded_choice_in_order(root):
 def test_pictures_asked_for_too_early_are_refused(root):
     with pytest.raises(InputError, match=r"not read yet; call setup\(\)"):
         ImageDataModule(Digits(), root=str(root)).clean_dataloader("val")
+
+
+@pytest.mark.parametrize("name", ["valid", "origin", None])
+def test_a_split_that_is_none_is_refused(root, name, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # types, as in a script
+    for of in (digits(root).split, digits(root).clean_dataloader):
+        with pytest.raises(InputError, match=f"^the split is {name!r}; expected train, val, test;"):
+            of(name)
+
+
+def test_a_limit_below_0_is_refused(root):
+    with pytest.raises(InputError, match="limit is -1; expected at least 0"):
+        digits(root).clean_dataloader("train", limit=-1)
 
 
 @pytest.mark.parametrize("size", [2, 3, 11, 13, 143, 144])

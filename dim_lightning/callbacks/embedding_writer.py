@@ -1,6 +1,6 @@
 """The codes of `predict`, in a table that pandas, DuckDB and viewers of embeddings open."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from dim_lightning.callbacks.growing_file import GrowingFile
-from dim_lightning.callbacks.observation import data_of, features_of, trained
+from dim_lightning.callbacks.observation import data_of, features_of, tensors_of, trained
 from dim_lightning.data import Batch, Split
 from dim_lightning.data.sources.listing import as_text
 from dim_lightning.encoders import Features
@@ -23,6 +23,7 @@ from dim_lightning.evaluation.projection import principal_projection
 from dim_lightning.writing import explained
 
 EMBEDDINGS = "embeddings.parquet"
+_ASKED = ("embedding", "labels", "indices")  # of the module's step
 # of the file's metadata
 SOURCE, LAYER, STEPS = b"dim_lightning.source", b"dim_lightning.layer", b"dim_lightning.steps"
 
@@ -103,15 +104,20 @@ class EmbeddingWriter(Callback):
             self._rows = GrowingFile(path.parent if trainer.world_size == 1 else None)
 
     def on_predict_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, *_: Any) -> None:
-        """Adds the codes of this batch."""
+        """Adds the codes of this batch.
+
+        Raises:
+            InputError: the module's step gives no codes, no labels or no indices.
+        """
         assert self._rows is not None
-        vectors = outputs["embedding"] if self._seen is None else self._seen
-        data = data_of(trainer)
-        rows = _table(vectors, outputs, self._names, self._split_names, data.class_names)
+        codes, labels, indices = tensors_of(module, "predict_step", outputs, _ASKED)
+        vectors = codes if self._seen is None else self._seen
+        names = self._names, self._split_names, data_of(trainer).class_names
+        rows = _table(vectors, labels.tolist(), indices.tolist(), *names)
         if self._source_rows is not None:
-            places = self._source_rows[outputs["indices"].cpu().numpy()]
+            places = self._source_rows[indices.cpu().numpy()]
             rows = rows.append_column("row", pa.array(places))
-        about = {SOURCE: as_text(data.origin), LAYER: self.layer or "the code"}
+        about = {SOURCE: as_text(data_of(trainer).origin), LAYER: self.layer or "the code"}
         about |= {STEPS: str(trained(trainer, module).steps)}
         with explained(self._target(trainer), "embeddings.file"):
             self._rows.add(rows.replace_schema_metadata(about))
@@ -213,14 +219,14 @@ def _images(trainer: L.Trainer) -> Split:
 
 def _table(
     vectors: Tensor,
-    outputs: Mapping[str, Tensor],
+    labels: Sequence[int],
+    indices: Sequence[int],
     names: Sequence[str] | None,
     split_names: np.ndarray | None,
     class_names: Sequence[str] | None,
 ) -> pa.Table:
     """The rows of one batch."""
     values = vectors.float().cpu().numpy()
-    indices, labels = outputs["indices"].tolist(), outputs["labels"].tolist()
     paths = [as_text(names[index]) if names else None for index in indices]
     classes = [
         as_text(class_names[label]) if class_names and label >= 0 else None for label in labels

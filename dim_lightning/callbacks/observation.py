@@ -68,7 +68,9 @@ def part_of(pl_module: L.LightningModule, name: str) -> Any:
 def tensors_of(
     pl_module: L.LightningModule, step: str, outputs: Any, names: Sequence[str]
 ) -> list[Tensor]:
-    """What callbacks here ask of a step: some of `loss`, `embedding` [n, d] and `labels` [n].
+    """What callbacks here ask of a step: some of `loss`, `embedding` [n, d], `labels` [n].
+
+    Of predict_step also `indices` [n].
 
     Args:
         pl_module: whose step it is.
@@ -109,7 +111,8 @@ def _lacking(what: str) -> InputError:
     return InputError(
         f"{what}; the callbacks of dim_lightning need a module that has an encoder and its "
         "embedding_dim, and whose steps return a dict with loss, embedding (the codes [n, d], "
-        "detached) and labels ([n], -1 where there is none); a subclass of "
+        "detached) and labels ([n], -1 where there is none), that of predict_step indices ([n], "
+        "as those of the batch) as well; a subclass of "
         "dim_lightning.EncoderModule has and does all that"
     )
 

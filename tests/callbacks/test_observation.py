@@ -9,6 +9,7 @@ import torch
 from tiny_run import trainer
 
 from dim_lightning.callbacks import (
+    EmbeddingWriter,
     EpochLines,
     Geometry,
     LinearProbe,
@@ -30,11 +31,12 @@ ASKED = ("embedding", "labels")
 class Plain(L.LightningModule):
     """Has an encoder and the size of its codes; its steps give the loss, and what they are told."""
 
-    def __init__(self, without=None, training=ASKED, validation=ASKED):
+    def __init__(self, without=None, training=ASKED, validation=ASKED, predict=()):
         super().__init__()
         self.encoder = self.network = BlogEncoder(16, widths=(4, 8), embedding_dim=6)
         self.embedding_dim = 6
         self.training_gives, self.validation_gives = training, validation
+        self.predict_gives = predict
         if without:
             delattr(self, without)
 
@@ -51,6 +53,11 @@ class Plain(L.LightningModule):
         return self.step(batch, self.validation_gives)
 
     test_step = validation_step
+
+    def predict_step(self, batch, batch_idx):
+        found = {"labels": batch.labels, "indices": batch.indices}
+        found["embedding"] = self.network(batch.images).mean
+        return {name: found[name] for name in self.predict_gives}
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.network.parameters())
@@ -112,6 +119,18 @@ def test_what_a_test_lacks_is_said_before_it(tmp_path, data, name):
     run = trainer(tmp_path, [OfflineEvaluation()])
     with pytest.raises(InputError, match=f"^Plain has no {name}{NEEDED}"):
         run.test(Plain(without=name), data, verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("gives", "lacking"), [(ASKED, "indices"), (("indices", "embedding"), "labels")]
+)
+def test_what_a_prediction_lacks_is_said(tmp_path, data, gives, lacking):
+    run = trainer(tmp_path, [EmbeddingWriter()])
+    with pytest.raises(InputError, match=f"^Plain.predict_step gives no {lacking}{NEEDED}.*indic"):
+        run.predict(Plain(predict=gives), data)
+    assert not list(tmp_path.glob("embeddings*"))
+    run.predict(Plain(predict=(*ASKED, "indices")), data)
+    assert (tmp_path / "embeddings.parquet").is_file()
 
 
 def test_a_record_needs_codes_to_count(tmp_path, data):

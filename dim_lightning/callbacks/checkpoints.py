@@ -38,7 +38,7 @@ class Checkpoints(Checkpoint):
 
     Args:
         every_n_steps: save within an epoch after so many steps.
-        every_minutes: save within an epoch after so many minutes; never if null.
+        every_minutes: save within an epoch after so many minutes; never if None.
     """
 
     def __init__(self, every_n_steps: int | None = None, every_minutes: float | None = 10.0):

@@ -44,7 +44,7 @@ class EmbeddingWriter(Callback):
 
     Args:
         coordinates: 'pca' adds the columns `x` and `y` float32, the first two principal components
-            of the codes that are written; null adds none.
+            of the codes that are written; None adds none.
         file: where to write, a name ending in .parquet; in the run's folder unless it is absolute.
         layer: the encoder's layer that is the `vector` in place of the code, such as conv; layers
             before the code often serve a probe better.

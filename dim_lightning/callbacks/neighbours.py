@@ -52,7 +52,7 @@ class Neighbours(Callback):
 
     Args:
         every_n_epochs: how often; also in the last epoch, unless training stops early.
-        bank_size: number of training images to search, a seeded choice; all of them if null.
+        bank_size: number of training images to search, a seeded choice; all of them if None.
         num_queries: rows of the pictures, a validation image each.
         seed: of the choice of queries and of the codes drawn from the prior.
     """

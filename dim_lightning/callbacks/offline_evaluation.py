@@ -84,7 +84,7 @@ class OfflineEvaluation(Callback):
         mlp_epochs: of the short MLP probe; 0 leaves out the MLP probe of either protocol.
         floors: whether to measure a random encoder and raw pixels as well.
         seed: of everything drawn here: networks, orders, the random encoder.
-        linear_dim: linear probe and SVM leave out layers of more features than this; none if null.
+        linear_dim: linear probe and SVM leave out layers of more features than this; none if None.
             With hundreds of classes, thousands of features take tens of minutes.
         svm: whether to fit a linear SVM to each layer. Minutes on two cores with tens of thousands
             of images and thousands of features. Beside the features, 8 bytes of memory for each

@@ -95,7 +95,7 @@ class ImageDataModule(LightningDataModule):
             test_fraction: share set aside for testing where the source has no test part.
             split_seed: draws these shares; keep it where runs are compared.
             seed: of the order and the augmentation; the command line takes it from seed_everything.
-            augmentation: random change of the training images; none if null.
+            augmentation: random change of the training images; none if None.
             num_views: how often `augmentation` draws from each training image: the first view is
                 the batch's `images`, the others are the first of its `more_views`.
             view_sizes: [epoch, pixels] each: the size of these views from that epoch on, the first
@@ -106,11 +106,11 @@ class ImageDataModule(LightningDataModule):
                 Source of many small crops: Caron et al., 2020 (SwAV), multi-crop.
             num_workers: processes that fetch batches; a copy from memory needs none, a stream takes
                 none.
-            cache_dir: folder of decoded pictures; <root>/cache if null.
+            cache_dir: folder of decoded pictures; <root>/cache if None.
             max_unreadable: share of the pictures, in [0, 1), at which decoding ends with an error,
                 as too many cannot be read; fewer are left out.
             predicted: the images of `predict`: 'train' (those of training and validation), 'test'
-                or 'all'; if null 'test' where the source has a test part, else 'all'.
+                or 'all'; if None 'test' where the source has a test part, else 'all'.
 
         Raises:
             InputError: a number is out of its range, or the source is none.

@@ -53,7 +53,7 @@ class Exported(NamedTuple):
 def export_run(
     run_dir: Path,
     output: Path | None = None,
-    formats: Sequence[str] | None = None,
+    formats: str | Sequence[str] | None = None,
     checkpoint: Path | None = None,
 ) -> Exported:
     """Writes the encoder of a run's last checkpoint, or of another, for use without this package.
@@ -64,21 +64,21 @@ def export_run(
     Args:
         run_dir: the run's folder.
         output: the folder to write into; export/ in the run's folder if None.
-        formats: of safetensors, torch, onnx; all whose libraries are there if None. The weights
-            are always written.
+        formats: of safetensors, torch, onnx, or one of these; all whose libraries are there if
+            None. The weights are always written.
         checkpoint: a file in the run's folder; the last one if None.
 
     Raises:
         InputError: no such run, no checkpoint of its own, an unknown format or a missing library,
             a folder that cannot be written, or a file that does not compute what it does.
     """
-    chosen = _chosen(formats)
+    chosen = _chosen(formats, "--format")
     output = run_dir / EXPORT if output is None else output
     return _exported(of_run(run_dir, checkpoint), output, "--output", *chosen)
 
 
 def export_encoder(
-    module: EncoderModule, output: str | Path, formats: Sequence[str] | None = None
+    module: EncoderModule, output: str | Path, formats: str | Sequence[str] | None = None
 ) -> Exported:
     """Writes the encoder that a method has at present, as `export_run` does that of a run.
 
@@ -91,7 +91,7 @@ def export_encoder(
         InputError: see `export_run`; or the encoder was made by what no file can name, such as a
             lambda or a class of the script itself.
     """
-    chosen = _chosen(formats)
+    chosen = _chosen(formats, "formats")
     return _exported(of_module(module), Path(output).expanduser(), "output", *chosen)
 
 
@@ -126,16 +126,17 @@ def load(path: str | Path, checkpoint: str | Path | None = None) -> PictureEncod
     )
 
 
-def _chosen(formats: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+def _chosen(formats: str | Sequence[str] | None, setting: str) -> tuple[list[str], dict[str, str]]:
     """The formats to write, and the files that are left out with the reason."""
     missing = missing_libraries()
     if formats is None:
         reason = f"needs {', '.join(missing)}: {installation('export')}"
         left_out = {FILES["onnx"]: reason} if missing else {}
         return [name for name in FILES if FILES[name] not in left_out], left_out
+    formats = [formats] if isinstance(formats, str) else formats
     unknown = [name for name in formats if name not in FILES]
     if unknown:
-        raise InputError(f"--format has {unknown[0]!r}; expected some of {','.join(FILES)}")
+        raise InputError(f"{setting} has {unknown[0]!r}; expected some of {','.join(FILES)}")
     if "onnx" in formats and missing:
         raise InputError(
             f"the format onnx needs {', '.join(missing)}, which are not installed; "

@@ -50,11 +50,11 @@ class DeepInfoMax(EncoderModule):
         num_negatives: other images that each code is contrasted with: 1 is a shuffled batch, all
             are all other images of all processes' batches.
         num_locations: how many locations of each feature map the local term takes, drawn anew at
-            each step; all if null.
+            each step; all if None.
         prior: makes the prior, given the size of the code.
         coordinates: makes the networks that predict where a local feature lies, given the feature
             map's shape and the size of the code.
-        occlusion: what hides a part of the images of which the codes are made; nothing if null.
+        occlusion: what hides a part of the images of which the codes are made; nothing if None.
         global_weight: alpha; at 0 there is no global critic.
         local_weight: beta; at 0 there is no local critic.
         prior_weight: gamma; at 0 there is no prior, and codes are drawn from p(z|x).

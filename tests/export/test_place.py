@@ -296,6 +296,21 @@ def test_the_encoder_of_a_script(make, tmp_path):
     assert loaded.about["provenance"] == {"method": "Supervised", "seed": 0}
 
 
+@pytest.mark.parametrize("formats", ["safetensors", ["safetensors"], []])
+def test_a_format_may_be_a_name(tmp_path, formats):
+    module = Supervised(shifted, image_size=8)
+    folder = dim_lightning.export_encoder(module, tmp_path / "out", formats).folder
+    assert {path.name for path in folder.iterdir()} == {"encoder.json", "encoder.safetensors"}
+
+
+@pytest.mark.parametrize("formats", ["onn", ["onn"]])
+def test_a_format_that_is_none_is_told_by_the_arguments_name(tmp_path, formats):
+    with pytest.raises(
+        InputError, match=r"^formats has 'onn'; expected some of safetensors,torch,"
+    ):
+        dim_lightning.export_encoder(Supervised(shifted, image_size=8), tmp_path, formats)
+
+
 class Tied(BlogEncoder):
     """Has a part under two names."""
 

@@ -47,7 +47,7 @@ class CropColour(Augmentation):
         """Set how strong and how often.
 
         Args:
-            size: height and width in pixels that come out; those of the images if null.
+            size: height and width in pixels that come out; those of the images if None.
             crop_scale: least and largest share of the image's area.
             ratio: least and largest width / height of the crop, before it is resized.
             flip_prob: share of the images that are mirrored left to right.

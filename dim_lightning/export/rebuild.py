@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
@@ -38,7 +39,9 @@ _MEASURED = {
 
 
 def encoder_from(recipe: Any, image_size: int, where: str) -> Encoder:
-    """The encoder that a configuration describes, whose weights follow.
+    """The encoder that a configuration describes, whose weights follow; on the CPU.
+
+    PyTorch's global generator stays as it is, though weights are drawn.
 
     Args:
         recipe: `class_path` and `init_args` as in config.yaml, or the import path of a class or
@@ -61,7 +64,7 @@ def encoder_from(recipe: Any, image_size: int, where: str) -> Encoder:
             "that Python can import, with the arguments it was trained with; run this where its "
             "module lies, or add that folder to PYTHONPATH"
         ) from error
-    with weights_follow():
+    with weights_follow(), torch.random.fork_rng(devices=[]):
         return make(image_size)
 
 

@@ -296,6 +296,14 @@ def test_the_encoder_of_a_script(make, tmp_path):
     assert loaded.about["provenance"] == {"method": "Supervised", "seed": 0}
 
 
+def test_the_global_generator_stays(run, tmp_path):
+    """Though the encoder is made anew, and so draws weights."""
+    module, state = Supervised(shifted, image_size=8), torch.get_rng_state()
+    dim_lightning.load(run)
+    dim_lightning.load(dim_lightning.export_encoder(module, tmp_path / "out", []).folder)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("formats", ["safetensors", ["safetensors"], []])
 def test_a_format_may_be_a_name(tmp_path, formats):
     module = Supervised(shifted, image_size=8)

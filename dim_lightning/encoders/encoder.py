@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -73,22 +73,29 @@ class Encoder(nn.Module, ABC):
     is_gaussian: bool = True
     scale_shapes: tuple[FeatureShape, ...] = ()
 
-    def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """What `forward` gives of images as floats: of bytes it would be features of nothing.
-
-        Raises:
-            InputError: they are no floats.
-        """
-        if not images.is_floating_point():
-            raise InputError(
-                f"the images are {str(images.dtype).removeprefix('torch.')}; expected floats in "
-                "[0, 1]; dim_lightning.data.to_float(images) makes such of bytes"
-            )
-        return super().__call__(images, *args, **kwargs)
-
     @abstractmethod
     def forward(self, images: Float[Tensor, "n 3 height width"]) -> Features:
         """The features of `images`."""
+
+    if TYPE_CHECKING:  # nn.Module's own gives Any
+
+        def __call__(self, images: Float[Tensor, "n 3 height width"]) -> Features:
+            """As `forward`, with its hooks."""
+
+    else:
+
+        def __call__(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
+            """What `forward` gives of images as floats: of bytes it would be features of nothing.
+
+            Raises:
+                InputError: they are no floats.
+            """
+            if not images.is_floating_point():
+                raise InputError(
+                    f"the images are {str(images.dtype).removeprefix('torch.')}; expected floats in "
+                    "[0, 1]; dim_lightning.data.to_float(images) makes such of bytes"
+                )
+            return super().__call__(images, *args, **kwargs)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -68,6 +68,11 @@ class PictureEncoder(nn.Module):
             InputError: a file cannot be read, or a tensor is of another type or shape.
         """
         return torch.cat([each.mean for each in self._features(pictures, batch_size)])
+
+    if TYPE_CHECKING:  # nn.Module's own gives Any
+
+        def __call__(self, pictures: Pictures, batch_size: int = 256) -> Float[Tensor, "n d"]:
+            """As `forward`, with its hooks."""
 
     def layers(
         self, pictures: Pictures, batch_size: int = 256, names: Sequence[str] | None = None

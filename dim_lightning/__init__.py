@@ -32,6 +32,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dim_lightning import (
+        baselines,
+        callbacks,
+        data,
+        encoders,
+        evaluation,
+        export,
+        infomax,
+        optim,
+    )
     from dim_lightning.data import ImageDataModule
     from dim_lightning.encoder_module import EncoderModule
     from dim_lightning.encoders import (
@@ -48,7 +58,7 @@ if TYPE_CHECKING:
     from dim_lightning.errors import InputError
     from dim_lightning.export import PictureEncoder, export_encoder, load
     from dim_lightning.infomax.deep_infomax import DeepInfoMax
-    from dim_lightning.infomax.scores import Scores
+    from dim_lightning.infomax.scores import Scores, ScoreSet
 
     __version__: str
 
@@ -65,11 +75,20 @@ __all__ = [
     "PaperEncoder64",
     "PictureEncoder",
     "ResidualEncoder",
+    "ScoreSet",
     "Scores",
     "StridedEncoder",
     "TorchvisionEncoder",
+    "baselines",
+    "callbacks",
+    "data",
+    "encoders",
+    "evaluation",
+    "export",
     "export_encoder",
+    "infomax",
     "load",
+    "optim",
 ]
 _HOMES = {
     "BlogEncoder": "encoders",
@@ -84,6 +103,7 @@ _HOMES = {
     "PaperEncoder64": "encoders",
     "PictureEncoder": "export",
     "ResidualEncoder": "encoders",
+    "ScoreSet": "infomax.scores",
     "Scores": "infomax.scores",
     "StridedEncoder": "encoders",
     "TorchvisionEncoder": "encoders",
@@ -97,8 +117,10 @@ if not TYPE_CHECKING:  # for whom it would make a name of every misspelling
         """Import a public name when it is first asked for: `import dim_lightning` stays quick."""
         if name == "__version__":
             return import_module(f"{__name__}.version").version()
-        if name not in _HOMES:
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name not in _HOMES:  # a folder
+            return import_module(f"{__name__}.{name}")
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 

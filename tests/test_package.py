@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 from importlib import import_module
+from inspect import isfunction
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,24 @@ def test_type_checkers_see_the_public_names():
         assert getattr(dim_lightning, name) is getattr(import_module(module), name)
     assert set(seen) <= set(dir(dim_lightning))
     assert (PACKAGE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("folder", ["callbacks", "data", "evaluation", "infomax", "optim"])
+def test_folders_need_no_import_of_their_own(folder):
+    assert dim_lightning.__getattr__(folder) is import_module(f"dim_lightning.{folder}")
+
+
+def test_what_no_folder_is_is_no_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'run_folder'"):
+        _ = dim_lightning.run_folder
+
+
+def test_what_test_computes_is_among_the_functions_of_evaluation():
+    names = {"accuracy", "extract", "few_labelled", "fine_tuned", "geometry_of", "knn_accuracy"}
+    names |= {"linear_probe", "linear_svm", "mlp_probe", "ms_ssim", "mutual_information", "pixels"}
+    names |= {"paper_probe", "reconstruction", "total_correlation", "untrained"}
+    assert names <= set(dim_lightning.evaluation.__all__)
+    assert all(isfunction(getattr(dim_lightning.evaluation, name)) for name in names)
 
 
 @pytest.mark.parametrize("folder", ["", "cli", "evaluation", "sweep", "table"])

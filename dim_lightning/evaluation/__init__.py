@@ -25,7 +25,14 @@ projection.py   two coordinates of a code, to be looked at
 """
 
 from dim_lightning.evaluation.classification import Accuracies, accuracies, accuracy
+from dim_lightning.evaluation.dependency import (
+    Estimate,
+    Paired,
+    mutual_information,
+    total_correlation,
+)
 from dim_lightning.evaluation.features import Extracted, extract, observing, pixels
+from dim_lightning.evaluation.fine_tuning import LabelledImages, fine_tuned
 from dim_lightning.evaluation.geometry import (
     CodeStatistics,
     alignment,
@@ -34,28 +41,48 @@ from dim_lightning.evaluation.geometry import (
     uniformity,
 )
 from dim_lightning.evaluation.knn import knn_accuracy, knn_predict, neighbours, vote
-from dim_lightning.evaluation.labelled import Labelled
+from dim_lightning.evaluation.labelled import Labelled, few_labelled
+from dim_lightning.evaluation.paper_probe import PaperResult, paper_probe
 from dim_lightning.evaluation.probes import LinearResult, linear_probe, mlp_probe
+from dim_lightning.evaluation.reconstruction import Coded, Decoded, ms_ssim, reconstruction
+from dim_lightning.evaluation.svm import SVMResult, linear_svm
+from dim_lightning.evaluation.untrained import untrained
 
 __all__ = [
     "Accuracies",
     "CodeStatistics",
+    "Coded",
+    "Decoded",
+    "Estimate",
     "Extracted",
     "Labelled",
+    "LabelledImages",
     "LinearResult",
+    "Paired",
+    "PaperResult",
+    "SVMResult",
     "accuracies",
     "accuracy",
     "alignment",
     "effective_rank",
     "extract",
+    "few_labelled",
+    "fine_tuned",
     "geometry_of",
     "knn_accuracy",
     "knn_predict",
     "linear_probe",
+    "linear_svm",
     "mlp_probe",
+    "ms_ssim",
+    "mutual_information",
     "neighbours",
     "observing",
+    "paper_probe",
     "pixels",
+    "reconstruction",
+    "total_correlation",
     "uniformity",
+    "untrained",
     "vote",
 ]

@@ -14,7 +14,8 @@ from dim_lightning.errors import InputError
 from dim_lightning.infomax.aspects import Aspect, ImageCode, Locations, WholeImage, made_aspect
 from dim_lightning.infomax.contrasts import Contrast, PatchContrast
 from dim_lightning.infomax.coordinates import Coordinates
-from dim_lightning.infomax.critics import ConcatCritic, Critic, made_critic
+from dim_lightning.infomax.critics import ConcatCritic, Critic
+from dim_lightning.infomax.critics.critic import made_critic
 from dim_lightning.infomax.estimators import jensen_shannon
 from dim_lightning.infomax.negatives import check_num_negatives
 from dim_lightning.infomax.objective import NumNegatives, Objective

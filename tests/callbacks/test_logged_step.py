@@ -2,7 +2,7 @@
 
 from tiny_run import digits, tiny_module, trainer
 
-from dim_lightning.callbacks import LoggedStep
+from dim_lightning.callbacks.logged_step import LoggedStep
 from dim_lightning.run.metrics import MetricsFile, read_metrics
 
 

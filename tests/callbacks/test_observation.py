@@ -17,10 +17,10 @@ from dim_lightning.callbacks import (
     NonFiniteGuard,
     OfflineEvaluation,
     RunningBest,
-    RunRecord,
     TerminalBar,
 )
 from dim_lightning.callbacks.observation import LastTrained, is_due
+from dim_lightning.callbacks.run_record import RunRecord
 from dim_lightning.data import Arrays, ImageDataModule
 from dim_lightning.encoders import BlogEncoder
 from dim_lightning.errors import InputError

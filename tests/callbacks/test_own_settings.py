@@ -9,7 +9,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
 from small_methods import SETTINGS, build, digits, trainer
 
 from dim_lightning.baselines import Supervised
-from dim_lightning.callbacks import OwnSettings, RunningBest
+from dim_lightning.callbacks import RunningBest
+from dim_lightning.callbacks.own_settings import OwnSettings
 from dim_lightning.errors import InputError
 from dim_lightning.optim import MuonAdamW, WarmupCosine
 

@@ -8,9 +8,9 @@ from dim_lightning.infomax.critics import (
     ConcatCritic,
     CosineCritic,
     DotCritic,
-    made_critic,
 )
 from dim_lightning.infomax.critics import critic as critic_module
+from dim_lightning.infomax.critics.critic import made_critic
 from dim_lightning.infomax.negatives import shuffled
 
 SOURCE_DIM, CODE_DIM = 6, 5

@@ -1,7 +1,7 @@
 """Critics T: how well does a code belong to an image, or to one location of it?"""
 
 from dim_lightning.infomax.critics.concat import ConcatCritic
-from dim_lightning.infomax.critics.critic import Critic, made_critic
+from dim_lightning.infomax.critics.critic import Critic
 from dim_lightning.infomax.critics.products import BilinearCritic, CosineCritic, DotCritic
 
-__all__ = ["BilinearCritic", "ConcatCritic", "CosineCritic", "Critic", "DotCritic", "made_critic"]
+__all__ = ["BilinearCritic", "ConcatCritic", "CosineCritic", "Critic", "DotCritic"]

@@ -5,17 +5,25 @@ import inspect
 import re
 import sys
 from importlib import import_module
-from inspect import isfunction
+from inspect import isfunction, signature
 from pathlib import Path
 
 import pytest
 import yaml
 
 import dim_lightning
-from dim_lightning import evaluation
+from dim_lightning import baselines, callbacks, evaluation
 from dim_lightning.extras import EXTRAS
 
 OTHER_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # module -> package
+METHODS = ("AdversarialAutoencoder", "Autoencoder", "BiGAN", "NAT", "Supervised", "VAE")
+OBSERVERS = ("EmbeddingWriter", "Geometry", "LinearProbe", "Neighbours", "OfflineEvaluation")
+MADE = [  # home, class, and the argument that needs no name
+    (dim_lightning, "DeepInfoMax", "encoder"),
+    *((baselines, name, "encoder") for name in METHODS),
+    (dim_lightning, "ImageDataModule", "source"),
+    *((callbacks, name, None) for name in (*OBSERVERS, "Checkpoints", "Reconstructions")),
+]
 PACKAGE = Path(dim_lightning.__file__).parent
 
 
@@ -46,6 +54,15 @@ def test_type_checkers_see_the_public_names():
         assert getattr(dim_lightning, name) is getattr(import_module(module), name)
     assert set(seen) <= set(dir(dim_lightning))
     assert (PACKAGE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize(("home", "name", "first"), MADE)
+def test_settings_are_given_by_name(home, name, first):
+    """So that others can come between them, and nobody need know their order."""
+    parameters = signature(getattr(home, name)).parameters.values()
+    assert len(parameters) > 1
+    by_place = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    assert by_place == ([first] if first else [])
 
 
 @pytest.mark.parametrize("folder", ["callbacks", "data", "evaluation", "infomax", "optim"])

@@ -139,7 +139,7 @@ def reads(tmp_path, *callbacks, method=blog, accelerator="cpu", watch=None, **se
         limit_val_batches=0,
         callbacks=[watch, *observers, NonFiniteGuard(tmp_path / "x"), Checkpoints(), *callbacks],
     )
-    datamodule = ImageDataModule(Digits(), str(tmp_path), image_size=16, **data)
+    datamodule = ImageDataModule(Digits(), root=str(tmp_path), image_size=16, **data)
     try:
         trainer.fit(method(image_size=16, **settings), datamodule)
     finally:

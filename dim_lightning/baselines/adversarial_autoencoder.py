@@ -46,6 +46,7 @@ class AdversarialAutoencoder(EncoderModule):
     def __init__(
         self,
         encoder: MakeEncoder = PaperEncoder,
+        *,
         decoder: MakeDecoder = Decoder,
         prior_weight: float = 0.01,
         widths: tuple[int, ...] = (1000, 200),

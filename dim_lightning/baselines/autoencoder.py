@@ -60,6 +60,7 @@ class Autoencoder(EncoderModule):
     def __init__(
         self,
         encoder: MakeEncoder = PaperEncoder,
+        *,
         decoder: MakeDecoder = Decoder,
         optimizer: MakeOptimizer = torch.optim.Adam,
         lr_scheduler: MakeScheduler | None = None,

@@ -119,6 +119,7 @@ class BiGAN(EncoderModule):
     def __init__(
         self,
         encoder: MakeEncoder = PaperEncoder,
+        *,
         decoder: MakeDecoder = Decoder,
         discriminator: MakeDiscriminator = JointDiscriminator,
         optimizer: MakeOptimizer = torch.optim.Adam,

@@ -55,6 +55,7 @@ class NAT(EncoderModule):
     def __init__(
         self,
         encoder: MakeEncoder = PaperEncoder,
+        *,
         every_n_epochs: int = 3,
         optimizer: MakeOptimizer = torch.optim.Adam,
         lr_scheduler: MakeScheduler | None = None,

@@ -44,6 +44,7 @@ class Supervised(EncoderModule):
     def __init__(
         self,
         encoder: MakeEncoder = PaperEncoder,
+        *,
         num_classes: int = 10,
         optimizer: MakeOptimizer = torch.optim.Adam,
         lr_scheduler: MakeScheduler | None = None,

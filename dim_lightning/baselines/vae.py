@@ -50,6 +50,7 @@ class VAE(EncoderModule):
     def __init__(
         self,
         encoder: MakeEncoder = BlogEncoder,
+        *,
         decoder: MakeDecoder = Decoder,
         beta: float = 1.0,
         pixel_std: float = 0.1,

@@ -41,7 +41,7 @@ class Checkpoints(Checkpoint):
         every_minutes: save within an epoch after so many minutes; never if None.
     """
 
-    def __init__(self, every_n_steps: int | None = None, every_minutes: float | None = 10.0):
+    def __init__(self, *, every_n_steps: int | None = None, every_minutes: float | None = 10.0):
         for name, value in {"every_n_steps": every_n_steps, "every_minutes": every_minutes}.items():
             if value is not None and value <= 0:
                 raise InputError(f"checkpoint.{name} is {value}; expected more than 0, or null")

@@ -55,6 +55,7 @@ class EmbeddingWriter(Callback):
 
     def __init__(
         self,
+        *,
         coordinates: Literal["pca"] | None = None,
         file: str = EMBEDDINGS,
         layer: str | None = None,

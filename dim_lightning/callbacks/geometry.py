@@ -48,7 +48,7 @@ class Geometry(Callback):
             last epoch, unless training stops early.
     """
 
-    def __init__(self, num_images: int = 2048, every_n_epochs: int = 5):
+    def __init__(self, *, num_images: int = 2048, every_n_epochs: int = 5):
         check_least("geometry.every_n_epochs", every_n_epochs, 1, INTERVAL)
         check_least("geometry.num_images", num_images, 1)
         self.num_images = num_images

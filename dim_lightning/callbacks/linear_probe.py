@@ -36,7 +36,7 @@ class LinearProbe(Callback):
         seed: of the initial weights.
     """
 
-    def __init__(self, learning_rate: float = 1e-3, weight_decay: float = 0.0, seed: int = 0):
+    def __init__(self, *, learning_rate: float = 1e-3, weight_decay: float = 0.0, seed: int = 0):
         check_least("probe.learning_rate", learning_rate, 0)
         check_least("probe.weight_decay", weight_decay, 0)
         self.learning_rate = learning_rate

@@ -59,6 +59,7 @@ class Neighbours(Callback):
 
     def __init__(
         self,
+        *,
         every_n_epochs: int = 5,
         bank_size: int | None = 10_000,
         num_queries: int = 10,

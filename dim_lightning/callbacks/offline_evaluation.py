@@ -110,6 +110,7 @@ class OfflineEvaluation(Callback):
 
     def __init__(
         self,
+        *,
         mlp_epochs: int = 30,
         floors: bool = True,
         seed: int = 0,

@@ -43,7 +43,7 @@ class Reconstructions(Callback):
         seed: of the choice of images and of the draws.
     """
 
-    def __init__(self, every_n_epochs: int = 5, num_rows: int = 6, seed: int = 0):
+    def __init__(self, *, every_n_epochs: int = 5, num_rows: int = 6, seed: int = 0):
         check_least("reconstructions.every_n_epochs", every_n_epochs, 1, INTERVAL)
         check_least("reconstructions.num_rows", num_rows, 1)
         check_least("reconstructions.seed", seed, 0, "a seed")

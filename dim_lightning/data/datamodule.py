@@ -64,6 +64,7 @@ class ImageDataModule(LightningDataModule):
     def __init__(
         self,
         source: Source | Stream = DEFAULT_SOURCE,
+        *,
         root: str = "data",
         image_size: int = 32,
         batch_size: int = 64,

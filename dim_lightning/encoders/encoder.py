@@ -91,9 +91,10 @@ class Encoder(nn.Module, ABC):
                 InputError: they are no floats.
             """
             if not images.is_floating_point():
+                found = str(images.dtype).removeprefix("torch.")
                 raise InputError(
-                    f"the images are {str(images.dtype).removeprefix('torch.')}; expected floats in "
-                    "[0, 1]; dim_lightning.data.to_float(images) makes such of bytes"
+                    f"the images are {found}; expected floats in [0, 1]; "
+                    "dim_lightning.data.to_float(images) makes such of bytes"
                 )
             return super().__call__(images, *args, **kwargs)
 

@@ -77,6 +77,7 @@ class DeepInfoMax(EncoderModule):
     def __init__(
         self,
         encoder: MakeEncoder = BlogEncoder,
+        *,
         local_critic: Callable[[int, int], Critic] = ConcatCritic,
         global_critic: Callable[[int, int], Critic] = ConcatCritic,
         global_aspect: Callable[[FeatureShape, int], Aspect] = WholeImage,

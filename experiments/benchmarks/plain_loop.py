@@ -82,7 +82,7 @@ class _Pictures(Dataset[Tensor]):
     """Training pictures as one would read them: PIL images through a transform."""
 
     def __init__(self, root: Path):
-        data = ImageDataModule(CIFAR10(), str(root))
+        data = ImageDataModule(CIFAR10(), root=str(root))
         data.setup("fit")
         self.split = data.split("train")
         self.transform = transforms.Compose([transforms.ToPILImage(), transforms.ToTensor()])

@@ -140,7 +140,9 @@ def partly_labelled(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 128, (120, 16, 16, 3), np.uint8)
     pixels[labels == 1] += 100
     source = Arrays(pixels, labels)
-    return ImageDataModule(source, str(tmp_path), 16, batch_size=8, eval_batch_size=8)
+    return ImageDataModule(
+        source, root=str(tmp_path), image_size=16, batch_size=8, eval_batch_size=8
+    )
 
 
 def figures_of(folder, data, **settings):

@@ -21,7 +21,7 @@ NAME = "embeddings.parquet"
 
 
 def predict(folder, module, data, coordinates=None, **settings):
-    run = trainer(folder, [EmbeddingWriter(coordinates, **settings)])
+    run = trainer(folder, [EmbeddingWriter(coordinates=coordinates, **settings)])
     run.predict(module, data, return_predictions=False)
     return parquet.read_table(folder / settings.get("file", NAME))
 
@@ -91,7 +91,7 @@ def arrays_with_a_test_part(root):
     rng = np.random.default_rng(0)
     images, tests = (rng.integers(0, 256, (n, 16, 16, 3), dtype=np.uint8) for n in (20, 4))
     source = Arrays(images, [0, 1] * 10, tests, [3, 3, 2, 2], "abcd")
-    return ImageDataModule(source, str(root), 16, batch_size=2)
+    return ImageDataModule(source, root=str(root), image_size=16, batch_size=2)
 
 
 def test_coordinates_are_the_first_two_components(tmp_path, digits_root, monkeypatch):

@@ -68,15 +68,15 @@ def data(tmp_path_factory):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
     source, root = Arrays(images, np.arange(80) % 3), str(tmp_path_factory.mktemp("data"))
-    return ImageDataModule(source, root, image_size=16, batch_size=8)
+    return ImageDataModule(source, root=root, image_size=16, batch_size=8)
 
 
 @pytest.mark.usefixtures("plain_figures")
 def test_callbacks_serve_a_module_that_gives_what_they_ask_for(tmp_path, data, capsys):
     evaluation = OfflineEvaluation(mlp_epochs=0, floors=False)
     observers = [
-        *(LinearProbe(), Neighbours(1, num_queries=1), Geometry(), RunningBest(), evaluation),
-        *(NonFiniteGuard(), EpochLines()),  # take the loss for the only term
+        *(LinearProbe(), Neighbours(every_n_epochs=1, num_queries=1), Geometry(), RunningBest()),
+        *(evaluation, NonFiniteGuard(), EpochLines()),  # take the loss for the only term
     ]
     torch.manual_seed(0)
     run, module = trainer(tmp_path, observers, enable_checkpointing=False), Plain()

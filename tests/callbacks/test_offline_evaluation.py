@@ -152,7 +152,7 @@ def test_of_many_classes_each_protocol_has_top5(tmp_path):
     images = (noise + 17 * labels[:, None, None]).astype(np.uint8)
     source = Arrays(images, labels, images[::5], labels[::5])
     data = ImageDataModule(source, root=str(tmp_path), image_size=16, batch_size=64)
-    evaluation = OfflineEvaluation(1, floors=False, repeats=2, fine_tune_epochs=1)
+    evaluation = OfflineEvaluation(mlp_epochs=1, floors=False, repeats=2, fine_tune_epochs=1)
     trainer(tmp_path, [evaluation]).test(tiny_module(), data, verbose=False)
     found = {name.rpartition("/")[0]: set() for name in evaluation.figures}
     for name in evaluation.figures:

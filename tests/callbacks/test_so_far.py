@@ -50,7 +50,11 @@ def test_what_was_measured_is_not_measured_again(tmp_path, stopped, monkeypatch,
     names = [key.split()[0] for key in before]
     assert names == ["layers/conv", "layers/pool", "layers/embedding", "mine"]
 
-    again, whole, another = evaluation(), evaluation(), OfflineEvaluation(0, floors=False)
+    again, whole, another = (
+        evaluation(),
+        evaluation(),
+        OfflineEvaluation(mlp_epochs=0, floors=False),
+    )
     trainer(tmp_path, [another]).test(module, data, verbose=False)
     assert json.loads(path.read_text()) == before  # of the other one nothing is left
     with monkeypatch.context() as patch:

@@ -31,7 +31,7 @@ def root(tmp_path_factory):
 
 
 def digits(root, **settings):
-    return ready(ImageDataModule(Digits(), str(root), **{"image_size": 8, **settings}))
+    return ready(ImageDataModule(Digits(), root=str(root), **{"image_size": 8, **settings}))
 
 
 def ready(datamodule):
@@ -70,7 +70,7 @@ def test_the_split_depends_on_its_own_seed_alone(root):
 
 def test_validation_is_cut_from_the_training_part_alone(tmp_path, tiny):
     settings = {"image_size": 8, "batch_size": 2, "validation_fraction": 0.25}
-    datamodule = ready(ImageDataModule(TinyImageNet(), str(tmp_path), **settings))
+    datamodule = ready(ImageDataModule(TinyImageNet(), root=str(tmp_path), **settings))
     assert [len(datamodule.split(name)) for name in ("train", "val", "test")] == [9, 3, 6]
     assert {part for part, _ in files(datamodule, "train") | files(datamodule, "val")} == {
         str(datamodule.split("val").part)
@@ -82,7 +82,7 @@ def test_validation_is_cut_from_the_training_part_alone(tmp_path, tiny):
 
 def test_names_and_labels_belong_to_the_images(tmp_path, class_folders):
     source = PictureFolder(str(class_folders))
-    datamodule = ready(ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2))
+    datamodule = ready(ImageDataModule(source, root=str(tmp_path), image_size=8, batch_size=2))
     for split in map(datamodule.split, ("train", "val", "test")):
         for i, name in enumerate(split.names):
             label = ["ant", "bee", "cow"].index(Path(name).parent.name)
@@ -94,7 +94,7 @@ def test_unlabelled_pictures(tmp_path, draw):
     for i in range(30):
         draw(tmp_path / "mine" / f"{i}.png", colour=i)
     source = PictureFolder(str(tmp_path / "mine"))
-    datamodule = ready(ImageDataModule(source, str(tmp_path), image_size=8, batch_size=4))
+    datamodule = ready(ImageDataModule(source, root=str(tmp_path), image_size=8, batch_size=4))
     assert not datamodule.labelled
     assert datamodule.class_names is None
     assert datamodule.num_classes is None
@@ -119,7 +119,7 @@ def test_what_is_predicted_without_a_test_part_of_its_own(root, predicted):
 
 def test_what_is_predicted_with_a_test_part_of_its_own(tmp_path, tiny):
     settings = {"image_size": 8, "batch_size": 2, "validation_fraction": 0.25}
-    datamodule = ready(ImageDataModule(TinyImageNet(), str(tmp_path), **settings))
+    datamodule = ready(ImageDataModule(TinyImageNet(), root=str(tmp_path), **settings))
     whole = {}
     for datamodule.predicted in (None, "train", "test", "all"):
         images = datamodule.predict_dataloader().dataset
@@ -228,7 +228,7 @@ def test_workers_bring_the_same_batches(root):
 def test_labelled_images_alone(tmp_path):
     labels = np.where(np.arange(40) % 2 == 1, np.arange(40) % 3, -1)
     source = Arrays(np.zeros((40, 8, 8), np.uint8), labels)
-    data = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=4)
+    data = ImageDataModule(source, root=str(tmp_path), image_size=8, batch_size=4)
     data.prepare_data()
     data.setup("fit")
     known = np.flatnonzero(data.split("train").labels >= 0).tolist()

@@ -11,7 +11,7 @@ from dim_lightning.errors import InputError
 
 
 def test_fewer_images_than_a_batch_is_told_when_training(tmp_path):
-    datamodule = ImageDataModule(Digits(), str(tmp_path), image_size=8, batch_size=1295)
+    datamodule = ImageDataModule(Digits(), root=str(tmp_path), image_size=8, batch_size=1295)
     datamodule.prepare_data()
     datamodule.setup("test")  # reads what it can: no training batch is asked for
     with pytest.raises(InputError, match=r"1294 training images are fewer than a batch of 1295"):
@@ -61,7 +61,7 @@ def test_too_few_pictures_for_three_splits_are_told(tmp_path, draw):
     for i in range(5):
         draw(tmp_path / "few" / f"{i}.png")
     source = PictureFolder(str(tmp_path / "few"))
-    datamodule = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2)
+    datamodule = ImageDataModule(source, root=str(tmp_path), image_size=8, batch_size=2)
     datamodule.prepare_data()
     with pytest.raises(InputError, match=r"5 training pictures leave 0 for the split val"):
         datamodule.setup()
@@ -83,7 +83,7 @@ def test_what_gives_a_split_more_pictures_is_told(split, advice):
 def test_a_split_without_labels_is_told_where_others_have_some(tmp_path, class_folders):
     (tmp_path / "labels.csv").write_text("path,label\nant/0.png,a\n")
     source = PictureFolder(str(class_folders), labels=str(tmp_path / "labels.csv"))
-    datamodule = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2)
+    datamodule = ImageDataModule(source, root=str(tmp_path), image_size=8, batch_size=2)
     with pytest.raises(InputError, match=r"none of the \d+ pictures of the split \w+ has a label"):
         datamodule.setup()
     datamodule.setup("predict")
@@ -107,7 +107,7 @@ def test_how_many_pictures_may_be_unreadable_is_a_setting(class_folders, tmp_pat
 def test_a_single_picture_is_enough_to_predict(tmp_path, draw):
     draw(tmp_path / "one" / "0.png")
     source = PictureFolder(str(tmp_path / "one"))
-    datamodule = ImageDataModule(source, str(tmp_path), image_size=8, batch_size=2)
+    datamodule = ImageDataModule(source, root=str(tmp_path), image_size=8, batch_size=2)
     datamodule.setup("predict")
     assert [batch.images.shape for batch in datamodule.predict_dataloader()] == [(1, 3, 8, 8)]
     datamodule.predicted = "test"
@@ -168,7 +168,7 @@ def test_what_is_no_augmentation_is_told(prefix, given, said):
 
 @pytest.mark.parametrize("kind", [None, "cpu", "cuda"])
 def test_batches_lie_in_pinned_memory_where_a_gpu_trains(kind, tmp_path, monkeypatch):
-    data = ImageDataModule(Digits(), str(tmp_path), image_size=8)
+    data = ImageDataModule(Digits(), root=str(tmp_path), image_size=8)
     data.setup("fit")
     if kind is not None:
         data.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)

@@ -30,7 +30,7 @@ def seen(tmp_path, root):
         watcher = Watcher()
         run = trainer(tmp_path, max_epochs=2, accumulate_grad_batches=accumulated)
         datamodule = ImageDataModule(
-            Digits(), str(root), image_size=8, batch_size=400, **{"num_views": 1, **settings}
+            Digits(), root=str(root), image_size=8, batch_size=400, **{"num_views": 1, **settings}
         )
         run.fit(watcher, datamodule)
         run.test(watcher, datamodule, verbose=False)

@@ -411,7 +411,7 @@ def test_the_schedule_ends_with_the_training(tmp_path):
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
             rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
-    datamodule = ImageDataModule(Digits(), str(tmp_path), image_size=16, batch_size=400)
+    datamodule = ImageDataModule(Digits(), root=str(tmp_path), image_size=16, batch_size=400)
     trainer(tmp_path, max_epochs=2, callbacks=[Watch()]).fit(module, datamodule)
     assert rates[0] == pytest.approx(1e-3 / 3)
     assert rates[2] == pytest.approx(1e-3)

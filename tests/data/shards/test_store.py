@@ -24,7 +24,9 @@ def impatient(monkeypatch):
 
 
 def stream(path, root, **settings):
-    data = ImageDataModule(Stream(str(path), **settings), str(root), image_size=8, batch_size=50)
+    data = ImageDataModule(
+        Stream(str(path), **settings), root=str(root), image_size=8, batch_size=50
+    )
     data.setup()
     return data
 

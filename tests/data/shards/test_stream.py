@@ -34,7 +34,7 @@ def copy(digits, tmp_path):
 
 
 def test_validation_and_test_are_those_of_the_cache(digits, tmp_path):
-    mapped = ImageDataModule(Digits(), str(tmp_path), image_size=8, batch_size=50)
+    mapped = ImageDataModule(Digits(), root=str(tmp_path), image_size=8, batch_size=50)
     mapped.setup()
     data = stream(digits)
     assert (data.labelled, data.num_classes) == (True, 10)
@@ -63,7 +63,7 @@ def test_without_a_test_part_all_pictures_are_predicted(digits):
 
 @pytest.mark.parametrize("predicted", ["train", "test", "all"])
 def test_what_is_predicted_is_that_of_the_cache(digits, tmp_path, predicted):
-    mapped = ImageDataModule(Digits(), str(tmp_path), image_size=8, predicted=predicted)
+    mapped = ImageDataModule(Digits(), root=str(tmp_path), image_size=8, predicted=predicted)
     mapped.setup()
     expected = mapped.predict_dataloader().dataset
     images = stream(digits, predicted=predicted).predict_dataloader().dataset
@@ -83,7 +83,7 @@ def test_a_limited_choice_is_read_from_few_shards(digits):
 
 
 def test_a_limited_choice_of_validation_is_that_of_the_cache(digits, tmp_path):
-    mapped = ImageDataModule(Digits(), str(tmp_path), image_size=8)
+    mapped = ImageDataModule(Digits(), root=str(tmp_path), image_size=8)
     mapped.setup()
     (one,), (two,) = (data.clean_dataloader("val", limit=40) for data in (mapped, stream(digits)))
     assert torch.equal(one.indices, two.indices)

@@ -61,7 +61,7 @@ def test_without_the_unlabelled(small_stl10):
 
 
 def test_the_data_module_keeps_the_unlabelled_among_the_training_images(small_stl10):
-    module = ImageDataModule(STL10(), str(small_stl10.parent), image_size=96, batch_size=4)
+    module = ImageDataModule(STL10(), root=str(small_stl10.parent), image_size=96, batch_size=4)
     module.setup()
     train, val = module.split("train"), module.split("val")
     assert len(train) + len(val) == 16

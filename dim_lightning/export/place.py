@@ -12,7 +12,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from dim_lightning.encoder_module import EncoderModule
-from dim_lightning.errors import InputError
+from dim_lightning.errors import InputError, check_list
 from dim_lightning.export.description import FORMAT, VERSION, digest, export_record
 from dim_lightning.export.picture_encoder import PictureEncoder
 from dim_lightning.export.programs import (
@@ -53,7 +53,7 @@ class Exported(NamedTuple):
 def export_run(
     run_dir: Path,
     output: Path | None = None,
-    formats: str | Sequence[str] | None = None,
+    formats: Sequence[str] | None = None,
     checkpoint: Path | None = None,
 ) -> Exported:
     """Writes the encoder of a run's last checkpoint, or of another, for use without this package.
@@ -64,8 +64,8 @@ def export_run(
     Args:
         run_dir: the run's folder.
         output: the folder to write into; export/ in the run's folder if None.
-        formats: of safetensors, torch, onnx, or one of these; all whose libraries are there if
-            None. The weights are always written.
+        formats: of safetensors, torch, onnx; all whose libraries are there if None. The weights
+            are always written.
         checkpoint: a file in the run's folder; the last one if None.
 
     Raises:
@@ -78,7 +78,7 @@ def export_run(
 
 
 def export_encoder(
-    module: EncoderModule, output: str | Path, formats: str | Sequence[str] | None = None
+    module: EncoderModule, output: str | Path, formats: Sequence[str] | None = None
 ) -> Exported:
     """Writes the encoder that a method has at present, as `export_run` does that of a run.
 
@@ -126,14 +126,14 @@ def load(path: str | Path, checkpoint: str | Path | None = None) -> PictureEncod
     )
 
 
-def _chosen(formats: str | Sequence[str] | None, setting: str) -> tuple[list[str], dict[str, str]]:
+def _chosen(formats: Sequence[str] | None, setting: str) -> tuple[list[str], dict[str, str]]:
     """The formats to write, and the files that are left out with the reason."""
     missing = missing_libraries()
     if formats is None:
         reason = f"needs {', '.join(missing)}: {installation('export')}"
         left_out = {FILES["onnx"]: reason} if missing else {}
         return [name for name in FILES if FILES[name] not in left_out], left_out
-    formats = [formats] if isinstance(formats, str) else formats
+    check_list(setting, formats)
     unknown = [name for name in formats if name not in FILES]
     if unknown:
         raise InputError(f"{setting} has {unknown[0]!r}; expected some of {','.join(FILES)}")

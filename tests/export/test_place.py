@@ -304,18 +304,22 @@ def test_the_global_generator_stays(run, tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("formats", ["safetensors", ["safetensors"], []])
-def test_a_format_may_be_a_name(tmp_path, formats):
+@pytest.mark.parametrize("formats", [["safetensors"], []])
+def test_the_weights_are_always_written(tmp_path, formats):
     module = Supervised(shifted, image_size=8)
     folder = dim_lightning.export_encoder(module, tmp_path / "out", formats).folder
     assert {path.name for path in folder.iterdir()} == {"encoder.json", "encoder.safetensors"}
 
 
-@pytest.mark.parametrize("formats", ["onn", ["onn"]])
-def test_a_format_that_is_none_is_told_by_the_arguments_name(tmp_path, formats):
-    with pytest.raises(
-        InputError, match=r"^formats has 'onn'; expected some of safetensors,torch,"
-    ):
+@pytest.mark.parametrize(
+    ("formats", "said"),
+    [
+        (["onn"], "^formats has 'onn'; expected some of safetensors,torch,"),
+        ("onnx", r"^formats is 'onnx'; expected a list; write \['onnx'\]"),
+    ],
+)
+def test_a_format_that_is_none_is_told_by_the_arguments_name(tmp_path, formats, said):
+    with pytest.raises(InputError, match=said):
         dim_lightning.export_encoder(Supervised(shifted, image_size=8), tmp_path, formats)
 
 

@@ -67,7 +67,7 @@ class ParsedCommandLine(LightningCLI):
     def __init__(self, arguments: list[str]) -> None:
         self._arguments = arguments
         self._method = method_named(arguments)
-        _read_whole_numbers_first(L.Trainer)
+        _read_whole_numbers_first()
         shared = {**MODE, "method": self._method}
         of_commands = {command: dict(shared) for command in self.subcommands()}
         super().__init__(
@@ -190,14 +190,14 @@ class ParsedCommandLine(LightningCLI):
         return settings
 
 
-def _read_whole_numbers_first(made: type) -> None:
+def _read_whole_numbers_first() -> None:
     """Lets 1 be read as 1, a batch, and not as 1.0, all of them, where both may be given.
 
     Optional[Union[int, float]] is what the first of all modules asked for, and be it
     Optional[Union[float, int]]: typing takes the two for equal and keeps the first one. So how
     Lightning's options are read would hang on what else was imported, and on versions.
     """
-    annotations = inspect.unwrap(made.__init__).__annotations__  # type: ignore[misc]
+    annotations = inspect.unwrap(L.Trainer.__init__).__annotations__
     for name, kind in annotations.items():
         parts = get_args(kind)
         if int in parts and float in parts:

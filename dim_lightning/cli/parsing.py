@@ -7,8 +7,8 @@ from operator import or_
 from pathlib import Path
 from typing import Any, get_args
 
-import lightning as L
 import yaml
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
@@ -197,7 +197,7 @@ def _read_whole_numbers_first() -> None:
     Optional[Union[float, int]]: typing takes the two for equal and keeps the first one. So how
     Lightning's options are read would hang on what else was imported, and on versions.
     """
-    annotations = inspect.unwrap(L.Trainer.__init__).__annotations__
+    annotations = inspect.unwrap(Trainer.__init__).__annotations__
     for name, kind in annotations.items():
         parts = get_args(kind)
         if int in parts and float in parts:

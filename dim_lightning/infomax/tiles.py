@@ -2,7 +2,8 @@
 
 A tile of scores is computed from the two sides of the pairs, reduced to a sum or a logsumexp, and
 dropped; backward computes it again. The reductions combine exactly, so tiling changes nothing but
-rounding.
+rounding. torch.utils.checkpoint of each tile was exact as well, but its small results lay between
+large temporaries, and memory grew with the square of the batch after all.
 
 Source: the online softmax of Milakov and Gimelshein, 2018; recomputation, Chen et al., 2016.
 """

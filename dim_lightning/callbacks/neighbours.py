@@ -28,7 +28,7 @@ from dim_lightning.evaluation import Extracted, neighbours, vote
 from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.evaluation.knn import METRICS, neighbours_by
 from dim_lightning.processes import total
-from dim_lightning.seeding import generator_for
+from dim_lightning.seeding import check_seed, generator_for
 
 _K, _TEMPERATURE = 20, 0.07
 _SHOWN = 9
@@ -68,7 +68,7 @@ class Neighbours(Callback):
         check_least("neighbours.every_n_epochs", every_n_epochs, 1, INTERVAL)
         check_least("neighbours.bank_size", bank_size, 1)
         check_least("neighbours.num_queries", num_queries, 1)
-        check_least("neighbours.seed", seed, 0, "a seed")
+        check_seed("neighbours.seed", seed)
         self.every_n_epochs = every_n_epochs
         self.bank_size = bank_size
         self.num_queries = num_queries

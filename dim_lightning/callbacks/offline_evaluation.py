@@ -52,6 +52,7 @@ from dim_lightning.evaluation.untrained import check_drawable
 from dim_lightning.run.environment import own_commit
 from dim_lightning.run.own_code import OWN_CODE, package_code
 from dim_lightning.run.result import TRANSFER_NAME, change_result, test_section
+from dim_lightning.seeding import check_seed
 from dim_lightning.version import version
 
 
@@ -127,7 +128,7 @@ class OfflineEvaluation(Callback):
     ):
         check_least("evaluation.repeats", repeats, 1, "one seed")
         check_least("evaluation.linear_dim", linear_dim, 0)
-        check_least("evaluation.seed", seed, 0, "a seed")
+        check_seed("evaluation.seed", seed)
         _check_shares(few_labels)
         measures = CodeMeasures(decoder_epochs, mine_epochs, ndm_epochs, fine_tune_epochs)
         for name, epochs in {"mlp_epochs": mlp_epochs, **measures._asdict()}.items():

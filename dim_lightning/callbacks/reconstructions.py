@@ -25,7 +25,7 @@ from dim_lightning.data import Batch
 from dim_lightning.errors import check_least
 from dim_lightning.evaluation.code_prior import CodePrior
 from dim_lightning.evaluation.features import observing
-from dim_lightning.seeding import generator_for
+from dim_lightning.seeding import check_seed, generator_for
 
 _PAIRS, _COLUMNS = 5, 12
 
@@ -46,7 +46,7 @@ class Reconstructions(Callback):
     def __init__(self, *, every_n_epochs: int = 5, num_rows: int = 6, seed: int = 0):
         check_least("reconstructions.every_n_epochs", every_n_epochs, 1, INTERVAL)
         check_least("reconstructions.num_rows", num_rows, 1)
-        check_least("reconstructions.seed", seed, 0, "a seed")
+        check_seed("reconstructions.seed", seed)
         self.every_n_epochs = every_n_epochs
         self.num_rows = num_rows
         self.seed = seed

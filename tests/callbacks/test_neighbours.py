@@ -6,7 +6,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
 from tiny_run import digits, tiny_module, trainer, unlabelled
 
-from dim_lightning.callbacks import Neighbours, Reconstructions
+from dim_lightning.callbacks import LinearProbe, Neighbours, OfflineEvaluation, Reconstructions
 from dim_lightning.callbacks.neighbours import _Found, chosen_queries
 from dim_lightning.errors import InputError
 from dim_lightning.evaluation import Extracted, extract, knn_accuracy, neighbours, pixels
@@ -214,7 +214,15 @@ def test_pairs_without_a_class_are_no_errors_in_the_rows_shown(bank_labels, val_
     assert said in subtitle
 
 
-@pytest.mark.parametrize("callback", [Neighbours, Reconstructions])
-def test_a_seed_that_nothing_can_be_drawn_from_is_refused_before_a_validation_needs_it(callback):
-    with pytest.raises(InputError, match=rf"{callback.__name__.lower()}.seed is -1; expected at"):
+@pytest.mark.parametrize(
+    ("callback", "key"),
+    [
+        (Neighbours, "neighbours"),
+        (Reconstructions, "reconstructions"),
+        (OfflineEvaluation, "evaluation"),
+        (LinearProbe, "probe"),
+    ],
+)
+def test_a_seed_that_nothing_can_be_drawn_from_is_refused_before_it_is_needed(callback, key):
+    with pytest.raises(InputError, match=rf"{key}\.seed is -1; expected at least 0"):
         callback(seed=-1)

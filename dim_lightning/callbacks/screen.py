@@ -38,7 +38,9 @@ class EpochLines(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them up."""
-        self._sums, self._num_steps = dict(state_dict["sums"]), dict(state_dict["num_steps"])
+        self._sums, counts = dict(state_dict["sums"]), state_dict["num_steps"]
+        # a run that goes on may have begun when all terms had one count
+        self._num_steps = dict.fromkeys(self._sums, counts) if type(counts) is int else dict(counts)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Says if there are few steps, unless their number was asked for."""

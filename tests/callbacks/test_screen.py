@@ -69,6 +69,12 @@ def test_a_term_of_some_steps_has_their_mean(capsys):
     assert "local -1.000  prior 0.500  late 3.000" in capsys.readouterr().out
 
 
+def test_the_count_of_all_terms_that_an_earlier_run_saved_is_that_of_each():
+    lines = EpochLines()
+    lines.load_state_dict({"sums": {"loss": torch.tensor(6.0)}, "num_steps": 3})
+    assert lines.state_dict()["num_steps"] == {"loss": 3}
+
+
 class Validated(Small):
     """What kNN does: a figure of every other epoch."""
 
